@@ -1,0 +1,115 @@
+# Akvifer: `make help` lists what there is. Everything is built under $(B); no file is written beside the sources.
+SAN     ?=
+MODELS  ?= smollm2
+MODEL   ?= smollm2
+PREFIX  ?= /usr/local
+CC      ?= gcc
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
+B       := build$(if $(SAN),-$(SAN))
+
+VERSION := 0.1.0
+PKGS    := jansson libpcre2-8 readline libcurl
+STD     := -std=gnu17 -O2 -g -fPIC -pthread -ffp-contract=off -fno-math-errno -fvisibility=hidden
+WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-psabi
+SANFLAG := $(if $(filter address,$(SAN)),-fsanitize=address$(comma)undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)$(if $(filter thread,$(SAN)),-fsanitize=thread)
+comma   := ,
+CFLAGS  += $(STD) $(WARN) $(SANFLAG) -D_GNU_SOURCE -DAKV_VERSION='"$(VERSION)"' -Isrc -Iinclude $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+LDLIBS  += $(SANFLAG) -pthread $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm -ldl
+
+# The folder is the instruction set: its flags are set here and nowhere else.
+ISA_ref    := -march=x86-64-v2
+ISA_avx2   := -march=x86-64-v3 -O3
+ISA_avx512 := -march=x86-64-v4 -mavx512vnni -O3
+isa_of      = $(if $(findstring /kernels/avx512/,$(1)),$(ISA_avx512),$(if $(findstring /kernels/avx2/,$(1)),$(ISA_avx2),$(ISA_ref)))
+
+LIBSRC  := $(sort $(wildcard src/base/*.c src/os/*.c src/kernels/*.c src/kernels/*/*.c src/gguf/*.c src/text/*.c \
+             src/http/*.c src/kv/*.c src/kv/policy/*.c src/model/*.c src/tier/*.c src/engine/*.c src/api/*.c))
+BINSRC  := $(sort $(wildcard src/bin/*.c))
+LIBOBJ  := $(LIBSRC:%.c=$(B)/%.o)
+BINOBJ  := $(BINSRC:%.c=$(B)/%.o)
+TESTSRC := $(sort $(wildcard tests/unit/*.c tests/property/*.c tests/kernels/*.c tests/golden/*.c tests/fault/*.c tests/e2e/*.c))
+TESTBIN := $(TESTSRC:%.c=$(B)/%)
+TESTLIB := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard tests/support/*.c tests/twin/*.c)))
+
+.DEFAULT_GOAL := all
+.SECONDARY:
+.PHONY: all help deps chat test tests fuzz tidy format install clean models
+
+all: $(B)/akvifer $(B)/libakvifer.a $(B)/libakvifer.so
+
+help:
+	@sed -n 's/^#: //p' Makefile
+
+#: make            build build/akvifer, build/libakvifer.a and build/libakvifer.so
+#: make chat       install what it needs, build, fetch the model, and talk to it (ASK="..." answers once; MODEL=qwen2)
+#: make test       install what it needs, build, and run every test (MODELS=all: with all three models)
+#: make fuzz       run the fuzz targets for long (SECONDS_EACH=600)
+#: make tidy       format, warnings and the include graph: refuses a cycle or an upward include
+#: make install    to PREFIX (default /usr/local)
+#: SAN=address or SAN=thread builds beside it with sanitizers
+
+deps:
+	@tools/install_deps.sh $(if $(filter test fuzz tidy,$(MAKECMDGOALS)),test)
+
+chat: deps
+	@$(MAKE) --no-print-directory all
+	@$(B)/akvifer pull $(MODEL)
+	@$(B)/akvifer run -m $(MODEL) $(if $(ASK),-p "$$ASK")
+export ASK
+
+test: deps
+	@$(MAKE) --no-print-directory all tests
+	@for m in $(if $(filter all,$(MODELS)),smollm2 gemma3 qwen2,$(MODELS)); do $(B)/akvifer pull $$m || exit 1; done
+	@B=$(B) SAN=$(SAN) CC=$(CC) tools/run_tests.sh $(TESTBIN)
+
+tests: $(TESTBIN) $(B)/example
+
+fuzz: deps
+	@B=$(B) tools/run_fuzz.sh $(or $(SECONDS_EACH),600)
+
+tidy: deps
+	@tools/tidy.sh
+
+format:
+	@clang-format -i $$(git ls-files '*.c' '*.h')
+
+$(B)/akvifer: $(BINOBJ) $(B)/libakvifer.a
+	$(CC) -o $@ $^ $(LDLIBS)
+
+$(B)/libakvifer.a: $(LIBOBJ)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(B)/libakvifer.so: $(LIBOBJ)
+	$(CC) -shared -Wl,-soname,libakvifer.so.0 -o $@ $^ $(LDLIBS)
+
+$(B)/example: docs/example.c $(B)/libakvifer.a
+	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+
+$(B)/tests/%: $(B)/tests/%.o $(TESTLIB) $(B)/libakvifer.a
+	$(CC) -o $@ $(filter %.o,$^) $(B)/libakvifer.a $(LDLIBS) -lcmocka
+
+$(B)/src/%.o: src/%.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(call isa_of,$<) -MMD -MP -c -o $@ $<
+
+$(B)/tests/%.o: tests/%.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(ISA_ref) -Itests -MMD -MP -c -o $@ $<
+
+install: all
+	install -Dm755 $(B)/akvifer $(DESTDIR)$(PREFIX)/bin/akvifer
+	install -Dm644 include/akvifer.h $(DESTDIR)$(PREFIX)/include/akvifer.h
+	install -Dm644 $(B)/libakvifer.a $(DESTDIR)$(PREFIX)/lib/libakvifer.a
+	install -Dm755 $(B)/libakvifer.so $(DESTDIR)$(PREFIX)/lib/libakvifer.so.0
+	ln -sf libakvifer.so.0 $(DESTDIR)$(PREFIX)/lib/libakvifer.so
+	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/share/man/man1
+	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' docs/akvifer.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/akvifer.pc
+	$(B)/akvifer manual > $(DESTDIR)$(PREFIX)/share/man/man1/akvifer.1
+
+clean:
+	rm -rf build build-address build-thread
+
+-include $(LIBOBJ:.o=.d) $(BINOBJ:.o=.d) $(TESTBIN:=.d) $(TESTLIB:.o=.d)

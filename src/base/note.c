@@ -1,0 +1,28 @@
+#include "base/note.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+void note_set(struct note *why, const char *format, ...)
+{
+    if (!why)
+        return;
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(why->text, sizeof why->text, format, ap);
+    va_end(ap);
+}
+
+void note_prefix(struct note *why, const char *format, ...)
+{
+    if (!why)
+        return;
+    struct note old = *why;
+    va_list ap;
+    va_start(ap, format);
+    int n = vsnprintf(why->text, sizeof why->text, format, ap);
+    va_end(ap);
+    if (n >= 0 && (size_t)n < sizeof why->text)
+        snprintf(why->text + n, sizeof why->text - (size_t)n, ": %s", old.text);
+}
