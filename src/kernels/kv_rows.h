@@ -1,0 +1,25 @@
+/* kernels/kv_rows.h - how 64 rows of one kv_head lie in a block. Private to kernels/ but for the sizes.
+ *
+ *   K part   [d][64]   rows in lanes: element j of row i at j * 64 + i     (a score is one FMA chain over d)
+ *   V part   [64][d]   row after row                                      (an output is one FMA chain over rows)
+ *   int8 parts end in 64 f32 scales, one a row: value = scale * int8
+ *
+ * Every part is a multiple of 64 bytes and starts at one. */
+#ifndef KERNELS_KV_ROWS_H
+#define KERNELS_KV_ROWS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { KV_BLOCK = 64 }; // rows a block
+
+enum kv_type { KV_F16, KV_F32, KV_INT8 };
+
+/* Bytes of the K or the V part of one kv_head, d elements a row (d a multiple of 8). */
+static inline size_t kv_part_bytes(enum kv_type type, uint32_t d)
+{
+    size_t n = (size_t)KV_BLOCK * d;
+    return type == KV_F16 ? n * 2 : type == KV_F32 ? n * 4 : n + KV_BLOCK * sizeof(float);
+}
+
+#endif
