@@ -1,0 +1,43 @@
+/* kernels/kernels.h - one table of functions an instruction set; which one runs is decided at start.
+ *
+ * Every table gives the same bits (DESIGN section 5): tests/kernels compare them with memcmp.
+ * Threads  any. Kernels do not allocate, block, log or fail. */
+#ifndef KERNELS_KERNELS_H
+#define KERNELS_KERNELS_H
+
+#include "base/note.h"
+#include "base/status.h"
+#include "kernels/attention.h"
+#include "kernels/matmul.h"
+#include "kernels/rows.h"
+
+struct kernels {
+    const char *name; // "ref", "avx2", "avx512"
+    kern_quantise *quantise;
+    kern_matmul *matmul;
+    kern_attn_partial *attn_partial;
+    kern_attn_merge *attn_merge;
+    kern_attn_finish *attn_finish;
+    kern_store_k *store_k;
+    kern_store_v *store_v;
+    kern_rms_norm *rms_norm;
+    kern_rope *rope;
+    kern_add *add;
+    kern_scale *scale;
+    kern_gate *silu_gate;
+    kern_gate *gelu_gate;
+    kern_softcap *softcap;
+    kern_softmax_stats *softmax_stats;
+};
+
+/* The best table for this processor; or the one of that name ("ref", "avx2", "avx512", "auto").
+ * BAD_INPUT: no such name, or this processor lacks it (the note says what is missing and what there is). */
+must_use enum status kernels_select(const struct kernels **out, const char *name, struct note *why);
+
+/* The tables this processor can run, ref first: for tests and `--help`. Answers how many. */
+uint32_t kernels_available(const struct kernels **out, uint32_t max);
+
+/* One line about the processor and the table that runs, e.g. "avx2 (AMD EPYC ..., AVX2 FMA F16C)". */
+const char *kernels_describe(const struct kernels *k, char *text, unsigned size);
+
+#endif

@@ -1,0 +1,96 @@
+/* kernels/matmul.h - y = W x for weights as model files store them: the packed layout and the one contract.
+ *
+ *   file rows  --pack-->  panels of 16 outputs, k in steps of a block:  lane = output
+ *   x [row][k] --quantise--> q int8, d, z a block of 32; t = d * sum(q)
+ *
+ * The contract (DESIGN section 5). For weights in float types, one chain over k in order:
+ *
+ *     y = 0;  for k:  y = fma(x[k], w[k], y)                        w widened to f32 exactly
+ *
+ * For quantised types, one chain over blocks b of 32 in order, x standing for d q + z:
+ *
+ *     y = 0;  for b:  y = fma((float)I_b * d_b, ws_b, y)            I_b  exact integer, |I_b| < 2^24
+ *                     y = fma(tj_b, wm_b, y)                        types with minima only
+ *                     y = fma(z_b, W_b, y)                          W_b  the block's weights added up:
+ *                          W_b = (float)I1_b * ws_b                      without minima
+ *                          W_b = fma((float)J1_b, wm_b, (float)I1_b * ws_b)   with them
+ *
+ *   where I1 and J1 are I and J for q = 1 everywhere, tj_b = (float)J_b * d_b, and
+ *
+ *     type     I_b                                        ws_b (f32)          J_b                     wm_b
+ *     Q8_0     sum w q                                    d                   -
+ *     Q4_0     sum (n - 8) q                              d                   -
+ *     Q5_0     sum (n - 16) q                             d                   -
+ *     Q4_1     sum n q                                    d                   sum q                   m
+ *     Q5_1     sum n q                                    d                   sum q                   m
+ *     Q4_K     sum n q                                    d * sc (exact)      sum q                   -(dmin * mn) (exact)
+ *     Q5_K     sum n q                                    d * sc (exact)      sum q                   -(dmin * mn) (exact)
+ *     Q6_K     sc0 sum_lo (n - 32) q + sc1 sum_hi ...     d                   -
+ *     Q3_K     (sc0 - 32) sum_lo (n - 4) q + ... _hi      d                   -
+ *     Q2_K     sc0 sum_lo n q + sc1 sum_hi n q            d                   mn0 sum_lo q + mn1 sum_hi q    -dmin
+ *     IQ4_NL   sum c[n] q                                 d                   -
+ *     IQ4_XS   sum c[n] q                                 d * (sc - 32) (exact)   -
+ *   (n: the stored code; c: the 16-entry code book; lo, hi: the two halves of 16 of a block)
+ *
+ * Quantising a block of x: hi = max, lo = min, z = (hi + lo) * 0.5, d = (hi - lo) * (1/254 as f32),
+ *     inv = hi > lo ? 254 / (hi - lo) : 0;  q = clamp(rint((x - z) * inv), -127, 127), ties to even.
+ * Why a midpoint: outliers of a block are one-sided, so the step halves; mean KL to a double-precision
+ * reference falls 2.1-2.6 times against symmetric int8, for one FMA a block (docs/NUMERICS.md).
+ *
+ * Lanes are outputs, so every vector width gives the same bits; rows of x are independent, so every batch does;
+ * threads split panels, never k. */
+#ifndef KERNELS_MATMUL_H
+#define KERNELS_MATMUL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/dtype.h"
+
+enum { PANEL = 16, QBLOCK = 32 };
+
+/* Weights [n][k], packed. The order of bytes inside a panel is private to kernels/. */
+struct packed {
+    enum dtype type;
+    uint32_t n, k;
+    uint32_t n_panel;   // n / 16 rounded up; outputs behind n are zeros
+    size_t panel_bytes; // a multiple of 64; at most 3 % above the file's rows
+    const uint8_t *data; // [n_panel][panel_bytes], 64-byte aligned
+};
+
+/* Whether a tensor of this shape can be packed: k a multiple of the type's block. */
+bool packed_shape(struct packed *out, enum dtype type, uint32_t n, uint32_t k);
+
+/* Packs panels [first, last) from file rows (row r at rows + r * dtype_bytes(k), unaligned) into dst [n_panel][panel_bytes].
+ * Plain C, any thread; about as fast as memory. */
+void packed_fill(const struct packed *shape, const void *rows, uint8_t *dst, uint32_t first, uint32_t last);
+
+/* One file row [k] as f32: embeddings, and the tests' idea of what a weight is. */
+void dequant_row(enum dtype type, const void *row, uint32_t k, float *out);
+
+/* A batch of rows x [n_row][k]. f is always there; the rest is filled by quantise when the weights need it. */
+struct acts {
+    uint32_t n_row, k;
+    const float *f; // [n_row][k]
+    int8_t *q;      // [n_row][k]
+    float *d, *z;   // [n_row][k / 32]
+    float *t;       // [n_row][k / 32]    d * (float)(sum of q)
+    int16_t *half;  // [n_row][k / 16]    sums of q over halves of a block
+};
+
+/* Bytes that the arrays behind f need for n_row rows, and laying them out in `memory` (64-byte aligned). */
+size_t acts_bytes(uint32_t n_row, uint32_t k);
+void acts_place(struct acts *a, uint32_t n_row, uint32_t k, void *memory);
+
+/* Quantises rows [first, last) of a->f. k a multiple of 32. */
+typedef void kern_quantise(struct acts *a, uint32_t first, uint32_t last);
+
+/* y[r * y_stride + o] for all rows r of x and all outputs o of panels [first, last); outputs o >= w->n are not written.
+ * `scratch` is the caller's, at least kern_matmul_scratch(w) bytes, 64-byte aligned, one a thread. */
+typedef void kern_matmul(const struct packed *w, uint32_t first, uint32_t last, const struct acts *x, float *y,
+                         size_t y_stride, void *scratch);
+
+size_t matmul_scratch_bytes(const struct packed *w);
+
+#endif
