@@ -6,9 +6,10 @@
  *     are unique, and each tensor's size follows from its type and dimensions without overflow.
  * G2  Nothing is copied: strings and tensor data point into the read-only mapping, unaligned.
  * G3  A hostile file costs at most memory linear in its size, and ends in BAD_INPUT with the field's name.
+ * G4  Tensors share no bytes, so copying all of them is linear in the file's size too.
  *
  * Lifetime  what gguf_open gives points into the mapping until gguf_close. Threads  any, once open.
- * Cost  opening is linear in the header; look-ups are O(1) on average.
+ * Cost  opening sorts the names, so it is O(n log n) in the header; look-ups are O(log n), whatever the names.
  * Source: the GGUF specification (versions 2 and 3, little-endian; version 1 and big-endian are refused). */
 #ifndef GGUF_GGUF_H
 #define GGUF_GGUF_H
@@ -95,7 +96,8 @@ must_use enum status gguf_get_f32(const struct gguf *g, const char *key, float *
 must_use enum status gguf_get_bool(const struct gguf *g, const char *key, bool *out, struct note *why);
 must_use enum status gguf_get_text(const struct gguf *g, const char *key, struct gguf_text *out, struct note *why);
 
-/* Element i of an integer, float or bool array (or of a scalar, i = 0), widened. Caller checked i < n and type. */
+/* Element i of an integer or bool array (or of a scalar, i = 0), widened; a u64 keeps its bits. The float one
+ * takes floats too. Caller checked i < n and the type. */
 int64_t gguf_value_int(const struct gguf_value *v, uint64_t i);
 double gguf_value_float(const struct gguf_value *v, uint64_t i);
 
