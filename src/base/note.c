@@ -23,6 +23,7 @@ void note_prefix(struct note *why, const char *format, ...)
     va_start(ap, format);
     int n = vsnprintf(why->text, sizeof why->text, format, ap);
     va_end(ap);
-    if (n >= 0 && (size_t)n < sizeof why->text)
-        snprintf(why->text + n, sizeof why->text - (size_t)n, ": %s", old.text);
+    size_t room = n < 0 || (size_t)n >= sizeof why->text ? 0 : sizeof why->text - (size_t)n;
+    if (room > 3)
+        snprintf(why->text + n, room, ": %.*s", (int)room - 3, old.text);
 }
