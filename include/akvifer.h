@@ -1,0 +1,200 @@
+/* akvifer.h - the public C API: open a model, start an engine, submit requests, read events.
+ *
+ *     akv_model_open -> akv_engine_new -> akv_submit ... akv_next_event ... -> akv_engine_free -> akv_model_close
+ *
+ * One engine runs any number of requests at once over one model and one bounded pool of KV memory. Sizes are in
+ * bytes, times in nanoseconds, positions and counts in tokens. docs/example.c is a whole program.
+ *
+ * Threads   every function may be called from any thread; akv_next_event from one at a time. Opening, creating and
+ *           freeing must not overlap with other calls on the same object.
+ * Errors    a call that fails answers a status other than AKV_OK, writes a sentence for humans into `why` (which may be
+ *           NULL), leaves its outputs untouched and changes nothing.
+ * Lifetime  strings and arrays that are passed in are copied before a call returns. What an event points to lives until
+ *           the next akv_next_event on the same engine. */
+#ifndef AKVIFER_H
+#define AKVIFER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define AKV_API __attribute__((visibility("default")))
+#else
+#define AKV_API
+#endif
+
+enum akv_status {
+    AKV_OK = 0,
+    AKV_FULL,      /* no memory, no room in the queue: wait for events, then try again */
+    AKV_NOT_FOUND, /* no such file or request */
+    AKV_BAD_INPUT, /* the request, file or parameter is wrong: the note names it, its value and the limit */
+    AKV_CANCELED,
+    AKV_IO_ERROR,
+    AKV_CORRUPT,
+};
+
+struct akv_note {
+    char text[512];
+};
+
+typedef struct akv_model akv_model;
+typedef struct akv_engine akv_engine;
+
+/* ---- models ---- */
+
+struct akv_model_params {
+    const char *path;     /* a GGUF file, or the first of a split set */
+    const char *cpu;      /* kernels: NULL or "auto", "ref", "avx2", "avx512" */
+    uint32_t n_thread;    /* 0: as many as this process may use */
+    void (*progress)(void *arg, double done); /* 0..1 while weights load, from the calling thread; may be NULL */
+    void *progress_arg;
+};
+
+AKV_API enum akv_status akv_model_open(akv_model **out, const struct akv_model_params *params, struct akv_note *why);
+AKV_API void akv_model_close(akv_model *model); /* no engine may be using it; NULL is allowed */
+
+struct akv_model_info {
+    const char *name;         /* general.name, or the file's name */
+    const char *architecture; /* "llama", "qwen2", "qwen3", "gemma3" */
+    const char *kernels;      /* which run, e.g. "avx2 (AMD EPYC, AVX2 FMA F16C)" */
+    uint32_t n_ctx_train;     /* longest context it was trained for */
+    uint32_t n_vocab, n_layer, n_embd;
+    uint64_t n_param;
+    size_t weight_bytes;      /* resident */
+    bool has_chat_template;
+};
+AKV_API void akv_model_info(const akv_model *model, struct akv_model_info *out);
+
+/* Text to ids. `special`: control tokens may be named; `bos`: put the model's BOS in front if it uses one. *n_id is in:
+ * room in ids, out: ids there are; AKV_FULL when the room is too small (and *n_id says what is needed). */
+AKV_API enum akv_status akv_tokenize(const akv_model *model, const char *text, size_t len, bool special, bool bos,
+                                     int32_t *ids, size_t *n_id, struct akv_note *why);
+
+/* The bytes of one token; control tokens are empty unless `special`. Valid while the model is open. */
+AKV_API const char *akv_token_bytes(const akv_model *model, int32_t id, bool special, size_t *len);
+
+/* Renders {"messages": [...], "tools": [...], "add_generation_prompt": true, ...} through the model's chat template and
+ * tokenizes it so that text of messages never becomes a control token. Same convention for ids as akv_tokenize. */
+AKV_API enum akv_status akv_render_chat(const akv_model *model, const char *json, size_t len, int32_t *ids, size_t *n_id,
+                                        struct akv_note *why);
+
+/* ---- engines ---- */
+
+struct akv_limits {
+    uint32_t n_ctx;        /* longest context of a request; 0: the model's, or what fits kv_bytes */
+    size_t kv_bytes;       /* hard cap on KV memory (--kv-ram); 0: from the model, n_ctx and the memory that is free */
+    const char *kv_type;   /* NULL or "f16", "f32", "int8" */
+    uint32_t n_parallel;   /* requests that run at once; 0: 16 */
+    uint32_t n_queue;      /* requests that may wait; 0: 256 */
+    uint32_t n_ubatch;     /* most tokens a step; 0: chosen for the workspace to stay small */
+    const char *kv_map;    /* NULL or "space" (contiguous addresses), "table" (a table of blocks) */
+};
+
+AKV_API enum akv_status akv_engine_new(akv_engine **out, akv_model *model, const struct akv_limits *limits,
+                                       struct akv_note *why);
+AKV_API void akv_engine_free(akv_engine *engine); /* cancels what runs; NULL is allowed */
+
+struct akv_sampling {
+    float temperature;       /* 0: greedy */
+    int32_t top_k;           /* 0: off */
+    float top_p;             /* 1: off */
+    float min_p;             /* 0: off */
+    float typical_p;         /* 1: off */
+    float repeat_penalty;    /* 1: off */
+    int32_t repeat_last_n;   /* how far back penalties look; 0: off, -1: whole context */
+    float presence_penalty, frequency_penalty; /* 0: off */
+    uint64_t seed;           /* same seed, same answer, on any machine */
+    const int32_t *bias_id;  /* logit biases: n_bias pairs; -INFINITY forbids */
+    const float *bias;
+    uint32_t n_bias;
+};
+AKV_API struct akv_sampling akv_sampling_default(void); /* temperature 0.8, top_k 40, top_p 0.95, min_p 0.05, seed 0 */
+
+struct akv_request {
+    const int32_t *ids;        /* the prompt */
+    size_t n_id;
+    uint32_t n_predict;        /* most tokens to generate; 0: none, with prompt_logprobs; UINT32_MAX: until an end token or n_ctx */
+    struct akv_sampling sampling;
+    bool ignore_eos;
+    uint32_t n_logprob;        /* best alternatives to report with each generated token, 0..64 */
+    bool prompt_logprobs;      /* report log-probabilities of every prompt position, with n_logprob alternatives */
+    uint64_t session;          /* not 0: keep this sequence's KV after the answer, and reuse what the next request of the same
+                                  session shares with it, token by token; until akv_session_end */
+    const char *const *stop;   /* n_stop texts that end the answer; they are not part of it */
+    uint32_t n_stop;
+    void *user;                /* comes back with every event */
+};
+
+/* *id names the request. AKV_BAD_INPUT: it could never run (the note has the numbers: tokens, n_ctx, bytes, cap). */
+AKV_API enum akv_status akv_submit(akv_engine *engine, const struct akv_request *request, uint64_t *id, struct akv_note *why);
+AKV_API void akv_cancel(akv_engine *engine, uint64_t id); /* a DONE event with AKV_STOP_CANCELED follows, unless it was done */
+AKV_API void akv_session_end(akv_engine *engine, uint64_t session);
+
+enum akv_event_kind { AKV_EVENT_TOKEN, AKV_EVENT_PROMPT, AKV_EVENT_DONE };
+enum akv_stop { AKV_STOP_END, AKV_STOP_TEXT, AKV_STOP_LENGTH, AKV_STOP_CONTEXT, AKV_STOP_CANCELED, AKV_STOP_ERROR };
+
+struct akv_logprob {
+    int32_t id;
+    float logprob; /* natural logarithm */
+};
+
+struct akv_usage {
+    uint32_t n_prompt, n_cached, n_generated; /* cached: prompt positions whose KV was reused */
+    uint64_t queue_ns, prompt_ns, generate_ns;
+    size_t kv_bytes_peak;
+};
+
+struct akv_event {
+    enum akv_event_kind kind;
+    uint64_t id;   /* the request's */
+    void *user;
+
+    /* TOKEN: one generated token, and the complete characters that it brought (maybe none) */
+    int32_t token;
+    const char *text; /* zero-terminated */
+    size_t text_len;
+    float logprob;
+    const struct akv_logprob *top; /* n_top alternatives, best first */
+    uint32_t n_top;
+
+    /* PROMPT: log-probabilities of prompt positions first .. first + n - 1: after reading ids[0..p], next[p - first] is that of
+     * ids[p + 1] (NAN behind the end), and top[(p - first) * n_top ...] the best. */
+    uint32_t first, n;
+    const float *next;
+
+    /* DONE */
+    enum akv_stop stop;
+    enum akv_status status;      /* with AKV_STOP_ERROR */
+    const char *message;         /* the same, for humans; else "" */
+    struct akv_usage usage;
+};
+
+/* Waits up to timeout_ms (-1: for ever; 0: not at all). AKV_NOT_FOUND: nothing came. */
+AKV_API enum akv_status akv_next_event(akv_engine *engine, struct akv_event *out, int timeout_ms);
+
+struct akv_stats {
+    size_t kv_bytes_max, kv_bytes_backed, kv_bytes_held;
+    uint32_t n_running, n_waiting, n_session;
+    uint32_t n_block_held, n_ctx, n_ubatch;
+    uint64_t n_step, n_token_prompt, n_token_generated;
+    uint64_t step_ns, map_ns;      /* sums */
+    size_t weight_bytes, workspace_bytes;
+    size_t kv_bytes_per_token;
+};
+AKV_API void akv_stats(akv_engine *engine, struct akv_stats *out);
+
+/* The memory plan that is printed at start: one line for each class of memory. Valid while the engine lives. */
+AKV_API const char *akv_plan_text(akv_engine *engine);
+
+AKV_API const char *akv_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
