@@ -1,0 +1,42 @@
+#include "os/pages.h"
+
+#include <stdint.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum status pages_new(void **out, size_t bytes, const char *what, struct note *why)
+{
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) {
+        note_set(why, "no memory for %s (%zu bytes): %m", what, bytes);
+        return FULL;
+    }
+    madvise(p, bytes, MADV_HUGEPAGE); /* a wish: small pages work too */
+    *out = p;
+    return OK;
+}
+
+void pages_free(void *p, size_t bytes)
+{
+    if (p)
+        munmap(p, bytes);
+}
+
+static void advise_inside(const void *p, size_t bytes, int advice)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t first = ((uintptr_t)p + page - 1) & ~(page - 1);
+    uintptr_t last = ((uintptr_t)p + bytes) & ~(page - 1);
+    if (first < last)
+        madvise((void *)first, last - first, advice);
+}
+
+void pages_forget(const void *p, size_t bytes)
+{
+    advise_inside(p, bytes, MADV_DONTNEED);
+}
+
+void pages_expect(const void *p, size_t bytes)
+{
+    advise_inside(p, bytes, MADV_WILLNEED);
+}

@@ -1,0 +1,22 @@
+/* os/pages.h - large pieces of plain memory straight from the system, and letting go of file pages.
+ *
+ * Fresh pages are zero and cost nothing until touched; huge pages are asked for. Threads  any. */
+#ifndef OS_PAGES_H
+#define OS_PAGES_H
+
+#include <stddef.h>
+
+#include "base/note.h"
+#include "base/status.h"
+
+/* `what` names the use in the note when memory is refused. */
+must_use enum status pages_new(void **out, size_t bytes, const char *what, struct note *why);
+void pages_free(void *p, size_t bytes); // NULL is allowed
+
+/* This range of a read-only file mapping was read for the last time: drop whole pages inside it from memory. */
+void pages_forget(const void *p, size_t bytes);
+
+/* This range will be read soon: let the system fetch it. */
+void pages_expect(const void *p, size_t bytes);
+
+#endif
