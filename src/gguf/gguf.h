@@ -44,10 +44,10 @@ struct gguf_text { // not zero-terminated, may hold any bytes
 };
 
 struct gguf_value {
-    enum gguf_type type;      // of the elements, for an array
+    enum gguf_type type; // of the elements, for an array
     bool is_array;
-    uint64_t n;               // elements; 1 for a scalar
-    const void *data;         // n elements, packed, unaligned; strings: u64 length + bytes, one after the other
+    uint64_t n; // elements; 1 for a scalar
+    const void *data; // n elements, packed, unaligned; a string is a u64 length, then its bytes
 };
 
 struct gguf_pair {
@@ -58,11 +58,11 @@ struct gguf_pair {
 struct gguf_tensor {
     struct gguf_text name;
     enum dtype type;
-    uint32_t n_dim;       // 1..4
-    uint64_t dim[4];      // dim[0] is the row length, contiguous; unused ones are 1
-    const void *data;     // unaligned is possible; inside the mapping of `part`
+    uint32_t n_dim;   // 1..4
+    uint64_t dim[4];  // dim[0] is the row length, contiguous; unused ones are 1
+    const void *data; // unaligned is possible; inside the mapping of `part`
     size_t bytes;
-    uint32_t part;        // which of the split files
+    uint32_t part; // which of the split files
 };
 
 struct gguf; // opaque
@@ -74,7 +74,8 @@ must_use enum status gguf_open(struct gguf **out, const char *path, struct note 
 void gguf_close(struct gguf *g);
 
 /* Parses bytes that are already in memory (one file, not split); used by tests and the fuzzer. */
-must_use enum status gguf_open_bytes(struct gguf **out, const void *bytes, size_t len, struct note *why);
+must_use enum status gguf_open_bytes(struct gguf **out, const void *bytes, size_t len,
+                                     struct note *why);
 
 uint32_t gguf_version(const struct gguf *g);
 size_t gguf_file_bytes(const struct gguf *g); // of all parts
@@ -91,10 +92,14 @@ const struct gguf_tensor *gguf_tensor_find(const struct gguf *g, const char *nam
 /* Scalars by key. `out` keeps its value when the key is absent (NOT_FOUND, no note); BAD_INPUT when the
  * value is of another kind or does not fit: any integer type that holds a fitting value is accepted, and
  * an integer is accepted as a float. */
-must_use enum status gguf_get_u32(const struct gguf *g, const char *key, uint32_t *out, struct note *why);
-must_use enum status gguf_get_f32(const struct gguf *g, const char *key, float *out, struct note *why);
-must_use enum status gguf_get_bool(const struct gguf *g, const char *key, bool *out, struct note *why);
-must_use enum status gguf_get_text(const struct gguf *g, const char *key, struct gguf_text *out, struct note *why);
+must_use enum status gguf_get_u32(const struct gguf *g, const char *key, uint32_t *out,
+                                  struct note *why);
+must_use enum status gguf_get_f32(const struct gguf *g, const char *key, float *out,
+                                  struct note *why);
+must_use enum status gguf_get_bool(const struct gguf *g, const char *key, bool *out,
+                                   struct note *why);
+must_use enum status gguf_get_text(const struct gguf *g, const char *key, struct gguf_text *out,
+                                   struct note *why);
 
 /* Element i of an integer or bool array (or of a scalar, i = 0), widened; a u64 keeps its bits. The float one
  * takes floats too. Caller checked i < n and the type. */
