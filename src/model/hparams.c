@@ -29,7 +29,8 @@ static bool settled(struct keys *k, enum status st, bool required, const char *k
     return st == OK;
 }
 
-static bool get_u32(struct keys *k, const char *name, bool required, uint32_t least, uint32_t most, uint32_t *out)
+static bool get_u32(struct keys *k, const char *name, bool required, uint32_t least, uint32_t most,
+                    uint32_t *out)
 {
     char key[128];
     uint32_t value = *out;
@@ -66,7 +67,8 @@ static bool get_f32(struct keys *k, const char *name, bool required, float *out)
 }
 
 /* A count that some files give once and others per layer; ours must be the same for all layers. */
-static void get_uniform(struct keys *k, const char *name, uint32_t least, uint32_t most, uint32_t *out)
+static void get_uniform(struct keys *k, const char *name, uint32_t least, uint32_t most,
+                        uint32_t *out)
 {
     char key[128];
     if (k->st != OK)
@@ -132,7 +134,8 @@ static void read_rope_scaling(struct keys *k, struct rope_params *rope, uint32_t
         k->st = BAD_INPUT;
     }
     if (k->st == OK && rope->factor < 0) {
-        note_set(k->why, "'%s.rope.scaling.factor' is %g; it must be above 0", k->arch, (double)rope->factor);
+        note_set(k->why, "'%s.rope.scaling.factor' is %g; it must be above 0", k->arch,
+                 (double)rope->factor);
         k->st = BAD_INPUT;
     }
 }
@@ -143,15 +146,20 @@ static void check_heads(struct keys *k, const struct hparams *h)
         return;
     k->st = BAD_INPUT;
     if (h->n_head % h->n_kv_head)
-        note_set(k->why, "%u heads cannot share %u kv_heads: it must divide", h->n_head, h->n_kv_head);
+        note_set(k->why, "%u heads cannot share %u kv_heads: it must divide", h->n_head,
+                 h->n_kv_head);
     else if (h->d_head % 8)
-        note_set(k->why, "a head of %u elements is not supported: it must be a multiple of 8", h->d_head);
+        note_set(k->why, "a head of %u elements is not supported: it must be a multiple of 8",
+                 h->d_head);
     else if (h->n_rot % 2 || h->n_rot > h->d_head)
-        note_set(k->why, "'%s.rope.dimension_count' is %u; it must be even and at most %u", k->arch, h->n_rot, h->d_head);
+        note_set(k->why, "'%s.rope.dimension_count' is %u; it must be even and at most %u", k->arch,
+                 h->n_rot, h->d_head);
     else if (!(h->rope.base > 1) || !(h->rope_local.base > 1))
-        note_set(k->why, "'%s.rope.freq_base' is %g; it must be above 1", k->arch, (double)h->rope.base);
+        note_set(k->why, "'%s.rope.freq_base' is %g; it must be above 1", k->arch,
+                 (double)h->rope.base);
     else if (!(h->norm_eps > 0))
-        note_set(k->why, "'%s.attention.layer_norm_rms_epsilon' is %g; it must be above 0", k->arch, (double)h->norm_eps);
+        note_set(k->why, "'%s.attention.layer_norm_rms_epsilon' is %g; it must be above 0", k->arch,
+                 (double)h->norm_eps);
     else
         k->st = OK;
 }
@@ -160,12 +168,14 @@ static void refuse_experts(struct keys *k)
 {
     uint32_t n_expert = 0;
     if (get_u32(k, "expert_count", false, 0, UINT32_MAX, &n_expert) && n_expert > 0) {
-        note_set(k->why, "this is a mixture of %u experts; only dense models are supported", n_expert);
+        note_set(k->why, "this is a mixture of %u experts; only dense models are supported",
+                 n_expert);
         k->st = BAD_INPUT;
     }
 }
 
-enum status hparams_read(struct hparams *out, const struct gguf *g, const char *arch, struct note *why)
+enum status hparams_read(struct hparams *out, const struct gguf *g, const char *arch,
+                         struct note *why)
 {
     struct keys k = { .g = g, .arch = arch, .why = why, .st = OK };
     struct hparams h = { .embd_scale = 1, .residual_scale = 1, .logit_scale = 1 };
@@ -179,7 +189,8 @@ enum status hparams_read(struct hparams *out, const struct gguf *g, const char *
     h.n_kv_head = h.n_head;
     get_uniform(&k, "attention.head_count_kv", 1, 4096, &h.n_kv_head);
     if (k.st == OK && (h.n_head == 0 || h.n_ff == 0)) {
-        note_set(why, "the model file lacks '%s.%s'", arch, h.n_ff ? "attention.head_count" : "feed_forward_length");
+        note_set(why, "the model file lacks '%s.%s'", arch,
+                 h.n_ff ? "attention.head_count" : "feed_forward_length");
         k.st = BAD_INPUT;
     }
     if (k.st != OK)
@@ -189,7 +200,9 @@ enum status hparams_read(struct hparams *out, const struct gguf *g, const char *
     uint32_t d_v = h.d_head;
     get_u32(&k, "attention.value_length", false, 8, 512, &d_v);
     if (k.st == OK && (d_v != h.d_head || h.d_head > 512 || h.d_head < 8)) {
-        note_set(why, "heads of %u (key) and %u (value) elements are not supported: they must be equal, 8 to 512",
+        note_set(why,
+                 "heads of %u (key) and %u (value) elements are not supported: they must be equal, "
+                 "8 to 512",
                  h.d_head, d_v);
         return BAD_INPUT;
     }

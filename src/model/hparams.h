@@ -17,27 +17,28 @@ enum rope_scaling { ROPE_NONE, ROPE_LINEAR, ROPE_YARN, ROPE_LLAMA3 };
 struct rope_params {
     float base;
     enum rope_scaling scaling;
-    float factor;          // positions are divided by it (linear, yarn)
-    uint32_t n_ctx_orig;   // context before scaling (yarn)
+    float factor;        // positions are divided by it (linear, yarn)
+    uint32_t n_ctx_orig; // context before scaling (yarn)
     float ext_factor, attn_factor, beta_fast, beta_slow; // yarn
 };
 
 struct hparams {
     uint32_t n_layer, n_embd, n_head, n_kv_head, d_head, n_ff, n_vocab, n_ctx;
-    uint32_t n_rot;           // leading elements of a head that rotate
-    bool rope_halves;         // pairs are (i, i + n_rot / 2); else (2i, 2i + 1)
+    uint32_t n_rot;   // leading elements of a head that rotate
+    bool rope_halves; // pairs are (i, i + n_rot / 2); else (2i, 2i + 1)
     float norm_eps;
-    float attn_scale;         // of q.k
-    float attn_softcap, output_softcap; // 0: none
+    float attn_scale;                              // of q.k
+    float attn_softcap, output_softcap;            // 0: none
     float embd_scale, residual_scale, logit_scale; // 1: none
-    struct rope_params rope;       // of layers that see everything
-    struct rope_params rope_local; // of windowed layers
-    uint32_t window;          // positions a windowed layer sees; 0: no such layers
+    struct rope_params rope;                       // of layers that see everything
+    struct rope_params rope_local;                 // of windowed layers
+    uint32_t window; // positions a windowed layer sees; 0: no such layers
     bool windowed[KV_LAYER_MAX];
 };
 
 /* Reads ARCH.* keys. `arch` is general.architecture's value, known to be one of ours. */
-must_use enum status hparams_read(struct hparams *out, const struct gguf *g, const char *arch, struct note *why);
+must_use enum status hparams_read(struct hparams *out, const struct gguf *g, const char *arch,
+                                  struct note *why);
 
 /* The KV of this model: one group, or two where some layers are windowed. */
 void hparams_kv_shape(const struct hparams *h, enum kv_type type, struct kv_shape *out);

@@ -6,7 +6,8 @@
 static double yarn_pair(double n_turn, const struct rope_params *p, uint32_t n_rot)
 {
     const double two_pi = 6.283185307179586;
-    return n_rot * fm_log((double)p->n_ctx_orig / (n_turn * two_pi)) / (2 * fm_log((double)p->base));
+    return n_rot * fm_log((double)p->n_ctx_orig / (n_turn * two_pi)) /
+           (2 * fm_log((double)p->base));
 }
 
 static double clamped(double x, double low, double high)

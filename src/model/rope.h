@@ -16,7 +16,8 @@ struct rope {
 };
 
 /* factors: [n_rot / 2] divisors of the frequencies (tensor rope_freqs.weight), or NULL. */
-void rope_init(struct rope *out, const struct rope_params *params, uint32_t n_rot, const float *factors);
+void rope_init(struct rope *out, const struct rope_params *params, uint32_t n_rot,
+               const float *factors);
 
 /* cs: [n_pair] pairs (cos, sin) of one position. */
 void rope_angles(const struct rope *r, uint32_t position, float *cs);

@@ -1,0 +1,177 @@
+#include "model/model.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "model/pass.h"
+
+struct model {
+    struct gguf *file;
+    const struct model_arch *arch;
+    const struct kernels *kern;
+    struct hparams h;
+    struct weights weights;
+    struct workers *workers;
+    struct pass pass;
+};
+
+static const struct model_arch *const archs[] = { &arch_llama, &arch_qwen2, &arch_qwen3,
+                                                  &arch_gemma3 };
+
+static enum status find_arch(struct model *m, struct note *why)
+{
+    struct gguf_text name;
+    enum status st = gguf_get_text(m->file, "general.architecture", &name, why);
+    if (st == NOT_FOUND)
+        note_set(why, "the model file lacks the key 'general.architecture'");
+    if (st != OK)
+        return BAD_INPUT;
+    for (size_t i = 0; i < sizeof archs / sizeof *archs; i++) {
+        if (strlen(archs[i]->name) == name.len &&
+            memcmp(archs[i]->name, name.bytes, name.len) == 0) {
+            m->arch = archs[i];
+            return OK;
+        }
+    }
+    note_set(
+        why,
+        "the architecture '%.*s' is not supported; supported are llama, qwen2, qwen3 and gemma3",
+        (int)(name.len < 60 ? name.len : 60), name.bytes);
+    return BAD_INPUT;
+}
+
+/* The vocabulary's size is that of the embedding: some files say it nowhere else. */
+static enum status find_vocab_size(struct model *m, struct note *why)
+{
+    const struct gguf_tensor *t = gguf_tensor_find(m->file, "token_embd.weight");
+    if (!t || t->n_dim != 2 || t->dim[1] == 0 || t->dim[1] > INT32_MAX) {
+        note_set(why, "the model file lacks a tensor 'token_embd.weight' of two dimensions");
+        return BAD_INPUT;
+    }
+    m->h.n_vocab = (uint32_t)t->dim[1];
+    return OK;
+}
+
+static enum status check_rope_factors(const struct model *m, struct note *why)
+{
+    for (uint32_t i = 0; m->weights.rope_factors && i < m->h.n_rot / 2; i++) {
+        float f = m->weights.rope_factors[i];
+        if (!(f >= 1e-6f) || !isfinite(f)) {
+            note_set(why, "tensor 'rope_freqs.weight'[%u] is %g; it must be above 0 and finite", i,
+                     (double)f);
+            return BAD_INPUT;
+        }
+    }
+    return OK;
+}
+
+enum status model_open(struct model **out, const struct model_params *params, struct note *why)
+{
+    struct model *m = mem_new(1, sizeof *m);
+    enum status st = FULL;
+    if (!m) {
+        note_set(why, "no memory for a model");
+        return FULL;
+    }
+    uint32_t n_thread = params->n_thread ? params->n_thread : os_cpu_count();
+    st = kernels_select(&m->kern, params->cpu ? params->cpu : "auto", why);
+    if (st == OK)
+        st = gguf_open(&m->file, params->path, why);
+    if (st == OK)
+        st = find_arch(m, why);
+    if (st == OK)
+        st = hparams_read(&m->h, m->file, m->arch->name, why);
+    if (st == OK)
+        st = find_vocab_size(m, why);
+    if (st == OK)
+        st = m->arch->adjust(&m->h, m->file, why);
+    if (st == OK)
+        st = workers_new(&m->workers, n_thread, why);
+    if (st == OK)
+        st = weights_load(&m->weights, m->file, &m->h, m->arch->parts, m->workers, params->progress,
+                          params->progress_arg, why);
+    if (st == OK)
+        st = check_rope_factors(m, why);
+    if (st != OK) {
+        model_close(m);
+        return st;
+    }
+    m->pass = (struct pass){
+        .kern = m->kern, .h = &m->h, .workers = m->workers, .quantise = m->weights.any_quantised
+    };
+    rope_init(&m->pass.rope[0], &m->h.rope, m->h.n_rot, m->weights.rope_factors);
+    rope_init(&m->pass.rope[1], &m->h.rope_local, m->h.n_rot, NULL);
+    *out = m;
+    return OK;
+}
+
+void model_close(struct model *m)
+{
+    if (!m)
+        return;
+    pass_close(&m->pass);
+    weights_close(&m->weights);
+    workers_free(m->workers);
+    gguf_close(m->file);
+    mem_free(m);
+}
+
+const struct hparams *model_hparams(const struct model *m)
+{
+    return &m->h;
+}
+
+const struct weights *model_weights(const struct model *m)
+{
+    return &m->weights;
+}
+
+const struct gguf *model_file(const struct model *m)
+{
+    return m->file;
+}
+
+const struct kernels *model_kernels(const struct model *m)
+{
+    return m->kern;
+}
+
+const char *model_arch_name(const struct model *m)
+{
+    return m->arch->name;
+}
+
+uint32_t model_n_thread(const struct model *m)
+{
+    return workers_count(m->workers);
+}
+
+uint32_t model_rows_for(const struct model *m, size_t bytes)
+{
+    uint32_t n_row = 512;
+    while (n_row > 64 && pass_bytes(&m->h, &m->weights, workers_count(m->workers), n_row) > bytes)
+        n_row -= 64;
+    return n_row;
+}
+
+enum status model_reserve(struct model *m, uint32_t n_row, struct note *why)
+{
+    return n_row <= m->pass.n_row_max ? OK : pass_open(&m->pass, &m->weights, n_row, why);
+}
+
+size_t model_workspace_bytes(const struct model *m)
+{
+    return m->pass.bytes;
+}
+
+void model_forward(struct model *m, const struct batch *batch)
+{
+    pass_begin(&m->pass, batch, &m->weights);
+    m->arch->forward(&m->pass, &m->weights);
+}
+
+const float *model_logits(struct model *m, const uint32_t *row, uint32_t n)
+{
+    return pass_logits(&m->pass, &m->weights, row, n);
+}

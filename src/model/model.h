@@ -1,0 +1,67 @@
+/* model/model.h - one model in memory, and what can be asked of it: a pass over a mixed batch, and logits of its rows.
+ *
+ *   ids, positions, spaces --model_forward--> hidden rows --model_logits (16 at a time)--> logits
+ *
+ * M1  A row's result depends on the model, its token and the KV rows its sequence may see, and on nothing else: not on
+ *     the batch, its split into steps, the number of threads or the instruction set (DESIGN section 5).
+ * M2  A pass writes the K and V rows of exactly its own positions, before any of its rows attends.
+ * M3  Nothing allocates after model_reserve.
+ *
+ * Lifetime  from open to close. Threads  one pass at a time; it uses the model's workers. */
+#ifndef MODEL_MODEL_H
+#define MODEL_MODEL_H
+
+#include "kernels/kernels.h"
+#include "kv/view.h"
+#include "model/hparams.h"
+#include "model/weights.h"
+
+enum { LOGIT_ROWS = 16 }; // rows of logits computed at once
+
+struct model_params {
+    const char *path;
+    const char *cpu;   // NULL: the best
+    uint32_t n_thread; // 0: all
+    weights_progress *progress;
+    void *progress_arg;
+};
+
+struct model; // opaque outside model/
+
+must_use enum status model_open(struct model **out, const struct model_params *params,
+                                struct note *why);
+void model_close(struct model *m);
+
+const struct hparams *model_hparams(const struct model *m);
+const struct weights *model_weights(const struct model *m);
+const struct gguf *model_file(const struct model *m);
+const struct kernels *model_kernels(const struct model *m);
+const char *model_arch_name(const struct model *m);
+uint32_t model_n_thread(const struct model *m);
+
+/* Rows that a workspace of about `bytes` allows, a multiple of 64 between 64 and 512. */
+uint32_t model_rows_for(const struct model *m, size_t bytes);
+
+/* Makes room for passes of up to n_row rows. FULL: no memory. */
+must_use enum status model_reserve(struct model *m, uint32_t n_row, struct note *why);
+size_t model_workspace_bytes(const struct model *m);
+
+struct batch_seq {
+    const struct kv_space *space; // grown to position + n_row or more
+    uint32_t first_row, n_row;    // rows of the batch, one after the other
+    uint32_t position;            // of the first row
+};
+
+struct batch {
+    uint32_t n_row, n_seq;
+    const int32_t *id;           // [n_row] token ids, below n_vocab
+    const struct batch_seq *seq; // [n_seq], in order of first_row, covering all rows
+};
+
+/* Runs all layers: writes KV rows, leaves one hidden row each inside the model. */
+void model_forward(struct model *m, const struct batch *batch);
+
+/* Logits of n <= LOGIT_ROWS rows of the last pass: [n][n_vocab], valid until the next call. */
+const float *model_logits(struct model *m, const uint32_t *row, uint32_t n);
+
+#endif

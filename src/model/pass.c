@@ -1,0 +1,386 @@
+#include "model/pass.h"
+
+#include <math.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+/* ---- memory: one piece, laid out once ---- */
+
+static uint32_t max_u32(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
+static uint32_t widest_input(const struct hparams *h)
+{
+    return max_u32(max_u32(h->n_embd, h->n_ff), h->n_head * h->d_head);
+}
+
+static size_t widest_scratch(const struct weights *w, const struct hparams *h, uint32_t queries)
+{
+    size_t most = attn_scratch_bytes(queries, h->d_head, h->d_head);
+    size_t need = matmul_scratch_bytes(&w->output.w);
+    most = need > most ? need : most;
+    for (uint32_t i = 0; i < h->n_layer; i++) {
+        const struct layer_weights *l = &w->layer[i];
+        const struct linear *all[] = { &l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down };
+        for (size_t j = 0; j < sizeof all / sizeof *all; j++) {
+            need = matmul_scratch_bytes(&all[j]->w);
+            most = need > most ? need : most;
+        }
+    }
+    return most;
+}
+
+/* Gives out 64-byte aligned pieces of `base`; with base NULL it only counts. */
+struct layout {
+    char *base;
+    size_t used;
+};
+
+static void *piece(struct layout *l, size_t n, size_t size)
+{
+    void *p = l->base ? l->base + l->used : NULL;
+    l->used += (n * size + 63) / 64 * 64;
+    return p;
+}
+
+static struct attn_state state_piece(struct layout *l, size_t n, uint32_t d)
+{
+    return (struct attn_state){
+        .m = piece(l, n, sizeof(float)),
+        .l = piece(l, n, sizeof(float)),
+        .o = piece(l, n * d, sizeof(float)),
+    };
+}
+
+static void place(struct pass *p, const struct hparams *h, const struct weights *w,
+                  uint32_t n_thread, uint32_t n_row, struct layout *l)
+{
+    const size_t rows = n_row;
+    const uint32_t group = h->n_head / h->n_kv_head;
+    p->queries_max = max_u32(ATTN_QUERIES, group);
+    p->row_position = piece(l, rows, sizeof(uint32_t));
+    p->row_seq = piece(l, rows, sizeof(uint32_t));
+    p->x = piece(l, rows * h->n_embd, sizeof(float));
+    p->hidden = piece(l, (size_t)max_u32(n_row, LOGIT_ROWS) * h->n_embd, sizeof(float));
+    p->q = piece(l, rows * h->n_head * h->d_head, sizeof(float));
+    p->k = piece(l, rows * h->n_kv_head * h->d_head, sizeof(float));
+    p->v = piece(l, rows * h->n_kv_head * h->d_head, sizeof(float));
+    p->mix = piece(l, rows * h->n_head * h->d_head, sizeof(float));
+    p->gate = piece(l, rows * h->n_ff, sizeof(float));
+    p->up = piece(l, rows * h->n_ff, sizeof(float));
+    p->logits = piece(l, (size_t)LOGIT_ROWS * h->n_vocab, sizeof(float));
+    p->acts_memory = piece(l, acts_bytes(max_u32(n_row, LOGIT_ROWS), widest_input(h)), 1);
+    for (int i = 0; i < N_ROPE; i++)
+        p->angles[i] = piece(l, rows * h->n_rot, sizeof(float));
+    p->split = state_piece(l, (size_t)SPLIT_STATES * group, h->d_head);
+    p->thread = piece(l, n_thread, sizeof *p->thread);
+    const size_t scratch = widest_scratch(w, h, p->queries_max);
+    for (uint32_t i = 0; i < n_thread; i++) {
+        struct pass_thread t = {
+            .scratch = piece(l, scratch, 1),
+            .q = piece(l, (size_t)p->queries_max * h->d_head, sizeof(float)),
+            .lo = piece(l, p->queries_max, sizeof(uint32_t)),
+            .hi = piece(l, p->queries_max, sizeof(uint32_t)),
+            .total = state_piece(l, p->queries_max, h->d_head),
+            .part = state_piece(l, p->queries_max, h->d_head),
+        };
+        if (l->base)
+            p->thread[i] = t;
+    }
+}
+
+size_t pass_bytes(const struct hparams *h, const struct weights *w, uint32_t n_thread,
+                  uint32_t n_row)
+{
+    struct pass p = { 0 };
+    struct layout l = { 0 };
+    place(&p, h, w, n_thread, n_row, &l);
+    return l.used;
+}
+
+enum status pass_open(struct pass *p, const struct weights *w, uint32_t n_row, struct note *why)
+{
+    const uint32_t n_thread = workers_count(p->workers);
+    struct layout l = { 0 };
+    pass_close(p);
+    p->bytes = pass_bytes(p->h, w, n_thread, n_row);
+    p->memory = mem_new_aligned(1, p->bytes, 64);
+    if (!p->memory) {
+        note_set(why,
+                 "no memory for the workspace of %u tokens a step (%zu bytes); try a smaller -ub",
+                 n_row, p->bytes);
+        return FULL;
+    }
+    l.base = p->memory;
+    place(p, p->h, w, n_thread, n_row, &l);
+    p->n_row_max = n_row;
+    return OK;
+}
+
+void pass_close(struct pass *p)
+{
+    mem_free(p->memory);
+    p->memory = NULL;
+    p->n_row_max = 0;
+    p->bytes = 0;
+}
+
+/* ---- rows: what each can do on its own ---- */
+
+enum { ROWS_ALONE = 3, ROWS_AT_ONCE = 4 };
+
+struct rows_job {
+    struct pass *p;
+    pass_rows_fn *fn;
+    const void *arg;
+    _Atomic uint32_t next;
+};
+
+static void rows_part(void *arg, uint32_t part, uint32_t n_part)
+{
+    struct rows_job *job = arg;
+    const uint32_t n = job->p->n_row;
+    (void)part, (void)n_part;
+    for (;;) {
+        uint32_t first = atomic_fetch_add_explicit(&job->next, ROWS_AT_ONCE, memory_order_relaxed);
+        if (first >= n)
+            return;
+        job->fn(job->p, job->arg, first, first + ROWS_AT_ONCE < n ? first + ROWS_AT_ONCE : n);
+    }
+}
+
+void pass_rows(struct pass *p, pass_rows_fn *fn, const void *arg)
+{
+    if (p->n_row <= ROWS_ALONE) {
+        fn(p, arg, 0, p->n_row);
+        return;
+    }
+    struct rows_job job = { .p = p, .fn = fn, .arg = arg };
+    workers_run(p->workers, rows_part, &job);
+}
+
+/* The input of the next linears is src [n_row][k]. */
+static void aim_input(struct pass *p, const float *src, uint32_t n_row, uint32_t k)
+{
+    acts_place(&p->acts, n_row, k, p->acts_memory);
+    p->acts.f = src;
+    if (!p->quantise || k % QBLOCK)
+        p->acts.q = NULL; /* only float weights can have such rows, or follow */
+}
+
+static void norm_rows(struct pass *p, const void *arg, uint32_t first, uint32_t last)
+{
+    const uint32_t n = p->h->n_embd;
+    for (uint32_t r = first; r < last; r++)
+        p->kern->rms_norm(p->hidden + (size_t)r * n, p->x + (size_t)r * n, arg, n, p->h->norm_eps);
+    if (p->acts.q)
+        p->kern->quantise(&p->acts, first, last);
+}
+
+void pass_norm_input(struct pass *p, const float *w)
+{
+    aim_input(p, p->hidden, p->n_row, p->h->n_embd);
+    pass_rows(p, norm_rows, w);
+}
+
+static void quantise_rows(struct pass *p, const void *arg, uint32_t first, uint32_t last)
+{
+    (void)arg;
+    p->kern->quantise(&p->acts, first, last);
+}
+
+void pass_input(struct pass *p, const float *src, uint32_t k)
+{
+    aim_input(p, src, p->n_row, k);
+    if (p->acts.q)
+        pass_rows(p, quantise_rows, NULL);
+}
+
+struct gate_args {
+    kern_gate *gate;
+};
+
+static void gate_rows(struct pass *p, const void *arg, uint32_t first, uint32_t last)
+{
+    const struct gate_args *a = arg;
+    const size_t n = p->h->n_ff;
+    for (uint32_t r = first; r < last; r++)
+        a->gate(p->gate + r * n, p->gate + r * n, p->up + r * n, p->h->n_ff);
+    if (p->acts.q)
+        p->kern->quantise(&p->acts, first, last);
+}
+
+void pass_gate_input(struct pass *p, enum pass_gate_kind kind)
+{
+    aim_input(p, p->gate, p->n_row, p->h->n_ff);
+    pass_rows(p, gate_rows,
+              &(struct gate_args){ kind == GATE_SILU ? p->kern->silu_gate : p->kern->gelu_gate });
+}
+
+static void residual_rows(struct pass *p, const void *w, uint32_t first, uint32_t last)
+{
+    const uint32_t n = p->h->n_embd;
+    for (uint32_t r = first; r < last; r++) {
+        float *hidden = p->hidden + (size_t)r * n;
+        if (w)
+            p->kern->rms_norm(hidden, hidden, w, n, p->h->norm_eps);
+        p->kern->add(p->x + (size_t)r * n, hidden, n);
+    }
+}
+
+void pass_residual(struct pass *p, const float *w)
+{
+    pass_rows(p, residual_rows, w);
+}
+
+static void rope_head(struct pass *p, float *head, const float *norm, const float *angles)
+{
+    if (norm)
+        p->kern->rms_norm(head, head, norm, p->h->d_head, p->h->norm_eps);
+    p->kern->rope(head, angles, p->h->n_rot, p->h->rope_halves);
+}
+
+struct rope_args {
+    uint32_t layer;
+    const float *q_norm, *k_norm;
+};
+
+static void rope_store_rows(struct pass *p, const void *arg, uint32_t first, uint32_t last)
+{
+    const struct rope_args *a = arg;
+    const struct hparams *h = p->h;
+    const size_t d = h->d_head;
+    for (uint32_t r = first; r < last; r++) {
+        const struct kv_view view = kv_view_layer(p->batch->seq[p->row_seq[r]].space, a->layer);
+        const float *angles = p->angles[h->windowed[a->layer]] + (size_t)r * h->n_rot;
+        const uint32_t block = p->row_position[r] / KV_BLOCK, row = p->row_position[r] % KV_BLOCK;
+        for (uint32_t i = 0; i < h->n_head; i++)
+            rope_head(p, p->q + ((size_t)r * h->n_head + i) * d, a->q_norm, angles);
+        for (uint32_t i = 0; i < h->n_kv_head; i++) {
+            float *k = p->k + ((size_t)r * h->n_kv_head + i) * d;
+            const float *v = p->v + ((size_t)r * h->n_kv_head + i) * d;
+            rope_head(p, k, a->k_norm, angles);
+            p->kern->store_k(view.type, kv_view_k(&view, block, i), row, k, h->d_head);
+            p->kern->store_v(view.type, kv_view_v(&view, block, i), row, v, h->d_head);
+        }
+    }
+}
+
+void pass_rope_store(struct pass *p, uint32_t layer, const float *q_norm, const float *k_norm)
+{
+    pass_rows(p, rope_store_rows, &(struct rope_args){ layer, q_norm, k_norm });
+}
+
+/* ---- linears: outputs are split, panels at a time, over all matrices that share the input ---- */
+
+struct linears_job {
+    struct pass *p;
+    const struct pass_linear *linear;
+    uint32_t n, n_panel, at_once;
+    _Atomic uint32_t next;
+};
+
+static void bias_columns(float *y, const struct linear *w, uint32_t n_row, uint32_t first,
+                         uint32_t last)
+{
+    for (uint32_t r = 0; w->bias && r < n_row; r++) {
+        for (uint32_t o = first; o < last; o++)
+            y[(size_t)r * w->w.n + o] += w->bias[o];
+    }
+}
+
+static void linear_panels(struct linears_job *job, const struct pass_linear *l, uint32_t first,
+                          uint32_t last, void *scratch)
+{
+    const struct packed *w = &l->w->w;
+    const uint32_t out_first = first * PANEL, out_last = last * PANEL < w->n ? last * PANEL : w->n;
+    job->p->kern->matmul(w, first, last, &job->p->acts, l->y, w->n, scratch);
+    bias_columns(l->y, l->w, job->p->acts.n_row, out_first, out_last);
+}
+
+static void linears_part(void *arg, uint32_t part, uint32_t n_part)
+{
+    struct linears_job *job = arg;
+    (void)n_part;
+    for (;;) {
+        uint32_t first = atomic_fetch_add_explicit(&job->next, job->at_once, memory_order_relaxed);
+        uint32_t last = first + job->at_once;
+        if (first >= job->n_panel)
+            return;
+        uint32_t base = 0; /* panels of the matrices before this one */
+        for (uint32_t i = 0; i < job->n; i++) {
+            const uint32_t end = base + job->linear[i].w->w.n_panel;
+            const uint32_t from = first > base ? first : base, to = last < end ? last : end;
+            if (from < to)
+                linear_panels(job, &job->linear[i], from - base, to - base,
+                              job->p->thread[part].scratch);
+            base = end;
+        }
+    }
+}
+
+void pass_linears(struct pass *p, const struct pass_linear *linear, uint32_t n)
+{
+    struct linears_job job = { .p = p, .linear = linear, .n = n };
+    for (uint32_t i = 0; i < n; i++)
+        job.n_panel += linear[i].w->w.n_panel;
+    /* Eight helpings a thread: small enough to even out a disturbed core, large enough to stream. */
+    job.at_once = job.n_panel / (8 * workers_count(p->workers)) + 1;
+    workers_run(p->workers, linears_part, &job);
+}
+
+/* ---- the batch ---- */
+
+static void embed_rows(struct pass *p, const void *arg, uint32_t first, uint32_t last)
+{
+    const struct weights *w = arg;
+    const struct hparams *h = p->h;
+    for (uint32_t r = first; r < last; r++) {
+        float *x = p->x + (size_t)r * h->n_embd;
+        weights_embedding(w, h->n_embd, p->batch->id[r], x);
+        if (h->embd_scale != 1)
+            p->kern->scale(x, h->embd_scale, h->n_embd);
+        rope_angles(&p->rope[0], p->row_position[r], p->angles[0] + (size_t)r * h->n_rot);
+        if (h->window)
+            rope_angles(&p->rope[1], p->row_position[r], p->angles[1] + (size_t)r * h->n_rot);
+    }
+}
+
+void pass_begin(struct pass *p, const struct batch *batch, const struct weights *w)
+{
+    p->batch = batch;
+    p->n_row = batch->n_row;
+    for (uint32_t s = 0; s < batch->n_seq; s++) {
+        const struct batch_seq *seq = &batch->seq[s];
+        for (uint32_t i = 0; i < seq->n_row; i++) {
+            p->row_seq[seq->first_row + i] = s;
+            p->row_position[seq->first_row + i] = seq->position + i;
+        }
+    }
+    pass_rows(p, embed_rows, w);
+}
+
+static void head_row(struct pass *p, const struct weights *w, uint32_t from, uint32_t to)
+{
+    const uint32_t n = p->h->n_embd;
+    p->kern->rms_norm(p->hidden + (size_t)to * n, p->x + (size_t)from * n, w->output_norm, n,
+                      p->h->norm_eps);
+    if (p->acts.q)
+        p->kern->quantise(&p->acts, to, to + 1);
+}
+
+const float *pass_logits(struct pass *p, const struct weights *w, const uint32_t *row, uint32_t n)
+{
+    const uint32_t n_vocab = p->h->n_vocab;
+    aim_input(p, p->hidden, n, p->h->n_embd);
+    for (uint32_t i = 0; i < n; i++)
+        head_row(p, w, row[i], i);
+    pass_linears(p, (struct pass_linear[]){ { &w->output, p->logits } }, 1);
+    for (uint32_t i = 0; i < n && p->h->output_softcap != 0; i++)
+        p->kern->softcap(p->logits + (size_t)i * n_vocab, p->h->output_softcap, n_vocab);
+    return p->logits;
+}

@@ -1,0 +1,106 @@
+/* model/pass.h - the verbs that an architecture's forward pass is written in. Private to model/.
+ *
+ * Each verb works on all rows of the batch, splits itself over the workers (rows, outputs or heads; never a sum), and
+ * returns when done, so that a forward pass reads top to bottom like its paper. Few rows are done by the caller alone:
+ * a hand-over costs a microsecond, a norm of one row less.
+ *
+ *   x [n_row][n_embd]            the residual stream
+ *   h [n_row][n_embd]            what goes into, or comes out of, a block
+ *   q [n_row][n_head * d], k, v [n_row][n_kv_head * d], mix [n_row][n_head * d]
+ *   gate, up [n_row][n_ff] */
+#ifndef MODEL_PASS_H
+#define MODEL_PASS_H
+
+#include "model/model.h"
+#include "model/rope.h"
+#include "os/workers.h"
+
+enum { LINEARS_MAX = 3, N_ROPE = 2, ATTN_QUERIES = 128, SPLIT_STATES = 512 };
+
+/* What a task of attention needs of its own. */
+struct pass_thread {
+    void *scratch;     // for kernels, 64-byte aligned
+    float *q;          // [queries][d] gathered
+    uint32_t *lo, *hi; // [queries]
+    struct attn_state total, part;
+};
+
+struct pass {
+    const struct kernels *kern;
+    const struct hparams *h;
+    struct workers *workers;
+    const struct batch *batch;
+    uint32_t n_row;
+    uint32_t *row_position, *row_seq; // [n_row]
+
+    float *x, *hidden, *q, *k, *v, *mix, *gate, *up;
+    float *logits;    // [LOGIT_ROWS][n_vocab]
+    struct acts acts; // the current input of linears; q NULL: not quantised
+    bool quantise;    // some weights are of quantised types
+    void *acts_memory;
+    struct rope rope[N_ROPE]; // of full layers, of windowed layers
+    float *angles[N_ROPE];    // [n_row][n_rot]
+
+    uint32_t queries_max; // of one attention task
+    struct pass_thread *thread;
+    struct attn_state split; // [SPLIT_STATES] states of one kv_head's queries
+
+    void *memory; // all of the above
+    size_t bytes;
+    uint32_t n_row_max;
+};
+
+/* hidden = rms_norm(x) * w, ready as the input of linears. */
+void pass_norm_input(struct pass *p, const float *w);
+/* src [n_row][k] becomes the input of linears. */
+void pass_input(struct pass *p, const float *src, uint32_t k);
+
+struct pass_linear {
+    const struct linear *w;
+    float *y; // [n_row][w->w.n]
+};
+/* y = W input (+ bias) for up to LINEARS_MAX matrices that share the input. */
+void pass_linears(struct pass *p, const struct pass_linear *linear, uint32_t n);
+
+/* Normalises heads where weights are given, rotates q and k, and stores k and v at their positions. */
+void pass_rope_store(struct pass *p, uint32_t layer, const float *q_norm, const float *k_norm);
+/* mix = attention of q over what each row may see. */
+void pass_attend(struct pass *p, uint32_t layer);
+
+enum pass_gate_kind { GATE_SILU, GATE_GELU };
+/* gate = silu or gelu(gate) * up, ready as the input of linears. */
+void pass_gate_input(struct pass *p, enum pass_gate_kind kind);
+
+/* x += hidden; with w: x += rms_norm(hidden) * w. */
+void pass_residual(struct pass *p, const float *w);
+
+/* Runs fn over rows [first, last), split where it pays. */
+typedef void pass_rows_fn(struct pass *p, const void *arg, uint32_t first, uint32_t last);
+void pass_rows(struct pass *p, pass_rows_fn *fn, const void *arg);
+
+must_use enum status pass_open(struct pass *p, const struct weights *w, uint32_t n_row,
+                               struct note *why);
+void pass_close(struct pass *p);
+size_t pass_bytes(const struct hparams *h, const struct weights *w, uint32_t n_thread,
+                  uint32_t n_row);
+
+/* Sets the batch: x = embeddings; positions, rows' sequences, angles. */
+void pass_begin(struct pass *p, const struct batch *batch, const struct weights *w);
+
+/* Output norm and output matrix for n <= LOGIT_ROWS rows: [n][n_vocab]. Overwrites `hidden`. */
+const float *pass_logits(struct pass *p, const struct weights *w, const uint32_t *row, uint32_t n);
+
+/* Runs all layers of a pre-norm decoder; norms that a layer lacks (NULL) are left out. */
+void decoder_forward(struct pass *p, const struct weights *w, enum pass_gate_kind gate);
+
+/* One architecture: a file that defines this, and a row in model.c's table. */
+struct model_arch {
+    const char *name;
+    unsigned parts; // enum layer_parts
+    enum status (*adjust)(struct hparams *h, const struct gguf *g,
+                          struct note *why); // what is not in the metadata
+    void (*forward)(struct pass *p, const struct weights *w);
+};
+extern const struct model_arch arch_llama, arch_qwen2, arch_qwen3, arch_gemma3;
+
+#endif
