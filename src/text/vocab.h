@@ -112,5 +112,7 @@ int32_t vocab_find(const struct vocab *v, const char *bytes, size_t len); // -1:
 
 /* The names of the pre-tokenizers there are, comma-separated. */
 const char *vocab_pre_names(void);
+/* Whether models with this pre-tokenizer add BOS where the file does not say (llama-bpe, tekken). */
+bool vocab_pre_adds_bos(const char *pre);
 
 #endif
