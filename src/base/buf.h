@@ -24,8 +24,9 @@ void buf_add(struct buf *b, const void *bytes, size_t len);
 void buf_add_text(struct buf *b, const char *text);
 void buf_add_byte(struct buf *b, char c);
 void buf_addf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void buf_add_json_text(struct buf *b, const char *bytes, size_t len); // quoted, escaped; bad UTF-8 as U+FFFD
-const char *buf_text(const struct buf *b);                            // never NULL
+void buf_add_json_text(struct buf *b, const char *bytes,
+                       size_t len);        // quoted, escaped; bad UTF-8 as U+FFFD
+const char *buf_text(const struct buf *b); // never NULL
 
 /* The same for token ids. */
 struct ids {

@@ -40,7 +40,7 @@ static inline f16 f16_of_f32(float f)
         return (f16)(sign | 0x7e00 | (mag >> 13 & 0x3ff)); /* NaN: quiet, upper payload kept */
     if (mag >= 0x477ff000)
         return (f16)(sign | 0x7c00); /* rounds to 2^16 or more */
-    if (mag < 0x38800000) {          /* below 2^-14: the adder rounds to a multiple of 2^-24 for us */
+    if (mag < 0x38800000) { /* below 2^-14: the adder rounds to a multiple of 2^-24 for us */
         float m = f32_of_bits(mag) + 0.5f;
         return (f16)(sign | (bits_of_f32(m) - 0x3f000000));
     }

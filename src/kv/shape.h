@@ -24,14 +24,14 @@ struct kv_shape {
     enum kv_type type;
     uint32_t n_group;
     struct kv_group group[KV_GROUP_MAX];
-    uint32_t n_layer;                    // of the model
-    uint8_t layer_group[KV_LAYER_MAX];   // model layer -> group
-    uint16_t layer_index[KV_LAYER_MAX];  // model layer -> index inside its group
+    uint32_t n_layer;                   // of the model
+    uint8_t layer_group[KV_LAYER_MAX];  // model layer -> group
+    uint16_t layer_index[KV_LAYER_MAX]; // model layer -> index inside its group
 };
 
-size_t kv_layer_bytes(const struct kv_shape *s, uint32_t group);  // one layer of one block
-size_t kv_block_bytes(const struct kv_shape *s, uint32_t group);  // rounded up to pages
-size_t kv_bytes_per_position(const struct kv_shape *s);           // all groups, without rounding
+size_t kv_layer_bytes(const struct kv_shape *s, uint32_t group); // one layer of one block
+size_t kv_block_bytes(const struct kv_shape *s, uint32_t group); // rounded up to pages
+size_t kv_bytes_per_position(const struct kv_shape *s);          // all groups, without rounding
 
 /* Most bytes that one sequence of n positions holds at once, when at most n_step positions are added a step:
  * whole blocks of every group, windowed groups holding their window, the step's rows and the block in progress. */

@@ -34,9 +34,9 @@ struct workers {
     workers_fn *fn;     // written before `run` changes, read after
     void *arg;
     bool quit;
-    _Alignas(64) struct gate run;     // counts runs
-    _Alignas(64) struct gate done;    // parts that have not finished the run yet
-    _Alignas(64) struct gate phase;   // counts barriers passed
+    _Alignas(64) struct gate run;          // counts runs
+    _Alignas(64) struct gate done;         // parts that have not finished the run yet
+    _Alignas(64) struct gate phase;        // counts barriers passed
     _Alignas(64) _Atomic uint32_t arrived; // at the barrier
     struct worker worker[];
 };
@@ -132,7 +132,8 @@ enum status workers_new(struct workers **out, uint32_t n, struct note *why)
         w->worker[i] = (struct worker){ .all = w, .part = i };
         int err = pthread_create(&w->worker[i].thread, NULL, worker_main, &w->worker[i]);
         if (err) {
-            note_set(why, "cannot start worker thread %u of %u: %s; try fewer (-t)", i, n, strerror(err));
+            note_set(why, "cannot start worker thread %u of %u: %s; try fewer (-t)", i, n,
+                     strerror(err));
             workers_free(w);
             return FULL;
         }
