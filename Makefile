@@ -10,13 +10,13 @@ endif
 B       := build$(if $(SAN),-$(SAN))
 
 VERSION := 0.1.0
-PKGS    := jansson libpcre2-8 readline libcurl
+PKGS    := jansson libpcre2-8 readline libcurl libzip libcrypto
 STD     := -std=gnu17 -O2 -g -fPIC -pthread -ffp-contract=off -fno-math-errno -fvisibility=hidden
 WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-psabi
 SANFLAG := $(if $(filter address,$(SAN)),-fsanitize=address$(comma)undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)$(if $(filter thread,$(SAN)),-fsanitize=thread)
 comma   := ,
 CFLAGS  += $(STD) $(WARN) $(SANFLAG) -D_GNU_SOURCE -DAKV_VERSION='"$(VERSION)"' -Isrc -Iinclude $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-LDLIBS  += $(SANFLAG) -pthread $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm -ldl
+LDLIBS  += $(SANFLAG) -pthread -Wl,--as-needed $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm -ldl
 
 # The folder is the instruction set: its flags are set here and nowhere else.
 ISA_ref    := -march=x86-64-v2
@@ -29,6 +29,7 @@ LIBSRC  := $(sort $(wildcard src/base/*.c src/os/*.c src/kernels/*.c src/kernels
 BINSRC  := $(sort $(wildcard src/bin/*.c))
 LIBOBJ  := $(LIBSRC:%.c=$(B)/%.o)
 BINOBJ  := $(BINSRC:%.c=$(B)/%.o)
+VERBOBJ := $(filter-out $(B)/src/bin/main.o,$(BINOBJ))
 TESTSRC := $(sort $(wildcard tests/unit/*.c tests/property/*.c tests/kernels/*.c tests/golden/*.c tests/fault/*.c tests/e2e/*.c))
 TESTBIN := $(TESTSRC:%.c=$(B)/%)
 TESTLIB := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard tests/support/*.c tests/twin/*.c)))
@@ -55,12 +56,14 @@ deps:
 
 chat: deps
 	@$(MAKE) --no-print-directory all
+	@mkdir -p models
 	@$(B)/akvifer pull $(MODEL)
 	@$(B)/akvifer run -m $(MODEL) $(if $(ASK),-p "$$ASK")
 export ASK
 
 test: deps
 	@$(MAKE) --no-print-directory all tests
+	@mkdir -p models
 	@for m in $(if $(filter all,$(MODELS)),smollm2 gemma3 qwen2,$(MODELS)); do $(B)/akvifer pull $$m || exit 1; done
 	@B=$(B) SAN=$(SAN) CC=$(CC) tools/run_tests.sh $(TESTBIN)
 
@@ -82,14 +85,18 @@ $(B)/libakvifer.a: $(LIBOBJ)
 	@rm -f $@
 	ar rcs $@ $^
 
+$(B)/libverbs.a: $(VERBOBJ)
+	@rm -f $@
+	ar rcs $@ $^
+
 $(B)/libakvifer.so: $(LIBOBJ)
 	$(CC) -shared -Wl,-soname,libakvifer.so.0 -o $@ $^ $(LDLIBS)
 
 $(B)/example: docs/example.c $(B)/libakvifer.a
 	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
 
-$(B)/tests/%: $(B)/tests/%.o $(TESTLIB) $(B)/libakvifer.a
-	$(CC) -o $@ $(filter %.o,$^) $(B)/libakvifer.a $(LDLIBS) -lcmocka
+$(B)/tests/%: $(B)/tests/%.o $(TESTLIB) $(B)/libverbs.a $(B)/libakvifer.a
+	$(CC) -o $@ $(filter %.o,$^) $(B)/libverbs.a $(B)/libakvifer.a $(LDLIBS) -lcmocka
 
 $(B)/src/%.o: src/%.c Makefile
 	@mkdir -p $(@D)

@@ -1,0 +1,444 @@
+#include "bin/flags.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bin/verbs.h"
+
+enum { WORD_MAX = 40 }; // longer words are not compared for "did you mean"
+
+const char *flags_environment(const char *name)
+{
+    const char *value = getenv(name);
+    return value && *value ? value : NULL;
+}
+
+bool word_next(const char **list, const char **word, size_t *len)
+{
+    const char *at = *list;
+    if (!at || !*at)
+        return false;
+    *word = at;
+    *len = strcspn(at, " ");
+    *list = at + *len + (at[*len] == ' ');
+    return true;
+}
+
+const char *flag_name(const struct flag *f)
+{
+    const char *space = strrchr(f->names, ' ');
+    return space ? space + 1 : f->names;
+}
+
+/* ---- did you mean ---- */
+
+/* Levenshtein's distance: letters to insert, delete or replace. */
+static unsigned distance(const char *a, size_t n, const char *b, size_t m)
+{
+    unsigned row[WORD_MAX + 1];
+    for (size_t j = 0; j <= m; j++)
+        row[j] = (unsigned)j;
+    for (size_t i = 1; i <= n; i++) {
+        unsigned diagonal = row[0];
+        row[0] = (unsigned)i;
+        for (size_t j = 1; j <= m; j++) {
+            unsigned above = row[j];
+            unsigned least = above < row[j - 1] ? above : row[j - 1];
+            unsigned swap = diagonal + (a[i - 1] != b[j - 1]);
+            row[j] = least + 1 < swap ? least + 1 : swap;
+            diagonal = above;
+        }
+    }
+    return row[m];
+}
+
+void nearest_try(struct nearest *n, const char *word, size_t len)
+{
+    size_t typed_len = strlen(n->typed);
+    if (typed_len < 3 || typed_len > WORD_MAX || len > WORD_MAX)
+        return;
+    bool begins = typed_len < len && strncmp(n->typed, word, typed_len) == 0;
+    unsigned d = begins ? 1 : distance(n->typed, typed_len, word, len);
+    if (d > typed_len / 3 + 1 || d >= typed_len || (n->best && d >= n->distance))
+        return;
+    *n = (struct nearest){ .typed = n->typed, .best = word, .best_len = len, .distance = d };
+}
+
+/* ---- one value ---- */
+
+static void *field(const struct flag *f, void *options)
+{
+    return (char *)options + f->at;
+}
+
+static bool is_bounded(const struct flag *f)
+{
+    return f->least < f->most;
+}
+
+static enum status check_bounds(const struct flag *f, double x, const char *text, struct note *why)
+{
+    if (!is_bounded(f) || (x >= f->least && x <= f->most))
+        return OK;
+    if (f->most == (double)INFINITY)
+        note_set(why, "%s is below the least that is allowed, %.15g", text, f->least);
+    else
+        note_set(why, "%s is outside of the limits, %.15g to %.15g", text, f->least, f->most);
+    return BAD_INPUT;
+}
+
+/* What is left behind a number, and errno, decide whether it was one. */
+static enum status check_number(const char *text, const char *end, const char *what,
+                                struct note *why)
+{
+    if (end == text || *end || isspace((unsigned char)*text)) {
+        note_set(why, "'%s' is no %s", text, what);
+        return BAD_INPUT;
+    }
+    if (errno == ERANGE) {
+        note_set(why, "%s is too large for 64 bits", text);
+        return BAD_INPUT;
+    }
+    return OK;
+}
+
+static enum status set_int(const struct flag *f, int64_t *out, const char *text, struct note *why)
+{
+    char *end;
+    errno = 0;
+    long long x = strtoll(text, &end, 10);
+    enum status st = check_number(text, end, "whole number", why);
+    if (st == OK)
+        st = check_bounds(f, (double)x, text, why);
+    if (st == OK)
+        *out = x;
+    return st;
+}
+
+static enum status set_u64(const struct flag *f, uint64_t *out, const char *text, struct note *why)
+{
+    char *end;
+    errno = 0;
+    unsigned long long x = strtoull(text, &end, 10);
+    enum status st = check_number(text, end, "whole number", why);
+    if (st == OK && *text == '-') {
+        note_set(why, "%s is below 0", text);
+        st = BAD_INPUT;
+    }
+    if (st == OK)
+        st = check_bounds(f, (double)x, text, why);
+    if (st == OK)
+        *out = x;
+    return st;
+}
+
+static enum status set_float(const struct flag *f, double *out, const char *text, struct note *why)
+{
+    char *end;
+    double x = strtod(text, &end);
+    errno = 0; // an underflow to zero is as good as zero
+    enum status st = check_number(text, isfinite(x) ? end : text, "number", why);
+    if (st == OK)
+        st = check_bounds(f, x, text, why);
+    if (st == OK)
+        *out = x;
+    return st;
+}
+
+/* "1.5G": a number, then K, M, G or T, then B or iB for those who like it. */
+static enum status set_size(const struct flag *f, uint64_t *out, const char *text, struct note *why)
+{
+    static const char units[] = "KMGT";
+    char *end;
+    double x = strtod(text, &end);
+    const char *unit = *end ? strchr(units, toupper((unsigned char)*end)) : NULL;
+    if (unit) {
+        x = ldexp(x, 10 * (int)(unit - units + 1));
+        end += strncmp(end + 1, "iB", 2) == 0 ? 3 : 1;
+    }
+    if (*end == 'B')
+        end++;
+    errno = 0;
+    enum status st = check_number(text, isfinite(x) ? end : text,
+                                  "size (bytes, or a number with K, M, G or T behind it)", why);
+    if (st == OK && (x < 0 || x >= 0x1p63)) {
+        note_set(why, "%s is outside of the limits of a size, 0 to 8388607T", text);
+        st = BAD_INPUT;
+    }
+    if (st == OK)
+        st = check_bounds(f, x, text, why);
+    if (st == OK)
+        *out = (uint64_t)x;
+    return st;
+}
+
+/* The index of `text` in a list of words. */
+static bool word_index(const char *list, const char *text, uint32_t *out)
+{
+    const char *word;
+    size_t len;
+    for (uint32_t i = 0; word_next(&list, &word, &len); i++) {
+        if (strlen(text) == len && strncmp(text, word, len) == 0) {
+            *out = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum status set_enum(const struct flag *f, uint32_t *out, const char *text, struct note *why)
+{
+    if (word_index(f->words, text, out))
+        return OK;
+    note_set(why, "'%s' is none of: %s", text, f->words);
+    return BAD_INPUT;
+}
+
+static enum status set_switch(bool *out, const char *text, struct note *why)
+{
+    uint32_t i;
+    if (!word_index("off false no 0 on true yes 1", text, &i)) {
+        note_set(why, "'%s' is neither on nor off", text);
+        return BAD_INPUT;
+    }
+    *out = i >= 4;
+    return OK;
+}
+
+static enum status set_value(const struct flag *f, void *options, const char *text,
+                             struct note *why)
+{
+    switch (f->type) {
+    case FLAG_TEXT:
+        *(const char **)field(f, options) = text;
+        return OK;
+    case FLAG_INT:
+        return set_int(f, field(f, options), text, why);
+    case FLAG_U64:
+        return set_u64(f, field(f, options), text, why);
+    case FLAG_FLOAT:
+        return set_float(f, field(f, options), text, why);
+    case FLAG_SWITCH:
+        return set_switch(field(f, options), text, why);
+    case FLAG_SIZE:
+        return set_size(f, field(f, options), text, why);
+    case FLAG_ENUM:
+        return set_enum(f, field(f, options), text, why);
+    }
+    return BAD_INPUT;
+}
+
+/* Sets it, and says in front of an error where the value came from. */
+static enum status set_from(const struct flag *f, void *options, const char *from, const char *text,
+                            struct note *why)
+{
+    enum status st = set_value(f, options, text, why);
+    if (st != OK)
+        note_prefix(why, "%s", from);
+    return st;
+}
+
+/* ---- the environment ---- */
+
+/* --ctx-size becomes AKV_ARG_CTX_SIZE. */
+static const char *read_alias(const char *prefix, const char *word, size_t len, char room[96])
+{
+    size_t n = strlen(prefix);
+    if (len <= 3 || len - 2 >= 96 - n)
+        return NULL;
+    memcpy(room, prefix, n);
+    for (size_t i = 2; i < len; i++)
+        room[n++] = word[i] == '-' ? '_' : (char)toupper((unsigned char)word[i]);
+    room[n] = 0;
+    return flags_environment(room);
+}
+
+static enum status set_from_environment(const struct flag *f, void *options, struct note *why)
+{
+    static const char *const prefixes[] = { "AKV_ARG_", "LLAMA_ARG_" };
+    for (size_t p = 0; p < 2; p++) {
+        const char *names = f->names, *word;
+        size_t len;
+        while (word_next(&names, &word, &len)) {
+            char variable[96];
+            const char *value =
+                strncmp(word, "--", 2) == 0 ? read_alias(prefixes[p], word, len, variable) : NULL;
+            if (value)
+                return set_from(f, options, variable, value, why);
+        }
+    }
+    const char *value = f->env ? flags_environment(f->env) : NULL;
+    return value ? set_from(f, options, f->env, value, why) : OK;
+}
+
+/* ---- the command line ---- */
+
+struct line {
+    const struct flag_table *table;
+    void *options;
+    int argc, at;
+    char **argv;
+    struct operands operands; // collected in place, at the front of argv
+    bool help;
+};
+
+static const struct flag *find_flag(const struct flag_table *t, const char *name, size_t len)
+{
+    for (size_t i = 0; i < t->n_flag; i++) {
+        const char *names = t->flag[i].names, *word;
+        size_t n;
+        while (word_next(&names, &word, &n))
+            if (n == len && strncmp(word, name, len) == 0)
+                return &t->flag[i];
+    }
+    return NULL;
+}
+
+/* --no-NAME of a switch. */
+static const struct flag *find_negated(const struct flag_table *t, const char *name, size_t len)
+{
+    char positive[64];
+    if (len < 6 || len >= sizeof positive || strncmp(name, "--no-", 5) != 0)
+        return NULL;
+    int n = snprintf(positive, sizeof positive, "--%.*s", (int)(len - 5), name + 5);
+    const struct flag *f = find_flag(t, positive, (size_t)n);
+    return f && f->type == FLAG_SWITCH ? f : NULL;
+}
+
+static enum status unknown_flag(const struct flag_table *t, const char *name, size_t len,
+                                struct note *why)
+{
+    char typed[64];
+    snprintf(typed, sizeof typed, "%.*s", (int)len, name);
+    struct nearest near = { .typed = typed };
+    for (size_t i = 0; i < t->n_flag; i++) {
+        const char *names = t->flag[i].names, *word;
+        size_t n;
+        while (word_next(&names, &word, &n))
+            nearest_try(&near, word, n);
+    }
+    if (near.best)
+        note_set(why, "there is no flag %s; did you mean %.*s?", typed, (int)near.best_len,
+                 near.best);
+    else
+        note_set(why, "there is no flag %s; `akvifer %s --help` lists them", typed, t->verb);
+    return BAD_INPUT;
+}
+
+/* One flag at argv[at], with its value there or in the next word. */
+static enum status read_flag(struct line *l, struct note *why)
+{
+    char *word = l->argv[l->at++];
+    size_t len = strcspn(word, "=");
+    const char *value = word[len] ? word + len + 1 : NULL;
+    const struct flag *f = find_flag(l->table, word, len);
+    if (f && f->type == FLAG_SWITCH && !value)
+        value = "on";
+    if (!f && !value) {
+        f = find_negated(l->table, word, len);
+        value = "off";
+    }
+    if (!f)
+        return unknown_flag(l->table, word, len, why);
+    if (!value && l->at == l->argc) {
+        note_set(why, "%s needs a value (%s)", word, f->unit);
+        return BAD_INPUT;
+    }
+    if (!value)
+        value = l->argv[l->at++];
+    return set_from(f, l->options, flag_name(f), value, why);
+}
+
+static bool is_flag(const char *word)
+{
+    return word[0] == '-' && word[1];
+}
+
+static enum status read_words(struct line *l, struct note *why)
+{
+    bool flags_over = false;
+    while (l->at < l->argc) {
+        char *word = l->argv[l->at];
+        if (!flags_over && (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0))
+            return CANCELED;
+        if (flags_over || !is_flag(word)) {
+            l->operands.text[l->operands.n++] = word;
+            l->at++;
+        } else if (strcmp(word, "--") == 0) {
+            flags_over = true;
+            l->at++;
+        } else {
+            enum status st = read_flag(l, why);
+            if (st != OK)
+                return st;
+        }
+    }
+    return OK;
+}
+
+static enum status check_operands(const struct flag_table *t, const struct operands *o,
+                                  struct note *why)
+{
+    if (o->n > t->n_operand_max) {
+        if (t->n_operand_max == 0)
+            note_set(why, "'%s' is no flag, and %s takes nothing else", o->text[0], t->verb);
+        else
+            note_set(why, "'%s' is one too many: %s takes %u", o->text[t->n_operand_max], t->verb,
+                     t->n_operand_max);
+        return BAD_INPUT;
+    }
+    if (o->n < t->n_operand_min) {
+        note_set(why, "%s is missing", t->operands);
+        return BAD_INPUT;
+    }
+    return OK;
+}
+
+enum status flags_parse(const struct flag_table *t, void *options, int argc, char **argv,
+                        struct operands *out, struct note *why)
+{
+    struct line l = { .table = t, .options = options, .argc = argc, .at = 1, .argv = argv };
+    enum status st = OK;
+    l.operands.text = argv + 1; // never ahead of what is read
+    for (size_t i = 0; i < t->n_flag && st == OK; i++) {
+        if (t->flag[i].preset)
+            st = set_from(&t->flag[i], options, flag_name(&t->flag[i]), t->flag[i].preset, why);
+        if (st == OK)
+            st = set_from_environment(&t->flag[i], options, why);
+    }
+    if (st == OK)
+        st = read_words(&l, why);
+    if (st == OK)
+        st = check_operands(t, &l.operands, why);
+    if (st == OK && out)
+        *out = l.operands;
+    return st;
+}
+
+bool flags_read(const struct flag_table *t, void *options, int argc, char **argv,
+                struct operands *out, int *exit_code)
+{
+    struct note why = { "" };
+    enum status st = flags_parse(t, options, argc, argv, out, &why);
+    if (st == CANCELED) {
+        struct buf help = { 0 };
+        flags_help(t, &help);
+        fputs(buf_text(&help), stdout);
+        buf_close(&help);
+        *exit_code = EXIT_DONE;
+    } else if (st != OK) {
+        fprintf(stderr, "akvifer %s: %s\n", t->verb, why.text);
+        *exit_code = EXIT_USAGE;
+    }
+    return st == OK;
+}
+
+int verb_fails(const struct flag_table *t, const struct note *why)
+{
+    fprintf(stderr, "akvifer %s: %s\n", t->verb, why->text);
+    return EXIT_FAILED;
+}
