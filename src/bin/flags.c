@@ -209,6 +209,16 @@ static enum status set_switch(bool *out, const char *text, struct note *why)
     return OK;
 }
 
+static enum status add_text(struct flag_texts *all, const char *text, struct note *why)
+{
+    if (all->n == FLAG_TEXTS_MAX) {
+        note_set(why, "'%s' is one too many: at most %d can be given", text, FLAG_TEXTS_MAX);
+        return BAD_INPUT;
+    }
+    all->text[all->n++] = text;
+    return OK;
+}
+
 static enum status set_value(const struct flag *f, void *options, const char *text,
                              struct note *why)
 {
@@ -228,6 +238,8 @@ static enum status set_value(const struct flag *f, void *options, const char *te
         return set_size(f, field(f, options), text, why);
     case FLAG_ENUM:
         return set_enum(f, field(f, options), text, why);
+    case FLAG_TEXTS:
+        return add_text(field(f, options), text, why);
     }
     return BAD_INPUT;
 }

@@ -9,8 +9,8 @@
  * F2  After flags_read gave true every field holds a value inside its bounds.
  * F3  Texts point into argv, the environment or the table: they live as long as the program.
  *
- * A flag given twice keeps its last value. "--name value", "--name=value"; a switch is turned off by "--no-name";
- * "--" ends the flags. Threads  the main thread, at start. */
+ * "--name value", "--name=value"; a switch is turned off by "--no-name"; "--" ends the flags. A flag given twice keeps
+ * its last value, but FLAG_TEXTS keeps all. Threads  the main thread, at start. */
 #ifndef BIN_FLAGS_H
 #define BIN_FLAGS_H
 
@@ -30,6 +30,14 @@ enum flag_type { // and the field that `at` leads to
     FLAG_SWITCH, // bool
     FLAG_SIZE,   // uint64_t bytes: 4096, 512K, 512M, 2G, 1T (powers of 1024)
     FLAG_ENUM,   // uint32_t: index of the word in `words`
+    FLAG_TEXTS,  // struct flag_texts: the flag may be given many times
+};
+
+enum { FLAG_TEXTS_MAX = 32 };
+
+struct flag_texts {
+    const char *text[FLAG_TEXTS_MAX];
+    uint32_t n;
 };
 
 struct flag {
