@@ -1,21 +1,29 @@
 /* kernels/attention.h - partial attention of a few queries over one run of rows, and merging partials.
  *
- * The contract. Positions are cut into chunks of 1,024; a chunk is a partial, computed over its blocks of 64 in order:
+ * The contract. Positions are cut into chunks of 1,024, at multiples of 1,024; a chunk is a partial, computed over its
+ * blocks of 64 in order. For one query (others never matter to it):
  *
  *     m = -inf, l = 0, o = 0
- *     for each block that holds a visible row:
- *         s_i = (fma chain over j of q[j], k[j][i]) * scale          int8 K: (chain * kscale_i) * scale
- *         with a soft cap c: s_i = c * tanh(s_i / c)                 rows that are not visible do not exist
+ *     for each block that holds a row visible to it (others leave m, l, o as they are):
+ *         s_i = (fma chain from +0 over j of q[j], k[j][i]) * scale    int8 K: (chain * kscale_i) * scale
+ *         with a soft cap c: s_i = c * tanh(s_i / c)                   tanh as rows.h has it
  *         m' = max(m, max_i s_i);  a = exp(m - m');  p_i = exp(s_i - m')
- *         l = fma(l, a, sum p_i)                                     16 virtual lanes (lane i mod 16, rows in order), then
- *         o = o * a;  for rows i in order: o = fma(p_i, v[i], o)     the tree 8, 4, 2, 1;  int8 V: (p_i * vscale_i) for p_i
+ *         l = fma(l, a, sum p_i)                                       lane i mod 16 adds its rows in order from +0,
+ *         o = o * a                                                    then the lanes' tree 8, 4, 2, 1
+ *         for visible rows i in order: o = fma(p_i, v[i], o)           int8 V: p_i * vscale_i for p_i, v[i] the int8
  *     merge into the total (m, l, o) in chunk order:
  *         m' = max(m_t, m);  a = exp(m_t - m');  b = exp(m - m')
- *         l_t = fma(l_t, a, l * b);  o_t = fma(o_t, a, o * b);  m_t = m'        an empty side changes nothing
- *     result o_t / l_t
+ *         l_t = fma(l_t, a, l * b);  o_t = fma(o_t, a, o * b);  m_t = m'
+ *         a part with l = 0 is empty and changes nothing; into a total with l = 0 the part is copied
+ *     result o_t / l_t                                                 a query that saw nothing at all: NaN
  *
- * exp is kern_exp of rows.h. The bits depend on the query, its visible rows and their positions, on nothing else.
- * A row mask (select policies) makes rows invisible; masked rows are not touched. */
+ * exp is kern_exp of rows.h. max ignores NaN and takes -0 for +0, so it has no order; m is never NaN and never -0.
+ * A NaN or infinite score of a visible row makes that query's l and o NaN (an infinite -inf beside finite ones weighs 0),
+ * never another query's. The bits depend on the query, its visible rows and their positions, on nothing else.
+ *
+ * Rows that are not visible (outside [lo, hi), or masked by a select policy) do not exist: their V is not read, and what
+ * their lanes of K hold, NaN included, changes nothing. K of a block with a visible row may be read whole, scales too;
+ * a block without one is not read at all. Reading ahead is by prefetch, which cannot fault. */
 #ifndef KERNELS_ATTENTION_H
 #define KERNELS_ATTENTION_H
 
@@ -33,34 +41,40 @@ struct attn_state {
 
 struct attn_run {
     enum kv_type type;
-    uint32_t d_k, d_v;        // multiples of 8, at most 512
-    float scale, softcap;     // softcap 0: none
+    uint32_t d_k, d_v;    // multiples of 8, 8 to 512
+    float scale, softcap; // softcap 0: none
     uint32_t n_query;
-    const float *q;           // query i at q + i * q_stride
-    size_t q_stride;          // floats
-    const uint32_t *lo, *hi;  // [n_query] visible rows [lo, hi), counted from the first row of block 0
-    uint32_t first, last;     // blocks [first, last) of the run, at most one chunk of 16, first % 16 == 0 unless lo cuts it
-    const char *k, *v;        // block b's parts at k + b * stride (or table[b] + k_offset, when there is a table)
-    size_t stride;
-    char *const *table;
+    const float *q;       // query i at q + i * q_stride
+    size_t q_stride;      // floats
+    const uint32_t *lo;   // [n_query] visible rows [lo, hi), counted from the first row of
+    const uint32_t *hi;   // block 0, which is at a multiple of 1,024 positions; lo >= hi: none
+    uint32_t first, last; // blocks [first, last), all of one chunk of 16
+    const char *k, *v;    // block b's parts at k + b * stride, v + b * stride; 64-byte aligned
+    size_t stride;        // bytes
+    char *const *table;   // or, when not NULL: at table[b] + k_offset, table[b] + v_offset
     size_t k_offset, v_offset;
-    const uint64_t *row_mask; // [block] bit i set: row i visible; NULL: all. Shared by all queries of the run
+    const uint64_t *row_mask; // [b] bit i: row i is visible to all queries; NULL: all rows are
 };
 
 /* The partial of one chunk into `out` (overwritten). Queries that see no row of it get the empty state.
- * scratch: at least attn_scratch_bytes(run), 64-byte aligned, one a thread. */
+ * Blocks of the chunk that no query sees may be left out of [first, last): the bits are the same.
+ * scratch: at least attn_scratch_bytes, 64-byte aligned, one a thread. */
 typedef void kern_attn_partial(const struct attn_run *run, struct attn_state out, void *scratch);
 
 size_t attn_scratch_bytes(uint32_t n_query, uint32_t d_k, uint32_t d_v);
 
 /* total = total merged with part, n queries. */
-typedef void kern_attn_merge(struct attn_state total, struct attn_state part, uint32_t n_query, uint32_t d_v);
+typedef void kern_attn_merge(struct attn_state total, struct attn_state part, uint32_t n_query,
+                             uint32_t d_v);
 
-/* out [n][out_stride] = o / l. */
-typedef void kern_attn_finish(float *out, size_t out_stride, struct attn_state total, uint32_t n_query, uint32_t d_v);
+/* out [n][out_stride] = o / l, one division an element. */
+typedef void kern_attn_finish(float *out, size_t out_stride, struct attn_state total,
+                              uint32_t n_query, uint32_t d_v);
 
-/* Writes one row (d elements, f32, already roped) as row `row` of a part. f16: round to nearest even. int8: scale =
- * amax * (1/127 as f32), q = clamp(rint(x * (127 / amax)), +-127), all zero when amax is 0. */
+/* Writes one row (d elements, f32, already roped) as row `row` of a part. f16: round to nearest even. int8: amax = the
+ * largest |x|, scale = amax * (1/127 as f32), inv = amax > 0 ? 127 / amax : 0, q = clamp(rint(x * inv), -127, 127); NaN
+ * gives q = 0. A row that holds a NaN has a NaN scale, one that holds an infinity an infinite one: it reads as NaN, and
+ * says so in the scores. (Rows whose amax is below 127 / FLT_MAX = 3.8e-37 keep only their signs.) */
 typedef void kern_store_k(enum kv_type type, void *part, uint32_t row, const float *x, uint32_t d);
 typedef void kern_store_v(enum kv_type type, void *part, uint32_t row, const float *x, uint32_t d);
 

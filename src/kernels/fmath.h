@@ -1,13 +1,14 @@
 /* kernels/fmath.h - the same double-precision exp, log, pow, sin and cos on every machine.
  *
- * libm differs between machines; these are plain C without contraction, so their bits do not. Errors below 2 ulp in the
- * ranges stated. Used where a number is computed once (rope tables, sampling), never in an inner loop. */
+ * libm differs between machines; these are plain C without contraction, so their bits do not. Used where a number is
+ * computed once (rope tables, sampling), never in an inner loop. Errors as measured (tests/kernels/test_fmath.c). NaN
+ * gives NaN; an argument outside the range stated gives NaN. */
 #ifndef KERNELS_FMATH_H
 #define KERNELS_FMATH_H
 
-double fm_exp(double x);            // underflows to 0, overflows to inf
-double fm_log(double x);            // x > 0; 0 gives -inf
-double fm_pow(double x, double y);  // x > 0, relative error < 1e-13
-void fm_sincos(double x, double *sin, double *cos); // |x| <= 2^27
+double fm_exp(double x);           // 0.75 ulp; underflows to 0, overflows to inf
+double fm_log(double x);           // 0.62 ulp; x >= 0; 0 gives -inf
+double fm_pow(double x, double y); // relative error 1e-15 (|y| < 64), 2e-14 else; x > 0, y finite
+void fm_sincos(double x, double *sin, double *cos); // 0.79 ulp; |x| <= 2^27
 
 #endif

@@ -1,0 +1,22 @@
+/* kernels/ref/fns.h - the plain table's functions but for matmul (matmul_fns.h). The contracts are in kernels/x.h. */
+#ifndef KERNELS_REF_FNS_H
+#define KERNELS_REF_FNS_H
+
+#include "kernels/attention.h"
+#include "kernels/rows.h"
+
+kern_attn_partial ref_attn_partial;
+kern_attn_merge ref_attn_merge;
+kern_attn_finish ref_attn_finish;
+kern_store_k ref_store_k;
+kern_store_v ref_store_v;
+kern_rms_norm ref_rms_norm;
+kern_rope ref_rope;
+kern_add ref_add;
+kern_scale ref_scale;
+kern_gate ref_silu_gate;
+kern_gate ref_gelu_gate;
+kern_softcap ref_softcap;
+kern_softmax_stats ref_softmax_stats;
+
+#endif

@@ -1,0 +1,22 @@
+#include "kernels/ref/fns.h"
+#include "kernels/ref/matmul_fns.h"
+#include "kernels/tables.h"
+
+const struct kernels kernels_ref = {
+    .name = "ref",
+    .quantise = ref_quantise,
+    .matmul = ref_matmul,
+    .attn_partial = ref_attn_partial,
+    .attn_merge = ref_attn_merge,
+    .attn_finish = ref_attn_finish,
+    .store_k = ref_store_k,
+    .store_v = ref_store_v,
+    .rms_norm = ref_rms_norm,
+    .rope = ref_rope,
+    .add = ref_add,
+    .scale = ref_scale,
+    .silu_gate = ref_silu_gate,
+    .gelu_gate = ref_gelu_gate,
+    .softcap = ref_softcap,
+    .softmax_stats = ref_softmax_stats,
+};

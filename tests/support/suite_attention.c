@@ -1,0 +1,82 @@
+#include "support/kernel_suite.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "support/attn_case.h"
+#include "support/guarded.h"
+
+static const uint32_t WIDTHS[] = { 64, 8, 80, 96, 128, 256, 24, 40 };
+static const uint32_t QUERIES[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 33, 96 };
+
+enum { N_WIDTH = sizeof WIDTHS / sizeof *WIDTHS, N_QUERIES = sizeof QUERIES / sizeof *QUERIES };
+
+static void name_case(char *text, size_t size, const struct attn_shape *s, uint32_t seed)
+{
+    snprintf(text, size,
+             "type %d, d %u/%u, %u queries, %u blocks, table %d, masked %d, softcap %g, hostile "
+             "%u, seed %u",
+             s->type, s->d_k, s->d_v, s->n_query, s->n_block, s->table, s->masked, s->softcap,
+             s->hostile, seed);
+}
+
+/* The partial, then what merging it and dividing give. */
+static void compare(const struct kernels *got, const struct kernels *want,
+                    const struct attn_shape *shape, uint32_t seed)
+{
+    struct rng rng = rng_seeded(seed, 2);
+    struct attn_case c;
+    char what[160];
+    uint32_t n = shape->n_query, d = shape->d_v;
+    struct attn_state a = attn_state_new(n, d), b = attn_state_new(n, d),
+                      total_a = attn_state_new(n, d), total_b = attn_state_new(n, d);
+
+    name_case(what, sizeof what, shape, seed);
+    attn_case_open(&c, shape, &rng);
+    attn_case_run(got, &c.run, a);
+    attn_case_run(want, &c.run, b);
+    expect_same_state(a, b, n, d, what);
+
+    for (uint32_t i = 0; i < n; i++) {
+        bool empty = rng_below(&rng, 4) == 0;
+        total_a.m[i] = total_b.m[i] = empty ? -INFINITY : any_float(&rng, 0);
+        total_a.l[i] = total_b.l[i] = empty ? 0 : 1 + any_float(&rng, 0) * 0.1f;
+        for (uint32_t j = 0; j < d; j++)
+            total_a.o[(size_t)i * d + j] = total_b.o[(size_t)i * d + j] =
+                empty ? 0 : any_float(&rng, shape->hostile);
+    }
+    got->attn_merge(total_a, b, n, d);
+    want->attn_merge(total_b, b, n, d);
+    expect_same_state(total_a, total_b, n, d, what);
+    got->attn_finish(a.o, d, total_b, n, d);
+    want->attn_finish(b.o, d, total_b, n, d);
+    expect_same_floats(a.o, b.o, (size_t)n * d, what);
+
+    attn_case_close(&c);
+    attn_state_free(a, n, d), attn_state_free(b, n, d);
+    attn_state_free(total_a, n, d), attn_state_free(total_b, n, d);
+}
+
+void suite_attention(const struct kernels *got, const struct kernels *want, uint32_t effort)
+{
+    uint32_t seed = 0;
+    for (uint32_t round = 0; round < effort; round++)
+        for (uint32_t w = 0; w < N_WIDTH; w++)
+            for (uint32_t q = 0; q < N_QUERIES; q++)
+                for (enum kv_type type = KV_F16; type <= KV_INT8; type++) {
+                    seed++;
+                    struct attn_shape shape = {
+                        .type = type,
+                        .d_k = WIDTHS[w],
+                        .d_v = seed % 5 == 0 ? WIDTHS[(w + 1) % N_WIDTH] : WIDTHS[w],
+                        .n_query = QUERIES[q],
+                        .n_block = 1 + seed % (QUERIES[q] > 9 ? 3 : 5),
+                        .table = seed % 2,
+                        .masked = seed % 3 == 0,
+                        .softcap = seed % 7 == 0 ? 20 : 0,
+                        .hostile = seed % 4 == 0 ? 3000 : 0,
+                    };
+                    compare(got, want, &shape, seed);
+                }
+}

@@ -1,0 +1,95 @@
+#include "support/kernel_suite.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "support/guarded.h"
+
+/* Every tail of 16 lanes, and rows as models have them. */
+static const uint32_t SIZES[] = { 1,  2,  3,  5,  7,   8,   9,   10,  11,  12,  13, 14,
+                                  15, 16, 17, 19, 23,  24,  25,  31,  32,  33,  40, 47,
+                                  48, 63, 64, 65, 100, 127, 128, 576, 640, 1001 };
+
+enum { N_SIZE = sizeof SIZES / sizeof *SIZES };
+
+struct row_case {
+    uint32_t n;
+    size_t bytes;
+    float *x, *w, *got, *want; // [n], each before a guard page
+    char name[96];
+};
+
+static void fill(struct row_case *c, struct rng *rng, uint32_t hostile)
+{
+    for (uint32_t i = 0; i < c->n; i++) {
+        c->x[i] = any_float(rng, hostile);
+        c->w[i] = any_float(rng, hostile);
+        c->got[i] = c->want[i] = any_float(rng, hostile);
+    }
+}
+
+static void expect_same(struct row_case *c, const char *op)
+{
+    snprintf(c->name, sizeof c->name, "%s, n = %u", op, c->n);
+    expect_same_floats(c->got, c->want, c->n, c->name);
+}
+
+static void all_operations(struct row_case *c, struct rng *rng, uint32_t hostile,
+                           const struct kernels *got, const struct kernels *want)
+{
+    float s = any_float(rng, hostile), cap = 1 + (float)rng_below(rng, 50);
+
+#define BOTH(op, ...)                                                                              \
+    fill(c, rng, hostile);                                                                         \
+    {                                                                                              \
+        float *y = c->got;                                                                         \
+        got->op(__VA_ARGS__);                                                                      \
+        y = c->want;                                                                               \
+        want->op(__VA_ARGS__);                                                                     \
+    }                                                                                              \
+    expect_same(c, #op)
+
+    BOTH(rms_norm, y, c->x, c->w, c->n, 1e-6f);
+    BOTH(rms_norm, y, y, c->w, c->n, 1e-5f);
+    BOTH(add, y, c->x, c->n);
+    BOTH(scale, y, s, c->n);
+    BOTH(silu_gate, y, c->x, c->w, c->n);
+    BOTH(silu_gate, y, y, c->w, c->n);
+    BOTH(gelu_gate, y, c->x, c->w, c->n);
+    BOTH(gelu_gate, y, c->x, y, c->n);
+    BOTH(softcap, y, cap, c->n);
+    BOTH(rope, y, c->x, c->n & ~1u, 0);
+    BOTH(rope, y, c->x, c->n & ~1u, 1);
+#undef BOTH
+}
+
+static void softmax_stats(struct row_case *c, const struct kernels *got, const struct kernels *want)
+{
+    float stats_got[2], stats_want[2];
+    snprintf(c->name, sizeof c->name, "softmax_stats (largest, sum), n = %u", c->n);
+    got->softmax_stats(c->x, c->n, &stats_got[0], &stats_got[1]);
+    want->softmax_stats(c->x, c->n, &stats_want[0], &stats_want[1]);
+    expect_same_floats(stats_got, stats_want, 2, c->name);
+}
+
+void suite_rows(const struct kernels *got, const struct kernels *want, uint32_t effort)
+{
+    struct rng rng = rng_seeded(11, 1);
+    for (uint32_t i = 0; i < N_SIZE * effort; i++) {
+        struct row_case c = { .n = SIZES[i % N_SIZE] };
+        c.bytes = c.n * sizeof(float);
+        c.x = guarded_new(c.bytes), c.w = guarded_new(c.bytes);
+        c.got = guarded_new(c.bytes), c.want = guarded_new(c.bytes);
+        for (uint32_t hostile = 0; hostile <= 64; hostile = hostile * 4 + 4) {
+            all_operations(&c, &rng, hostile, got, want);
+            softmax_stats(&c, got, want);
+        }
+        guarded_free(c.x, c.bytes), guarded_free(c.w, c.bytes);
+        guarded_free(c.got, c.bytes), guarded_free(c.want, c.bytes);
+    }
+}
