@@ -5,15 +5,16 @@
  *               ^ read-only where shared      ^ a fault beyond the mapped range
  *
  * S1  Positions 0..n_position-1 are mapped in every group, but for those that a window has passed.
- * S2  A block is mapped writable in at most one space, and only while it is OPEN.
+ * S2  A block is mapped writable in at most one space, and only while it is OPEN, or free and kept for that space
+ *     (map-ahead). Sealing makes the mapping read-only: who writes a sealed block faults.
  * S3  The reservation has no hole: what is not mapped is PROT_NONE.
- * S4  The number of mappings of the process stays below the VMA budget (vm.max_map_count): kv_space_new
- *     answers FULL before it could be exceeded.
+ * S4  The mappings of all spaces stay within the VMA budget: a space that would exceed it, or that the system refuses
+ *     a mapping, goes over to the table form at once. Only its views change; nothing fails. (kv_spaces_stats: n_left)
  *
  * Source: Prabhu et al. 2025, "vAttention: Dynamic Memory Management for Serving LLMs without PagedAttention".
  * Lifetime  per sequence; addresses of freed spaces are recycled, and unmapping is deferred and batched.
- * Threads   the engine thread; a mapper thread maps one block ahead (map-ahead) and unmaps retired spaces.
- * Cost      growing by a block: one mmap (5 us with huge pages, ~200 us with 4 KiB pages), hidden by map-ahead. */
+ * Threads   the engine thread; a mapper thread maps the next blocks (map-ahead) and unmaps retired spaces.
+ * Cost      growing by a block: one mmap (7 us with huge pages, 80 us a MiB with small ones), hidden by map-ahead. */
 #ifndef KV_SPACE_H
 #define KV_SPACE_H
 
@@ -26,21 +27,25 @@ struct kv_spaces_config {
     struct kv_pool *pool;
     uint32_t n_position_max; // a sequence's longest context
     bool map_ahead;          // map the next block in the background
-    bool table;              // do not map into spaces: views carry a table of block addresses (--kv-map table)
+    bool table;              // map nothing: views carry block addresses (--kv-map table)
+    uint32_t n_vma_max;      // mappings of all spaces; 0: 4/5 of what vm.max_map_count leaves
 };
 
-must_use enum status kv_spaces_new(struct kv_spaces **out, const struct kv_spaces_config *config, struct note *why);
+must_use enum status kv_spaces_new(struct kv_spaces **out, const struct kv_spaces_config *config,
+                                   struct note *why);
 void kv_spaces_free(struct kv_spaces *all); // every space must be freed before
 
-/* An empty sequence. FULL: no address space or VMA budget left (the note has the numbers). */
+/* An empty sequence. FULL: no memory or address space left (the note has the numbers). */
 must_use enum status kv_space_new(struct kv_space **out, struct kv_spaces *all, struct note *why);
-void kv_space_free(struct kv_space *s); // releases its blocks; unmapping may happen later, before reuse of any block
+
+/* Releases its blocks. They are unmapped later, before any of them is used again. NULL is allowed. */
+void kv_space_free(struct kv_space *s);
 
 /* Makes positions [0, n) writable where they are new: takes and maps blocks. FULL: the cap; nothing changed.
  * BAD_INPUT: n above n_position_max. */
 must_use enum status kv_space_grow(struct kv_space *s, uint32_t n_position);
 
-/* Blocks that grow(n) would have to take, of each group. Pure. */
+/* Blocks that grow(n) would have to take, of each group; grow succeeds where kv_pool_fits says they fit. Pure. */
 void kv_space_need(const struct kv_space *s, uint32_t n_position, uint32_t n_block[KV_GROUP_MAX]);
 
 /* Says that rows below n are written: full blocks are sealed, and windowed groups give back blocks that no
@@ -48,10 +53,11 @@ void kv_space_need(const struct kv_space *s, uint32_t n_position, uint32_t n_blo
 void kv_space_commit(struct kv_space *s, uint32_t n_position);
 
 /* A new space that shares the first n committed positions of `s`: sealed blocks read-only at the same index, a partial
- * last block copied. FULL: no block for the copy, nothing changed. */
-must_use enum status kv_space_fork(struct kv_space **out, struct kv_space *s, uint32_t n_position, struct note *why);
+ * last block copied. FULL: no block for the copy, nothing changed. NOT_FOUND: a window has passed rows that it needs. */
+must_use enum status kv_space_fork(struct kv_space **out, struct kv_space *s, uint32_t n_position,
+                                   struct note *why);
 
-/* Forgets positions n.. (n <= committed). A sealed block that becomes partial is copied first (FULL possible), and
+/* Forgets positions n.. (n <= committed; 0 always can be). A sealed block that becomes partial is copied first (FULL possible), and
  * windowed groups that no longer hold what a query at n would see answer NOT_FOUND: nothing changed. */
 must_use enum status kv_space_truncate(struct kv_space *s, uint32_t n_position);
 
@@ -62,10 +68,15 @@ uint32_t kv_space_grown(const struct kv_space *s);
 block_id kv_space_block(const struct kv_space *s, uint32_t group, uint32_t i);
 
 struct kv_spaces_stats {
-    uint64_t n_map, n_map_ahead, n_map_inline; // mappings: all, made ahead by the mapper, made while the engine waited
-    uint64_t n_unmap, n_unmap_batch;
-    uint64_t map_ns;                           // time the engine thread spent in grow, mapping included
-    uint32_t n_vma, n_vma_max;                 // upper bound of what we hold, and the budget
+    uint64_t n_map;         // blocks mapped, of them
+    uint64_t n_map_ahead;   //   by the mapper, before they were asked for
+    uint64_t n_map_inline;  //   while the engine waited
+    uint64_t n_unmap;       // blocks unmapped,
+    uint64_t n_unmap_batch; //   in so many calls
+    uint64_t map_ns;        // the engine thread's time in grow, where it took blocks
+    uint32_t n_vma;         // upper bound of the mappings that we hold
+    uint32_t n_vma_max;     // and the budget
+    uint64_t n_left;        // times a space went over to the table form (S4)
 };
 void kv_spaces_stats(const struct kv_spaces *all, struct kv_spaces_stats *out);
 

@@ -10,13 +10,13 @@
 /* Block i's K part of head h:  (table ? table[i] + layer_offset : base + i * stride) + h * k_bytes
  *           its V part:        the same + n_kv_head * k_bytes + h * v_bytes - h * k_bytes */
 struct kv_view {
-    char *base;               // of this layer in block 0 of the space; NULL in the table form
-    char *const *table;       // addresses of blocks, or NULL
-    size_t stride;            // bytes from block to block
-    size_t layer_offset;      // of this layer inside a block (table form)
-    size_t k_bytes, v_bytes;  // of one head's part
+    char *base;              // of this layer in block 0 of the space; NULL in the table form
+    char *const *table;      // addresses of blocks, or NULL
+    size_t stride;           // bytes from block to block
+    size_t layer_offset;     // of this layer inside a block (table form)
+    size_t k_bytes, v_bytes; // of one head's part
     uint32_t n_kv_head, d_k, d_v;
-    uint32_t window;          // positions a query sees, itself included; 0: all
+    uint32_t window; // positions a query sees, itself included; 0: all
     enum kv_type type;
 };
 
@@ -24,13 +24,15 @@ struct kv_view kv_view_layer(const struct kv_space *s, uint32_t layer);
 
 static inline char *kv_view_k(const struct kv_view *v, uint32_t block, uint32_t head)
 {
-    char *layer = v->table ? v->table[block] + v->layer_offset : v->base + (size_t)block * v->stride;
+    char *layer =
+        v->table ? v->table[block] + v->layer_offset : v->base + (size_t)block * v->stride;
     return layer + (size_t)head * v->k_bytes;
 }
 
 static inline char *kv_view_v(const struct kv_view *v, uint32_t block, uint32_t head)
 {
-    char *layer = v->table ? v->table[block] + v->layer_offset : v->base + (size_t)block * v->stride;
+    char *layer =
+        v->table ? v->table[block] + v->layer_offset : v->base + (size_t)block * v->stride;
     return layer + (size_t)v->n_kv_head * v->k_bytes + (size_t)head * v->v_bytes;
 }
 

@@ -1,0 +1,651 @@
+#include "kv/pool.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "kv/block_set.h"
+#include "os/vm.h"
+
+/* What a block is to the pool. FREE blocks are in one of two sets, but for those that a space still maps; FILLING
+ * and KEPT ones are free to the accounts and out of everybody's reach. */
+enum state { FREE, FILLING, KEPT, OPEN, SEALED };
+
+/* PROMISED memory is counted in bytes_backed already, so that P4 holds while the system still looks for it. */
+enum memory { NONE, PROMISED, THERE };
+
+struct block {
+    uint32_t holders;
+    uint32_t n_map; // mappings in spaces
+    uint8_t state;
+    uint8_t memory;
+};
+
+/* Blocks in the file order, and the memory behind them. */
+struct group {
+    size_t block_bytes;
+    uint32_t n_block;
+    int fd;
+    char *base; // the whole file, writable
+    struct block *block;
+    struct block_set ready; // FREE, backed, mapped nowhere
+    struct block_set bare;  // FREE, without memory
+    uint32_t n_held;
+    uint32_t n_backed; // with memory, or the promise of it
+};
+
+struct kv_pool {
+    struct kv_shape shape;
+    size_t bytes_max, bytes_backed, bytes_held;
+    struct group group[KV_GROUP_MAX];
+    kv_let_go *let_go;
+    void *let_go_arg;
+
+    pthread_mutex_t lock;   // sets, states of blocks nobody holds, bytes_backed
+    pthread_cond_t filled;  // a FILLING block became FREE
+    pthread_cond_t drained; // there may be something to populate, or the pool ends
+    pthread_t populator;
+    bool populate, populator_runs, huge_pages, stop;
+    size_t populate_ahead;
+    uint32_t n_filling;
+};
+
+static block_id id_of(uint32_t group, uint32_t i)
+{
+    return (block_id){ group << 30 | i };
+}
+
+static uint32_t index_of(block_id b)
+{
+    return b.n & ((1u << 30) - 1);
+}
+
+static struct group *group_of(const struct kv_pool *p, block_id b)
+{
+    assert(kv_block_group(b) < p->shape.n_group);
+    return (struct group *)&p->group[kv_block_group(b)];
+}
+
+static struct block *block_of(const struct kv_pool *p, block_id b)
+{
+    struct group *g = group_of(p, b);
+    assert(index_of(b) < g->n_block);
+    return &g->block[index_of(b)];
+}
+
+static bool has_room(const struct kv_pool *p, const struct group *g)
+{
+    return p->bytes_max - p->bytes_backed >= g->block_bytes;
+}
+
+static void promise_memory(struct kv_pool *p, struct group *g, struct block *b)
+{
+    assert(b->memory == NONE);
+    assert(has_room(p, g));
+    b->memory = PROMISED;
+    g->n_backed++;
+    p->bytes_backed += g->block_bytes;
+}
+
+static void count_bare(struct kv_pool *p, struct group *g, struct block *b)
+{
+    assert(b->memory != NONE);
+    b->memory = NONE;
+    g->n_backed--;
+    p->bytes_backed -= g->block_bytes;
+}
+
+/* Puts a block that nobody holds where a take finds it; one that is mapped still waits (P6). */
+static void make_free(struct kv_pool *p, struct group *g, uint32_t i)
+{
+    struct block *b = &g->block[i];
+    if (b->memory == PROMISED)
+        count_bare(p, g, b);
+    b->state = FREE;
+    if (b->n_map == 0)
+        block_set_add(b->memory == THERE ? &g->ready : &g->bare, i);
+}
+
+/* Keeps the promise, outside of the lock. FULL: it stands. */
+static enum status keep_promise(struct kv_pool *p, struct group *g, uint32_t i)
+{
+    uint64_t offset = (uint64_t)i * g->block_bytes;
+    pthread_mutex_unlock(&p->lock);
+    enum status st = vm_back(g->base + offset, g->block_bytes, g->fd, offset);
+    pthread_mutex_lock(&p->lock);
+    if (st == OK)
+        g->block[i].memory = THERE;
+    return st;
+}
+
+/* ---- choosing a block ---- */
+
+/* A newcomer starts the longest run of free blocks, and leaves half of it to a sequence that grows towards it. */
+static uint32_t choose(struct group *g, struct block_set *set, block_id after)
+{
+    uint32_t next = index_of(after) + 1;
+    if (after.n != KV_NO_BLOCK.n && block_set_has(set, next))
+        return next;
+    struct block_run run = block_set_run(set);
+    bool grows = run.first > 0 && g->block[run.first - 1].state == OPEN;
+    return grows ? run.first + run.n / 2 : run.first;
+}
+
+/* Takes the block out of its set. What has memory goes first: resident memory follows what is held. */
+static bool remove_free(struct kv_pool *p, struct group *g, block_id after, uint32_t *out)
+{
+    struct block_set *set = g->ready.n ? &g->ready : &g->bare;
+    if (set->n == 0 || (set == &g->bare && !has_room(p, g)))
+        return false;
+    *out = choose(g, set, after);
+    block_set_remove(set, *out);
+    return true;
+}
+
+/* Takes memory away from a free block of another group. */
+static bool punch_other(struct kv_pool *p, const struct group *needy)
+{
+    for (uint32_t i = 0; i < p->shape.n_group; i++) {
+        struct group *g = &p->group[i];
+        if (g == needy || g->ready.n == 0)
+            continue;
+        uint32_t b = block_set_run(&g->ready).first;
+        if (vm_punch(g->fd, (uint64_t)b * g->block_bytes, g->block_bytes) != OK)
+            return false;
+        block_set_remove(&g->ready, b);
+        count_bare(p, g, &g->block[b]);
+        block_set_add(&g->bare, b);
+        return true;
+    }
+    return false;
+}
+
+/* Lets others free memory or a block, the cheapest way first; false when nothing can come of it. */
+static bool make_room(struct kv_pool *p, struct group *g)
+{
+    if (g->bare.n && punch_other(p, g))
+        return true;
+    if (p->n_filling) {
+        pthread_cond_wait(&p->filled, &p->lock);
+        return true;
+    }
+    if (!p->let_go)
+        return false;
+    pthread_mutex_unlock(&p->lock);
+    bool again = p->let_go(p->let_go_arg);
+    pthread_mutex_lock(&p->lock);
+    return again;
+}
+
+static bool populate_wanted(const struct kv_pool *p)
+{
+    return p->populate &&
+           (p->populate_ahead == 0 || p->bytes_backed - p->bytes_held < p->populate_ahead);
+}
+
+static void hold_first(struct kv_pool *p, struct group *g, uint32_t i)
+{
+    struct block *b = &g->block[i];
+    assert(b->holders == 0);
+    assert(b->memory == THERE);
+    b->state = OPEN;
+    b->holders = 1;
+    g->n_held++;
+    p->bytes_held += g->block_bytes;
+    if (populate_wanted(p))
+        pthread_cond_signal(&p->drained);
+}
+
+/* Gives block i, which is in no set, its memory. */
+static enum status fill(struct kv_pool *p, struct group *g, uint32_t i)
+{
+    g->block[i].state = FILLING;
+    promise_memory(p, g, &g->block[i]);
+    p->n_filling++;
+    enum status st = keep_promise(p, g, i);
+    p->n_filling--;
+    pthread_cond_broadcast(&p->filled);
+    return st;
+}
+
+enum status kv_pool_take(struct kv_pool *p, uint32_t group, block_id *out)
+{
+    return kv_pool_take_after(p, group, KV_NO_BLOCK, out);
+}
+
+enum status kv_pool_take_after(struct kv_pool *p, uint32_t group, block_id after, block_id *out)
+{
+    assert(group < p->shape.n_group);
+    assert(after.n == KV_NO_BLOCK.n || kv_block_group(after) == group);
+    struct group *g = &p->group[group];
+    if (p->bytes_max - p->bytes_held < g->block_bytes)
+        return FULL;
+    enum status st = OK;
+    uint32_t i;
+    pthread_mutex_lock(&p->lock);
+    while (st == OK && !remove_free(p, g, after, &i))
+        st = make_room(p, g) ? OK : FULL;
+    if (st == OK && g->block[i].memory == NONE) {
+        st = fill(p, g, i);
+        if (st != OK)
+            make_free(p, g, i);
+    }
+    if (st == OK) {
+        hold_first(p, g, i);
+        *out = id_of(group, i);
+    }
+    pthread_mutex_unlock(&p->lock);
+    return st;
+}
+
+enum status kv_pool_keep(struct kv_pool *p, uint32_t group, block_id after, block_id *out)
+{
+    struct group *g = &p->group[group];
+    enum status st = FULL;
+    uint32_t i;
+    pthread_mutex_lock(&p->lock);
+    if (remove_free(p, g, after, &i)) {
+        g->block[i].state = KEPT;
+        if (g->block[i].memory == NONE)
+            promise_memory(p, g, &g->block[i]);
+        *out = id_of(group, i);
+        st = OK;
+    }
+    pthread_mutex_unlock(&p->lock);
+    return st;
+}
+
+enum status kv_pool_back(struct kv_pool *p, block_id kept)
+{
+    struct block *b = block_of(p, kept);
+    pthread_mutex_lock(&p->lock);
+    assert(b->state == KEPT);
+    enum status st = b->memory == THERE ? OK : keep_promise(p, group_of(p, kept), index_of(kept));
+    pthread_mutex_unlock(&p->lock);
+    return st;
+}
+
+void kv_pool_take_kept(struct kv_pool *p, block_id kept)
+{
+    pthread_mutex_lock(&p->lock);
+    assert(block_of(p, kept)->state == KEPT);
+    assert(p->bytes_max - p->bytes_held >= group_of(p, kept)->block_bytes);
+    hold_first(p, group_of(p, kept), index_of(kept));
+    pthread_mutex_unlock(&p->lock);
+}
+
+void kv_pool_unkeep(struct kv_pool *p, block_id kept)
+{
+    pthread_mutex_lock(&p->lock);
+    assert(block_of(p, kept)->state == KEPT);
+    make_free(p, group_of(p, kept), index_of(kept));
+    pthread_mutex_unlock(&p->lock);
+}
+
+/* ---- holders and mappings ---- */
+
+void kv_pool_seal(struct kv_pool *p, block_id b)
+{
+    struct block *blk = block_of(p, b);
+    assert(blk->state == OPEN);
+    blk->state = SEALED;
+}
+
+void kv_pool_hold(struct kv_pool *p, block_id b)
+{
+    struct block *blk = block_of(p, b);
+    assert(blk->state == SEALED);
+    assert(blk->holders < UINT32_MAX);
+    blk->holders++;
+}
+
+void kv_pool_release(struct kv_pool *p, block_id b)
+{
+    struct group *g = group_of(p, b);
+    struct block *blk = block_of(p, b);
+    assert(blk->state == OPEN || blk->state == SEALED);
+    assert(blk->holders > 0);
+    if (--blk->holders > 0)
+        return;
+    pthread_mutex_lock(&p->lock);
+    g->n_held--;
+    p->bytes_held -= g->block_bytes;
+    make_free(p, g, index_of(b));
+    pthread_mutex_unlock(&p->lock);
+}
+
+bool kv_pool_is_sealed(const struct kv_pool *p, block_id b)
+{
+    return block_of(p, b)->state == SEALED;
+}
+
+uint32_t kv_pool_holders(const struct kv_pool *p, block_id b)
+{
+    return block_of(p, b)->holders;
+}
+
+void kv_pool_mapped(struct kv_pool *p, block_id b)
+{
+    struct block *blk = block_of(p, b);
+    assert(blk->state == KEPT || blk->state == OPEN || blk->state == SEALED);
+    blk->n_map++;
+}
+
+void kv_pool_unmapped(struct kv_pool *p, block_id b)
+{
+    struct block *blk = block_of(p, b);
+    assert(blk->n_map > 0);
+    if (--blk->n_map > 0 || blk->state != FREE)
+        return;
+    pthread_mutex_lock(&p->lock);
+    make_free(p, group_of(p, b), index_of(b));
+    pthread_mutex_unlock(&p->lock);
+}
+
+void *kv_pool_address(const struct kv_pool *p, block_id b)
+{
+    const struct group *g = group_of(p, b);
+    return g->base + (size_t)index_of(b) * g->block_bytes;
+}
+
+void kv_pool_file(const struct kv_pool *p, block_id b, int *fd, uint64_t *offset)
+{
+    const struct group *g = group_of(p, b);
+    *fd = g->fd;
+    *offset = (uint64_t)index_of(b) * g->block_bytes;
+}
+
+void kv_pool_on_short(struct kv_pool *p, kv_let_go *let_go, void *arg)
+{
+    p->let_go = let_go;
+    p->let_go_arg = arg;
+}
+
+/* ---- accounts ---- */
+
+void kv_pool_usage(const struct kv_pool *p, struct kv_pool_usage *out)
+{
+    struct kv_pool *locked = (struct kv_pool *)p;
+    pthread_mutex_lock(&locked->lock);
+    *out = (struct kv_pool_usage){
+        .bytes_max = p->bytes_max,
+        .bytes_backed = p->bytes_backed,
+        .bytes_held = p->bytes_held,
+    };
+    for (uint32_t i = 0; i < p->shape.n_group; i++) {
+        out->n_held[i] = p->group[i].n_held;
+        out->n_free_backed[i] = p->group[i].n_backed - p->group[i].n_held;
+    }
+    pthread_mutex_unlock(&locked->lock);
+}
+
+uint32_t kv_pool_available(const struct kv_pool *p, uint32_t group)
+{
+    return (uint32_t)((p->bytes_max - p->bytes_held) / p->group[group].block_bytes);
+}
+
+bool kv_pool_fits(const struct kv_pool *p, const uint32_t n_block[KV_GROUP_MAX])
+{
+    size_t left = p->bytes_max - p->bytes_held;
+    for (uint32_t i = 0; i < p->shape.n_group; i++) {
+        size_t block_bytes = p->group[i].block_bytes;
+        if (n_block[i] > left / block_bytes)
+            return false;
+        left -= n_block[i] * block_bytes;
+    }
+    return true;
+}
+
+const struct kv_shape *kv_pool_shape(const struct kv_pool *p)
+{
+    return &p->shape;
+}
+
+/* ---- the populator ---- */
+
+/* The group with the fewest free blocks that have memory, among those that could have one more. */
+static struct group *neediest(struct kv_pool *p)
+{
+    struct group *needy = NULL;
+    for (uint32_t i = 0; i < p->shape.n_group; i++) {
+        struct group *g = &p->group[i];
+        if (g->bare.n == 0 || !has_room(p, g))
+            continue;
+        if (!needy || g->n_backed - g->n_held < needy->n_backed - needy->n_held)
+            needy = g;
+    }
+    return needy;
+}
+
+/* Whether all blocks that touch the 2 MiB from `offset` on are free and have memory; then they are no longer. */
+static bool claim_frame(struct group *g, uint64_t offset, uint32_t *lo, uint32_t *hi)
+{
+    *lo = (uint32_t)(offset / g->block_bytes);
+    *hi = (uint32_t)((offset + VM_HUGE_BYTES - 1) / g->block_bytes);
+    for (uint32_t i = *lo; i <= *hi; i++)
+        if (!block_set_has(&g->ready, i))
+            return false;
+    for (uint32_t i = *lo; i <= *hi; i++) {
+        block_set_remove(&g->ready, i);
+        g->block[i].state = FILLING;
+    }
+    return true;
+}
+
+/* Makes huge pages of what block i completed. The blocks are claimed meanwhile: a hole punched into the range while it
+ * collapses would be filled again, behind the back of the accounts. */
+static void collapse_around(struct kv_pool *p, struct group *g, uint32_t i)
+{
+    uint64_t first = (uint64_t)i * g->block_bytes / VM_HUGE_BYTES;
+    uint64_t last = ((uint64_t)(i + 1) * g->block_bytes - 1) / VM_HUGE_BYTES;
+    for (uint64_t frame = first; frame <= last && p->huge_pages; frame++) {
+        uint32_t lo, hi;
+        if (!claim_frame(g, frame * VM_HUGE_BYTES, &lo, &hi))
+            continue;
+        p->n_filling += hi - lo + 1;
+        pthread_mutex_unlock(&p->lock);
+        enum status st = vm_collapse(g->base + frame * VM_HUGE_BYTES);
+        pthread_mutex_lock(&p->lock);
+        p->huge_pages = st == OK; // refused once, it would be again
+        p->n_filling -= hi - lo + 1;
+        for (uint32_t b = lo; b <= hi; b++)
+            make_free(p, g, b);
+        pthread_cond_broadcast(&p->filled);
+    }
+}
+
+static void *populate(void *arg)
+{
+    struct kv_pool *p = arg;
+    pthread_mutex_lock(&p->lock);
+    while (!p->stop) {
+        struct group *g = populate_wanted(p) ? neediest(p) : NULL;
+        if (!g) {
+            pthread_cond_wait(&p->drained, &p->lock);
+            continue;
+        }
+        uint32_t i = block_set_run(&g->bare).first;
+        block_set_remove(&g->bare, i);
+        p->populate = fill(p, g, i) == OK; // refused: from here on a take asks itself, and reports
+        make_free(p, g, i);
+        collapse_around(p, g, i);
+    }
+    pthread_mutex_unlock(&p->lock);
+    return NULL;
+}
+
+/* ---- birth and death ---- */
+
+static enum status group_open(struct group *g, const struct kv_pool_config *config, uint32_t index,
+                              struct note *why)
+{
+    char name[32];
+    *g = (struct group){ .fd = -1, .block_bytes = kv_block_bytes(config->shape, index) };
+    size_t n_block = config->bytes_max / g->block_bytes;
+    if (n_block >= 1u << 30) {
+        note_set(why, "a KV pool of %zu bytes would have %zu blocks of group %u; the limit is 2^30",
+                 config->bytes_max, n_block, index);
+        return BAD_INPUT;
+    }
+    g->n_block = (uint32_t)n_block;
+    size_t file_bytes = n_block * g->block_bytes;
+    g->block = mem_new(n_block, sizeof *g->block);
+    if (!g->block || block_set_open(&g->ready, g->n_block) ||
+        block_set_open(&g->bare, g->n_block)) {
+        note_set(why, "no memory for the states of %zu KV blocks", n_block);
+        return FULL;
+    }
+    for (uint32_t i = 0; i < g->n_block; i++)
+        block_set_add(&g->bare, i);
+    snprintf(name, sizeof name, "akvifer-kv-%u", index);
+    enum status st = vm_file_open(name, file_bytes, &g->fd, why);
+    if (st == OK)
+        st = vm_reserve(file_bytes, &g->base, why);
+    if (st == OK && (st = vm_map(g->base, file_bytes, g->fd, 0, VM_WRITE, false)) != OK)
+        note_set(why, "cannot map %zu MiB of KV pool: %m", file_bytes >> 20);
+    // Also where huge pages are wanted: a fault that backs the neighbours too breaks P4; the populator collapses.
+    if (st == OK && !config->huge_pages)
+        vm_forbid_huge(g->base, file_bytes);
+    return st;
+}
+
+static void group_close(struct group *g)
+{
+    vm_unreserve(g->base, (size_t)g->n_block * g->block_bytes);
+    vm_file_close(g->fd);
+    block_set_close(&g->ready);
+    block_set_close(&g->bare);
+    mem_free(g->block);
+}
+
+static enum status check_cap(const struct kv_pool_config *config, struct note *why)
+{
+    size_t least = 0;
+    for (uint32_t i = 0; i < config->shape->n_group; i++)
+        least += kv_block_bytes(config->shape, i);
+    if (config->bytes_max >= least)
+        return OK;
+    note_set(why,
+             "a KV pool of %zu KiB is too small: one block of each layer group (%u positions) "
+             "takes %zu KiB; "
+             "raise --kv-ram",
+             config->bytes_max >> 10, KV_BLOCK, (least + 1023) >> 10);
+    return BAD_INPUT;
+}
+
+enum status kv_pool_new(struct kv_pool **out, const struct kv_pool_config *config, struct note *why)
+{
+    assert(config->shape->n_group >= 1);
+    assert(config->shape->n_group <= KV_GROUP_MAX);
+    enum status st = check_cap(config, why);
+    if (st != OK)
+        return st;
+    struct kv_pool *p = mem_new(1, sizeof *p);
+    if (!p) {
+        note_set(why, "no memory for the KV pool");
+        return FULL;
+    }
+    p->shape = *config->shape;
+    p->bytes_max = config->bytes_max;
+    p->populate = config->populate;
+    p->populate_ahead = config->populate_ahead;
+    p->huge_pages = config->huge_pages;
+    pthread_mutex_init(&p->lock, NULL);
+    pthread_cond_init(&p->filled, NULL);
+    pthread_cond_init(&p->drained, NULL);
+    for (uint32_t i = 0; i < p->shape.n_group; i++)
+        p->group[i].fd = -1;
+    for (uint32_t i = 0; i < p->shape.n_group && st == OK; i++)
+        st = group_open(&p->group[i], config, i, why);
+    if (st == OK && p->populate && pthread_create(&p->populator, NULL, populate, p)) {
+        note_set(why, "cannot start the thread that populates the KV pool: too many threads?");
+        st = FULL;
+    }
+    p->populator_runs = st == OK && config->populate;
+    if (st != OK) {
+        kv_pool_free(p);
+        return st;
+    }
+    *out = p;
+    return OK;
+}
+
+void kv_pool_free(struct kv_pool *p)
+{
+    if (!p)
+        return;
+    pthread_mutex_lock(&p->lock);
+    p->stop = true;
+    pthread_cond_signal(&p->drained);
+    pthread_mutex_unlock(&p->lock);
+    if (p->populator_runs)
+        pthread_join(p->populator, NULL);
+    for (uint32_t i = 0; i < p->shape.n_group; i++) {
+        struct group *g = &p->group[i];
+        assert(g->n_held == 0);
+        if (g->bare.bits)
+            assert(g->ready.n + g->bare.n == g->n_block); // nothing mapped, nothing kept
+        group_close(g);
+    }
+    pthread_cond_destroy(&p->drained);
+    pthread_cond_destroy(&p->filled);
+    pthread_mutex_destroy(&p->lock);
+    mem_free(p);
+}
+
+/* ---- the invariants, for tests ---- */
+
+static void demand(bool holds, const char *what, uint32_t group, uint32_t i)
+{
+    if (holds)
+        return;
+    fprintf(stderr, "kv_pool_check: group %u, block %u: %s\n", group, i, what);
+    abort();
+}
+
+static void check_block(const struct group *g, uint32_t group, uint32_t i)
+{
+    const struct block *b = &g->block[i];
+    bool held = b->state == OPEN || b->state == SEALED;
+    bool idle = b->state == FREE && b->n_map == 0;
+    demand(held == (b->holders > 0), "P1: held exactly when OPEN or SEALED", group, i);
+    demand(b->state != OPEN || b->holders == 1, "P2: an OPEN block has one holder", group, i);
+    demand(b->state != OPEN || b->n_map <= 1, "S2: an OPEN block is mapped at most once", group, i);
+    demand(!held || b->memory == THERE, "a held block has memory", group, i);
+    demand(b->state != FREE || b->memory != PROMISED, "nobody keeps this promise", group, i);
+    demand(block_set_has(&g->ready, i) == (idle && b->memory == THERE), "P6: ready", group, i);
+    demand(block_set_has(&g->bare, i) == (idle && b->memory == NONE), "P6: bare", group, i);
+}
+
+static void check_group(const struct group *g, uint32_t group)
+{
+    uint32_t n_held = 0, n_backed = 0;
+    for (uint32_t i = 0; i < g->n_block; i++) {
+        check_block(g, group, i);
+        n_held += g->block[i].holders > 0;
+        n_backed += g->block[i].memory != NONE;
+    }
+    demand(n_held == g->n_held, "blocks held are miscounted", group, n_held);
+    demand(n_backed == g->n_backed, "blocks with memory are miscounted", group, n_backed);
+    demand(vm_file_backed(g->fd) <= n_backed * g->block_bytes,
+           "P4: the file has more memory than we count", group, n_backed);
+}
+
+void kv_pool_check(const struct kv_pool *p)
+{
+    struct kv_pool *locked = (struct kv_pool *)p;
+    size_t bytes_held = 0, bytes_backed = 0;
+    pthread_mutex_lock(&locked->lock);
+    for (uint32_t i = 0; i < p->shape.n_group; i++) {
+        check_group(&p->group[i], i);
+        bytes_held += p->group[i].n_held * p->group[i].block_bytes;
+        bytes_backed += p->group[i].n_backed * p->group[i].block_bytes;
+    }
+    demand(bytes_held == p->bytes_held, "bytes held are miscounted", 0, 0);
+    demand(bytes_backed == p->bytes_backed, "bytes with memory are miscounted", 0, 0);
+    demand(p->bytes_backed <= p->bytes_max, "P4: over the cap", 0, 0);
+    demand(p->bytes_held <= p->bytes_backed, "P7: held without memory", 0, 0);
+    pthread_mutex_unlock(&locked->lock);
+}

@@ -1,0 +1,67 @@
+#include "kv/shape.h"
+
+#include "os/vm.h"
+
+static size_t round_up(size_t n, size_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+static uint64_t ceil_div(uint64_t n, uint64_t by)
+{
+    return (n + by - 1) / by;
+}
+
+size_t kv_layer_bytes(const struct kv_shape *s, uint32_t group)
+{
+    const struct kv_group *g = &s->group[group];
+    return g->n_kv_head * (kv_part_bytes(s->type, g->d_k) + kv_part_bytes(s->type, g->d_v));
+}
+
+size_t kv_block_bytes(const struct kv_shape *s, uint32_t group)
+{
+    return round_up(s->group[group].n_layer * kv_layer_bytes(s, group), vm_page_bytes());
+}
+
+size_t kv_bytes_per_position(const struct kv_shape *s)
+{
+    size_t bytes = 0;
+    for (uint32_t g = 0; g < s->n_group; g++)
+        bytes += s->group[g].n_layer * kv_layer_bytes(s, g) / KV_BLOCK;
+    return bytes;
+}
+
+/* Blocks of a windowed group in the worst step: it sees window - 1 rows of the past and adds n_step, and
+ * a run of L rows touches at most ceil((L - 1) / 64) + 1 blocks. */
+static uint64_t window_blocks(uint32_t window, uint64_t n_step)
+{
+    uint64_t n_row = window - 1 + n_step;
+    return ceil_div(n_row - 1, KV_BLOCK) + 1;
+}
+
+size_t kv_sequence_bytes(const struct kv_shape *s, uint32_t n_position, uint32_t n_step)
+{
+    size_t bytes = 0;
+    for (uint32_t g = 0; g < s->n_group; g++) {
+        uint64_t n = ceil_div(n_position, KV_BLOCK);
+        if (s->group[g].window) {
+            uint64_t most = window_blocks(s->group[g].window, n_step ? n_step : 1);
+            n = n < most ? n : most;
+        }
+        bytes += n * kv_block_bytes(s, g);
+    }
+    return bytes;
+}
+
+const char *kv_type_name(enum kv_type t)
+{
+    switch (t) {
+    case KV_F16:
+        return "f16";
+    case KV_F32:
+        return "f32";
+    case KV_INT8:
+        return "int8";
+    }
+    return "?";
+}

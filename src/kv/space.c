@@ -1,0 +1,282 @@
+#include "kv/space.h"
+
+#include <assert.h>
+#include <string.h>
+#include <time.h>
+
+#include "kv/space_in.h"
+
+/* When so few writable rows are left, the next blocks are mapped in the background: 16 steps of decode are at least
+ * 60 ms, mapping takes about one. */
+enum { AHEAD_ROWS = 16 };
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+uint32_t first_needed(const struct kv_space *s, uint32_t group, uint32_t n_position)
+{
+    uint32_t window = s->all->shape->group[group].window;
+    return window && n_position >= window ? (n_position + 1 - window) / KV_BLOCK : 0;
+}
+
+/* Whether the window passed what a query at n would still see. */
+static bool is_lost(const struct kv_space *s, uint32_t n_position)
+{
+    bool lost = false;
+    for (uint32_t g = 0; g < s->all->shape->n_group && n_position > 0; g++)
+        lost |= first_needed(s, g, n_position) < s->span[g].first;
+    return lost;
+}
+
+static uint32_t n_block(const struct kv_space *s)
+{
+    return blocks_of(s->n_grown);
+}
+
+static void add_block(struct kv_space *s, struct span *span, block_id b)
+{
+    span->block[span->n] = b;
+    span->address[span->n] = kv_pool_address(s->all->pool, b);
+    span->n++;
+}
+
+/* Forgets blocks [n, ..) of every group. */
+static void drop_tail(struct kv_space *s, uint32_t n)
+{
+    for (uint32_t g = 0; g < s->all->shape->n_group; g++) {
+        struct span *span = &s->span[g];
+        space_drop_ahead(s, g);
+        space_unmap_tail(s, g, n > span->mapped_from ? n : span->mapped_from);
+        while (span->n > n && span->n > span->first)
+            kv_pool_release(s->all->pool, span->block[--span->n]);
+    }
+}
+
+/* ---- growing ---- */
+
+static void use_ahead(struct kv_space *s, struct span *span, uint32_t n)
+{
+    while (span->n < n && span->n_ahead) {
+        kv_pool_take_kept(s->all->pool, span->block[span->n]);
+        span->n_ahead--;
+        add_block(s, span, span->block[span->n]);
+    }
+}
+
+static enum status take_blocks(struct kv_space *s, uint32_t group, uint32_t n)
+{
+    struct span *span = &s->span[group];
+    while (span->n < n) {
+        block_id after = span->n > span->first ? span->block[span->n - 1] : KV_NO_BLOCK, b;
+        enum status st = kv_pool_take_after(s->all->pool, group, after, &b);
+        if (st != OK)
+            return st;
+        add_block(s, span, b);
+    }
+    return OK;
+}
+
+static enum status grow_blocks(struct kv_space *s, uint32_t n)
+{
+    uint32_t old = n_block(s);
+    enum status st = OK;
+    spaces_collect(s->all);
+    space_collect_ahead(s);
+    for (uint32_t g = 0; g < s->all->shape->n_group; g++)
+        use_ahead(s, &s->span[g], n);
+    for (uint32_t g = 0; g < s->all->shape->n_group && st == OK; g++)
+        st = take_blocks(s, g, n);
+    if (st != OK) {
+        drop_tail(s, old);
+        return st;
+    }
+    space_map(s, n, VM_WRITE);
+    s->n_block_last = n - old;
+    return OK;
+}
+
+enum status kv_space_grow(struct kv_space *s, uint32_t n_position)
+{
+    uint32_t need[KV_GROUP_MAX];
+    if (n_position > s->all->n_position_max)
+        return BAD_INPUT;
+    if (blocks_of(n_position) > n_block(s)) {
+        uint64_t start = now_ns();
+        kv_space_need(s, n_position, need);
+        bool fits = kv_pool_fits(s->all->pool, need);
+        enum status st = fits ? grow_blocks(s, blocks_of(n_position)) : FULL;
+        s->all->stats.map_ns += now_ns() - start;
+        if (st != OK)
+            return st;
+    }
+    if (n_position > s->n_grown)
+        s->n_grown = n_position;
+    return OK;
+}
+
+void kv_space_need(const struct kv_space *s, uint32_t n_position, uint32_t n[KV_GROUP_MAX])
+{
+    uint32_t want = blocks_of(n_position), have = n_block(s);
+    for (uint32_t g = 0; g < KV_GROUP_MAX; g++)
+        n[g] = g < s->all->shape->n_group && want > have ? want - have : 0;
+}
+
+/* ---- committing ---- */
+
+/* Releases the blocks that no query at position >= n sees. */
+static void pass_window(struct kv_space *s, uint32_t group, uint32_t n_position)
+{
+    struct span *span = &s->span[group];
+    uint32_t keep = first_needed(s, group, n_position);
+    while (span->first < keep && span->first < span->n) {
+        kv_pool_release(s->all->pool, span->block[span->first]);
+        span->address[span->first++] = NULL;
+    }
+    space_unmap_passed(s, group);
+}
+
+void kv_space_commit(struct kv_space *s, uint32_t n_position)
+{
+    assert(n_position >= s->n_committed);
+    assert(n_position <= s->n_grown);
+    uint32_t from = s->n_committed / KV_BLOCK, to = n_position / KV_BLOCK;
+    for (uint32_t g = 0; g < s->all->shape->n_group; g++)
+        for (uint32_t i = from; i < to; i++)
+            kv_pool_seal(s->all->pool, s->span[g].block[i]);
+    space_protect(s, from, to);
+    s->n_committed = n_position;
+    for (uint32_t g = 0; g < s->all->shape->n_group; g++)
+        pass_window(s, g, n_position);
+    uint32_t left = s->all->n_block_max - n_block(s);
+    if (s->all->map_ahead && !s->table && n_block(s) * KV_BLOCK - n_position <= AHEAD_ROWS)
+        space_map_ahead(s, s->n_block_last < left ? s->n_block_last : left);
+}
+
+/* ---- forking and forgetting ---- */
+
+/* Takes a block of each group and fills it with what `from` has at index i. FULL: nothing changed. */
+static enum status copy_blocks(const struct kv_space *from, uint32_t i, block_id copy[KV_GROUP_MAX])
+{
+    struct kv_pool *pool = from->all->pool;
+    for (uint32_t g = 0; g < from->all->shape->n_group; g++) {
+        enum status st = kv_pool_take(pool, g, &copy[g]);
+        if (st != OK) {
+            while (g-- > 0)
+                kv_pool_release(pool, copy[g]);
+            return st;
+        }
+    }
+    for (uint32_t g = 0; g < from->all->shape->n_group; g++)
+        memcpy(kv_pool_address(pool, copy[g]), kv_pool_address(pool, from->span[g].block[i]),
+               from->span[g].block_bytes);
+    return OK;
+}
+
+static void append_copies(struct kv_space *s, const block_id copy[KV_GROUP_MAX])
+{
+    for (uint32_t g = 0; g < s->all->shape->n_group; g++)
+        add_block(s, &s->span[g], copy[g]);
+    space_map(s, s->span[0].n, VM_WRITE);
+}
+
+static void share_blocks(struct kv_space *s, const struct kv_space *from, uint32_t n_position)
+{
+    for (uint32_t g = 0; g < s->all->shape->n_group; g++) {
+        struct span *span = &s->span[g];
+        span->first = span->n = span->mapped_from = span->mapped_to =
+            first_needed(from, g, n_position);
+        while (span->n < n_position / KV_BLOCK) {
+            kv_pool_hold(s->all->pool, from->span[g].block[span->n]);
+            add_block(s, span, from->span[g].block[span->n]);
+        }
+    }
+    space_map(s, n_position / KV_BLOCK, VM_READ);
+}
+
+enum status kv_space_fork(struct kv_space **out, struct kv_space *s, uint32_t n_position,
+                          struct note *why)
+{
+    assert(n_position <= s->n_committed);
+    struct kv_space *child;
+    block_id copy[KV_GROUP_MAX];
+    if (is_lost(s, n_position)) {
+        note_set(why, "rows before position %u were given back: the window passed them",
+                 n_position);
+        return NOT_FOUND;
+    }
+    enum status st = kv_space_new(&child, s->all, why);
+    if (st != OK)
+        return st;
+    if (n_position % KV_BLOCK) {
+        st = copy_blocks(s, n_position / KV_BLOCK, copy);
+        if (st != OK) {
+            note_set(why, "no KV block is free for the copy of position %u's block", n_position);
+            kv_space_free(child);
+            return st;
+        }
+    }
+    share_blocks(child, s, n_position);
+    if (n_position % KV_BLOCK)
+        append_copies(child, copy);
+    child->n_grown = child->n_committed = n_position;
+    *out = child;
+    return OK;
+}
+
+/* Forgets everything: also what the window passed no longer stands in the way. */
+static void forget_all(struct kv_space *s)
+{
+    space_await_passed(s);
+    drop_tail(s, 0);
+    for (uint32_t g = 0; g < s->all->shape->n_group; g++) {
+        struct span *span = &s->span[g];
+        assert(span->mapped_from == span->mapped_to);
+        span->first = span->n = span->mapped_from = span->mapped_to = 0;
+    }
+}
+
+enum status kv_space_truncate(struct kv_space *s, uint32_t n_position)
+{
+    assert(n_position <= s->n_committed);
+    uint32_t whole = n_position / KV_BLOCK;
+    bool copies = n_position % KV_BLOCK && whole < s->n_committed / KV_BLOCK;
+    block_id copy[KV_GROUP_MAX];
+    if (is_lost(s, n_position))
+        return NOT_FOUND;
+    if (copies) {
+        enum status st = copy_blocks(s, whole, copy);
+        if (st != OK)
+            return st;
+    }
+    if (n_position == 0)
+        forget_all(s);
+    else
+        drop_tail(s, copies ? whole : blocks_of(n_position));
+    if (copies)
+        append_copies(s, copy);
+    s->n_grown = s->n_committed = n_position;
+    return OK;
+}
+
+/* ---- looking ---- */
+
+uint32_t kv_space_committed(const struct kv_space *s)
+{
+    return s->n_committed;
+}
+
+uint32_t kv_space_grown(const struct kv_space *s)
+{
+    return s->n_grown;
+}
+
+block_id kv_space_block(const struct kv_space *s, uint32_t group, uint32_t i)
+{
+    assert(i >= s->span[group].first);
+    assert(i < s->span[group].n);
+    return s->span[group].block[i];
+}

@@ -1,0 +1,196 @@
+#include "os/vm.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#ifndef MADV_POPULATE_WRITE // Linux 5.14
+#define MADV_POPULATE_WRITE 23
+#endif
+#ifndef MADV_COLLAPSE // Linux 6.1
+#define MADV_COLLAPSE 25
+#endif
+
+enum { RESERVED = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE };
+
+static _Atomic uint64_t fail_at, asked;
+
+static bool refused(void)
+{
+    uint64_t n = atomic_fetch_add_explicit(&asked, 1, memory_order_relaxed) + 1;
+    if (n != atomic_load_explicit(&fail_at, memory_order_relaxed))
+        return false;
+    errno = ENOMEM;
+    return true;
+}
+
+void vm_fail_at(uint64_t k)
+{
+    atomic_store(&asked, 0);
+    atomic_store(&fail_at, k);
+}
+
+uint64_t vm_fail_count(void)
+{
+    return atomic_load(&asked);
+}
+
+size_t vm_page_bytes(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+enum status vm_reserve(size_t bytes, char **out, struct note *why)
+{
+    // Asked for one huge page too many, then trimmed, so that it starts at a multiple of one.
+    size_t asked_bytes;
+    void *p = MAP_FAILED;
+    if (__builtin_add_overflow(bytes, VM_HUGE_BYTES, &asked_bytes))
+        errno = ENOMEM;
+    else if (!refused())
+        p = mmap(NULL, asked_bytes, PROT_NONE, RESERVED, -1, 0);
+    if (p == MAP_FAILED) {
+        note_set(why, "cannot reserve %zu MiB of addresses: %m; a smaller -c needs fewer",
+                 bytes >> 20);
+        return FULL;
+    }
+    uintptr_t from = (uintptr_t)p;
+    uintptr_t at = (from + VM_HUGE_BYTES - 1) & -(uintptr_t)VM_HUGE_BYTES;
+    if (at > from)
+        munmap(p, at - from);
+    if (from + asked_bytes > at + bytes)
+        munmap((char *)at + bytes, from + asked_bytes - (at + bytes));
+    *out = (char *)at;
+    return OK;
+}
+
+void vm_unreserve(char *at, size_t bytes)
+{
+    if (at)
+        munmap(at, bytes);
+}
+
+enum status vm_file_open(const char *name, uint64_t bytes, int *fd, struct note *why)
+{
+    int f = refused() ? -1 : memfd_create(name, MFD_CLOEXEC);
+    if (f < 0) {
+        note_set(why, "cannot create the memory file '%s': %m", name);
+        return FULL;
+    }
+    if (bytes > INT64_MAX || ftruncate(f, (off_t)bytes)) {
+        note_set(why, "cannot make the memory file '%s' %llu bytes long: %m", name,
+                 (unsigned long long)bytes);
+        close(f);
+        return FULL;
+    }
+    *fd = f;
+    return OK;
+}
+
+void vm_file_close(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+}
+
+/* Linux before 6.12 unmaps the old pages first and may then, out of kernel memory, fail to map the new ones:
+ * the hole must be reserved again before another thread's mmap finds it (VM1). */
+static enum status mend_hole(char *at, size_t bytes)
+{
+    void *p = mmap(at, bytes, PROT_NONE, RESERVED | MAP_FIXED_NOREPLACE, -1, 0);
+    assert(p != MAP_FAILED ? p == at : errno == EEXIST); // EEXIST: there was no hole
+    return FULL;
+}
+
+enum status vm_map(char *at, size_t bytes, int fd, uint64_t offset, enum vm_access access,
+                   bool populate)
+{
+    int prot = access == VM_WRITE ? PROT_READ | PROT_WRITE : PROT_READ;
+    int flags = MAP_SHARED | MAP_FIXED | (populate ? MAP_POPULATE : 0);
+    if (refused())
+        return FULL;
+    if (mmap(at, bytes, prot, flags, fd, (off_t)offset) == MAP_FAILED)
+        return mend_hole(at, bytes);
+    return OK;
+}
+
+enum status vm_unmap(char *at, size_t bytes)
+{
+    if (refused())
+        return FULL;
+    if (mmap(at, bytes, PROT_NONE, RESERVED | MAP_FIXED, -1, 0) == MAP_FAILED)
+        return mend_hole(at, bytes);
+    return OK;
+}
+
+enum status vm_protect(char *at, size_t bytes, enum vm_access access)
+{
+    int prot = access == VM_WRITE ? PROT_READ | PROT_WRITE : PROT_READ;
+    return refused() || mprotect(at, bytes, prot) ? FULL : OK;
+}
+
+enum status vm_back(char *at, size_t bytes, int fd, uint64_t offset)
+{
+    if (refused())
+        return FULL;
+    if (madvise(at, bytes, MADV_POPULATE_WRITE) == 0)
+        return OK;
+    // A kernel that does not know the advice can still promise the pages; who touches them first clears them.
+    if (errno == EINVAL && fallocate(fd, 0, (off_t)offset, (off_t)bytes) == 0)
+        return OK;
+    fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)bytes);
+    return FULL;
+}
+
+enum status vm_punch(int fd, uint64_t offset, size_t bytes)
+{
+    int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    return refused() || fallocate(fd, mode, (off_t)offset, (off_t)bytes) ? FULL : OK;
+}
+
+uint64_t vm_file_backed(int fd)
+{
+    struct stat st;
+    return fstat(fd, &st) ? 0 : (uint64_t)st.st_blocks * 512;
+}
+
+void vm_forbid_huge(char *at, size_t bytes)
+{
+    madvise(
+        at, bytes,
+        MADV_NOHUGEPAGE); // refused by kernels without huge pages, and then there is nothing to forbid
+}
+
+enum status vm_collapse(char *at)
+{
+    return refused() || madvise(at, VM_HUGE_BYTES, MADV_COLLAPSE) ? FULL : OK;
+}
+
+uint32_t vm_count(void)
+{
+    uint32_t n = 0;
+    FILE *f = fopen("/proc/self/maps", "re");
+    if (!f)
+        return 0;
+    for (int c; (c = getc_unlocked(f)) != EOF;)
+        n += c == '\n';
+    fclose(f);
+    return n;
+}
+
+uint32_t vm_count_max(void)
+{
+    unsigned long n = 65530; // the kernel's default, should /proc be hidden
+    FILE *f = fopen("/proc/sys/vm/max_map_count", "re");
+    if (!f)
+        return (uint32_t)n;
+    if (fscanf(f, "%lu", &n) != 1 || n > UINT32_MAX)
+        n = 65530;
+    fclose(f);
+    return (uint32_t)n;
+}
