@@ -63,19 +63,21 @@ static void add_sentence(struct buf *out, const struct flag *f)
 }
 
 /* Words of a sentence, broken before HELP_WIDTH and continued at HELP_COLUMN. */
-static void add_wrapped(struct buf *out, size_t column, const char *text)
+static void add_wrapped(struct buf *out, const char *text)
 {
     const char *word;
-    size_t len;
+    size_t len, column = HELP_COLUMN;
     while (word_next(&text, &word, &len)) {
-        if (column + len > HELP_WIDTH && column > HELP_COLUMN) {
+        if (column + len + 1 > HELP_WIDTH) {
             buf_addf(out, "\n%*s", HELP_COLUMN, "");
             column = HELP_COLUMN;
+        } else if (column > HELP_COLUMN) {
+            buf_add_byte(out, ' ');
         }
         buf_add(out, word, len);
-        buf_add_byte(out, *text ? ' ' : '\n');
         column += len + 1;
     }
+    buf_add_byte(out, '\n');
 }
 
 static void add_flag(struct buf *out, const struct flag *f)
@@ -90,7 +92,7 @@ static void add_flag(struct buf *out, const struct flag *f)
     }
     buf_addf(out, "%*s", (int)(HELP_COLUMN - (out->len - start)), "");
     add_sentence(&sentence, f);
-    add_wrapped(out, HELP_COLUMN, buf_text(&sentence));
+    add_wrapped(out, buf_text(&sentence));
     buf_close(&sentence);
 }
 

@@ -4,6 +4,7 @@
 #include "bin/verbs.h"
 
 const struct verb verbs[] = {
+    { verb_pull, &flags_of_pull },
     { verb_manual, &flags_of_manual },
 };
 const size_t n_verb = sizeof verbs / sizeof *verbs;

@@ -46,7 +46,7 @@ struct gguf_text { // not zero-terminated, may hold any bytes
 struct gguf_value {
     enum gguf_type type; // of the elements, for an array
     bool is_array;
-    uint64_t n; // elements; 1 for a scalar
+    uint64_t n;       // elements; 1 for a scalar
     const void *data; // n elements, packed, unaligned; a string is a u64 length, then its bytes
 };
 

@@ -119,6 +119,21 @@ enum status file_read(char **out, size_t *len, const char *path, size_t bytes_ma
     return OK;
 }
 
+enum status file_write(int fd, const void *bytes, size_t len, const char *path, struct note *why)
+{
+    for (const char *at = bytes, *end = at + len; at < end;) {
+        ssize_t n = write(fd, at, (size_t)(end - at));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            note_set(why, "cannot write '%s': %m", path);
+            return IO_ERROR;
+        }
+        at += n;
+    }
+    return OK;
+}
+
 size_t os_page_bytes(void)
 {
     return (size_t)sysconf(_SC_PAGESIZE);

@@ -28,6 +28,10 @@ void file_unmap(struct file_map *m); // also a closed one: `(struct file_map){ 0
 must_use enum status file_read(char **out, size_t *len, const char *path, size_t bytes_max,
                                struct note *why);
 
+/* Writes all of it at the descriptor's place; `path` is for the note. IO_ERROR: the system's words. */
+must_use enum status file_write(int fd, const void *bytes, size_t len, const char *path,
+                                struct note *why);
+
 /* Bytes of a memory page. */
 size_t os_page_bytes(void);
 
