@@ -19,10 +19,10 @@ struct model {
 static const struct model_arch *const archs[] = { &arch_llama, &arch_qwen2, &arch_qwen3,
                                                   &arch_gemma3 };
 
-static enum status find_arch(struct model *m, struct note *why)
+static enum status find_arch(const struct model_arch **out, const struct gguf *g, struct note *why)
 {
     struct gguf_text name;
-    enum status st = gguf_get_text(m->file, "general.architecture", &name, why);
+    enum status st = gguf_get_text(g, "general.architecture", &name, why);
     if (st == NOT_FOUND)
         note_set(why, "the model file lacks the key 'general.architecture'");
     if (st != OK)
@@ -30,7 +30,7 @@ static enum status find_arch(struct model *m, struct note *why)
     for (size_t i = 0; i < sizeof archs / sizeof *archs; i++) {
         if (strlen(archs[i]->name) == name.len &&
             memcmp(archs[i]->name, name.bytes, name.len) == 0) {
-            m->arch = archs[i];
+            *out = archs[i];
             return OK;
         }
     }
@@ -42,14 +42,38 @@ static enum status find_arch(struct model *m, struct note *why)
 }
 
 /* The vocabulary's size is that of the embedding: some files say it nowhere else. */
-static enum status find_vocab_size(struct model *m, struct note *why)
+static enum status find_vocab_size(struct hparams *h, const struct gguf *g, struct note *why)
 {
-    const struct gguf_tensor *t = gguf_tensor_find(m->file, "token_embd.weight");
+    const struct gguf_tensor *t = gguf_tensor_find(g, "token_embd.weight");
     if (!t || t->n_dim != 2 || t->dim[1] == 0 || t->dim[1] > INT32_MAX) {
         note_set(why, "the model file lacks a tensor 'token_embd.weight' of two dimensions");
         return BAD_INPUT;
     }
-    m->h.n_vocab = (uint32_t)t->dim[1];
+    h->n_vocab = (uint32_t)t->dim[1];
+    return OK;
+}
+
+static enum status describe(struct hparams *h, const struct model_arch **arch, const struct gguf *g,
+                            struct note *why)
+{
+    enum status st = find_arch(arch, g, why);
+    if (st == OK)
+        st = hparams_read(h, g, (*arch)->name, why);
+    if (st == OK)
+        st = find_vocab_size(h, g, why);
+    return st == OK ? (*arch)->adjust(h, g, why) : st;
+}
+
+enum status model_describe(struct hparams *out, const char **arch_name, const struct gguf *g,
+                           struct note *why)
+{
+    const struct model_arch *arch;
+    struct hparams h;
+    enum status st = describe(&h, &arch, g, why);
+    if (st != OK)
+        return st;
+    *out = h;
+    *arch_name = arch->name;
     return OK;
 }
 
@@ -79,13 +103,7 @@ enum status model_open(struct model **out, const struct model_params *params, st
     if (st == OK)
         st = gguf_open(&m->file, params->path, why);
     if (st == OK)
-        st = find_arch(m, why);
-    if (st == OK)
-        st = hparams_read(&m->h, m->file, m->arch->name, why);
-    if (st == OK)
-        st = find_vocab_size(m, why);
-    if (st == OK)
-        st = m->arch->adjust(&m->h, m->file, why);
+        st = describe(&m->h, &m->arch, m->file, why);
     if (st == OK)
         st = workers_new(&m->workers, n_thread, why);
     if (st == OK)

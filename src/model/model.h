@@ -28,6 +28,11 @@ struct model_params {
 
 struct model; // opaque outside model/
 
+/* The numbers of the model in an open file, without loading it, and its architecture's name. BAD_INPUT: a model
+ * that this program cannot run; the note says why. */
+must_use enum status model_describe(struct hparams *out, const char **arch_name,
+                                    const struct gguf *g, struct note *why);
+
 must_use enum status model_open(struct model **out, const struct model_params *params,
                                 struct note *why);
 void model_close(struct model *m);
