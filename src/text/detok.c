@@ -10,7 +10,8 @@ struct text_span vocab_piece(const struct vocab *v, int32_t id, bool special)
     return strings_get(&v->piece, (uint32_t)id);
 }
 
-/* The piece, less the space that encoding put in front of the text after a special token (`started` off). */
+/* The piece, less the space that encoding put in front of the text after a special token (`started`
+ * off). */
 static struct text_span next_piece(const struct vocab *v, int32_t id, bool special, bool *started)
 {
     struct text_span piece = vocab_piece(v, id, special);
@@ -27,6 +28,13 @@ static struct text_span next_piece(const struct vocab *v, int32_t id, bool speci
     return piece;
 }
 
+static void cut_back(struct buf *b, size_t len)
+{
+    b->len = len;
+    if (b->bytes)
+        b->bytes[len] = 0;
+}
+
 enum status vocab_decode(const struct vocab *v, const int32_t *ids, size_t n, bool special,
                          struct buf *out, struct note *why)
 {
@@ -36,7 +44,7 @@ enum status vocab_decode(const struct vocab *v, const int32_t *ids, size_t n, bo
         if (ids[i] < 0 || (uint32_t)ids[i] >= v->n_token) {
             note_set(why, "token %zu of %zu is %d, but ids go from 0 to %u", i, n, ids[i],
                      v->n_token - 1);
-            out->len = len_before;
+            cut_back(out, len_before);
             return BAD_INPUT;
         }
         struct text_span piece = next_piece(v, ids[i], special, &started);

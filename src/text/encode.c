@@ -47,16 +47,16 @@ static enum status encode(const struct vocab *v, const char *text, size_t len,
     if (st == OK)
         st = encode_around(v, text, len, &cuts, out, why);
     special_cuts_close(&cuts);
-    if (st == OK && out->failed) {
-        note_set(why, "out of memory for the tokens of %zu bytes of text", len);
-        st = FULL;
-    }
     return st;
 }
 
 /* A failed encoding leaves `out` as it was. */
-static enum status undo(struct ids *out, size_t n_before, enum status st)
+static enum status conclude(struct ids *out, size_t n_before, enum status st, struct note *why)
 {
+    if (st == OK && out->failed) {
+        note_set(why, "out of memory for more than %zu tokens", out->n);
+        st = FULL;
+    }
     if (st != OK) {
         out->n = n_before;
         out->failed = false;
@@ -72,7 +72,9 @@ enum status vocab_encode(const struct vocab *v, const char *text, size_t len, un
     if (flags & VOCAB_BOS && v->add_bos)
         ids_add(out, v->bos);
     enum status st = encode(v, text, len, &all, flags & VOCAB_SPECIAL ? 1 : 0, out, why);
-    return undo(out, n_before, st);
+    if (flags & VOCAB_EOS && v->add_eos)
+        ids_add(out, v->eos);
+    return conclude(out, n_before, st, why);
 }
 
 /* The spans as one text, and its trusted ranges; neighbouring trusted spans are one range. */
@@ -123,5 +125,5 @@ enum status vocab_encode_spans(const struct vocab *v, const struct vocab_span *s
 done:
     buf_close(&j.text);
     mem_free(j.trusted);
-    return undo(out, n_before, st);
+    return conclude(out, n_before, st, why);
 }

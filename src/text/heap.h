@@ -1,7 +1,7 @@
 /* text/heap.h - a binary heap: the item with the least `order` comes out first.
  *
- * Whoever uses it packs what decides into `order` and what goes with it into `value`; equal orders come out
- * in no particular sequence. Room is asked for beforehand, so that pushing cannot fail.
+ * Whoever uses it packs what decides into `order` and what goes with it into `value`; equal orders
+ * come out in no particular sequence. Room is asked for beforehand, so that pushing cannot fail.
  *
  * Lifetime  `(struct heap){ 0 }` is an empty one. Threads  one at a time. Cost  O(log n) a call. */
 #ifndef TEXT_HEAP_H

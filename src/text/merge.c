@@ -47,8 +47,8 @@ static void offer(struct merge *m, merge_find *find, const void *table, uint32_t
                                                           (uint32_t)to.id });
 }
 
-/* Joins the pair at `left` to token `id`, unless it is no longer the pair that was offered: then the left
- * symbol is gone or the two are longer than they were. */
+/* Joins the pair at `left` to token `id`, unless it is no longer the pair that was offered: then
+ * the left symbol is gone or the two are longer than they were. */
 static bool join(struct merge *m, uint32_t left, uint32_t len, int32_t id)
 {
     struct merge_symbol *l = &m->symbol[left];

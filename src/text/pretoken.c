@@ -148,7 +148,8 @@ static enum status compile(struct pretoken *p, const char *pattern, struct note 
     if (!code)
         goto done;
     p->code[p->n_code++] = code;
-    // Where the system grants no memory that is writable and executable the interpreter does it, slower.
+    // Where the system grants no memory that is writable and executable the interpreter does it,
+    // slower.
     (void)pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);
     st = OK;
 done:

@@ -1,16 +1,18 @@
 /* text/pretoken.h - cuts text into words, which byte-level BPE then merges one by one.
  *
- *   "It's 42 \xff ok"  ->  It | 's | (space) | 4 | 2 | (space) | \xff | (space)ok          (here: smollm)
+ *   "It's 42 \xff ok"  ->  It|'s| |4|2| |\xff| ok        (here: smollm)
  *
  * P1  The words laid end to end are the text, and none is empty.
  * P2  A run of bytes that is no UTF-8 is a word of its own; patterns see valid UTF-8 only.
- * P3  A vocabulary's patterns are applied in turn: each cuts the words of the one before, both what it matches
- *     and what lies between; a word is all that a pattern (its look-ahead too) can see.
+ * P3  A vocabulary's patterns are applied in turn: each cuts the words of the one before, both what
+ *     it matches and what lies between; a word is all that a pattern (its look-ahead too) can see.
  *
- * The patterns are those of the models' own tokenizer definitions. White space is Unicode's White_Space, which
- * PCRE2's \s is not (it has U+180E too); letters and numbers are those of the PCRE2 library's Unicode version.
+ * The patterns are those of the models' own tokenizer definitions. White space is Unicode's
+ * White_Space, which PCRE2's \s is not (it has U+180E too); letters and numbers are those of the
+ * PCRE2 library's Unicode version.
  *
- * Lifetime  whoever opened it. Threads  any number may split with one. Cost  linear, some 50 MB/s a pattern. */
+ * Lifetime  whoever opened it. Threads  any number may split with one.
+ * Cost  linear, some 50 MB/s for each pattern. */
 #ifndef TEXT_PRETOKEN_H
 #define TEXT_PRETOKEN_H
 

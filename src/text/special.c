@@ -107,7 +107,8 @@ static uint32_t lower_bound(const struct special *s, uint32_t low, uint32_t high
     return low;
 }
 
-/* Of the tokens [low, high), equal in their first `depth` bytes, keeps those that go on with byte c. */
+/* Of the tokens [low, high), equal in their first `depth` bytes, keeps those that go on with byte
+ * c. */
 static void narrow(const struct special *s, uint32_t *low, uint32_t *high, size_t depth, int c)
 {
     while (*low < *high && s->token[*low].text.len == depth)
@@ -121,7 +122,8 @@ static void narrow(const struct special *s, uint32_t *low, uint32_t *high, size_
         *high = lower_bound(s, *low, *high, depth, c + 1);
 }
 
-/* The longest token that begins at `at` and fits into `room` bytes (control: into the trusted ones), or NULL. */
+/* The longest token that begins at `at` and fits into `room` bytes (control: into the trusted
+ * ones), or NULL. */
 static const struct special_token *longest_at(const struct search *q, size_t at, size_t room)
 {
     const struct special *s = q->s;

@@ -3,14 +3,15 @@
  *   "<|im_start|>user\nHi<tool_call>"  ->  [<|im_start|>] "user\nHi" [<tool_call>]
  *
  * C1  Control and unknown tokens match only inside trusted bytes, user-defined ones anywhere.
- * C2  Longer tokens first, anywhere in the text; among equally long ones the lower id; among equal ones the
- *     leftmost. What was cut stays cut, so a shorter token never takes bytes of a longer one.
+ * C2  Longer tokens first, wherever they are; of equally long ones the lower id; of one token the
+ *     leftmost. What is cut stays cut: a shorter token never takes bytes of a longer one.
  *
- * How it is found: each position offers the longest token that begins there; offers are taken in the order of C2;
- * an offer that reaches into bytes that are gone is replaced by the longest token that still fits.
+ * How it is found: each position offers the longest token that begins there; offers are taken in
+ * the order of C2; an offer that reaches into bytes that are gone is replaced by the longest token
+ * that still fits.
  *
  * Lifetime  part of a vocabulary. Threads  any number may search.
- * Cost  linear in the text where no token begins, O(length of the longest) at each position where one does. */
+ * Cost  O(1) a byte where no token begins, O(length of the longest token) where one may. */
 #ifndef TEXT_SPECIAL_H
 #define TEXT_SPECIAL_H
 
@@ -36,7 +37,8 @@ struct special {
     bool begins[256]; // whether some token begins with this byte
 };
 
-/* Takes over `token` (n of them, unsorted, `turn` unset), also when it fails; their texts must outlive it. */
+/* Takes over `token` (n of them, unsorted, `turn` unset), also when it fails; their texts must
+ * outlive it. */
 must_use enum status special_open(struct special *s, struct special_token *token, uint32_t n,
                                   struct note *why);
 void special_close(struct special *s);

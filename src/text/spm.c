@@ -106,7 +106,8 @@ static bool find_joined(const void *table, const struct merge_symbol *left,
     return true;
 }
 
-/* A character that was joined to nothing: a token of its own, or its bytes, or the unknown token. */
+/* A character that was joined to nothing: a token of its own, or its bytes, or the unknown token.
+ * */
 static void add_character(const struct vocab *v, const char *c, size_t len, struct ids *out)
 {
     int32_t id = vocab_text_token(v, c, len);

@@ -4,12 +4,12 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/utf8.h"
 #include "text/byte_char.h"
 #include "text/vocab_parts.h"
 
-/* Tokens that end an answer whatever a file says of their type. The names of turn ends come from the chat formats,
- * those of fill-in-the-middle from code models, where the next file would begin. */
+/* Tokens that end an answer whatever a file says of their type. The names of turn ends come from
+ * the chat formats, those of fill-in-the-middle from code models, where the next file would begin.
+ * */
 static const char *const END_NAMES[] = {
     "</s>",
     "<eos>",
@@ -69,7 +69,8 @@ static enum token_type type_of(const struct vocab_source *src, uint32_t id)
     return byte ? TOKEN_BYTE : TOKEN_NORMAL;
 }
 
-/* What text may become by merging. In SPM user-defined tokens come from cutting alone, as in sentencepiece. */
+/* What text may become by merging. In SPM user-defined tokens come from cutting alone, as in
+ * sentencepiece. */
 static bool is_text(enum vocab_model model, enum token_type type)
 {
     return type == TOKEN_NORMAL || type == TOKEN_UNUSED ||
@@ -117,11 +118,9 @@ static enum status mark_tokens(struct vocab *v, const struct vocab_source *src, 
 /* Bytes that a name of byte-level BPE spells, to `to`; the name as it is where it spells none. */
 static size_t unspell_bytes(struct text_span name, char *to)
 {
-    size_t n = 0, len;
-    for (size_t at = 0; at < name.len; at += len) {
-        uint32_t c;
-        len = utf8_read(name.bytes + at, name.len - at, &c);
-        int byte = len ? byte_of_char(c) : -1;
+    size_t n = 0, used;
+    for (size_t at = 0; at < name.len; at += used) {
+        int byte = byte_spelled(name.bytes + at, name.len - at, &used);
         if (byte < 0) {
             memcpy(to, name.bytes, name.len);
             return name.len;

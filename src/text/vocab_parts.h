@@ -1,7 +1,7 @@
 /* text/vocab_parts.h - what a vocabulary is made of; for the files of this folder.
  *
- *   names    tokens as the model file spells them       "Ġhello"   "▁hello"   "<0x0A>"   "<|im_end|>"
- *   pieces   what they stand for inside a text          " hello"   " hello"   "\n"       "<|im_end|>"
+ *   names    tokens as the file spells them       "Ġhello"   "▁hello"   "<0x0A>"   "<|im_end|>"
+ *   pieces   what they stand for inside a text    " hello"   " hello"   "\n"       "<|im_end|>"
  *
  * Merging works on names' numbers only (BPE) or on names' texts (SPM). */
 #ifndef TEXT_VOCAB_PARTS_H
@@ -29,7 +29,7 @@ struct bpe_merge {
 struct bpe {
     struct bpe_merge *slot; // open addressing, at most half full
     uint64_t seed;
-    uint32_t mask;
+    uint32_t n_slot;
     int32_t byte_id[256]; // the token of one byte, -1: the vocabulary has none
     bool ignore_merges;
     struct pretoken pretoken;
@@ -67,7 +67,8 @@ must_use enum status spm_open(struct spm *s, const struct vocab *v, const struct
                               struct note *why);
 void spm_close(struct spm *s);
 
-/* Encodes a text without special tokens. `merge` is scratch. `space`: put a space in front (SPM). */
+/* Encodes a text without special tokens. `merge` is scratch. `space`: put a space in front (SPM).
+ * */
 must_use enum status bpe_encode(const struct vocab *v, struct merge *merge, const char *text,
                                 size_t len, struct ids *out, struct note *why);
 must_use enum status spm_encode(const struct vocab *v, struct merge *merge, const char *text,

@@ -1,4 +1,5 @@
-/* Real vocabularies against the tokens of an independent implementation: tests/data/golden/tokens-*.jsonl. */
+/* Real vocabularies against the tokens of an independent implementation:
+ * tests/data/golden/tokens-*.jsonl. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
