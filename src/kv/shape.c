@@ -1,6 +1,6 @@
 #include "kv/shape.h"
 
-#include "os/vm.h"
+#include "os/file.h"
 
 static size_t round_up(size_t n, size_t to)
 {
@@ -20,7 +20,7 @@ size_t kv_layer_bytes(const struct kv_shape *s, uint32_t group)
 
 size_t kv_block_bytes(const struct kv_shape *s, uint32_t group)
 {
-    return round_up(s->group[group].n_layer * kv_layer_bytes(s, group), vm_page_bytes());
+    return round_up(s->group[group].n_layer * kv_layer_bytes(s, group), os_page_bytes());
 }
 
 size_t kv_bytes_per_position(const struct kv_shape *s)

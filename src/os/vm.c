@@ -40,11 +40,6 @@ uint64_t vm_fail_count(void)
     return atomic_load(&asked);
 }
 
-size_t vm_page_bytes(void)
-{
-    return (size_t)sysconf(_SC_PAGESIZE);
-}
-
 enum status vm_reserve(size_t bytes, char **out, struct note *why)
 {
     // Asked for one huge page too many, then trimmed, so that it starts at a multiple of one.

@@ -8,7 +8,7 @@
  *      other mmap of the process can come to lie between.
  * VM2  Nothing here faults by surprise: a page of a file is touched only after vm_back said that it exists.
  *
- * Addresses, sizes and offsets are multiples of vm_page_bytes(). FULL: the system refused (memory, or the
+ * Addresses, sizes and offsets are multiples of os_page_bytes(). FULL: the system refused (memory, or the
  * number of mappings); nothing changed. Tests make the k-th call fail with vm_fail_at().
  *
  * Threads  any. Cost (4 KiB pages, EPYC): about 80 us a MiB to map populated, the same to unmap, 700 us to back. */
@@ -25,8 +25,6 @@
 enum vm_access { VM_READ, VM_WRITE }; // VM_WRITE reads too
 
 enum { VM_HUGE_BYTES = 2 << 20 }; // a huge page of x86-64; reservations start at a multiple of it
-
-size_t vm_page_bytes(void);
 
 /* Addresses that nothing else will use and nothing may touch yet; neither memory nor swap is charged. */
 must_use enum status vm_reserve(size_t bytes, char **out, struct note *why);
