@@ -1,0 +1,214 @@
+/* quantise and matmul: every instruction set that runs here gives the bits of ref, for every weight type, shape, batch
+ * and range of panels, with nothing read or written outside; `--bench` times them instead. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+#include "kernels/ref/matmul_fns.h"
+#include "support/guard.h"
+#include "support/matmul_bench.h"
+#include "support/weights.h"
+
+static struct kernels table[4];
+static uint32_t n_table;
+
+/* What runs on this processor, and AVX-512 in emulation where it does not. */
+static int find_tables(void **state)
+{
+    const struct kernels *available[4];
+    (void)state;
+    n_table = kernels_available(available, 3);
+    for (uint32_t i = 0; i < n_table; i++)
+        table[i] = *available[i];
+    return 0;
+}
+
+/* Weights and activations of one case; inputs end at guard pages. */
+struct problem {
+    struct packed w;
+    struct acts x;
+    struct guarded rows, data, f, acts;
+};
+
+static struct problem problem_new(enum dtype type, uint32_t n, uint32_t k, uint32_t n_row,
+                                  struct rng *rng, bool hostile)
+{
+    struct problem p = { 0 };
+    assert_true(packed_shape(&p.w, type, n, k));
+    p.rows = guard_new(n * dtype_bytes(type, k), 1);
+    p.data = guard_new(p.w.n_panel * p.w.panel_bytes, 64);
+    random_weights(p.rows.at, type, n, k, rng, hostile);
+    packed_fill(&p.w, p.rows.at, p.data.at, 0, p.w.n_panel);
+    p.w.data = p.data.at;
+
+    p.f = guard_new((size_t)n_row * k * sizeof(float), 4);
+    p.acts = guard_new(acts_bytes(n_row, k), 64);
+    random_floats(p.f.at, (size_t)n_row * k, rng, hostile);
+    p.x.f = p.f.at;
+    acts_place(&p.x, n_row, k, p.acts.at);
+    if (k % QBLOCK == 0)
+        ref_quantise(&p.x, 0, n_row);
+    return p;
+}
+
+static void problem_free(struct problem *p)
+{
+    guard_free(&p->rows);
+    guard_free(&p->data);
+    guard_free(&p->f);
+    guard_free(&p->acts);
+}
+
+static const float UNWRITTEN = -12345.0f;
+
+/* y [n_row][stride] of panels [first, last), written at the end of a guarded page; the rest of it stays UNWRITTEN. */
+static struct guarded outputs(kern_matmul *matmul, const struct problem *p, uint32_t first,
+                              uint32_t last, size_t stride)
+{
+    size_t n = (p->x.n_row - 1) * stride + p->w.n;
+    struct guarded y = guard_new(n * sizeof(float), 4);
+    struct guarded scratch = guard_new(matmul_scratch_bytes(&p->w), 64);
+    float *at = y.at;
+    for (size_t i = 0; i < n; i++)
+        at[i] = UNWRITTEN;
+    matmul(&p->w, first, last, &p->x, at, stride, scratch.at);
+    guard_free(&scratch);
+    return y;
+}
+
+static void expect_equal(const struct kernels *k, const struct problem *p,
+                         const struct guarded *want, const struct guarded *got, size_t stride)
+{
+    size_t n = (p->x.n_row - 1) * stride + p->w.n;
+    size_t i = first_difference(want->at, got->at, n);
+    if (i < n)
+        fail_msg("%s, %s [%u][%u], %u rows: row %zu, output %zu is %a, not %a", k->name,
+                 dtype_info(p->w.type)->name, p->w.n, p->w.k, p->x.n_row, i / stride, i % stride,
+                 ((float *)got->at)[i], ((float *)want->at)[i]);
+}
+
+static void check(enum dtype type, uint32_t n, uint32_t k, uint32_t n_row, struct rng *rng,
+                  bool hostile)
+{
+    struct problem p = problem_new(type, n, k, n_row, rng, hostile);
+    size_t stride = n + rng_below(rng, 3);
+    uint32_t first = rng_below(rng, p.w.n_panel),
+             last = first + 1 + rng_below(rng, p.w.n_panel - first);
+    struct guarded want = outputs(ref_matmul, &p, first, last, stride);
+    for (uint32_t t = 1; t < n_table; t++) {
+        struct guarded got = outputs(table[t].matmul, &p, first, last, stride);
+        expect_equal(&table[t], &p, &want, &got, stride);
+        guard_free(&got);
+    }
+    guard_free(&want);
+    problem_free(&p);
+}
+
+static void all_tables_agree(bool hostile)
+{
+    static const uint32_t some_n[] = { 1, 15, 16, 17, 40 };
+    static const uint32_t some_rows[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 33 };
+    static const uint32_t some_k[] = { 32, 64, 96, 256, 576, 1056, 2048 };
+    struct rng rng = rng_seeded(9, hostile);
+    for (int t = 0; t < N_WEIGHT_TYPE; t++) {
+        uint32_t block = dtype_info(weight_types[t])->block_elems;
+        for (int i = 0; i < 10; i++)
+            for (int j = 0; j < 5; j++) {
+                uint32_t k = some_k[rng_below(&rng, 7)];
+                k = block == 1 ? k - rng_below(&rng, 32) : (k + block - 1) / block * block;
+                check(weight_types[t], some_n[j], k, some_rows[i], &rng, hostile);
+            }
+    }
+}
+
+static void usual_values_give_the_bits_of_ref(void **state)
+{
+    (void)state;
+    all_tables_agree(false);
+}
+
+static void hostile_values_give_the_bits_of_ref(void **state)
+{
+    (void)state;
+    all_tables_agree(true);
+}
+
+/* Row r of a batch has the bits it has alone. */
+static void rows_do_not_know_their_batch(void **state)
+{
+    (void)state;
+    enum { N_ROW = 21, K = 512, N = 48 };
+    struct rng rng = rng_seeded(10, 1);
+    for (int t = 0; t < N_WEIGHT_TYPE; t++) {
+        struct problem p = problem_new(weight_types[t], N, K, N_ROW, &rng, false);
+        for (uint32_t i = 0; i < n_table; i++) {
+            struct guarded want = outputs(table[i].matmul, &p, 0, 3, N);
+            for (uint32_t r = 0, n; r < N_ROW; r += n) {
+                struct problem part = p;
+                n = 1 + rng_below(&rng, N_ROW - r);
+                part.x.n_row = n;
+                part.x.f += r * K;
+                part.x.q += r * K;
+                part.x.d += r * (K / 32);
+                part.x.z += r * (K / 32);
+                part.x.t += r * (K / 32);
+                part.x.half += r * (K / 16);
+                struct guarded got = outputs(table[i].matmul, &part, 0, 3, N);
+                struct guarded same = { .at = (float *)want.at + r * N };
+                expect_equal(&table[i], &part, &same, &got, N);
+                guard_free(&got);
+            }
+            guard_free(&want);
+        }
+        problem_free(&p);
+    }
+}
+
+static void quantise_gives_the_bits_of_ref(void **state)
+{
+    (void)state;
+    struct rng rng = rng_seeded(11, 1);
+    for (uint32_t round = 0; round < 200; round++) {
+        uint32_t n_row = 1 + rng_below(&rng, 5), k = 32 * (1 + rng_below(&rng, 20));
+        size_t n = (size_t)n_row * k, bytes = acts_bytes(n_row, k);
+        struct guarded f = guard_new(n * sizeof(float), 4), want = guard_new(bytes, 64);
+        struct acts a = { .f = f.at }, b = { .f = f.at };
+        uint32_t first = rng_below(&rng, n_row), last = first + 1 + rng_below(&rng, n_row - first);
+        random_floats(f.at, n, &rng, round % 2);
+        acts_place(&a, n_row, k, want.at);
+        ref_quantise(&a, first, last);
+        for (uint32_t t = 1; t < n_table; t++) {
+            struct guarded got = guard_new(bytes, 64);
+            acts_place(&b, n_row, k, got.at);
+            table[t].quantise(&b, first, last);
+            assert_memory_equal(a.q, b.q, n);
+            assert_memory_equal(a.half, b.half, n / 16 * sizeof *a.half);
+            assert_int_equal(first_difference(a.d, b.d, n / 32), n / 32);
+            assert_int_equal(first_difference(a.z, b.z, n / 32), n / 32);
+            assert_int_equal(first_difference(a.t, b.t, n / 32), n / 32);
+            guard_free(&got);
+        }
+        guard_free(&f);
+        guard_free(&want);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(quantise_gives_the_bits_of_ref),
+        cmocka_unit_test(usual_values_give_the_bits_of_ref),
+        cmocka_unit_test(hostile_values_give_the_bits_of_ref),
+        cmocka_unit_test(rows_do_not_know_their_batch),
+    };
+    if (argc > 1 && strcmp(argv[1], "--bench") == 0)
+        return matmul_bench(argc - 2, argv + 2);
+    return cmocka_run_group_tests(tests, find_tables, NULL);
+}
