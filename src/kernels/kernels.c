@@ -41,6 +41,7 @@ static const struct table {
     unsigned saved; // of XCR0
 } TABLES[] = {
     { &kernels_ref, 0, 0 },
+    { &kernels_avx2, SET_V3, SAVED_YMM },
 };
 
 enum { N_TABLE = sizeof TABLES / sizeof *TABLES };

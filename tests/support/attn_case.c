@@ -14,7 +14,7 @@ static void choose_rows(struct attn_case *c, const struct attn_shape *shape, str
 {
     uint32_t rows = shape->n_block * KV_BLOCK, kind = rng_below(rng, 4);
     for (uint32_t i = 0; i < shape->n_query; i++) {
-        c->lo[i] = kind == 1 ? rng_below(rng, rows) : kind == 2 ? rng_below(rng, 70) : 0;
+        c->lo[i] = kind == 1 ? rng_below(rng, rows) : kind == 2 ? rng_below(rng, 60) : 0;
         c->hi[i] = kind == 3 ? rows : c->lo[i] + rng_below(rng, rows - c->lo[i] + 1);
         if (kind == 0) // as prefill asks: one row more a query
             c->hi[i] = rows < shape->n_query ? rows : rows - shape->n_query + 1 + i;

@@ -1,0 +1,22 @@
+/* kernels/avx2/fns.h - the avx2 table's functions but for matmul (matmul_fns.h). The contracts are in kernels/x.h. */
+#ifndef KERNELS_AVX2_FNS_H
+#define KERNELS_AVX2_FNS_H
+
+#include "kernels/attention.h"
+#include "kernels/rows.h"
+
+kern_attn_partial avx2_attn_partial;
+kern_attn_merge avx2_attn_merge;
+kern_attn_finish avx2_attn_finish;
+kern_store_k avx2_store_k;
+kern_store_v avx2_store_v;
+kern_rms_norm avx2_rms_norm;
+kern_rope avx2_rope;
+kern_add avx2_add;
+kern_scale avx2_scale;
+kern_gate avx2_silu_gate;
+kern_gate avx2_gelu_gate;
+kern_softcap avx2_softcap;
+kern_softmax_stats avx2_softmax_stats;
+
+#endif
