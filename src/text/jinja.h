@@ -25,7 +25,8 @@
 struct jinja; // a compiled template
 
 /* BAD_INPUT: line and column, what was found, what was expected. */
-must_use enum status jinja_new(struct jinja **out, const char *source, size_t len, struct note *why);
+must_use enum status jinja_new(struct jinja **out, const char *source, size_t len,
+                               struct note *why);
 void jinja_free(struct jinja *t);
 
 struct jinja_output {
@@ -39,7 +40,8 @@ void jinja_output_close(struct jinja_output *o);
  * Strings in vars are untrusted, but for the names in `trusted_names` (NULL-terminated list; NULL: none), e.g. bos_token.
  * `now` (seconds since 1970, UTC) is what strftime_now formats.
  * BAD_INPUT: an error in the template or raise_exception's words, with line; `out` is empty then. */
-must_use enum status jinja_render(const struct jinja *t, const json_t *vars, const char *const *trusted_names,
-                                  long long now, struct jinja_output *out, struct note *why);
+must_use enum status jinja_render(const struct jinja *t, const json_t *vars,
+                                  const char *const *trusted_names, long long now,
+                                  struct jinja_output *out, struct note *why);
 
 #endif
