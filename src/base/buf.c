@@ -74,6 +74,12 @@ void buf_addf(struct buf *b, const char *format, ...)
     va_end(again);
 }
 
+/* Controls, and what some readers take for the end of a line: a line of JSON must stay one. */
+static bool is_escaped(uint32_t c)
+{
+    return c < 0x20 || c == 0x7f || c == 0x85 || c == 0x2028 || c == 0x2029;
+}
+
 void buf_add_json_text(struct buf *b, const char *bytes, size_t len)
 {
     buf_add_byte(b, '"');
@@ -89,7 +95,7 @@ void buf_add_json_text(struct buf *b, const char *bytes, size_t len)
             buf_addf(b, "\\%c", (char)c);
         else if (c == '\n')
             buf_add_text(b, "\\n");
-        else if (c < 0x20 || c == 0x7f)
+        else if (is_escaped(c))
             buf_addf(b, "\\u%04x", c);
         else
             buf_add(b, bytes + i, n);
