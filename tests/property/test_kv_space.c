@@ -14,9 +14,8 @@
 #include <string.h>
 
 #include "base/rng.h"
-#include "kv/view.h"
-#include "os/vm.h"
-#include "support/fault_catch.h"
+#include "os/file.h"
+#include "support/kv_tags.h"
 #include "twin/kv_twin.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -67,71 +66,45 @@ static void expect(const struct life *f, const char *what, uint64_t got, uint64_
 
 /* ---- rows ---- */
 
-struct tag {
-    uint64_t value;
-    uint32_t layer, part;
-};
-
-/* Where the tag of a row lies: the part is cut in 64 equal slots, whatever the kernels make of it. */
-static char *slot(const struct kv_view *v, uint32_t position, uint32_t head, bool is_v)
-{
-    char *part =
-        is_v ? kv_view_v(v, position / KV_BLOCK, head) : kv_view_k(v, position / KV_BLOCK, head);
-    size_t part_bytes = is_v ? v->v_bytes : v->k_bytes;
-    return part + position % KV_BLOCK * (part_bytes / KV_BLOCK);
-}
-
-static uint64_t mark_of(uint64_t tag, uint32_t layer, uint32_t head, bool is_v)
-{
-    return tag * 0x9e3779b97f4a7c15u ^ (layer << 8 | head << 1 | is_v);
-}
-
-struct range {
-    struct life *f;
-    uint32_t seq, from, to;
-    uint32_t layer_from, layer_step; // a thread's share
+struct share {
+    struct kv_tags tags;
     bool write;
-    uint64_t bad; // positions with a wrong tag
+    uint64_t wrong;
 };
 
-static void *touch_rows(void *arg)
+static void *touch_share(void *arg)
 {
-    struct range *r = arg;
-    const struct kv_shape *shape = &r->f->setup->shape;
-    for (uint32_t layer = r->layer_from; layer < shape->n_layer; layer += r->layer_step) {
-        struct kv_view v = kv_view_layer(r->f->space[r->seq], layer);
-        uint32_t first = r->f->seq[r->seq]->first[shape->layer_group[layer]] * KV_BLOCK;
-        for (uint32_t p = r->from > first ? r->from : first; p < r->to; p++) {
-            for (uint32_t part = 0; part < 2 * v.n_kv_head; part++) {
-                uint64_t mark = mark_of(r->f->seq[r->seq]->tag[p], layer, part / 2, part & 1);
-                char *at = slot(&v, p, part / 2, part & 1);
-                if (r->write)
-                    memcpy(at, &mark, sizeof mark);
-                else
-                    r->bad += memcmp(at, &mark, sizeof mark) != 0;
-            }
-        }
-    }
+    struct share *s = arg;
+    if (s->write)
+        kv_tags_write(&s->tags);
+    else
+        s->wrong = kv_tags_wrong(&s->tags);
     return NULL;
 }
 
 static void touch(struct life *f, uint32_t seq, uint32_t from, uint32_t to, bool write)
 {
-    struct range r[2] = {
-        { .f = f, .seq = seq, .from = from, .to = to, .layer_step = 1, .write = write },
+    struct share all = {
+        .tags = { .space = f->space[seq],
+                  .shape = &f->setup->shape,
+                  .tag = f->seq[seq]->tag,
+                  .first = f->seq[seq]->first,
+                  .from = from,
+                  .to = to },
+        .write = write,
     };
-    if (f->setup->threads) {
-        pthread_t other;
-        r[0].layer_step = 2;
-        r[1] = r[0];
-        r[1].layer_from = 1;
-        assert_int_equal(pthread_create(&other, NULL, touch_rows, &r[1]), 0);
-        touch_rows(&r[0]);
-        pthread_join(other, NULL);
+    struct share half[2] = { all, all };
+    if (!f->setup->threads) {
+        touch_share(&all);
     } else {
-        touch_rows(&r[0]);
+        pthread_t other;
+        half[0].tags.layer_step = half[1].tags.layer_step = 2;
+        half[1].tags.layer_from = 1;
+        assert_int_equal(pthread_create(&other, NULL, touch_share, &half[1]), 0);
+        touch_share(&half[0]);
+        pthread_join(other, NULL);
     }
-    expect(f, "rows with a wrong tag", r[0].bad + r[1].bad, 0);
+    expect(f, "rows with a wrong tag", all.wrong + half[0].wrong + half[1].wrong, 0);
 }
 
 /* ---- what must always hold ---- */
@@ -161,35 +134,61 @@ static void check_usage(struct life *f)
         expect(f, "blocks held", u.n_held[g], f->twin.n_held[g]);
 }
 
-/* The addresses of a space are all reserved or mapped, and mapped as S2 says; read from the kernel. */
+/* ---- what the kernel says is mapped ---- */
+
 struct map_line {
     uintptr_t from, to;
     char access[5];
+    uint64_t offset, inode;
 };
 
-static uint32_t read_maps(struct map_line *lines, uint32_t n_max)
+struct map_list {
+    uint32_t n;
+    struct map_line line[20000];
+};
+
+static void read_maps(struct map_list *maps)
 {
-    uint32_t n = 0;
     char text[512];
-    FILE *maps = fopen("/proc/self/maps", "re");
-    assert_non_null(maps);
-    while (n < n_max && fgets(text, sizeof text, maps))
-        if (sscanf(text, "%lx-%lx %4s", &lines[n].from, &lines[n].to, lines[n].access) == 3)
-            n++;
-    fclose(maps);
-    return n;
+    FILE *f = fopen("/proc/self/maps", "re");
+    assert_non_null(f);
+    for (maps->n = 0; maps->n < 20000 && fgets(text, sizeof text, f);) {
+        struct map_line *l = &maps->line[maps->n];
+        if (sscanf(text, "%lx-%lx %4s %lx %*s %lu", &l->from, &l->to, l->access, &l->offset,
+                   &l->inode) == 5)
+            maps->n++;
+    }
+    fclose(f);
 }
 
-static const struct map_line *line_at(const struct map_line *lines, uint32_t n, const char *at)
+static const struct map_line *line_at(const struct map_list *maps, const void *at)
 {
-    for (uint32_t i = 0; i < n; i++)
-        if ((uintptr_t)at >= lines[i].from && (uintptr_t)at < lines[i].to)
-            return &lines[i];
+    for (uint32_t i = 0; i < maps->n; i++)
+        if ((uintptr_t)at >= maps->line[i].from && (uintptr_t)at < maps->line[i].to)
+            return &maps->line[i];
     return NULL;
 }
 
-static void check_addresses(struct life *f, uint32_t seq, const struct map_line *lines,
-                            uint32_t n_line)
+/* S2 for every block at once, also those of freed spaces: no page of a pool's file is writable at two addresses, the
+ * pool's own mapping aside. */
+static void check_writable_once(struct life *f, uint32_t group, const struct map_list *maps)
+{
+    static uint8_t seen[1 << 16];
+    size_t page = os_page_bytes();
+    const struct map_line *own = line_at(maps, kv_pool_address(f->pool, (block_id){ group << 30 }));
+    memset(seen, 0, sizeof seen);
+    for (uint32_t i = 0; own && i < maps->n; i++) {
+        const struct map_line *l = &maps->line[i];
+        if (l == own || l->inode != own->inode || l->access[1] != 'w')
+            continue;
+        for (uint64_t p = l->offset / page; p < (l->offset + l->to - l->from) / page; p++)
+            if (seen[p]++)
+                die(f, "S2: writable at two addresses: page", p, group);
+    }
+}
+
+/* S1..S3 of one space: block by block, reserved or mapped as it should be. */
+static void check_addresses(struct life *f, uint32_t seq, const struct map_list *maps)
 {
     const struct kv_shape *shape = &f->setup->shape;
     const struct twin_seq *t = f->seq[seq];
@@ -199,7 +198,7 @@ static void check_addresses(struct life *f, uint32_t seq, const struct map_line 
             layer++;
         struct kv_view v = kv_view_layer(f->space[seq], layer);
         for (uint32_t b = 0; !v.table && b < f->setup->n_position_max / KV_BLOCK; b++) {
-            const struct map_line *line = line_at(lines, n_line, v.base + b * v.stride);
+            const struct map_line *line = line_at(maps, v.base + b * v.stride);
             const char *want = b < t->committed / KV_BLOCK ? "r--s" : "rw-s";
             if (!line)
                 die(f, "S3: a hole in the reservation at block", b, 0);
@@ -214,20 +213,22 @@ static void check_addresses(struct life *f, uint32_t seq, const struct map_line 
 
 static void check_all(struct life *f)
 {
-    static struct map_line lines[20000];
+    static struct map_list maps;
     struct kv_spaces_stats stats;
+    uint32_t n_ours = 0;
     kv_pool_check(f->pool);
-    check_usage(f);
-    uint32_t n_line = read_maps(lines, 20000), n_ours = 0;
-    for (uint32_t i = 0; i < n_line; i++)
-        n_ours += lines[i].access[3] == 's';
+    read_maps(&maps);
+    for (uint32_t i = 0; i < maps.n; i++)
+        n_ours += maps.line[i].access[3] == 's';
     kv_spaces_stats(f->all, &stats);
     if (n_ours > stats.n_vma + f->setup->shape.n_group || stats.n_vma > stats.n_vma_max)
         die(f, "S4: mappings", n_ours, stats.n_vma);
+    for (uint32_t g = 0; g < f->setup->shape.n_group; g++)
+        check_writable_once(f, g, &maps);
     for (uint32_t i = 0; i < f->n_seq; i++) {
         check_seq(f, i);
         touch(f, i, 0, f->seq[i]->committed, false);
-        check_addresses(f, i, lines, n_line);
+        check_addresses(f, i, &maps);
     }
 }
 
