@@ -1,4 +1,74 @@
-/* The contract in plain C, compiled for this folder's instructions, until the kernels of its own replace it. */
-#define ref_quantise avx2_quantise
+#include <immintrin.h>
+#include <math.h>
+#include <string.h>
+
 #include "kernels/avx2/matmul_fns.h"
-#include "kernels/ref/quantise.c"
+
+static inline float largest(__m256 v)
+{
+    __m128 m = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    m = _mm_max_ps(m, _mm_movehl_ps(m, m));
+    return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
+}
+
+static inline float least(__m256 v)
+{
+    __m128 m = _mm_min_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    m = _mm_min_ps(m, _mm_movehl_ps(m, m));
+    return _mm_cvtss_f32(_mm_min_ss(m, _mm_movehdup_ps(m)));
+}
+
+/* A NaN gives -127: the first operand of max is dropped then. */
+static inline __m256i to_codes(__m256 x, __m256 z, __m256 inv)
+{
+    __m256 v = _mm256_mul_ps(_mm256_sub_ps(x, z), inv), end = _mm256_set1_ps(127);
+    v = _mm256_max_ps(v, _mm256_set1_ps(-127));
+    return _mm256_cvtps_epi32(_mm256_min_ps(v, end));
+}
+
+/* Sums of both halves of 16 codes: in the low 16 bits of the low and the high dword. */
+static inline __m128i sums_of_halves(__m256i q)
+{
+    __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), q);
+    __m256i fours = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+    __m128i s = _mm_hadd_epi32(_mm256_castsi256_si128(fours), _mm256_extracti128_si256(fours, 1));
+    return _mm_hadd_epi32(s, s);
+}
+
+/* Block `at` of the batch: rows follow each other without a gap, so blocks do. */
+static inline void quantise_block(struct acts *a, size_t at)
+{
+    const float *f = a->f + at * QBLOCK;
+    __m256 x[4];
+    for (int i = 0; i < 4; i++)
+        x[i] = _mm256_loadu_ps(f + 8 * i);
+    float hi = largest(_mm256_max_ps(_mm256_max_ps(x[0], x[1]), _mm256_max_ps(x[2], x[3])));
+    float lo = least(_mm256_min_ps(_mm256_min_ps(x[0], x[1]), _mm256_min_ps(x[2], x[3])));
+    __m256 odd = _mm256_or_ps(_mm256_cmp_ps(x[0], x[1], _CMP_UNORD_Q),
+                              _mm256_cmp_ps(x[2], x[3], _CMP_UNORD_Q));
+    float nan = _mm256_movemask_ps(odd) ? NAN : 0;
+    float width = hi - lo + nan, z = (hi + lo) * 0.5f + nan;
+    float inv = hi > lo ? 254.0f / width : 0;
+
+    __m256 vz = _mm256_set1_ps(z), vinv = _mm256_set1_ps(inv);
+    __m256i q01 = _mm256_packs_epi32(to_codes(x[0], vz, vinv), to_codes(x[1], vz, vinv));
+    __m256i q23 = _mm256_packs_epi32(to_codes(x[2], vz, vinv), to_codes(x[3], vz, vinv));
+    __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    __m256i q = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(q01, q23), order);
+    _mm256_storeu_si256((__m256i *)(a->q + at * QBLOCK), q);
+
+    __m128i s = sums_of_halves(q);
+    int32_t low = _mm_cvtsi128_si32(s), high = _mm_extract_epi32(s, 1);
+    a->half[2 * at] = (int16_t)low;
+    a->half[2 * at + 1] = (int16_t)high;
+    a->d[at] = width * (1.0f / 254);
+    a->z[at] = z;
+    a->t[at] = a->d[at] * (float)(low + high);
+}
+
+void avx2_quantise(struct acts *a, uint32_t first, uint32_t last)
+{
+    size_t n_block = a->k / QBLOCK;
+    for (size_t at = first * n_block; at < last * n_block; at++)
+        quantise_block(a, at);
+}

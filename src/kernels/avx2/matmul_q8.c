@@ -1,0 +1,19 @@
+/* Q8_0: d n, n signed. */
+#include "kernels/avx2/tile.h"
+
+always_inline void unpack(struct half_block *out, const uint8_t *panel, uint32_t block, int h)
+{
+    const struct panel_q8_0 *p = (const struct panel_q8_0 *)panel + block;
+#pragma GCC unroll 8
+    for (int g = 0; g < 8; g++)
+        out->code[g] = load_lanes(p->qs[g], h);
+    out->ws = load_halves(p->d, h);
+}
+
+void avx2_matmul_q8_0(const struct call *c)
+{
+    static const struct kind kind = { .block_bytes = sizeof(struct panel_q8_0),
+                                      .depth = 1,
+                                      .is_signed = true };
+    matmul_of_kind(kind, unpack, c);
+}
