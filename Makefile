@@ -8,6 +8,7 @@ ifeq ($(origin CC),default)
 CC      := gcc
 endif
 B       := build$(if $(SAN),-$(SAN))
+Q       := $(if $(V),,@)
 
 VERSION := 0.1.0
 PKGS    := jansson libpcre2-8 readline libcurl libzip libcrypto
@@ -49,7 +50,7 @@ help:
 #: make fuzz       run the fuzz targets for long (SECONDS_EACH=600)
 #: make tidy       format, warnings and the include graph: refuses a cycle or an upward include
 #: make install    to PREFIX (default /usr/local)
-#: SAN=address or SAN=thread builds beside it with sanitizers
+#: V=1 shows the commands; SAN=address or SAN=thread builds beside it with sanitizers
 
 deps:
 	@tools/install_deps.sh $(if $(filter test fuzz tidy,$(MAKECMDGOALS)),test)
@@ -79,32 +80,40 @@ format:
 	@clang-format -i $$(git ls-files '*.c' '*.h')
 
 $(B)/akvifer: $(BINOBJ) $(B)/libakvifer.a
-	$(CC) -o $@ $^ $(LDLIBS)
+	@echo "  LD  $@"
+	$(Q)$(CC) -o $@ $^ $(LDLIBS)
 
 $(B)/libakvifer.a: $(LIBOBJ)
 	@rm -f $@
-	ar rcs $@ $^
+	@echo "  LD  $@"
+	$(Q)ar rcs $@ $^
 
 $(B)/libverbs.a: $(VERBOBJ)
 	@rm -f $@
-	ar rcs $@ $^
+	@echo "  LD  $@"
+	$(Q)ar rcs $@ $^
 
 $(B)/libakvifer.so: $(LIBOBJ)
-	$(CC) -shared -Wl,-soname,libakvifer.so.0 -o $@ $^ $(LDLIBS)
+	@echo "  LD  $@"
+	$(Q)$(CC) -shared -Wl,-soname,libakvifer.so.0 -o $@ $^ $(LDLIBS)
 
 $(B)/example: docs/example.c $(B)/libakvifer.a
-	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+	@echo "  LD  $@"
+	$(Q)$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
 
 $(B)/tests/%: $(B)/tests/%.o $(TESTLIB) $(B)/libverbs.a $(B)/libakvifer.a
-	$(CC) -o $@ $(filter %.o,$^) $(B)/libverbs.a $(B)/libakvifer.a $(LDLIBS) -lcmocka
+	@echo "  LD  $@"
+	$(Q)$(CC) -o $@ $(filter %.o,$^) $(B)/libverbs.a $(B)/libakvifer.a $(LDLIBS) -lcmocka
 
 $(B)/src/%.o: src/%.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(call isa_of,$<) -MMD -MP -c -o $@ $<
+	@echo "  CC  $<"
+	$(Q)$(CC) $(CFLAGS) $(call isa_of,$<) -MMD -MP -c -o $@ $<
 
 $(B)/tests/%.o: tests/%.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(ISA_ref) -Itests -MMD -MP -c -o $@ $<
+	@echo "  CC  $<"
+	$(Q)$(CC) $(CFLAGS) $(ISA_ref) -Itests -MMD -MP -c -o $@ $<
 
 install: all
 	install -Dm755 $(B)/akvifer $(DESTDIR)$(PREFIX)/bin/akvifer

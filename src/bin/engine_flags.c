@@ -1,0 +1,71 @@
+#include "bin/engine_flags.h"
+
+#include <stdio.h>
+
+#include "bin/models.h"
+#include "bin/progress.h"
+
+static void show_loading(void *arg, double done)
+{
+    progress_at(arg, (uint64_t)(done * 1000));
+}
+
+static enum status open_model(struct engine_opened *out, const struct engine_flags *f,
+                              const char *path, struct akv_note *why)
+{
+    struct progress bar;
+    progress_begin(&bar, "loading", PROGRESS_COUNT, 0, 1000);
+    const struct akv_model_params params = {
+        .path = path,
+        .cpu = f->cpu,
+        .n_thread = (uint32_t)f->n_thread,
+        .progress = show_loading,
+        .progress_arg = &bar,
+    };
+    enum akv_status st = akv_model_open(&out->model, &params, why);
+    progress_end(&bar);
+    return (enum status)st;
+}
+
+enum status engine_open(struct engine_opened *out, const struct engine_flags *f, struct note *why)
+{
+    static const char *const types[] = { "f16", "f32", "int8" }, *const maps[] = { "space",
+                                                                                   "table" };
+    const struct akv_limits limits = {
+        .n_ctx = (uint32_t)f->n_ctx,
+        .kv_bytes = f->kv_ram,
+        .kv_type = types[f->kv_type],
+        .kv_map = maps[f->kv_map],
+        .n_parallel = f->n_parallel ? (uint32_t)f->n_parallel : 1,
+        .n_ubatch = (uint32_t)f->n_ubatch,
+    };
+    struct buf path = { 0 };
+    struct akv_note inner = { "" };
+    *out = (struct engine_opened){ 0 };
+    enum status st = model_path_resolve(&path, f->model, why);
+    if (st != OK)
+        goto done;
+    st = open_model(out, f, buf_text(&path), &inner);
+    if (st == OK)
+        st = (enum status)akv_engine_new(&out->engine, out->model, &limits, &inner);
+    if (st != OK) {
+        note_set(why, "%s", inner.text);
+        goto done;
+    }
+    akv_model_info(out->model, &out->info);
+    if (!f->quiet)
+        fprintf(stderr, "model      %s, kernels %s\n%s", out->info.name, out->info.kernels,
+                akv_plan_text(out->engine));
+done:
+    buf_close(&path);
+    if (st != OK)
+        engine_close(out);
+    return st;
+}
+
+void engine_close(struct engine_opened *o)
+{
+    akv_engine_free(o->engine);
+    akv_model_close(o->model);
+    *o = (struct engine_opened){ 0 };
+}

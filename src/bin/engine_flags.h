@@ -1,0 +1,104 @@
+/* bin/engine_flags.h - the flags of every verb that runs a model, and starting an engine from them.
+ *
+ *     struct my_options { struct engine_flags engine; ... };
+ *     static const struct flag rows[] = { ENGINE_FLAGS(my_options, engine), { ... } };
+ *
+ * While a model loads for more than half a second a terminal shows how far it is. */
+#ifndef BIN_ENGINE_FLAGS_H
+#define BIN_ENGINE_FLAGS_H
+
+#include <math.h>
+
+#include "akvifer.h"
+#include "bin/flags.h"
+
+struct engine_flags {
+    const char *model, *cpu;
+    int64_t n_thread, n_ctx, n_ubatch, n_parallel;
+    uint64_t kv_ram;
+    uint32_t kv_type, kv_map;
+    bool quiet;
+};
+
+#define ENGINE_FLAGS(S, F)                                                                         \
+    { .names = "-m --model",                                                                       \
+      .type = FLAG_TEXT,                                                                           \
+      .at = FLAG_AT(S, F.model),                                                                   \
+      .unit = "MODEL",                                                                             \
+      .preset = "smollm2",                                                                         \
+      .help = "a GGUF file, or a short name that `akvifer pull` knows" },                          \
+        { .names = "-c --ctx-size",                                                                \
+          .type = FLAG_INT,                                                                        \
+          .at = FLAG_AT(S, F.n_ctx),                                                               \
+          .unit = "TOKENS",                                                                        \
+          .least = 0,                                                                              \
+          .most = 1 << 30,                                                                         \
+          .shown = "the model's, or what fits --kv-ram",                                           \
+          .help = "longest context of one request" },                                              \
+        { .names = "-t --threads",                                                                 \
+          .type = FLAG_INT,                                                                        \
+          .at = FLAG_AT(S, F.n_thread),                                                            \
+          .unit = "N",                                                                             \
+          .least = 0,                                                                              \
+          .most = 1024,                                                                            \
+          .shown = "all that this process may use",                                                \
+          .help = "threads that compute" },                                                        \
+        { .names = "--kv-ram",                                                                     \
+          .type = FLAG_SIZE,                                                                       \
+          .at = FLAG_AT(S, F.kv_ram),                                                              \
+          .unit = "BYTES",                                                                         \
+          .shown = "from the model, -c and the memory that is free",                               \
+          .help = "hard cap on the memory of the KV cache" },                                      \
+        { .names = "--kv-type",                                                                    \
+          .type = FLAG_ENUM,                                                                       \
+          .at = FLAG_AT(S, F.kv_type),                                                             \
+          .unit = "TYPE",                                                                          \
+          .preset = "f16",                                                                         \
+          .words = "f16 f32 int8",                                                                 \
+          .help = "how keys and values are stored" },                                              \
+        { .names = "--kv-map",                                                                     \
+          .type = FLAG_ENUM,                                                                       \
+          .at = FLAG_AT(S, F.kv_map),                                                              \
+          .unit = "FORM",                                                                          \
+          .preset = "space",                                                                       \
+          .words = "space table",                                                                  \
+          .help = "contiguous virtual addresses, or a table of blocks" },                          \
+        { .names = "-ub --ubatch-size --ubatch",                                                   \
+          .type = FLAG_INT,                                                                        \
+          .at = FLAG_AT(S, F.n_ubatch),                                                            \
+          .unit = "TOKENS",                                                                        \
+          .least = 0,                                                                              \
+          .most = 4096,                                                                            \
+          .shown = "what a 40 MiB workspace allows",                                               \
+          .help = "most tokens computed in one step" },                                            \
+        { .names = "--cpu",                                                                        \
+          .type = FLAG_TEXT,                                                                       \
+          .at = FLAG_AT(S, F.cpu),                                                                 \
+          .unit = "NAME",                                                                          \
+          .preset = "auto",                                                                        \
+          .help = "kernels to use: auto, ref, avx2 or avx512; the results are the same" },         \
+    {                                                                                              \
+        .names = "-q --quiet", .type = FLAG_SWITCH, .at = FLAG_AT(S, F.quiet),                     \
+        .help = "do not print the memory plan at start"                                            \
+    }
+
+/* For verbs that run several requests at once. */
+#define PARALLEL_FLAG(S, F)                                                                        \
+    {                                                                                              \
+        .names = "-np --parallel", .type = FLAG_INT, .at = FLAG_AT(S, F.n_parallel), .unit = "N",  \
+        .preset = "8", .least = 1, .most = 1024,                                                   \
+        .help = "sequences computed together; the results are the same"                            \
+    }
+
+struct engine_opened {
+    akv_model *model;
+    akv_engine *engine;
+    struct akv_model_info info;
+};
+
+/* Opens the model and starts an engine; the plan goes to standard error unless quiet. n_parallel 0 stands for 1. */
+must_use enum status engine_open(struct engine_opened *out, const struct engine_flags *f,
+                                 struct note *why);
+void engine_close(struct engine_opened *o);
+
+#endif

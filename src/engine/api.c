@@ -1,0 +1,265 @@
+/* engine/api.c - the public functions of akvifer.h, each a few lines over what does the work. */
+#include "akvifer.h"
+
+#include <jansson.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "engine/engine.h"
+#include "model/chat_template.h"
+#include "model/model.h"
+#include "model/vocab_load.h"
+
+_Static_assert(sizeof(struct akv_note) == sizeof(struct note), "a public note is a note");
+_Static_assert((int)AKV_CORRUPT == (int)CORRUPT && (int)AKV_FULL == (int)FULL,
+               "a public status is a status");
+
+struct akv_model {
+    struct model *model;
+    struct vocab *vocab;
+    struct chat_template *chat; // NULL: the model has none
+    char *name;
+    char kernels[256];
+};
+
+struct akv_engine {
+    struct engine *engine;
+    struct outbox_event *last; // what the caller may still point into
+    struct buf plan;
+};
+
+static struct note *inner(struct akv_note *why)
+{
+    return (struct note *)why;
+}
+
+/* ---- models ---- */
+
+static enum status name_of(struct akv_model *m, const char *path)
+{
+    struct gguf_text name = { NULL, 0 };
+    if (gguf_get_text(model_file(m->model), "general.name", &name, NULL) != OK || name.len == 0) {
+        const char *slash = strrchr(path, '/');
+        name = (struct gguf_text){ slash ? slash + 1 : path, strlen(slash ? slash + 1 : path) };
+    }
+    m->name = mem_copy_text(name.bytes, name.len);
+    return m->name ? OK : FULL;
+}
+
+enum akv_status akv_model_open(akv_model **out, const struct akv_model_params *params,
+                               struct akv_note *why)
+{
+    struct akv_model *m = mem_new(1, sizeof *m);
+    if (!m) {
+        note_set(inner(why), "no memory for a model");
+        return AKV_FULL;
+    }
+    const struct model_params inside = {
+        .path = params->path,
+        .cpu = params->cpu,
+        .n_thread = params->n_thread,
+        .progress = params->progress,
+        .progress_arg = params->progress_arg,
+    };
+    enum status st = model_open(&m->model, &inside, inner(why));
+    if (st == OK)
+        st = model_vocab_load(&m->vocab, model_file(m->model), inner(why));
+    if (st == OK && vocab_n_token(m->vocab) > model_hparams(m->model)->n_vocab) {
+        note_set(inner(why), "the vocabulary has %u tokens, the embedding %u rows",
+                 vocab_n_token(m->vocab), model_hparams(m->model)->n_vocab);
+        st = BAD_INPUT;
+    }
+    if (st == OK) {
+        st = chat_template_new(&m->chat, model_file(m->model), m->vocab, NULL, 0, inner(why));
+        if (st == NOT_FOUND)
+            st = OK;
+    }
+    if (st == OK)
+        st = name_of(m, params->path);
+    if (st != OK) {
+        akv_model_close(m);
+        return (enum akv_status)st;
+    }
+    kernels_describe(model_kernels(m->model), m->kernels, sizeof m->kernels);
+    *out = m;
+    return AKV_OK;
+}
+
+void akv_model_close(akv_model *m)
+{
+    if (!m)
+        return;
+    chat_template_free(m->chat);
+    vocab_free(m->vocab);
+    model_close(m->model);
+    mem_free(m->name);
+    mem_free(m);
+}
+
+void akv_model_info(const akv_model *m, struct akv_model_info *out)
+{
+    const struct hparams *h = model_hparams(m->model);
+    *out = (struct akv_model_info){
+        .name = m->name,
+        .architecture = model_arch_name(m->model),
+        .kernels = m->kernels,
+        .n_ctx_train = h->n_ctx,
+        .n_vocab = h->n_vocab,
+        .n_layer = h->n_layer,
+        .n_embd = h->n_embd,
+        .n_param = model_weights(m->model)->n_param,
+        .weight_bytes = model_weights(m->model)->bytes,
+        .has_chat_template = m->chat != NULL,
+    };
+}
+
+/* Copies ids out where they fit; says how many there are either way. */
+static enum akv_status give_ids(struct ids *from, enum status st, int32_t *ids, size_t *n_id,
+                                struct akv_note *why)
+{
+    const size_t room = *n_id;
+    if (st == OK && from->failed) {
+        note_set(inner(why), "no memory for %zu tokens", from->n);
+        st = FULL;
+    } else if (st == OK) {
+        *n_id = from->n;
+        if (from->n > room) {
+            note_set(inner(why), "the text has %zu tokens; there is room for %zu", from->n, room);
+            st = FULL;
+        } else if (from->n) {
+            memcpy(ids, from->id, from->n * sizeof *ids);
+        }
+    }
+    ids_close(from);
+    return (enum akv_status)st;
+}
+
+enum akv_status akv_tokenize(const akv_model *m, const char *text, size_t len, bool special,
+                             bool bos, int32_t *ids, size_t *n_id, struct akv_note *why)
+{
+    struct ids found = { 0 };
+    const unsigned flags = (special ? VOCAB_SPECIAL : 0) | (bos ? VOCAB_BOS : 0);
+    enum status st = vocab_encode(m->vocab, text, len, flags, &found, inner(why));
+    return give_ids(&found, st, ids, n_id, why);
+}
+
+const char *akv_token_bytes(const akv_model *m, int32_t id, bool special, size_t *len)
+{
+    struct text_span piece = { "", 0 };
+    if (id >= 0 && (uint32_t)id < vocab_n_token(m->vocab))
+        piece = vocab_piece(m->vocab, id, special);
+    *len = piece.len;
+    return piece.bytes;
+}
+
+enum akv_status akv_render_chat(const akv_model *m, const char *json, size_t len, int32_t *ids,
+                                size_t *n_id, struct akv_note *why)
+{
+    struct ids found = { 0 };
+    struct jinja_output rendered = { 0 };
+    json_t *request = NULL;
+    if (!m->chat) {
+        note_set(inner(why),
+                 "the model '%s' has no chat template; use it for plain completion (--raw)",
+                 m->name);
+        return AKV_NOT_FOUND;
+    }
+    enum status st = json_from_text(&request, json, len, inner(why));
+    if (st == OK)
+        st = chat_template_render(m->chat, request, true, (long long)time(NULL), &rendered,
+                                  inner(why));
+    if (st == OK)
+        st = chat_template_ids(m->chat, &rendered, true, &found, inner(why));
+    jinja_output_close(&rendered);
+    json_decref(request);
+    return give_ids(&found, st, ids, n_id, why);
+}
+
+/* ---- engines ---- */
+
+enum akv_status akv_engine_new(akv_engine **out, akv_model *model, const struct akv_limits *limits,
+                               struct akv_note *why)
+{
+    static const struct akv_limits by_default;
+    struct akv_engine *e = mem_new(1, sizeof *e);
+    if (!e) {
+        note_set(inner(why), "no memory for an engine");
+        return AKV_FULL;
+    }
+    enum status st = engine_new(&e->engine, model->model, model->vocab,
+                                limits ? limits : &by_default, inner(why));
+    if (st != OK) {
+        akv_engine_free(e);
+        return (enum akv_status)st;
+    }
+    engine_plan_text(engine_limits(e->engine), model->model, &e->plan);
+    *out = e;
+    return AKV_OK;
+}
+
+void akv_engine_free(akv_engine *e)
+{
+    if (!e)
+        return;
+    engine_free(e->engine);
+    outbox_event_free(e->last);
+    buf_close(&e->plan);
+    mem_free(e);
+}
+
+struct akv_sampling akv_sampling_default(void)
+{
+    return (struct akv_sampling){
+        .temperature = 0.8f,
+        .top_k = 40,
+        .top_p = 0.95f,
+        .min_p = 0.05f,
+        .typical_p = 1,
+        .repeat_penalty = 1,
+        .repeat_last_n = 64,
+    };
+}
+
+enum akv_status akv_submit(akv_engine *e, const struct akv_request *request, uint64_t *id,
+                           struct akv_note *why)
+{
+    return (enum akv_status)engine_submit(e->engine, request, id, inner(why));
+}
+
+void akv_cancel(akv_engine *e, uint64_t id)
+{
+    engine_cancel(e->engine, id);
+}
+
+void akv_session_end(akv_engine *e, uint64_t session)
+{
+    engine_session_end(e->engine, session);
+}
+
+enum akv_status akv_next_event(akv_engine *e, struct akv_event *out, int timeout_ms)
+{
+    struct outbox_event *event = engine_take_event(e->engine, timeout_ms);
+    if (!event)
+        return AKV_NOT_FOUND;
+    outbox_event_free(e->last);
+    e->last = event;
+    *out = event->event;
+    return AKV_OK;
+}
+
+void akv_stats(akv_engine *e, struct akv_stats *out)
+{
+    engine_stats(e->engine, out);
+}
+
+const char *akv_plan_text(akv_engine *e)
+{
+    return buf_text(&e->plan);
+}
+
+const char *akv_version(void)
+{
+    return AKV_VERSION;
+}

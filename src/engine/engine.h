@@ -1,0 +1,39 @@
+/* engine/engine.h - the loop: one thread owns every sequence and every block.
+ *
+ *   submit --> inbox --> waiting --> running --(DONE)--> outbox --> next_event
+ *                           ^           |
+ *                           +-- pause --+     the youngest, when blocks run out; its tokens stay
+ *
+ * A step: drain the inbox; plan (rows for each running sequence, blocks grown); one forward pass over the mixed batch; sample;
+ * post. There is no prefill or decode phase: each sequence catches up by n rows.
+ *
+ * E1  A request's events do not depend on what else runs (DESIGN section 5).
+ * E2  The oldest running sequence gets rows in every step, and blocks before any other: everything ends.
+ * E3  The KV cap holds in every step (kv/pool.h P4).
+ *
+ * Threads  any for the functions below; the engine thread runs the loop. */
+#ifndef ENGINE_ENGINE_H
+#define ENGINE_ENGINE_H
+
+#include "akvifer.h"
+#include "base/note.h"
+#include "engine/limits.h"
+#include "engine/outbox.h"
+#include "engine/sequence.h"
+#include "model/model.h"
+
+struct engine;
+
+must_use enum status engine_new(struct engine **out, struct model *m, const struct vocab *vocab,
+                                const struct akv_limits *wish, struct note *why);
+void engine_free(struct engine *e);
+
+must_use enum status engine_submit(struct engine *e, const struct akv_request *r, uint64_t *id,
+                                   struct note *why);
+void engine_cancel(struct engine *e, uint64_t id);
+void engine_session_end(struct engine *e, uint64_t session);
+struct outbox_event *engine_take_event(struct engine *e, int timeout_ms);
+void engine_stats(struct engine *e, struct akv_stats *out);
+const struct engine_limits *engine_limits(const struct engine *e);
+
+#endif

@@ -1,0 +1,125 @@
+#include "engine/limits.h"
+
+#include <string.h>
+
+#include "os/mem_limit.h"
+
+enum { PARALLEL = 16, QUEUE = 256, CTX_MIN = 64, SEQUENCES_BY_DEFAULT = 4 };
+
+static const size_t WORKSPACE = (size_t)40 << 20;
+
+static enum status choose_kv_type(struct engine_limits *l, const char *name, struct note *why)
+{
+    static const struct {
+        const char *name;
+        enum kv_type type;
+    } types[] = { { "f16", KV_F16 }, { "f32", KV_F32 }, { "int8", KV_INT8 }, { "q8_0", KV_INT8 } };
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        if (strcmp(name, types[i].name) == 0) {
+            l->kv_type = types[i].type;
+            return OK;
+        }
+    }
+    note_set(why, "--kv-type is '%s'; it must be f16, f32 or int8", name);
+    return BAD_INPUT;
+}
+
+static enum status choose_kv_map(struct engine_limits *l, const char *name, struct note *why)
+{
+    l->kv_table = strcmp(name, "table") == 0;
+    if (l->kv_table || strcmp(name, "space") == 0)
+        return OK;
+    note_set(why, "--kv-map is '%s'; it must be space or table", name);
+    return BAD_INPUT;
+}
+
+static size_t one_sequence(const struct engine_limits *l, uint32_t n_ctx)
+{
+    return kv_sequence_bytes(&l->shape, n_ctx, l->n_ubatch < n_ctx ? l->n_ubatch : n_ctx);
+}
+
+/* The longest context, in blocks, of which one sequence fits. */
+static uint32_t longest_fit(const struct engine_limits *l, uint32_t n_ctx, size_t bytes)
+{
+    while (n_ctx > CTX_MIN && one_sequence(l, n_ctx) > bytes)
+        n_ctx =
+            n_ctx / 2 / KV_BLOCK * KV_BLOCK > CTX_MIN ? n_ctx / 2 / KV_BLOCK * KV_BLOCK : CTX_MIN;
+    return n_ctx;
+}
+
+static enum status choose_kv_bytes(struct engine_limits *l, const struct akv_limits *wish,
+                                   struct note *why)
+{
+    struct mem_limit memory = { 0 };
+    if (mem_limit_read("", &memory, why) != OK)
+        return IO_ERROR;
+    const size_t budget =
+        memory.available / 2; /* the other half stays with the rest of the machine */
+    const uint32_t n_want =
+        l->n_parallel < SEQUENCES_BY_DEFAULT ? l->n_parallel : SEQUENCES_BY_DEFAULT;
+    l->kv_bytes = wish->kv_bytes;
+    if (wish->n_ctx == 0)
+        l->n_ctx = longest_fit(l, l->n_ctx, wish->kv_bytes ? wish->kv_bytes : budget);
+    const size_t one = one_sequence(l, l->n_ctx);
+    if (l->kv_bytes == 0) {
+        l->kv_bytes = one * n_want < budget ? one * n_want : budget;
+        if (l->kv_bytes < one && wish->n_ctx)
+            l->kv_bytes = one; /* asked for: let the system say whether it has it */
+    }
+    if (l->kv_bytes < one) {
+        note_set(why,
+                 "a context of %u tokens needs %zu bytes of KV, the cap (--kv-ram) is %zu; raise "
+                 "it to at least %zu or "
+                 "lower -c to %u",
+                 l->n_ctx, one, l->kv_bytes, one, longest_fit(l, l->n_ctx, l->kv_bytes));
+        return BAD_INPUT;
+    }
+    return OK;
+}
+
+enum status engine_limits_choose(struct engine_limits *out, const struct akv_limits *wish,
+                                 const struct model *m, struct note *why)
+{
+    const struct hparams *h = model_hparams(m);
+    struct engine_limits l = {
+        .n_ctx = wish->n_ctx ? wish->n_ctx : h->n_ctx,
+        .n_parallel = wish->n_parallel ? wish->n_parallel : PARALLEL,
+        .n_queue = wish->n_queue ? wish->n_queue : QUEUE,
+        .n_ubatch = wish->n_ubatch ? wish->n_ubatch : model_rows_for(m, WORKSPACE),
+    };
+    enum status st = choose_kv_type(&l, wish->kv_type ? wish->kv_type : "f16", why);
+    if (st == OK)
+        st = choose_kv_map(&l, wish->kv_map ? wish->kv_map : "space", why);
+    if (st != OK)
+        return st;
+    if (l.n_ctx > h->n_ctx) {
+        note_set(why,
+                 "a context of %u tokens is asked for (-c); this model was trained for at most %u",
+                 l.n_ctx, h->n_ctx);
+        return BAD_INPUT;
+    }
+    if (l.n_ubatch > 4096) {
+        note_set(why, "%u tokens a step are asked for (-ub); it must be at most 4096", l.n_ubatch);
+        return BAD_INPUT;
+    }
+    if (l.n_ubatch < l.n_parallel)
+        l.n_parallel = l.n_ubatch; /* every running sequence gets a row in every step */
+    hparams_kv_shape(h, l.kv_type, &l.shape);
+    st = choose_kv_bytes(&l, wish, why);
+    if (st == OK)
+        *out = l;
+    return st;
+}
+
+void engine_plan_text(const struct engine_limits *l, const struct model *m, struct buf *out)
+{
+    const double mib = 1 << 20;
+    const struct hparams *h = model_hparams(m);
+    buf_addf(out, "weights    %9.1f MiB  %u layers, %s\n", (double)model_weights(m)->bytes / mib,
+             h->n_layer, model_arch_name(m));
+    buf_addf(out, "kv cap     %9.1f MiB  %s, %zu bytes a token: %.1f contexts of %u tokens\n",
+             (double)l->kv_bytes / mib, kv_type_name(l->kv_type), kv_bytes_per_position(&l->shape),
+             (double)l->kv_bytes / (double)one_sequence(l, l->n_ctx), l->n_ctx);
+    buf_addf(out, "workspace  %9.1f MiB  up to %u tokens a step, %u threads\n",
+             (double)model_workspace_bytes(m) / mib, l->n_ubatch, model_n_thread(m));
+}

@@ -1,0 +1,46 @@
+/* engine/outbox.h - events on their way from the engine thread to whoever reads them.
+ *
+ *   engine thread --post--> [event, event, ...] --take--> reader        an event owns what it points to
+ *
+ * B1  Nothing is lost and order is kept. post never waits; the engine stops stepping while outbox_is_full.
+ * Threads  any; a mutex inside.  Lifetime  an event lives until outbox_event_free. */
+#ifndef ENGINE_OUTBOX_H
+#define ENGINE_OUTBOX_H
+
+#include <pthread.h>
+
+#include "akvifer.h"
+#include "base/status.h"
+
+enum { OUTBOX_MAX = 4096 };
+
+struct outbox_event {
+    struct outbox_event *next;
+    struct akv_event event; // its pointers lead into `bytes`
+    _Alignas(16) char bytes[];
+};
+
+struct outbox {
+    pthread_mutex_t lock;
+    pthread_cond_t arrived, drained;
+    struct outbox_event *first, **last;
+    uint32_t n;
+    bool closing; // nobody reads any more: outbox_wait_room returns
+};
+
+void outbox_open(struct outbox *o);
+void outbox_close(struct outbox *o); // frees what was not read
+
+/* An event with room for `extra` bytes behind it. Ends the process when there is no memory: an event lost would be an
+ * answer silently wrong. */
+must_use struct outbox_event *outbox_event_new(size_t extra);
+void outbox_event_free(struct outbox_event *e);
+
+void outbox_post(struct outbox *o, struct outbox_event *e);
+/* The oldest event, or NULL when none came within timeout_ms (-1: for ever). */
+struct outbox_event *outbox_take(struct outbox *o, int timeout_ms);
+/* Waits until fewer than OUTBOX_MAX events wait to be read, or outbox_quit. */
+void outbox_wait_room(struct outbox *o);
+void outbox_quit(struct outbox *o);
+
+#endif

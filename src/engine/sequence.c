@@ -1,0 +1,172 @@
+#include "engine/sequence.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+static enum status check(const struct akv_request *r, uint32_t n_vocab, uint32_t n_ctx,
+                         struct note *why)
+{
+    if (r->n_id == 0) {
+        note_set(why, "the prompt has no tokens; give at least one");
+        return BAD_INPUT;
+    }
+    if (r->n_id > n_ctx || (r->n_id == n_ctx && r->n_predict > 0)) {
+        note_set(why,
+                 "the prompt has %zu tokens; the context holds %u, and an answer needs room too",
+                 r->n_id, n_ctx);
+        return BAD_INPUT;
+    }
+    for (size_t i = 0; i < r->n_id; i++) {
+        if (r->ids[i] < 0 || (uint32_t)r->ids[i] >= n_vocab) {
+            note_set(why, "token %zu of the prompt is %d; the vocabulary has ids 0 to %u", i,
+                     r->ids[i], n_vocab - 1);
+            return BAD_INPUT;
+        }
+    }
+    if (r->n_predict == 0 && !r->prompt_logprobs) {
+        note_set(
+            why,
+            "n_predict is 0 and no prompt log-probabilities are asked for: there is nothing to do");
+        return BAD_INPUT;
+    }
+    if (r->n_logprob > 64) {
+        note_set(why, "n_logprob is %u; it must be at most 64", r->n_logprob);
+        return BAD_INPUT;
+    }
+    for (uint32_t i = 0; i < r->n_stop; i++) {
+        if (!r->stop[i] || !r->stop[i][0]) {
+            note_set(why, "stop text %u is empty", i);
+            return BAD_INPUT;
+        }
+    }
+    return OK;
+}
+
+static enum status copy_stops(struct sequence *s, const struct akv_request *r)
+{
+    s->stop = mem_new(r->n_stop, sizeof *s->stop);
+    if (!s->stop)
+        return FULL;
+    for (; s->n_stop < r->n_stop; s->n_stop++) {
+        s->stop[s->n_stop] = mem_copy_text(r->stop[s->n_stop], strlen(r->stop[s->n_stop]));
+        if (!s->stop[s->n_stop])
+            return FULL;
+    }
+    return OK;
+}
+
+enum status sequence_new(struct sequence **out, const struct akv_request *r,
+                         const struct vocab *vocab, uint32_t n_vocab, uint32_t n_ctx,
+                         struct note *why)
+{
+    enum status st = check(r, n_vocab, n_ctx, why);
+    if (st != OK)
+        return st;
+    struct sequence *s = mem_new(1, sizeof *s);
+    if (!s)
+        goto full;
+    const uint32_t room = n_ctx - (uint32_t)r->n_id;
+    s->length_is_context = r->n_predict > room;
+    s->n_prompt = s->n_id = (uint32_t)r->n_id;
+    s->n_id_max = s->n_prompt + (s->length_is_context ? room : r->n_predict);
+    s->user = r->user;
+    s->session = r->session;
+    s->ignore_eos = r->ignore_eos;
+    s->prompt_logprobs = r->prompt_logprobs;
+    s->n_logprob = r->n_logprob;
+    detok_open(&s->detok, vocab, false);
+    s->ids = mem_new(s->n_id_max, sizeof *s->ids);
+    if (!s->ids || copy_stops(s, r) != OK)
+        goto full;
+    memcpy(s->ids, r->ids, r->n_id * sizeof *s->ids);
+    st = sampler_new(&s->sampler, &r->sampling, n_vocab, why);
+    for (size_t i = 0; st == OK && i < r->n_id; i++)
+        st = sampler_accept(s->sampler, r->ids[i]);
+    if (st != OK) {
+        sequence_free(s);
+        return st;
+    }
+    *out = s;
+    return OK;
+full:
+    note_set(why, "no memory for a request of %zu tokens", r->n_id);
+    sequence_free(s);
+    return FULL;
+}
+
+void sequence_free(struct sequence *s)
+{
+    if (!s)
+        return;
+    for (uint32_t i = 0; i < s->n_stop; i++)
+        mem_free(s->stop[i]);
+    mem_free(s->stop);
+    mem_free(s->ids);
+    sampler_free(s->sampler);
+    detok_close(&s->detok);
+    buf_close(&s->text);
+    mem_free(s);
+}
+
+/* How many of the last bytes of the text are the beginning of `stop`. */
+static size_t begun(const struct buf *text, const char *stop)
+{
+    size_t len = strlen(stop);
+    size_t most = len - 1 < text->len ? len - 1 : text->len;
+    for (size_t n = most; n > 0; n--) {
+        if (memcmp(text->bytes + text->len - n, stop, n) == 0)
+            return n;
+    }
+    return 0;
+}
+
+/* Where the first stop text begins, or SIZE_MAX. */
+static size_t stop_at(const struct sequence *s)
+{
+    size_t first = SIZE_MAX;
+    for (uint32_t i = 0; i < s->n_stop; i++) {
+        const char *hit =
+            s->text.len ? memmem(s->text.bytes, s->text.len, s->stop[i], strlen(s->stop[i])) : NULL;
+        if (hit && (size_t)(hit - s->text.bytes) < first)
+            first = (size_t)(hit - s->text.bytes);
+    }
+    return first;
+}
+
+static void text_leaves(struct sequence *s, size_t n, struct buf *out)
+{
+    if (n == 0)
+        return;
+    buf_add(out, s->text.bytes, n);
+    memmove(s->text.bytes, s->text.bytes + n, s->text.len - n + 1);
+    s->text.len -= n;
+}
+
+bool sequence_accept(struct sequence *s, int32_t id, struct buf *out)
+{
+    enum status known = sampler_accept(s->sampler, id);
+    assert(known == OK); /* it came out of this vocabulary's logits */
+    s->ids[s->n_id++] = id;
+    detok_push(&s->detok, id, &s->text);
+    size_t hit = stop_at(s);
+    if (hit != SIZE_MAX) {
+        text_leaves(s, hit, out);
+        buf_clear(&s->text);
+        return true;
+    }
+    size_t held = 0;
+    for (uint32_t i = 0; i < s->n_stop; i++) {
+        size_t n = begun(&s->text, s->stop[i]);
+        held = n > held ? n : held;
+    }
+    text_leaves(s, s->text.len - held, out);
+    return false;
+}
+
+void sequence_flush(struct sequence *s, struct buf *out)
+{
+    detok_flush(&s->detok, &s->text);
+    text_leaves(s, s->text.len, out);
+}

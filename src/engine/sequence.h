@@ -1,0 +1,61 @@
+/* engine/sequence.h - one request on its way: its tokens, its KV, its sampler and the text that left.
+ *
+ *   ids   p p p p p p g g g         p prompt, g generated
+ *         ^n_done    ^n_prompt ^n_id
+ *
+ * Q1  KV of positions below n_done is computed; n_done < n_id, or the request is finished.
+ * Q2  Pausing drops the KV and sets n_done to 0; what was generated stays, so the same answer comes later.
+ * Q3  Text leaves in complete characters, and never a byte of a stop text.
+ *
+ * Lifetime  from submit to its DONE event. Threads  built by the submitting thread, then the engine thread's. */
+#ifndef ENGINE_SEQUENCE_H
+#define ENGINE_SEQUENCE_H
+
+#include "akvifer.h"
+#include "base/buf.h"
+#include "base/note.h"
+#include "engine/sample.h"
+#include "kv/space.h"
+#include "text/vocab.h"
+
+struct sequence {
+    struct sequence *next; // in the queue it stands in
+    uint64_t id;
+    void *user;
+    uint64_t session;
+    bool ignore_eos, prompt_logprobs;
+    _Atomic bool canceled; // set by any thread, under the engine's lock
+    uint32_t n_logprob;
+
+    int32_t *ids;
+    uint32_t n_id, n_prompt, n_id_max; // n_id_max: prompt + most that may be generated
+    uint32_t n_done, n_cached;
+    uint32_t n_posted;      // prompt rows whose log-probabilities left
+    bool length_is_context; // n_id_max comes from n_ctx, not from n_predict
+
+    struct kv_space *space; // NULL while waiting or paused
+    struct sampler *sampler;
+
+    struct detok detok;
+    struct buf text; // decoded, held back while it may begin a stop text
+    char **stop;
+    uint32_t n_stop;
+
+    uint64_t submit_ns, start_ns, first_ns; // monotonic; 0: not yet
+    size_t kv_bytes_peak;
+};
+
+/* A copy of the request, checked against the limits. BAD_INPUT: what is wrong, with numbers. */
+must_use enum status sequence_new(struct sequence **out, const struct akv_request *r,
+                                  const struct vocab *vocab, uint32_t n_vocab, uint32_t n_ctx,
+                                  struct note *why);
+void sequence_free(struct sequence *s); // its space must be gone
+
+/* Takes a generated token: appends it, decodes it, and moves the text that may leave to `out`.
+ * True when a stop text was met (what precedes it is in `out`). */
+bool sequence_accept(struct sequence *s, int32_t id, struct buf *out);
+
+/* The rest of the text, at the end. */
+void sequence_flush(struct sequence *s, struct buf *out);
+
+#endif

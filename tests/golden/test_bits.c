@@ -1,0 +1,240 @@
+/* The same bits, however they were computed: cold == chunked == batched == threaded == any instruction set == forked
+ * (DESIGN section 5), on the logits of every position, for a tiny random model of every architecture and for the real
+ * default model. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "support/runner.h"
+#include "support/tiny_model.h"
+
+#define SMOLLM2 "models/SmolLM2-135M-Instruct.Q4_1.gguf"
+
+enum { N_TINY = 1200, N_REAL = 150, N_SLOW = 24, N_POSITION_MAX = 2048 };
+
+struct subject {
+    struct runner_config config;
+    int32_t *ids;
+    uint32_t n;
+    uint32_t n_vocab;
+    float *expected; // [n][n_vocab] of one thread, one chunk, the best kernels
+    float *got;
+};
+
+static void same(const struct subject *s, const float *got, uint32_t first, uint32_t last,
+                 const char *how)
+{
+    for (uint32_t p = first; p < last; p++) {
+        const float *a = s->expected + (size_t)p * s->n_vocab, *b = got + (size_t)p * s->n_vocab;
+        for (uint32_t i = 0; i < s->n_vocab; i++) {
+            if (memcmp(&a[i], &b[i], sizeof *a) != 0)
+                fail_msg("%s: %s: position %u, token %u: %a, expected %a", s->config.path, how, p,
+                         i, (double)b[i], (double)a[i]);
+        }
+    }
+}
+
+static void subject_open(struct subject *s, const struct runner_config *config, uint32_t n)
+{
+    struct runner r;
+    struct rng rng = rng_seeded(11, 3);
+    *s = (struct subject){ .config = *config, .n = n };
+    runner_open(&r, &s->config);
+    s->n_vocab = r.n_vocab;
+    s->ids = mem_new(n, sizeof *s->ids);
+    s->expected = mem_new((size_t)n * s->n_vocab, sizeof(float));
+    s->got = mem_new((size_t)n * s->n_vocab, sizeof(float));
+    for (uint32_t i = 0; i < n; i++)
+        s->ids[i] = (int32_t)rng_below(&rng, s->n_vocab);
+    run_all(&r, s->ids, n, n < 1024 ? n : 1024, s->expected);
+    runner_close(&r);
+}
+
+static void subject_close(struct subject *s)
+{
+    mem_free(s->ids);
+    mem_free(s->expected);
+    mem_free(s->got);
+}
+
+static void chunked(struct subject *s)
+{
+    static const uint32_t chunks[] = { 1, 7, 64, 512 };
+    struct runner r;
+    runner_open(&r, &s->config);
+    for (size_t i = 0; i < sizeof chunks / sizeof *chunks; i++) {
+        char how[32];
+        snprintf(how, sizeof how, "chunks of %u", chunks[i]);
+        run_all(&r, s->ids, s->n, chunks[i], s->got);
+        same(s, s->got, 0, s->n, how);
+    }
+    runner_close(&r);
+}
+
+/* n sequences of the same ids, each at its own pace, in one batch. */
+static void batched(struct subject *s, uint32_t n_run)
+{
+    struct runner r;
+    struct run run[8], *each[8];
+    struct rng rng = rng_seeded(n_run, 5);
+    char how[32];
+    runner_open(&r, &s->config);
+    for (uint32_t i = 0; i < n_run; i++) {
+        run_open(&r, &run[i], s->ids);
+        each[i] = &run[i];
+    }
+    run[n_run - 1].logits = s->got;
+    while (run[n_run - 1].n_done < s->n) {
+        uint32_t n[8];
+        for (uint32_t i = 0; i < n_run; i++) {
+            const uint32_t left = s->n - run[i].n_done, want = rng_below(&rng, 100);
+            n[i] = want < left ? want : left;
+        }
+        if (n[n_run - 1] == 0)
+            n[n_run - 1] = 1;
+        run_step(&r, each, n, n_run);
+    }
+    snprintf(how, sizeof how, "a batch of %u sequences", n_run);
+    same(s, s->got, 0, s->n, how);
+    for (uint32_t i = 0; i < n_run; i++)
+        run_close(&run[i]);
+    runner_close(&r);
+}
+
+/* A sequence forks in the middle of a block; parent and child go on with the same tokens. */
+static void forked(struct subject *s)
+{
+    struct runner r;
+    struct run parent, child;
+    struct note why;
+    const uint32_t at = s->n * 2 / 3;
+    runner_open(&r, &s->config);
+    run_open(&r, &parent, s->ids);
+    run_step(&r, &(struct run *){ &parent }, &(uint32_t){ at + 5 < s->n ? at + 5 : at }, 1);
+    child = parent;
+    assert_int_equal(kv_space_fork(&child.space, parent.space, at, &why), OK);
+    child.n_done = at;
+    child.logits = s->got;
+    run_step(&r, &(struct run *){ &child }, &(uint32_t){ s->n - at }, 1);
+    same(s, s->got, at, s->n, "a forked sequence");
+    run_close(&parent);
+    run_close(&child);
+    runner_close(&r);
+}
+
+static void other(struct subject *s, struct runner_config config, uint32_t n, const char *how)
+{
+    struct runner r;
+    runner_open(&r, &config);
+    run_all(&r, s->ids, n, 512, s->got);
+    same(s, s->got, 0, n, how);
+    runner_close(&r);
+}
+
+static void every_way(struct subject *s, uint32_t n_slow)
+{
+    const struct kernels *tables[8];
+    const uint32_t n_table = kernels_available(tables, 8);
+    struct runner_config two = s->config, table = s->config;
+    two.n_thread = 2;
+    table.table = true;
+    chunked(s);
+    for (uint32_t n = 1; n <= 8; n += n == 1 ? 2 : 5)
+        batched(s, n);
+    forked(s);
+    other(s, two, s->n, "two threads");
+    other(s, table, s->n, "a table of blocks");
+    for (uint32_t i = 0; i < n_table; i++) {
+        struct runner_config cpu = s->config;
+        cpu.cpu = tables[i]->name;
+        cpu.n_thread = 2;
+        other(s, cpu, strcmp(tables[i]->name, "ref") == 0 ? n_slow : s->n, tables[i]->name);
+    }
+}
+
+static void tiny_ways(const char *arch, enum dtype type, enum kv_type kv, uint64_t hash)
+{
+    char path[] = "/tmp/akvifer-tiny-XXXXXX";
+    struct tiny_model t = tiny_model_of(arch, type);
+    struct subject s;
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    tiny_model_save(&t, path);
+    const struct runner_config config = {
+        .path = path, .n_thread = 1, .n_position_max = N_POSITION_MAX, .kv_type = kv
+    };
+    subject_open(&s, &config, N_TINY);
+    every_way(&s, 200);
+    const uint64_t got = hash_bytes(1, s.expected, (size_t)s.n * s.n_vocab * sizeof(float));
+    if (got != hash)
+        fail_msg("%s %s: the hash of all logits is 0x%016llx; stored is 0x%016llx", arch,
+                 dtype_info(type)->name, (unsigned long long)got, (unsigned long long)hash);
+    subject_close(&s);
+    unlink(path);
+}
+
+/* The hashes were stored by a machine with AVX2; others must give the same. */
+static void tiny_llama(void **state)
+{
+    (void)state;
+    tiny_ways("llama", DT_Q4_1, KV_F16, 0);
+}
+
+static void tiny_qwen2(void **state)
+{
+    (void)state;
+    tiny_ways("qwen2", DT_Q5_0, KV_F32, 0);
+}
+
+static void tiny_qwen3(void **state)
+{
+    (void)state;
+    tiny_ways("qwen3", DT_Q6_K, KV_INT8, 0);
+}
+
+static void tiny_gemma3(void **state)
+{
+    (void)state;
+    tiny_ways("gemma3", DT_Q4_K, KV_F16, 0);
+}
+
+static void real_default_model(void **state)
+{
+    (void)state;
+    struct subject s;
+    const struct runner_config config = {
+        .path = SMOLLM2,
+        .n_thread = 1,
+        .n_position_max = N_POSITION_MAX,
+        .kv_type = KV_F16,
+    };
+    subject_open(&s, &config, N_REAL);
+    every_way(&s, N_SLOW);
+    const uint64_t got = hash_bytes(1, s.expected, (size_t)s.n * s.n_vocab * sizeof(float)),
+                   hash = 0;
+    if (got != hash)
+        fail_msg("the hash of all logits is 0x%016llx; stored is 0x%016llx",
+                 (unsigned long long)got, (unsigned long long)hash);
+    subject_close(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tiny_llama),         cmocka_unit_test(tiny_qwen2),
+        cmocka_unit_test(tiny_qwen3),         cmocka_unit_test(tiny_gemma3),
+        cmocka_unit_test(real_default_model),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,22 @@
+/* support/tiny_model.h - small random models of every architecture, written as GGUF files. */
+#ifndef SUPPORT_TINY_MODEL_H
+#define SUPPORT_TINY_MODEL_H
+
+#include <stdint.h>
+
+#include "base/dtype.h"
+
+struct tiny_model {
+    const char *arch; // "llama", "qwen2", "qwen3", "gemma3"
+    enum dtype type;  // of the matrices
+    uint32_t n_layer, n_embd, n_head, n_kv_head, d_head, n_ff, n_vocab, n_ctx;
+    uint32_t window; // gemma3
+    uint64_t seed;
+};
+
+/* The usual small shape of an architecture: everything divides, nothing is square. */
+struct tiny_model tiny_model_of(const char *arch, enum dtype type);
+
+void tiny_model_save(const struct tiny_model *t, const char *path);
+
+#endif
