@@ -422,6 +422,11 @@ static bool generate(struct engine *e, struct sequence *s, const float *logits)
         return false;
     }
     const int32_t id = sampler_pick(s->sampler, logits, NULL, 0);
+    if (id < 0) {
+        finish(e, s, AKV_STOP_ERROR, CORRUPT,
+               "no token can be drawn: every logit is NaN, -inf or forbidden");
+        return false;
+    }
     if (!s->ignore_eos && vocab_is_end(e->vocab, id)) {
         finish(e, s, AKV_STOP_END, OK, "");
         return false;
@@ -604,7 +609,6 @@ static bool inbox_drain(struct engine *e)
 static void *engine_main(void *arg)
 {
     struct engine *e = arg;
-    stats_publish(e, 0, 0, 0);
     while (inbox_drain(e)) {
         outbox_wait_room(&e->outbox);
         step(e);
@@ -748,6 +752,8 @@ enum status engine_new(struct engine **out, struct model *m, const struct vocab 
         st = arrays_new(e, why);
     if (st == OK)
         st = memory_new(e, why);
+    if (st == OK)
+        stats_publish(e, 0, 0, 0); // before the thread: whoever asks first sees the limits
     if (st == OK && pthread_create(&e->thread, NULL, engine_main, e) != 0) {
         note_set(why, "cannot start the engine thread: %m");
         st = FULL;
