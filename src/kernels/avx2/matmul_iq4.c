@@ -1,5 +1,5 @@
 /* IQ4_NL: d c[n], and IQ4_XS: d (sc - 32) c[n]: a byte shuffle is the code book. */
-#include "kernels/avx2/tile.h"
+#include "kernels/avx2/matmul_tile.h"
 #include "kernels/quants.h"
 
 always_inline void look_up(__m256i code[8])

@@ -1,6 +1,6 @@
 /* Q2_K: d sc n - dmin mn, Q3_K: d (sc - 32) (n - 4), Q6_K: d sc (n - 32): scales of halves of 16 k.
  * The scale is the multiplier of the widening vpmaddwd, so it costs nothing. */
-#include "kernels/avx2/tile.h"
+#include "kernels/avx2/matmul_tile.h"
 
 /* Bytes 2 and 3 of every dword, each as a pair of equal signed 16 bits. */
 always_inline void scales_of_halves(__m256i scale[2], __m256i dword)

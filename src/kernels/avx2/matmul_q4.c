@@ -1,5 +1,5 @@
 /* Q4_0: d (n - 8), and Q4_1: d n + m. Both nibbles of dword g: products g and g + 4. */
-#include "kernels/avx2/tile.h"
+#include "kernels/avx2/matmul_tile.h"
 
 always_inline void unpack_q4_0(struct half_block *out, const uint8_t *panel, uint32_t block, int h)
 {

@@ -1,5 +1,5 @@
 /* Q4_K and Q5_K: d sc n - dmin mn; eight blocks share d, dmin and twelve bytes of six-bit sc and mn. */
-#include "kernels/avx2/tile.h"
+#include "kernels/avx2/matmul_tile.h"
 
 /* Scales and minima of block s: byte s % 4 of a dword, which for s >= 4 is put together from two. */
 always_inline void unpack_scales(struct half_block *out, const lanes16 d, const lanes16 dmin,

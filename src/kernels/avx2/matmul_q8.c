@@ -1,5 +1,5 @@
 /* Q8_0: d n, n signed. */
-#include "kernels/avx2/tile.h"
+#include "kernels/avx2/matmul_tile.h"
 
 always_inline void unpack(struct half_block *out, const uint8_t *panel, uint32_t block, int h)
 {
