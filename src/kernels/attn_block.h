@@ -5,8 +5,25 @@
 
 #include "kernels/attention.h"
 
-/* scratch = [K of a block as f32][V of a block as f32][p of a group of queries, 64 each] */
-enum { ATTN_GROUP = 48 };
+/* scratch = [K of a block as f32][V of a block as f32, d_v rounded up to 32][p of a group of queries, 64 each] */
+enum { ATTN_GROUP = 48, ATTN_PANEL = 32 };
+
+struct attn_scratch {
+    float *k, *v, *p;
+};
+
+/* In front of p. */
+static inline size_t attn_scratch_floats(uint32_t d_k, uint32_t d_v)
+{
+    return KV_BLOCK * ((size_t)d_k + (d_v + ATTN_PANEL - 1) / ATTN_PANEL * ATTN_PANEL);
+}
+
+static inline struct attn_scratch attn_scratch_place(void *scratch, uint32_t d_k, uint32_t d_v)
+{
+    float *at = scratch;
+    return (struct attn_scratch){ at, at + (size_t)KV_BLOCK * d_k,
+                                  at + attn_scratch_floats(d_k, d_v) };
+}
 
 static inline const char *attn_k(const struct attn_run *run, uint32_t block)
 {

@@ -8,7 +8,7 @@
 #include "support/guarded.h"
 
 static const uint32_t WIDTHS[] = { 64, 8, 80, 96, 128, 256, 24, 40 };
-static const uint32_t QUERIES[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 33, 96 };
+static const uint32_t QUERIES[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 33, 96, 200 };
 
 enum { N_WIDTH = sizeof WIDTHS / sizeof *WIDTHS, N_QUERIES = sizeof QUERIES / sizeof *QUERIES };
 

@@ -152,7 +152,7 @@ static float largest(const float *x, uint32_t n)
     uint32_t i = 0;
     for (; i + 8 <= n; i += 8)
         m = _mm256_max_ps(_mm256_loadu_ps(x + i), m); // of two operands the second where one is NaN
-    float top = largest8(m);
+    float top = larger8(-INFINITY, m);
     for (; i < n; i++)
         top = larger(top, x[i]);
     return top;

@@ -7,23 +7,40 @@
 
 #include "kernels/activations.h"
 
-/* exp of x <= EXP_MAX or NaN. A NaN's n converts to 0x80000000, whose shift is 0: the NaN in p survives. */
+/* exp of n vectors, all <= EXP_MAX or NaN, step by step together: one chain of it takes some 45 cycles and the processor
+ * looks 64 instructions ahead, so alone it would take 13 cycles a vector; four together take 7.
+ * A NaN's n converts to 0x80000000, whose shift is 0: the NaN in p survives. */
+static inline __attribute__((always_inline)) void exp8_low_n(__m256 *y, const __m256 *x, int n)
+{
+    static const float C[] = { EXP_C5, EXP_C4, EXP_C3, EXP_C2, 1, 1 };
+    const __m256 log2e = _mm256_set1_ps(EXP_LOG2E), least = _mm256_set1_ps(EXP_MIN);
+    const __m256 hi = _mm256_set1_ps(EXP_LN2_HI), lo = _mm256_set1_ps(EXP_LN2_LO);
+    __m256 k[4], r[4], p[4];
+    for (int i = 0; i < n; i++)
+        k[i] = _mm256_mul_ps(x[i], log2e);
+    for (int i = 0; i < n; i++)
+        k[i] = _mm256_round_ps(k[i], _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    for (int i = 0; i < n; i++)
+        r[i] = _mm256_fnmadd_ps(k[i], hi, x[i]);
+    for (int i = 0; i < n; i++)
+        r[i] = _mm256_fnmadd_ps(k[i], lo, r[i]);
+    for (int i = 0; i < n; i++)
+        p[i] = _mm256_set1_ps(EXP_C6);
+    for (int c = 0; c < 6; c++)
+        for (int i = 0; i < n; i++)
+            p[i] = _mm256_fmadd_ps(p[i], r[i], _mm256_set1_ps(C[c]));
+    for (int i = 0; i < n; i++) {
+        __m256i power = _mm256_slli_epi32(_mm256_cvtps_epi32(k[i]), 23);
+        __m256 e = _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p[i]), power));
+        y[i] = _mm256_andnot_ps(_mm256_cmp_ps(x[i], least, _CMP_LT_OQ), e);
+    }
+}
+
 static inline __m256 exp8_low(__m256 x)
 {
-    __m256 n = _mm256_round_ps(_mm256_mul_ps(x, _mm256_set1_ps(EXP_LOG2E)),
-                               _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(EXP_LN2_HI), x);
-    r = _mm256_fnmadd_ps(n, _mm256_set1_ps(EXP_LN2_LO), r);
-    __m256 p = _mm256_set1_ps(EXP_C6);
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(EXP_C5));
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(EXP_C4));
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(EXP_C3));
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(EXP_C2));
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1));
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1));
-    __m256i power = _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23);
-    __m256 y = _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p), power));
-    return _mm256_andnot_ps(_mm256_cmp_ps(x, _mm256_set1_ps(EXP_MIN), _CMP_LT_OQ), y);
+    __m256 y;
+    exp8_low_n(&y, &x, 1);
+    return y;
 }
 
 static inline __m256 exp8(__m256 x)
@@ -62,12 +79,13 @@ static inline float lanes_sum8(__m256 low, __m256 high)
     return _mm_cvtss_f32(_mm_add_ss(by2, _mm_movehdup_ps(by2)));
 }
 
-/* The largest of eight, none of them NaN; -0 as +0. */
-static inline float largest8(__m256 x)
+/* The larger of m and the largest of eight, none of them NaN; -0 as +0. Without a branch: which one wins is chance. */
+static inline float larger8(float m, __m256 x)
 {
     __m128 by4 = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
     __m128 by2 = _mm_max_ps(by4, _mm_movehl_ps(by4, by4));
-    return _mm_cvtss_f32(_mm_max_ss(by2, _mm_movehdup_ps(by2))) + 0.0f;
+    __m128 one = _mm_max_ss(_mm_max_ss(by2, _mm_movehdup_ps(by2)), _mm_set_ss(m));
+    return _mm_cvtss_f32(_mm_add_ss(one, _mm_setzero_ps()));
 }
 
 #endif
