@@ -51,6 +51,7 @@ struct akv_model_params {
     const char *path;     /* a GGUF file, or the first of a split set */
     const char *cpu;      /* kernels: NULL or "auto", "ref", "avx2", "avx512" */
     uint32_t n_thread;    /* 0: as many as this process may use */
+    const char *chat_template; /* Jinja text to use instead of the model's own template; NULL: the model's */
     void (*progress)(void *arg, double done); /* 0..1 while weights load, from the calling thread; may be NULL */
     void *progress_arg;
 };

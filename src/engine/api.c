@@ -72,7 +72,9 @@ enum akv_status akv_model_open(akv_model **out, const struct akv_model_params *p
         st = BAD_INPUT;
     }
     if (st == OK) {
-        st = chat_template_new(&m->chat, model_file(m->model), m->vocab, NULL, 0, inner(why));
+        const char *source = params->chat_template;
+        st = chat_template_new(&m->chat, model_file(m->model), m->vocab, source,
+                               source ? strlen(source) : 0, inner(why));
         if (st == NOT_FOUND)
             st = OK;
     }
