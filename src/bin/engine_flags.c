@@ -19,6 +19,7 @@ static enum status open_model(struct engine_opened *out, const struct engine_fla
         .path = path,
         .cpu = f->cpu,
         .n_thread = (uint32_t)f->n_thread,
+        .chat_template = f->chat_template,
         .progress = show_loading,
         .progress_arg = &bar,
     };

@@ -1,6 +1,7 @@
 #include "bin/lines.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -36,6 +37,20 @@ enum status read_all(int fd, struct buf *out, struct note *why)
     enum status st = OK;
     while (st == OK && !end)
         st = read_some(fd, out, &end, why);
+    return st;
+}
+
+enum status read_path(const char *path, struct buf *out, struct note *why)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        note_set(why, "cannot open '%s': %m", path);
+        return errno == ENOENT ? NOT_FOUND : IO_ERROR;
+    }
+    enum status st = read_all(fd, out, why);
+    if (st != OK)
+        note_prefix(why, "%s", path);
+    close(fd);
     return st;
 }
 

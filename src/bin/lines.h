@@ -17,6 +17,9 @@
 /* Appends all that a file descriptor has. IO_ERROR: the system's words. */
 must_use enum status read_all(int fd, struct buf *out, struct note *why);
 
+/* The same of a file, pipe or terminal by name. */
+must_use enum status read_path(const char *path, struct buf *out, struct note *why);
+
 /* Appends the answer to one JSON value, without a line break. */
 typedef enum status line_fn(void *arg, const json_t *in, struct buf *out, struct note *why);
 

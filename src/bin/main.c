@@ -4,6 +4,9 @@
 #include "bin/verbs.h"
 
 const struct verb verbs[] = {
+    { verb_run, &flags_of_run },
+    { verb_tokenize, &flags_of_tokenize },
+    { verb_render, &flags_of_render },
     { verb_pull, &flags_of_pull },
     { verb_manual, &flags_of_manual },
 };

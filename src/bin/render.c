@@ -1,14 +1,10 @@
 /* akvifer render - conversations through a chat template: the text and the ids that a model would read. */
 #include <time.h>
 
-#include "base/mem.h"
 #include "bin/lines.h"
 #include "bin/verbs.h"
 #include "bin/vocab_file.h"
 #include "model/chat_template.h"
-#include "os/file.h"
-
-enum { TEMPLATE_BYTES_MAX = 4 << 20 };
 
 struct options {
     const char *model, *file;
@@ -68,17 +64,16 @@ static enum status answer(void *arg, const json_t *in, struct buf *out, struct n
 static enum status open_template(struct chat_template **out, const struct vocab_file *f,
                                  const char *path, struct note *why)
 {
-    char *source = NULL;
-    size_t len = 0;
-    enum status st = OK;
-    if (path)
-        st = file_read(&source, &len, path, TEMPLATE_BYTES_MAX, why);
+    struct buf source = { 0 };
+    if (!path)
+        return chat_template_new(out, f->file, f->vocab, NULL, 0, why);
+    enum status st = read_path(path, &source, why);
     if (st == OK) {
-        st = chat_template_new(out, f->file, f->vocab, source, len, why);
-        if (st != OK && path)
+        st = chat_template_new(out, f->file, f->vocab, buf_text(&source), source.len, why);
+        if (st != OK)
             note_prefix(why, "%s", path);
     }
-    mem_free(source);
+    buf_close(&source);
     return st;
 }
 

@@ -5,11 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/mem.h"
 #include "bin/lines.h"
 #include "bin/verbs.h"
 #include "bin/vocab_file.h"
-#include "os/file.h"
 
 struct options {
     const char *model, *prompt, *file;
@@ -214,16 +212,7 @@ static enum status read_text(const struct options *o, struct buf *out, struct no
         buf_add_text(out, o->prompt);
         return OK;
     }
-    if (!o->file)
-        return read_all(STDIN_FILENO, out, why);
-    char *bytes;
-    size_t len;
-    enum status st = file_read(&bytes, &len, o->file, SIZE_MAX / 4, why);
-    if (st != OK)
-        return st;
-    buf_add(out, bytes, len);
-    mem_free(bytes);
-    return OK;
+    return o->file ? read_path(o->file, out, why) : read_all(STDIN_FILENO, out, why);
 }
 
 static int convert_one(const struct tokenize *t)
