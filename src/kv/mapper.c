@@ -56,7 +56,7 @@ enum status map_piece(struct kv_pool *pool, const struct map_piece *piece, enum 
     int fd;
     uint64_t offset;
     kv_pool_file(pool, piece->block, &fd, &offset);
-    return vm_map(piece->at, piece->bytes, fd, offset, access, true);
+    return vm_map(piece->at, piece->bytes, fd, offset, access, access == VM_WRITE);
 }
 
 static enum status run_ahead(struct kv_pool *pool, const struct map_job *job)

@@ -59,7 +59,9 @@ void mapper_settle(struct mapper *m);        // until all are done
 struct map_job *
 mapper_collect(struct mapper *m); // the job done first, the caller's again; NULL: none is
 
-/* Maps a piece in the calling thread, populated; its blocks have memory. */
+/* Maps a piece in the calling thread; its blocks have memory. Populated where it is writable: a write faults page by
+ * page, 4 times dearer. Read-only pieces are mapped by who reads them first, 16 pages a fault, which costs no more than
+ * populating and leaves the engine thread alone: a prefix hit of 2,048 positions takes it microseconds. */
 must_use enum status map_piece(struct kv_pool *pool, const struct map_piece *piece,
                                enum vm_access access);
 

@@ -1,56 +1,12 @@
 #include "kv/pool.h"
 
 #include <assert.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "kv/block_set.h"
+#include "kv/pool_in.h"
 #include "os/vm.h"
-
-/* What a block is to the pool. FREE blocks are in one of two sets, but for those that a space still maps; FILLING
- * and KEPT ones are free to the accounts and out of everybody's reach. */
-enum state { FREE, FILLING, KEPT, OPEN, SEALED };
-
-/* PROMISED memory is counted in bytes_backed already, so that P4 holds while the system still looks for it. */
-enum memory { NONE, PROMISED, THERE };
-
-struct block {
-    uint32_t holders;
-    uint32_t n_map; // mappings in spaces
-    uint8_t state;
-    uint8_t memory;
-};
-
-/* Blocks in the file order, and the memory behind them. */
-struct group {
-    size_t block_bytes;
-    uint32_t n_block;
-    int fd;
-    char *base; // the whole file, writable
-    struct block *block;
-    struct block_set ready; // FREE, backed, mapped nowhere
-    struct block_set bare;  // FREE, without memory
-    uint32_t n_held;
-    uint32_t n_backed; // with memory, or the promise of it
-};
-
-struct kv_pool {
-    struct kv_shape shape;
-    size_t bytes_max, bytes_backed, bytes_held;
-    struct group group[KV_GROUP_MAX];
-    kv_let_go *let_go;
-    void *let_go_arg;
-
-    pthread_mutex_t lock;   // sets, states of blocks nobody holds, bytes_backed
-    pthread_cond_t filled;  // a FILLING block became FREE
-    pthread_cond_t drained; // there may be something to populate, or the pool ends
-    pthread_t populator;
-    bool populate, populator_runs, huge_pages, stop;
-    size_t populate_ahead;
-    uint32_t n_filling;
-};
 
 static block_id id_of(uint32_t group, uint32_t i)
 {
@@ -75,7 +31,7 @@ static struct block *block_of(const struct kv_pool *p, block_id b)
     return &g->block[index_of(b)];
 }
 
-static bool has_room(const struct kv_pool *p, const struct group *g)
+bool pool_has_room(const struct kv_pool *p, const struct group *g)
 {
     return p->bytes_max - p->bytes_backed >= g->block_bytes;
 }
@@ -83,7 +39,7 @@ static bool has_room(const struct kv_pool *p, const struct group *g)
 static void promise_memory(struct kv_pool *p, struct group *g, struct block *b)
 {
     assert(b->memory == NONE);
-    assert(has_room(p, g));
+    assert(pool_has_room(p, g));
     b->memory = PROMISED;
     g->n_backed++;
     p->bytes_backed += g->block_bytes;
@@ -97,8 +53,7 @@ static void count_bare(struct kv_pool *p, struct group *g, struct block *b)
     p->bytes_backed -= g->block_bytes;
 }
 
-/* Puts a block that nobody holds where a take finds it; one that is mapped still waits (P6). */
-static void make_free(struct kv_pool *p, struct group *g, uint32_t i)
+void pool_make_free(struct kv_pool *p, struct group *g, uint32_t i)
 {
     struct block *b = &g->block[i];
     if (b->memory == PROMISED)
@@ -129,7 +84,8 @@ static uint32_t choose(struct group *g, struct block_set *set, block_id after)
     if (after.n != KV_NO_BLOCK.n && block_set_has(set, next))
         return next;
     struct block_run run = block_set_run(set);
-    bool grows = run.first > 0 && g->block[run.first - 1].state == OPEN;
+    uint8_t before = run.first > 0 ? g->block[run.first - 1].state : SEALED;
+    bool grows = before == OPEN || before == KEPT;
     return grows ? run.first + run.n / 2 : run.first;
 }
 
@@ -137,7 +93,7 @@ static uint32_t choose(struct group *g, struct block_set *set, block_id after)
 static bool remove_free(struct kv_pool *p, struct group *g, block_id after, uint32_t *out)
 {
     struct block_set *set = g->ready.n ? &g->ready : &g->bare;
-    if (set->n == 0 || (set == &g->bare && !has_room(p, g)))
+    if (set->n == 0 || (set == &g->bare && !pool_has_room(p, g)))
         return false;
     *out = choose(g, set, after);
     block_set_remove(set, *out);
@@ -179,12 +135,6 @@ static bool make_room(struct kv_pool *p, struct group *g)
     return again;
 }
 
-static bool populate_wanted(const struct kv_pool *p)
-{
-    return p->populate &&
-           (p->populate_ahead == 0 || p->bytes_backed - p->bytes_held < p->populate_ahead);
-}
-
 static void hold_first(struct kv_pool *p, struct group *g, uint32_t i)
 {
     struct block *b = &g->block[i];
@@ -194,12 +144,10 @@ static void hold_first(struct kv_pool *p, struct group *g, uint32_t i)
     b->holders = 1;
     g->n_held++;
     p->bytes_held += g->block_bytes;
-    if (populate_wanted(p))
-        pthread_cond_signal(&p->drained);
+    populator_wake(p);
 }
 
-/* Gives block i, which is in no set, its memory. */
-static enum status fill(struct kv_pool *p, struct group *g, uint32_t i)
+enum status pool_fill(struct kv_pool *p, struct group *g, uint32_t i)
 {
     g->block[i].state = FILLING;
     promise_memory(p, g, &g->block[i]);
@@ -228,9 +176,9 @@ enum status kv_pool_take_after(struct kv_pool *p, uint32_t group, block_id after
     while (st == OK && !remove_free(p, g, after, &i))
         st = make_room(p, g) ? OK : FULL;
     if (st == OK && g->block[i].memory == NONE) {
-        st = fill(p, g, i);
+        st = pool_fill(p, g, i);
         if (st != OK)
-            make_free(p, g, i);
+            pool_make_free(p, g, i);
     }
     if (st == OK) {
         hold_first(p, g, i);
@@ -280,7 +228,7 @@ void kv_pool_unkeep(struct kv_pool *p, block_id kept)
 {
     pthread_mutex_lock(&p->lock);
     assert(block_of(p, kept)->state == KEPT);
-    make_free(p, group_of(p, kept), index_of(kept));
+    pool_make_free(p, group_of(p, kept), index_of(kept));
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -312,7 +260,7 @@ void kv_pool_release(struct kv_pool *p, block_id b)
     pthread_mutex_lock(&p->lock);
     g->n_held--;
     p->bytes_held -= g->block_bytes;
-    make_free(p, g, index_of(b));
+    pool_make_free(p, g, index_of(b));
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -340,7 +288,7 @@ void kv_pool_unmapped(struct kv_pool *p, block_id b)
     if (--blk->n_map > 0 || blk->state != FREE)
         return;
     pthread_mutex_lock(&p->lock);
-    make_free(p, group_of(p, b), index_of(b));
+    pool_make_free(p, group_of(p, b), index_of(b));
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -401,79 +349,6 @@ bool kv_pool_fits(const struct kv_pool *p, const uint32_t n_block[KV_GROUP_MAX])
 const struct kv_shape *kv_pool_shape(const struct kv_pool *p)
 {
     return &p->shape;
-}
-
-/* ---- the populator ---- */
-
-/* The group with the fewest free blocks that have memory, among those that could have one more. */
-static struct group *neediest(struct kv_pool *p)
-{
-    struct group *needy = NULL;
-    for (uint32_t i = 0; i < p->shape.n_group; i++) {
-        struct group *g = &p->group[i];
-        if (g->bare.n == 0 || !has_room(p, g))
-            continue;
-        if (!needy || g->n_backed - g->n_held < needy->n_backed - needy->n_held)
-            needy = g;
-    }
-    return needy;
-}
-
-/* Whether all blocks that touch the 2 MiB from `offset` on are free and have memory; then they are no longer. */
-static bool claim_frame(struct group *g, uint64_t offset, uint32_t *lo, uint32_t *hi)
-{
-    *lo = (uint32_t)(offset / g->block_bytes);
-    *hi = (uint32_t)((offset + VM_HUGE_BYTES - 1) / g->block_bytes);
-    for (uint32_t i = *lo; i <= *hi; i++)
-        if (!block_set_has(&g->ready, i))
-            return false;
-    for (uint32_t i = *lo; i <= *hi; i++) {
-        block_set_remove(&g->ready, i);
-        g->block[i].state = FILLING;
-    }
-    return true;
-}
-
-/* Makes huge pages of what block i completed. The blocks are claimed meanwhile: a hole punched into the range while it
- * collapses would be filled again, behind the back of the accounts. */
-static void collapse_around(struct kv_pool *p, struct group *g, uint32_t i)
-{
-    uint64_t first = (uint64_t)i * g->block_bytes / VM_HUGE_BYTES;
-    uint64_t last = ((uint64_t)(i + 1) * g->block_bytes - 1) / VM_HUGE_BYTES;
-    for (uint64_t frame = first; frame <= last && p->huge_pages; frame++) {
-        uint32_t lo, hi;
-        if (!claim_frame(g, frame * VM_HUGE_BYTES, &lo, &hi))
-            continue;
-        p->n_filling += hi - lo + 1;
-        pthread_mutex_unlock(&p->lock);
-        enum status st = vm_collapse(g->base + frame * VM_HUGE_BYTES);
-        pthread_mutex_lock(&p->lock);
-        p->huge_pages = st == OK; // refused once, it would be again
-        p->n_filling -= hi - lo + 1;
-        for (uint32_t b = lo; b <= hi; b++)
-            make_free(p, g, b);
-        pthread_cond_broadcast(&p->filled);
-    }
-}
-
-static void *populate(void *arg)
-{
-    struct kv_pool *p = arg;
-    pthread_mutex_lock(&p->lock);
-    while (!p->stop) {
-        struct group *g = populate_wanted(p) ? neediest(p) : NULL;
-        if (!g) {
-            pthread_cond_wait(&p->drained, &p->lock);
-            continue;
-        }
-        uint32_t i = block_set_run(&g->bare).first;
-        block_set_remove(&g->bare, i);
-        p->populate = fill(p, g, i) == OK; // refused: from here on a take asks itself, and reports
-        make_free(p, g, i);
-        collapse_around(p, g, i);
-    }
-    pthread_mutex_unlock(&p->lock);
-    return NULL;
 }
 
 /* ---- birth and death ---- */
@@ -559,11 +434,8 @@ enum status kv_pool_new(struct kv_pool **out, const struct kv_pool_config *confi
         p->group[i].fd = -1;
     for (uint32_t i = 0; i < p->shape.n_group && st == OK; i++)
         st = group_open(&p->group[i], config, i, why);
-    if (st == OK && p->populate && pthread_create(&p->populator, NULL, populate, p)) {
-        note_set(why, "cannot start the thread that populates the KV pool: too many threads?");
-        st = FULL;
-    }
-    p->populator_runs = st == OK && config->populate;
+    if (st == OK && config->populate)
+        st = populator_start(p, why);
     if (st != OK) {
         kv_pool_free(p);
         return st;
@@ -576,12 +448,7 @@ void kv_pool_free(struct kv_pool *p)
 {
     if (!p)
         return;
-    pthread_mutex_lock(&p->lock);
-    p->stop = true;
-    pthread_cond_signal(&p->drained);
-    pthread_mutex_unlock(&p->lock);
-    if (p->populator_runs)
-        pthread_join(p->populator, NULL);
+    populator_stop(p);
     for (uint32_t i = 0; i < p->shape.n_group; i++) {
         struct group *g = &p->group[i];
         assert(g->n_held == 0);

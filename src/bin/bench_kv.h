@@ -1,0 +1,18 @@
+/* bin/bench_kv.h - what managed virtual KV memory costs, and what it saves: `akvifer bench kv`.
+ *
+ *   1  system calls    one block: memory, mapping, sealing, unmapping; with small and with huge pages
+ *   2  the calls       take, grow, commit, fork, free: nanoseconds of the engine thread
+ *   3  map-ahead       what growing costs the engine thread while sequences decode: off, on, and in the table form
+ *   4  memory          bytes mapped against bytes used for a mix of lengths, and what static reservation would hold
+ *
+ * Medians of --reps runs. Nothing here reads a model: the shape comes from flags. */
+#ifndef BIN_BENCH_KV_H
+#define BIN_BENCH_KV_H
+
+#include "bin/flags.h"
+
+int bench_kv(int argc, char **argv); // argv[0] is "kv"; an exit status of verbs.h
+
+extern const struct flag_table flags_of_bench_kv;
+
+#endif
