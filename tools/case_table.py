@@ -59,6 +59,7 @@ def main():
     print(table("upper_runs", str.upper))
     print(table("lower_runs", str.lower))
     print(forms("upper_forms", str.upper, lambda c: len(c.upper()) > 1))
+    print(forms("lower_forms", str.lower, lambda c: len(c.lower()) > 1))
     print(forms("title_forms", str.title, lambda c: c.title() != c.upper()))
     print("// clang-format on\n#endif")
 

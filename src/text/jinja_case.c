@@ -13,34 +13,37 @@ struct walk {
 };
 
 /* A capital sigma at the end of a word has a small form of its own. */
-static uint32_t lower(const struct walk *w)
+static unsigned lower(const struct walk *w, uint32_t out[JCHAR_FORM_MAX])
 {
-    return w->c == SIGMA && w->after_cased && !w->before_cased ? FINAL_SIGMA : jchar_lower(w->c);
+    unsigned n = jchar_lower(w->c, out);
+    if (w->c == SIGMA && w->after_cased && !w->before_cased)
+        out[0] = FINAL_SIGMA;
+    return n;
+}
+
+/* For comparing without case: the small form of the capital form, so that ß and SS are equal. */
+static unsigned folded(uint32_t c, uint32_t out[JCHAR_FORM_MAX])
+{
+    uint32_t one[JCHAR_FORM_MAX];
+    unsigned n = jchar_upper(c, out);
+    for (unsigned i = 0; i < n; i++) {
+        jchar_lower(out[i], one);
+        out[i] = one[0];
+    }
+    return n;
 }
 
 static unsigned form_of(const struct walk *w, enum jtext_case form, uint32_t out[JCHAR_FORM_MAX])
 {
-    uint32_t small = lower(w);
-    switch (form) {
-    case JTEXT_UPPER:
+    unsigned n = lower(w, out);
+    bool small = n == 1 && out[0] == w->c;
+    if (form == JTEXT_FOLD)
+        return folded(w->c, out);
+    if (form == JTEXT_UPPER || (form == JTEXT_SWAP && small))
         return jchar_upper(w->c, out);
-    case JTEXT_CAPITAL:
-        if (w->first)
-            return jchar_title(w->c, out);
-        break;
-    case JTEXT_TITLE:
-        if (!w->after_cased)
-            return jchar_title(w->c, out);
-        break;
-    case JTEXT_SWAP:
-        if (small == w->c)
-            return jchar_upper(w->c, out);
-        break;
-    default:
-        break;
-    }
-    out[0] = small;
-    return 1;
+    if ((form == JTEXT_CAPITAL && w->first) || (form == JTEXT_TITLE && !w->after_cased))
+        return jchar_title(w->c, out);
+    return n;
 }
 
 static uint32_t char_at(struct jtext t, uint32_t at)

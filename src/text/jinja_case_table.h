@@ -192,6 +192,10 @@ static const struct case_form upper_forms[] = {
     { 0xfb16, { 0x54e, 0x546 } }, { 0xfb17, { 0x544, 0x53d } },
 };
 
+static const struct case_form lower_forms[] = {
+    { 0x130, { 0x69, 0x307 } },
+};
+
 static const struct case_form title_forms[] = {
     { 0xdf, { 0x53, 0x73 } }, { 0x1c4, { 0x1c5 } },
     { 0x1c5, { 0x1c5 } }, { 0x1c6, { 0x1c5 } },

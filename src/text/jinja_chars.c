@@ -78,6 +78,8 @@ void jchars_free(struct jchars *chars)
 static uint32_t mapped(const struct case_run *runs, size_t n, uint32_t c)
 {
     size_t low = 0;
+    if (c > runs[n - 1].last)
+        return c;
     while (n > 0) { // the first run that ends at c or behind it
         size_t half = n / 2;
         if (runs[low + half].last < c) {
@@ -115,9 +117,7 @@ unsigned jchar_upper(uint32_t c, uint32_t out[JCHAR_FORM_MAX])
     if (c < 128)
         out[0] = c >= 'a' && c <= 'z' ? c - 32 : c;
     else if (!form_of(upper_forms, COUNT(upper_forms), c, out, &n))
-        out[0] = c <= upper_runs[COUNT(upper_runs) - 1].last
-                     ? mapped(upper_runs, COUNT(upper_runs), c)
-                     : c;
+        out[0] = mapped(upper_runs, COUNT(upper_runs), c);
     return n;
 }
 
@@ -129,16 +129,19 @@ unsigned jchar_title(uint32_t c, uint32_t out[JCHAR_FORM_MAX])
     return n;
 }
 
-uint32_t jchar_lower(uint32_t c)
+unsigned jchar_lower(uint32_t c, uint32_t out[JCHAR_FORM_MAX])
 {
+    unsigned n = 1;
+    out[0] = c;
     if (c < 128)
-        return c >= 'A' && c <= 'Z' ? c + 32 : c;
-    return c <= lower_runs[COUNT(lower_runs) - 1].last ? mapped(lower_runs, COUNT(lower_runs), c)
-                                                       : c;
+        out[0] = c >= 'A' && c <= 'Z' ? c + 32 : c;
+    else if (!form_of(lower_forms, COUNT(lower_forms), c, out, &n))
+        out[0] = mapped(lower_runs, COUNT(lower_runs), c);
+    return n;
 }
 
 bool jchar_has_case(uint32_t c)
 {
-    uint32_t form[JCHAR_FORM_MAX];
-    return jchar_lower(c) != c || jchar_upper(c, form) > 1 || form[0] != c;
+    uint32_t up[JCHAR_FORM_MAX], low[JCHAR_FORM_MAX];
+    return jchar_upper(c, up) > 1 || jchar_lower(c, low) > 1 || up[0] != c || low[0] != c;
 }

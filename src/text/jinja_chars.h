@@ -29,7 +29,7 @@ void jchars_free(struct jchars *chars);
 enum { JCHAR_FORM_MAX = 3 };
 unsigned jchar_upper(uint32_t c, uint32_t out[JCHAR_FORM_MAX]);
 unsigned jchar_title(uint32_t c, uint32_t out[JCHAR_FORM_MAX]); // at the start of a word
-uint32_t jchar_lower(uint32_t c);
+unsigned jchar_lower(uint32_t c, uint32_t out[JCHAR_FORM_MAX]);
 bool jchar_has_case(uint32_t c);
 
 #endif

@@ -158,11 +158,13 @@ static bool run_item(struct jrun *r, const struct jnode *n, struct jloop *loop)
     scope_set(r, r->scope, r->program->loop, self);
     jexec(r, n->loop.body);
     bool stop = r->flow == JFLOW_BREAK;
+    loop->finished |= r->flow == JFLOW_ON;
     r->flow = JFLOW_ON;
     return jrun_ok(r) && !stop;
 }
 
-/* Runs the loop over what `iter` gives. The list may grow meanwhile, as in Python. */
+/* Runs the loop over what `iter` gives. The list may grow meanwhile, as in Python. The else part runs when no pass
+ * came to the end of the body: also after a break in the first one, as in jinja2. */
 static void run_loop(struct jrun *r, const struct jnode *n, const struct jvalue *iter,
                      uint32_t depth)
 {
@@ -186,7 +188,7 @@ static void run_loop(struct jrun *r, const struct jnode *n, const struct jvalue 
         on = run_item(r, n, loop);
         r->scope = outer;
     }
-    if (loop->index == 0 && jrun_ok(r)) {
+    if (!loop->finished && jrun_ok(r)) {
         r->scope = jscope_new(r, outer);
         if (r->scope)
             jexec(r, n->loop.otherwise);

@@ -29,6 +29,7 @@ struct jloop {
     const struct jlist *items;
     uint32_t index;     // from 0
     uint32_t depth;     // from 1
+    bool finished;      // a pass came to the end of the body
     struct jvalue seen; // by changed(); J_ABSENT at first
 };
 

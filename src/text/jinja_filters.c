@@ -1,7 +1,5 @@
-/* Filters of values and lists. What they answer is what jinja2's filters.py answers; filters that give generators there
+/* Filters of lists and dicts. What they answer is what jinja2's filters.py answers; filters that give generators there
  * are evaluated at once here, but can be walked only once all the same. */
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "text/jinja_ops.h"
@@ -15,7 +13,8 @@ static struct jvalue lower_if_text(struct jrun *r, struct jvalue v, bool exact)
 static struct jvalue attribute(struct jrun *r, const struct jcall *c, int i,
                                const struct jvalue *item)
 {
-    return jarg_given(c, i) && c->arg[i].kind != J_NONE ? jop_path(r, item, &c->arg[i]) : *item;
+    return jarg_given(c, i) && c->arg[i].kind != J_NONE ? jop_path(r, item, &c->arg[i], NULL)
+                                                        : *item;
 }
 
 static struct jvalue list_copy(struct jrun *r, const struct jvalue *v)
@@ -37,133 +36,6 @@ static struct jvalue filter_default(struct jrun *r, const struct jcall *c)
     if (!missing)
         return c->self;
     return jarg_given(c, 0) ? c->arg[0] : jtextv(JTEXT(""));
-}
-
-static struct jvalue filter_abs(struct jrun *r, const struct jcall *c)
-{
-    struct jvalue zero = jint(0);
-    if (c->self.kind == J_FLOAT)
-        return jfloat(fabs(c->self.real));
-    if (!jvalue_is_number(&c->self) || jvalue_compare(r, &c->self, &zero) < 0)
-        return jop_negate(r, &c->self);
-    return jop_binary(r, JOP_ADD, &zero, &c->self);
-}
-
-/* text as an integer of the base, as Python's int(): white space around, underscores between digits. */
-static bool parse_int(struct jtext t, int base, int64_t *out)
-{
-    t = jtext_strip(t, JTEXT_BOTH);
-    bool minus = t.len > 0 && t.bytes[0] == '-', after_digit = false;
-    uint32_t i = t.len > 0 && (minus || t.bytes[0] == '+');
-    *out = 0;
-    for (; i < t.len; i++) {
-        char ch = t.bytes[i];
-        if (ch == '_' && after_digit && i + 1 < t.len) {
-            after_digit = false;
-            continue;
-        }
-        int digit = ch >= '0' && ch <= '9'                 ? ch - '0'
-                    : (ch | 32) >= 'a' && (ch | 32) <= 'z' ? (ch | 32) - 'a' + 10
-                                                           : 99;
-        if (digit >= base || __builtin_mul_overflow(*out, base, out) ||
-            __builtin_sub_overflow(*out, digit, out)) // counted downwards: the least integer fits
-            return false;
-        after_digit = true;
-    }
-    return after_digit && (minus || !__builtin_sub_overflow(0, *out, out));
-}
-
-static bool parse_float(struct jtext t, double *out)
-{
-    char copy[64], *end;
-    t = jtext_strip(t, JTEXT_BOTH);
-    if (t.len == 0 || t.len >= sizeof copy || memchr(t.bytes, 'x', t.len) ||
-        memchr(t.bytes, 'X', t.len))
-        return false;
-    memcpy(copy, t.bytes, t.len);
-    copy[t.len] = 0;
-    *out = strtod(copy, &end);
-    return *end == 0 && end == copy + t.len;
-}
-
-static bool real_of(const struct jvalue *v, double *out)
-{
-    if (v->kind == J_TEXT)
-        return parse_float(v->text, out);
-    *out = v->kind == J_FLOAT ? v->real : v->kind == J_INT ? (double)v->whole : v->truth;
-    return jvalue_is_number(v);
-}
-
-static struct jvalue filter_int(struct jrun *r, const struct jcall *c)
-{
-    int64_t whole, base = jarg_int(r, c, 1, 10);
-    double real;
-    struct jvalue out = jarg_given(c, 0) ? c->arg[0] : jint(0);
-    if (c->self.kind == J_UNDEFINED)
-        jrun_fail_undefined(r, &c->self, "is no integer");
-    if (c->self.kind == J_TEXT && base >= 2 && base <= 36 &&
-        parse_int(c->self.text, (int)base, &whole)) {
-        out = jint(whole);
-        out.trusted = jtext_all_trusted(c->self.text);
-    } else if (c->self.kind == J_INT) {
-        out = c->self;
-    } else if (real_of(&c->self, &real) && isfinite(real)) {
-        if (fabs(real) >= 0x1p63)
-            jrun_fail(r, "int: %g does not fit in 64 bits, the bound of integers", real);
-        out = jint(jrun_ok(r) ? (int64_t)real : 0);
-        out.trusted = c->self.kind == J_TEXT ? jtext_all_trusted(c->self.text) : c->self.trusted;
-    }
-    return out;
-}
-
-static struct jvalue filter_float(struct jrun *r, const struct jcall *c)
-{
-    double real;
-    struct jvalue out = jarg_given(c, 0) ? c->arg[0] : jfloat(0);
-    if (c->self.kind == J_UNDEFINED)
-        jrun_fail_undefined(r, &c->self, "is no number");
-    if (real_of(&c->self, &real)) {
-        out = jfloat(real);
-        out.trusted = c->self.kind == J_TEXT ? jtext_all_trusted(c->self.text) : c->self.trusted;
-    }
-    return out;
-}
-
-/* Half to even at a decimal place, on the exact value of the double, as Python's round(). */
-static double round_real(double d, int64_t places)
-{
-    char digits[400];
-    if (!isfinite(d) || places > 300)
-        return d;
-    if (places < 0) {
-        double scale = pow(10, (double)-places);
-        return nearbyint(d / scale) * scale;
-    }
-    snprintf(digits, sizeof digits, "%.*f", (int)places, d);
-    return strtod(digits, NULL);
-}
-
-static struct jvalue filter_round(struct jrun *r, const struct jcall *c)
-{
-    int64_t places = jarg_int(r, c, 0, 0);
-    struct jtext method = jarg_text(r, c, 1, JTEXT("common"));
-    double d;
-    if (!jvalue_is_number(&c->self) || !real_of(&c->self, &d)) {
-        jrun_fail(r, "round: a %s is no number", jvalue_type(&c->self));
-        return jnothing();
-    }
-    double scale = pow(10, (double)places);
-    if (jtext_is(method, "ceil"))
-        return jfloat(ceil(d * scale) / scale);
-    if (jtext_is(method, "floor"))
-        return jfloat(floor(d * scale) / scale);
-    if (!jtext_is(method, "common"))
-        jrun_fail(r, "round: the method is common, ceil or floor, not '%.*s'", (int)method.len,
-                  method.bytes);
-    if (c->self.kind != J_FLOAT && places >= 0)
-        return c->self.kind == J_INT ? c->self : jint(c->self.truth);
-    return c->self.kind == J_FLOAT ? jfloat(round_real(d, places))
-                                   : jint((int64_t)round_real(d, places));
 }
 
 static struct jvalue filter_attr(struct jrun *r, const struct jcall *c)
@@ -200,8 +72,8 @@ static void read_indent(struct jrun *r, const struct jvalue *v, struct jjson_sty
     style->comma = JTEXT(",");
     if (v->kind == J_TEXT)
         style->indent = v->text;
-    else if (v->kind == J_INT || v->kind == J_BOOL)
-        style->indent = jtext_repeat(r, JTEXT(" "), v->kind == J_INT ? v->whole : v->truth);
+    else if (jvalue_is_whole(v))
+        style->indent = jtext_repeat(r, JTEXT(" "), jvalue_whole(v));
     else
         jrun_fail(r, "tojson: indent is an integer or a string, not a %s", jvalue_type(v));
 }
@@ -254,10 +126,11 @@ static struct jvalue filter_first(struct jrun *r, const struct jcall *c)
 
 static struct jvalue filter_last(struct jrun *r, const struct jcall *c)
 {
-    if (c->self.kind == J_GENERATOR) {
+    struct jvalue end = jint(-1);
+    if (c->self.kind == J_GENERATOR)
         jrun_fail(r, "last: a generator has no end to begin from; make a list of it");
-        return jnothing();
-    }
+    if (c->self.kind == J_TEXT)
+        return jop_item(r, &c->self, &end);
     const struct jlist *items = jvalue_items(r, &c->self);
     return items->n > 0 ? items->item[items->n - 1] : jundefined(JTEXT("last of nothing"));
 }
@@ -332,19 +205,22 @@ static struct jvalue filter_max(struct jrun *r, const struct jcall *c)
 
 /* ---- order and groups ---- */
 
-/* The key of an item by "a.b,c": a list of what each path gives. */
+/* The key of an item by "a.b,c": a list of what each path gives. Without paths a list of the item, because lists
+ * can be compared when their items are equal, even if those have no order. */
 static struct jvalue sort_key(struct jrun *r, const struct jcall *c, const struct jvalue *item,
                               bool exact)
 {
     const struct jvalue *path = &c->arg[2];
-    if (path->kind != J_TEXT)
-        return lower_if_text(r, attribute(r, c, 2, item), exact);
     struct jvalue key = jlist_new(r, J_LIST);
+    if (path->kind != J_TEXT) {
+        jlist_push(r, key.list, lower_if_text(r, attribute(r, c, 2, item), exact));
+        return key;
+    }
     for (size_t from = 0; from <= path->text.len && jrun_step(r, 1);) {
         ptrdiff_t comma = jtext_find(path->text, JTEXT(","), from);
         size_t to = comma < 0 ? path->text.len : (size_t)comma;
         struct jvalue one = jtextv(jtext_slice(path->text, from, to));
-        jlist_push(r, key.list, lower_if_text(r, jop_path(r, item, &one), exact));
+        jlist_push(r, key.list, lower_if_text(r, jop_path(r, item, &one, NULL), exact));
         from = to + 1;
     }
     return key;
@@ -408,8 +284,7 @@ static struct jvalue group_new(struct jrun *r, struct jvalue grouper)
 
 static struct jvalue grouper_of(struct jrun *r, const struct jcall *c, const struct jvalue *item)
 {
-    struct jvalue v = attribute(r, c, 0, item);
-    return v.kind == J_UNDEFINED && jarg_given(c, 1) ? c->arg[1] : v;
+    return jop_path(r, item, &c->arg[0], jarg_given(c, 1) ? &c->arg[1] : NULL);
 }
 
 static struct jvalue filter_groupby(struct jrun *r, const struct jcall *c)
@@ -513,9 +388,7 @@ static struct jvalue map_attribute(struct jrun *r, const struct jcall *c, const 
     const struct jlist *items = jvalue_items(r, &c->self);
     struct jvalue out = jlist_new(r, J_GENERATOR);
     for (uint32_t i = 0; i < items->n && jrun_step(r, 1); i++) {
-        struct jvalue v = jop_path(r, &items->item[i], path);
-        bool replace = v.kind == J_UNDEFINED && otherwise && otherwise->kind != J_NONE;
-        jlist_push(r, out.list, replace ? *otherwise : v);
+        jlist_push(r, out.list, jop_path(r, &items->item[i], path, otherwise));
     }
     return out;
 }
@@ -555,7 +428,8 @@ static struct jvalue choose(struct jrun *r, const struct jcall *c, bool wanted, 
     struct jargs rest = args_rest(c->all, (size_t)by_attr + 1);
     const struct jlist *items = jvalue_items(r, &c->self);
     for (uint32_t i = 0; i < items->n && jrun_step(r, 1); i++) {
-        struct jvalue v = by_attr ? jop_path(r, &items->item[i], &c->all->pos[0]) : items->item[i];
+        struct jvalue v =
+            by_attr ? jop_path(r, &items->item[i], &c->all->pos[0], NULL) : items->item[i];
         if (row)
             v = jbuiltin_call(r, row, &v, &rest);
         if (jvalue_truth(&v) == wanted)
@@ -585,7 +459,6 @@ static struct jvalue filter_rejectattr(struct jrun *r, const struct jcall *c)
 }
 
 static const struct jbuiltin rows[] = {
-    { "abs", filter_abs, "", 0 },
     { "attr", filter_attr, "name", 1 },
     { "batch", filter_batch, "linecount fill_with", 1 },
     { "count", filter_length, "", 0 },
@@ -593,9 +466,7 @@ static const struct jbuiltin rows[] = {
     { "default", filter_default, "default_value boolean", 0 },
     { "dictsort", filter_dictsort, "case_sensitive by reverse", 0 },
     { "first", filter_first, "", 0 },
-    { "float", filter_float, "default", 0 },
     { "groupby", filter_groupby, "attribute default case_sensitive", 1 },
-    { "int", filter_int, "default base", 0 },
     { "items", filter_items, "", 0 },
     { "join", filter_join, "d attribute", 0 },
     { "last", filter_last, "", 0 },
@@ -607,7 +478,6 @@ static const struct jbuiltin rows[] = {
     { "reject", filter_reject, NULL, 0 },
     { "rejectattr", filter_rejectattr, NULL, 0 },
     { "reverse", filter_reverse, "", 0 },
-    { "round", filter_round, "precision method", 0 },
     { "select", filter_select, NULL, 0 },
     { "selectattr", filter_selectattr, NULL, 0 },
     { "slice", filter_slice, "slices fill_with", 1 },
@@ -621,6 +491,10 @@ const struct jbuiltin_table jfilters_of_values = JBUILTIN_TABLE(rows);
 
 const struct jbuiltin *jfilter_find(struct jtext name)
 {
-    const struct jbuiltin *row = jbuiltin_find(&jfilters_of_values, name);
-    return row ? row : jbuiltin_find(&jfilters_of_text, name);
+    static const struct jbuiltin_table *const tables[] = { &jfilters_of_values, &jfilters_of_text,
+                                                           &jfilters_of_numbers };
+    const struct jbuiltin *row = NULL;
+    for (size_t i = 0; i < sizeof tables / sizeof *tables && !row; i++)
+        row = jbuiltin_find(tables[i], name);
+    return row;
 }

@@ -83,9 +83,11 @@ static struct jvalue filter_title(struct jrun *r, const struct jcall *c)
 static struct jvalue filter_trim(struct jrun *r, const struct jcall *c)
 {
     struct jtext t = jshow_text(r, &c->self);
-    if (jarg_given(c, 0) && c->arg[0].kind != J_NONE)
-        return like(&c->self, jtext_strip_set(t, jarg_text(r, c, 0, JTEXT("")), JTEXT_BOTH));
-    return like(&c->self, jtext_strip(t, JTEXT_BOTH));
+    if (!jarg_given(c, 0) || c->arg[0].kind == J_NONE)
+        return like(&c->self, jtext_strip(t, JTEXT_BOTH));
+    struct jtext set = jarg_text(r, c, 0, JTEXT(""));
+    jrun_charge(r, (uint64_t)t.len * set.len);
+    return like(&c->self, jtext_strip_set(t, set, JTEXT_BOTH));
 }
 
 static struct jvalue filter_replace(struct jrun *r, const struct jcall *c)
@@ -140,6 +142,8 @@ static struct jvalue filter_truncate(struct jrun *r, const struct jcall *c)
     int64_t length = jarg_int(r, c, 0, 255), leeway = jarg_given(c, 3) ? jarg_int(r, c, 3, 5) : 5;
     struct jtext t = jshow_text(r, &c->self), end = jarg_text(r, c, 2, JTEXT("..."));
     int64_t keep = length - jtext_n_char(end);
+    if (c->self.kind != J_TEXT)
+        jrun_fail(r, "truncate: a %s is no string", jvalue_type(&c->self));
     if (keep < 0 || leeway < 0)
         jrun_fail(r, "truncate: %lld characters leave no room for the end", (long long)length);
     if (!jrun_ok(r) || jtext_n_char(t) <= length + leeway)

@@ -116,8 +116,6 @@ static void add_value(struct jbuild *out, const struct spec *s, const struct jva
 {
     bool whole_type = s->type && strchr("dixXobn", s->type),
          real_type = s->type && strchr("eEfFgG%", s->type);
-    bool whole = v->kind == J_INT || v->kind == J_BOOL;
-    int64_t i = v->kind == J_INT ? v->whole : v->truth;
     if (s->width > WIDTH_MAX)
         jrun_fail(out->run, "format: a width of %lld; the bound is %d", (long long)s->width,
                   WIDTH_MAX);
@@ -125,10 +123,10 @@ static void add_value(struct jbuild *out, const struct spec *s, const struct jva
         add_text(out, s, jshow_repr(out->run, v));
     else if (s->type == 's' || (s->type == 0 && v->kind != J_INT && v->kind != J_FLOAT))
         add_text(out, s, jshow_text(out->run, v));
-    else if (whole && !real_type)
-        add_whole(out, s, i, v->trusted);
+    else if (jvalue_is_whole(v) && !real_type)
+        add_whole(out, s, jvalue_whole(v), v->trusted);
     else if (jvalue_is_number(v) && !whole_type)
-        add_real(out, s, whole ? (double)i : v->real, v->trusted);
+        add_real(out, s, jvalue_real(v), v->trusted);
     else
         jrun_fail(out->run, "format: a %s does not fit '%c'", jvalue_type(v), s->type);
 }
@@ -235,6 +233,8 @@ static void add_percent_field(struct jbuild *out, struct reading *in)
     if (v.kind == J_ABSENT)
         v = next_arg(in);
     bool text = strchr("srca", s.type);
+    if (s.type == 'c' && v.kind != J_TEXT)
+        jrun_fail(in->run, "format: %%c shows a character, not a %s", jvalue_type(&v));
     if (!text && v.kind == J_FLOAT && strchr("diu", s.type))
         v = jint(fabs(v.real) < 0x1p63 ? (int64_t)v.real : 0);
     s.type = s.type == 'c' ? 's' : s.type == 'i' || s.type == 'u' ? 'd' : s.type;
@@ -320,7 +320,7 @@ static struct jvalue read_field_value(struct reading *in)
             in->at++;
         struct jtext part = jtext_slice(in->t, from, in->at);
         struct jvalue key = jtextv(part);
-        v = bracket ? jop_path(in->run, &v, &key) : jop_attr(in->run, &v, part);
+        v = bracket ? jop_path(in->run, &v, &key, NULL) : jop_attr(in->run, &v, part);
         if (bracket)
             skip(in, ']');
     }

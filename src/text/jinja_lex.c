@@ -44,8 +44,9 @@ void jlex_fail(struct jlex *lx, size_t at, const char *format, ...)
 
 static void out_of_memory(struct jlex *lx)
 {
-    if (lx->st == OK)
-        note_set(lx->why, "no memory to compile the template");
+    if (lx->st != OK)
+        return;
+    note_set(lx->why, "no memory to compile the template");
     lx->st = FULL;
 }
 
@@ -377,9 +378,10 @@ static struct jtoken number_token(struct jlex *lx, size_t pos)
     if (base != 10 && digits_end(lx, pos + 2, base) > pos + 2)
         return int_token(lx, pos, digits_end(lx, pos + 2, base), base);
     size_t whole = digits_end(lx, pos, 10);
+    size_t zeros = lx->src[pos] == '0' ? digits_end(lx, pos, 1) : whole; // no integer begins with 0
     bool after_dot = pos > 0 && lx->src[pos - 1] == '.'; // a.0.1 is two keys, no fraction
     size_t end = after_dot ? whole : fraction_end(lx, whole);
-    return end > whole ? float_token(lx, pos, end) : int_token(lx, pos, whole, 10);
+    return end > whole ? float_token(lx, pos, end) : int_token(lx, pos, zeros, 10);
 }
 
 /* Reads n hexadecimal digits at *pos; false when they are not there. */

@@ -40,7 +40,7 @@ static struct jvalue list_pop(struct jrun *r, const struct jcall *c)
         jrun_fail(r, "pop: the list has %lld items, there is none at this index", (long long)n);
         return jnothing();
     }
-    return jlist_remove(c->self.list, (uint32_t)at);
+    return jlist_remove(r, c->self.list, (uint32_t)at);
 }
 
 static int64_t list_find(struct jrun *r, const struct jlist *l, const struct jvalue *v)
@@ -62,7 +62,7 @@ static struct jvalue list_remove(struct jrun *r, const struct jcall *c)
 {
     int64_t at = list_find(r, c->self.list, &c->arg[0]);
     if (jrun_ok(r))
-        jlist_remove(c->self.list, (uint32_t)at);
+        jlist_remove(r, c->self.list, (uint32_t)at);
     return jnone();
 }
 

@@ -23,7 +23,9 @@ static struct jvalue strip(struct jrun *r, const struct jcall *c, enum jtext_sid
 {
     if (is_none(c, 0))
         return like(c, jtext_strip(c->self.text, side));
-    return like(c, jtext_strip_set(c->self.text, jarg_text(r, c, 0, JTEXT("")), side));
+    struct jtext set = jarg_text(r, c, 0, JTEXT(""));
+    jrun_charge(r, (uint64_t)c->self.text.len * set.len);
+    return like(c, jtext_strip_set(c->self.text, set, side));
 }
 
 static struct jvalue text_strip(struct jrun *r, const struct jcall *c)
@@ -49,6 +51,11 @@ static struct jvalue text_upper(struct jrun *r, const struct jcall *c)
 static struct jvalue text_lower(struct jrun *r, const struct jcall *c)
 {
     return like(c, jtext_cased(r, c->self.text, JTEXT_LOWER));
+}
+
+static struct jvalue text_casefold(struct jrun *r, const struct jcall *c)
+{
+    return like(c, jtext_cased(r, c->self.text, JTEXT_FOLD));
 }
 
 static struct jvalue text_capitalize(struct jrun *r, const struct jcall *c)
@@ -82,16 +89,45 @@ static uint32_t span_of(struct jtext t, uint32_t at, bool space)
     return at - from;
 }
 
+/* Where the word that ends the text begins. */
+static uint32_t last_word(struct jtext t)
+{
+    uint32_t at = t.len;
+    while (at > 0) {
+        uint32_t before = jtext_char_before(t, at);
+        if (span_of(jtext_slice(t, before, at), 0, true) > 0)
+            break;
+        at = before;
+    }
+    return at;
+}
+
+static void reverse(struct jlist *l)
+{
+    for (uint32_t i = 0; i < l->n / 2; i++) {
+        struct jvalue swap = l->item[i];
+        l->item[i] = l->item[l->n - 1 - i];
+        l->item[l->n - 1 - i] = swap;
+    }
+}
+
+/* Looking backwards for a text is not linear. */
+static void charge_backwards(struct jrun *r, bool backwards, struct jtext t,
+                             const struct jvalue *what)
+{
+    if (backwards && what->kind == J_TEXT)
+        jrun_charge(r, (uint64_t)t.len * what->text.len);
+}
+
+/* At most `max` splits (negative: all); what is left then keeps the white space at its far end. */
 static struct jvalue split_space(struct jrun *r, struct jtext t, int64_t max)
 {
     struct jvalue out = jlist_new(r, J_LIST);
-    uint32_t at = span_of(t, 0, true);
-    while (at < t.len && jrun_step(r, 1)) {
-        uint32_t end = max == 0 ? t.len : at + span_of(t, at, false);
-        struct jtext word = jtext_slice(t, at, end);
-        jlist_push(r, out.list, jtextv(max == 0 ? jtext_strip(word, JTEXT_RIGHT) : word));
-        at = end + span_of(t, end, true);
-        max--;
+    t = jtext_strip(t, JTEXT_LEFT);
+    for (; t.len > 0 && jrun_step(r, 1); max--) {
+        uint32_t end = max == 0 ? t.len : span_of(t, 0, false);
+        jlist_push(r, out.list, jtextv(jtext_slice(t, 0, end)));
+        t = jtext_strip(jtext_slice(t, end, t.len), JTEXT_LEFT);
     }
     return out;
 }
@@ -100,18 +136,12 @@ static struct jvalue rsplit_space(struct jrun *r, struct jtext t, int64_t max)
 {
     struct jvalue out = jlist_new(r, J_LIST);
     t = jtext_strip(t, JTEXT_RIGHT);
-    while (t.len > 0 && jrun_step(r, 1)) {
-        uint32_t at = 0;
-        for (uint32_t i = 0; i < t.len && max != 0;
-             i += span_of(t, i, false)) { // where the last word begins
-            i += span_of(t, i, true);
-            at = i;
-        }
-        struct jtext word = jtext_slice(t, at, t.len);
-        jlist_insert(r, out.list, 0, jtextv(max == 0 ? jtext_strip(word, JTEXT_LEFT) : word));
+    for (; t.len > 0 && jrun_step(r, 1); max--) {
+        uint32_t at = max == 0 ? 0 : last_word(t);
+        jlist_push(r, out.list, jtextv(jtext_slice(t, at, t.len)));
         t = jtext_strip(jtext_slice(t, 0, at), JTEXT_RIGHT);
-        max--;
     }
+    reverse(out.list);
     return out;
 }
 
@@ -142,11 +172,7 @@ static struct jvalue rsplit_at(struct jrun *r, struct jtext t, struct jtext sep,
         end = (size_t)hit;
     }
     jlist_push(r, out.list, jtextv(jtext_slice(t, 0, end)));
-    for (uint32_t i = 0, n = out.list->n; i < n / 2; i++) {
-        struct jvalue swap = out.list->item[i];
-        out.list->item[i] = out.list->item[n - 1 - i];
-        out.list->item[n - 1 - i] = swap;
-    }
+    reverse(out.list);
     return out;
 }
 
@@ -154,6 +180,7 @@ static struct jvalue split(struct jrun *r, const struct jcall *c, bool from_righ
 {
     int64_t max = is_none(c, 1) ? -1 : jarg_int(r, c, 1, -1);
     struct jtext t = c->self.text;
+    charge_backwards(r, from_right, t, &c->arg[0]);
     if (is_none(c, 0))
         return from_right && max >= 0 ? rsplit_space(r, t, max) : split_space(r, t, max);
     struct jtext sep = jarg_text(r, c, 0, JTEXT(" "));
@@ -212,6 +239,7 @@ static struct jvalue text_partition(struct jrun *r, const struct jcall *c)
 static struct jvalue text_rpartition(struct jrun *r, const struct jcall *c)
 {
     struct jtext t = c->self.text, sep = separator(r, c);
+    charge_backwards(r, true, t, &c->arg[0]);
     ptrdiff_t hit = jtext_rfind(t, sep, t.len);
     return hit < 0 ? parts(r, t, 0, 0) : parts(r, t, (size_t)hit, sep.len);
 }
@@ -287,6 +315,7 @@ static int64_t position(struct jrun *r, const struct jcall *c, bool last)
 {
     size_t from;
     struct jtext t = window(r, c, 1, &from), what = jarg_text(r, c, 0, JTEXT(""));
+    charge_backwards(r, last, t, &c->arg[0]);
     ptrdiff_t hit = last ? jtext_rfind(t, what, t.len) : jtext_find(t, what, 0);
     return hit < 0 ? -1 : (int64_t)jtext_n_char(jtext_slice(c->self.text, 0, from + (size_t)hit));
 }
@@ -480,7 +509,7 @@ static struct jvalue text_istitle(struct jrun *r, const struct jcall *c)
 
 static const struct jbuiltin rows[] = {
     { "capitalize", text_capitalize, "", 0 },
-    { "casefold", text_lower, "", 0 },
+    { "casefold", text_casefold, "", 0 },
     { "center", text_center, "width fillchar", 1 },
     { "count", text_count, "sub start end", 1 },
     { "endswith", text_endswith, "suffix start end", 1 },

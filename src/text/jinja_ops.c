@@ -7,16 +7,6 @@
 
 /* ---- arithmetic ---- */
 
-static int64_t whole_of(const struct jvalue *v)
-{
-    return v->kind == J_BOOL ? v->truth : v->whole;
-}
-
-static double real_of(const struct jvalue *v)
-{
-    return v->kind == J_FLOAT ? v->real : (double)whole_of(v);
-}
-
 static struct jvalue no_sense(struct jrun *r, enum jop op, const struct jvalue *a,
                               const struct jvalue *b)
 {
@@ -42,13 +32,21 @@ static int64_t floor_divide(int64_t a, int64_t b)
     return q - ((a % b != 0) && ((a < 0) != (b < 0)));
 }
 
+static struct jvalue real_power(struct jrun *r, double base, double exponent)
+{
+    double result = pow(base, exponent);
+    if (base == 0 && exponent < 0)
+        jrun_fail(r, "0 to a negative power divides by zero");
+    else if (isfinite(base) && isfinite(exponent) && !isfinite(result))
+        jrun_fail(r, "%g ** %g is no real number that fits", base, exponent);
+    return jfloat(result);
+}
+
 static struct jvalue power(struct jrun *r, int64_t base, int64_t exponent)
 {
     int64_t result = 1;
-    if (exponent < 0 && base == 0)
-        jrun_fail(r, "0 to a negative power divides by zero");
     if (exponent < 0)
-        return jfloat(pow((double)base, (double)exponent));
+        return real_power(r, (double)base, (double)exponent);
     for (;;) { // by squares
         if ((exponent & 1) && __builtin_mul_overflow(result, base, &result))
             return too_large(r);
@@ -78,7 +76,7 @@ static struct jvalue whole_binary(struct jrun *r, enum jop op, int64_t a, int64_
     case JOP_MUL:
         return __builtin_mul_overflow(a, b, &result) ? too_large(r) : jint(result);
     case JOP_DIV:
-        return jfloat((double)a / (double)b);
+        return jfloat((double)((long double)a / (long double)b)); // 64 bits are exact there
     case JOP_FLOORDIV:
         return jint(floor_divide(a, b));
     case JOP_MOD:
@@ -123,7 +121,7 @@ static struct jvalue real_binary(struct jrun *r, enum jop op, double a, double b
     case JOP_MOD:
         return jfloat(real_mod(a, b));
     default:
-        return jfloat(pow(a, b));
+        return real_power(r, a, b);
     }
 }
 
@@ -162,16 +160,11 @@ static struct jvalue list_repeat(struct jrun *r, const struct jvalue *l, int64_t
     return all;
 }
 
-static bool is_whole(const struct jvalue *v)
-{
-    return v->kind == J_INT || v->kind == J_BOOL;
-}
-
 static struct jvalue repeat(struct jrun *r, const struct jvalue *v, const struct jvalue *times)
 {
     if (v->kind != J_TEXT)
-        return list_repeat(r, v, whole_of(times));
-    struct jtext t = jtext_repeat(r, v->text, whole_of(times));
+        return list_repeat(r, v, jvalue_whole(times));
+    struct jtext t = jtext_repeat(r, v->text, jvalue_whole(times));
     t.safe = v->text.safe;
     return jtextv(t);
 }
@@ -195,10 +188,10 @@ struct jvalue jop_binary(struct jrun *r, enum jop op, const struct jvalue *a,
 {
     struct jvalue result;
     if (jvalue_is_number(a) && jvalue_is_number(b)) {
-        if (is_whole(a) && is_whole(b))
-            result = whole_binary(r, op, whole_of(a), whole_of(b));
+        if (jvalue_is_whole(a) && jvalue_is_whole(b))
+            result = whole_binary(r, op, jvalue_whole(a), jvalue_whole(b));
         else
-            result = real_binary(r, op, real_of(a), real_of(b));
+            result = real_binary(r, op, jvalue_real(a), jvalue_real(b));
         result.trusted = a->trusted && b->trusted;
         return result;
     }
@@ -206,9 +199,9 @@ struct jvalue jop_binary(struct jrun *r, enum jop op, const struct jvalue *a,
         return text_add(r, a->text, b->text);
     if (op == JOP_ADD && a->kind == b->kind && (a->kind == J_LIST || a->kind == J_TUPLE))
         return list_add(r, a, b);
-    if (op == JOP_MUL && can_repeat(a) && is_whole(b))
+    if (op == JOP_MUL && can_repeat(a) && jvalue_is_whole(b))
         return repeat(r, a, b);
-    if (op == JOP_MUL && can_repeat(b) && is_whole(a))
+    if (op == JOP_MUL && can_repeat(b) && jvalue_is_whole(a))
         return repeat(r, b, a);
     if (op == JOP_MOD && a->kind == J_TEXT)
         return percent(r, a->text, b);
@@ -320,8 +313,9 @@ struct jvalue jop_attr(struct jrun *r, const struct jvalue *v, struct jtext name
 
 /* ---- items and slices ---- */
 
-static struct jvalue text_at(struct jtext t, int64_t i)
+static struct jvalue text_at(struct jrun *r, struct jtext t, int64_t i)
 {
+    jrun_charge(r, t.len);
     uint32_t n = jtext_n_char(t);
     if (i < 0)
         i += n;
@@ -353,9 +347,9 @@ struct jvalue jop_item(struct jrun *r, const struct jvalue *v, const struct jval
         if (found)
             return *found;
     }
-    if (can_index(v) && is_whole(key))
-        return v->kind == J_TEXT ? text_at(v->text, whole_of(key))
-                                 : list_at(v->list, whole_of(key));
+    if (can_index(v) && jvalue_is_whole(key))
+        return v->kind == J_TEXT ? text_at(r, v->text, jvalue_whole(key))
+                                 : list_at(v->list, jvalue_whole(key));
     if (key->kind == J_TEXT && !own_attr(r, v, key->text, &out))
         out = jundefined(key->text);
     return out;
@@ -370,7 +364,7 @@ static int64_t clipped(const struct jvalue *bound, int64_t n, int64_t step, int6
 {
     if (bound->kind == J_NONE)
         return otherwise;
-    int64_t i = whole_of(bound), low = step < 0 ? -1 : 0, high = step < 0 ? n - 1 : n;
+    int64_t i = jvalue_whole(bound), low = step < 0 ? -1 : 0, high = step < 0 ? n - 1 : n;
     if (i < 0)
         i += n;
     return i < low ? low : i > high ? high : i;
@@ -379,10 +373,12 @@ static int64_t clipped(const struct jvalue *bound, int64_t n, int64_t step, int6
 static bool slice_bounds(struct jrun *r, const struct jvalue bound[3], int64_t n, struct slice *s)
 {
     for (int i = 0; i < 3; i++) {
-        if (bound[i].kind != J_NONE && !is_whole(&bound[i]))
-            return false;
+        if (bound[i].kind != J_NONE && !jvalue_is_whole(&bound[i]))
+            jrun_fail(r, "a slice has integers for bounds, not a %s", jvalue_type(&bound[i]));
     }
-    s->step = bound[2].kind == J_NONE ? 1 : whole_of(&bound[2]);
+    if (!jrun_ok(r))
+        return false;
+    s->step = bound[2].kind == J_NONE ? 1 : jvalue_whole(&bound[2]);
     if (s->step == 0)
         jrun_fail(r, "the step of a slice is 0");
     if (s->step > n + 1)
@@ -423,8 +419,10 @@ struct jvalue jop_slice(struct jrun *r, const struct jvalue *v, const struct jva
     struct slice s;
     if (v->kind == J_UNDEFINED)
         jrun_fail_undefined(r, v, "has no slices");
-    if (!can_index(v) || !slice_bounds(r, bound, jvalue_length(r, v), &s))
-        return jundefined(JTEXT("a slice of this"));
+    else if (!can_index(v))
+        jrun_fail(r, "a %s has no slices", jvalue_type(v));
+    if (!jrun_ok(r) || !slice_bounds(r, bound, jvalue_length(r, v), &s))
+        return jnothing();
     if (v->kind == J_TEXT)
         return text_slice(r, v->text, &s);
     struct jvalue out = jlist_new(r, v->kind);
@@ -450,15 +448,23 @@ static struct jvalue path_part(struct jrun *r, const struct jvalue *v, struct jt
     return jop_item(r, v, &key);
 }
 
-struct jvalue jop_path(struct jrun *r, const struct jvalue *v, const struct jvalue *path)
+static struct jvalue unless_missing(struct jvalue v, const struct jvalue *otherwise)
+{
+    bool replace = v.kind == J_UNDEFINED && otherwise && otherwise->kind != J_NONE;
+    return replace ? *otherwise : v;
+}
+
+struct jvalue jop_path(struct jrun *r, const struct jvalue *v, const struct jvalue *path,
+                       const struct jvalue *otherwise)
 {
     struct jvalue here = *v;
     if (path->kind != J_TEXT)
-        return jop_item(r, v, path);
+        return unless_missing(jop_item(r, v, path), otherwise);
     for (size_t from = 0; from <= path->text.len && jrun_ok(r);) {
         ptrdiff_t dot = jtext_find(path->text, JTEXT("."), from);
         size_t to = dot < 0 ? path->text.len : (size_t)dot;
         here = path_part(r, &here, jtext_slice(path->text, from, to));
+        here = unless_missing(here, otherwise);
         from = to + 1;
     }
     return here;

@@ -17,8 +17,10 @@ struct jvalue jop_item(struct jrun *r, const struct jvalue *v, const struct jval
 /* v[from:to:step]; J_NONE stands for what was left out. */
 struct jvalue jop_slice(struct jrun *r, const struct jvalue *v, const struct jvalue bound[3]);
 
-/* The value behind a dotted path as the filters' `attribute` takes it: "a.b.0", or an integer index. */
-struct jvalue jop_path(struct jrun *r, const struct jvalue *v, const struct jvalue *path);
+/* The value behind a dotted path as the filters' `attribute` takes it: "a.b.0", or an integer index. `otherwise`
+ * (NULL or none: undefined) stands for each part that is not there. */
+struct jvalue jop_path(struct jrun *r, const struct jvalue *v, const struct jvalue *path,
+                       const struct jvalue *otherwise);
 
 /* Python's str() and repr(), and json.dumps. */
 struct jtext jshow_text(struct jrun *r, const struct jvalue *v);

@@ -125,16 +125,17 @@ void jnode_list_add(struct jnode_list *l, struct jnode *n)
 
 static void out_of_memory(struct jparse *p)
 {
-    if (p->lex.st == OK)
+    if (p->lex.st == OK) {
         note_set(p->lex.why, "no memory to compile the template");
-    p->lex.st = FULL;
+        p->lex.st = FULL;
+    }
     p->now.kind = p->ahead.kind = JT_END;
 }
 
 struct jnode *jnode_new(struct jparse *p, enum jnode_kind kind)
 {
     struct jnode *n = p->lex.st == OK ? arena_new(&p->t->arena, 1, sizeof *n) : NULL;
-    if (!n) {
+    if (!n) { // or the parser is stopping already
         out_of_memory(p);
         n = &p->spare;
         *n = (struct jnode){ .kind = JN_CONST };
@@ -336,8 +337,13 @@ static struct jnode *parse_jump(struct jparse *p)
 static struct jnode *parse_print_statement(struct jparse *p)
 {
     struct jnode *n = jnode_new(p, JN_PRINT);
-    jparse_step(p);
-    n->expr = jparse_expr(p, true);
+    struct jnode_list parts = { 0 };
+    n->expr = jnode_new(p, JN_CONCAT);
+    do {
+        jparse_step(p); // print, or a comma
+        jnode_list_add(&parts, jparse_expr(p, true));
+    } while (jparse_at_op(p, ','));
+    n->expr->list = parts.first;
     return n;
 }
 

@@ -39,8 +39,9 @@ void *jrun_new(struct jrun *r, size_t n, size_t size)
     void *p = arena_new(&r->arena, n, size);
     if (p)
         return p;
-    jrun_fail(r, "the values take more than %d bytes, the bound of memory", JRUN_MEMORY_MAX);
-    if (!too_much) {
+    if (too_much) {
+        jrun_fail(r, "the values take more than %d bytes, the bound of memory", JRUN_MEMORY_MAX);
+    } else {
         note_set(r->why, "no memory to render the template");
         r->st = FULL;
     }
@@ -53,6 +54,11 @@ bool jrun_step(struct jrun *r, uint64_t n)
     if (r->steps > JRUN_STEPS_MAX)
         jrun_fail(r, "the template takes more than %d steps, the bound of work", JRUN_STEPS_MAX);
     return r->st == OK;
+}
+
+void jrun_charge(struct jrun *r, uint64_t bytes)
+{
+    jrun_step(r, bytes / 64);
 }
 
 bool jrun_enter(struct jrun *r)
@@ -149,7 +155,9 @@ struct jvalue jbuiltin_call(struct jrun *r, const struct jbuiltin *row, const st
     struct jcall c = { .self = *self, .all = args };
     if (!jrun_enter(r))
         return result;
-    if (!row->params || bind(r, row, args, &c))
+    if (self->kind == J_TEXT)
+        jrun_charge(r, self->text.len);
+    if (jrun_ok(r) && (!row->params || bind(r, row, args, &c)))
         result = row->call(r, &c);
     jrun_leave(r);
     return jrun_ok(r) ? result : jnothing();
@@ -176,10 +184,8 @@ int64_t jarg_int(struct jrun *r, const struct jcall *c, int i, int64_t otherwise
     const struct jvalue *v = &c->arg[i];
     if (v->kind == J_ABSENT)
         return otherwise;
-    if (v->kind == J_INT)
-        return v->whole;
-    if (v->kind == J_BOOL)
-        return v->truth;
+    if (jvalue_is_whole(v))
+        return jvalue_whole(v);
     jrun_fail(r, "argument %d must be an integer, it is a %s", i + 1, jvalue_type(v));
     return otherwise;
 }

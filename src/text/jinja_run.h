@@ -60,6 +60,8 @@ void *jrun_new(struct jrun *r, size_t n, size_t size); // NULL fails the run
 
 /* False: the run has failed, perhaps by this very step. */
 bool jrun_step(struct jrun *r, uint64_t n);
+/* Steps for looking at so many bytes: 64 of them are one step. */
+void jrun_charge(struct jrun *r, uint64_t bytes);
 bool jrun_enter(struct jrun *r); // on true, pair with jrun_leave
 void jrun_leave(struct jrun *r);
 
@@ -101,7 +103,7 @@ struct jbuiltin_table {
         .row = (rows), .n = sizeof(rows) / sizeof *(rows)                                          \
     }
 
-extern const struct jbuiltin_table jfilters_of_values, jfilters_of_text; // jinja_filters*.c
+extern const struct jbuiltin_table jfilters_of_values, jfilters_of_text, jfilters_of_numbers;
 extern const struct jbuiltin_table jmethods_of_text;
 
 struct jbound { // J_FUNCTION

@@ -67,6 +67,8 @@ static bool shows(struct jrun *r, uint32_t c)
 static void add_text_repr(struct jbuild *b, struct jtext t)
 {
     bool trusted = jtext_all_trusted(t);
+    if (t.safe)
+        jbuild_add_word(b, "Markup(", trusted);
     bool single = jtext_find(t, JTEXT("'"), 0) < 0 || jtext_find(t, JTEXT("\""), 0) >= 0;
     const char *quote = single ? "'" : "\"";
     uint32_t c, done = 0;
@@ -87,6 +89,8 @@ static void add_text_repr(struct jbuild *b, struct jtext t)
     }
     jbuild_add(b, jtext_slice(t, done, t.len));
     jbuild_add_word(b, quote, trusted);
+    if (t.safe)
+        jbuild_add_word(b, ")", trusted);
 }
 
 static void add_items_repr(struct jbuild *b, const struct jvalue *v, const char *open,

@@ -113,6 +113,14 @@ uint32_t jtext_char_len(struct jtext t, uint32_t offset)
     return end - offset;
 }
 
+uint32_t jtext_char_before(struct jtext t, uint32_t end)
+{
+    uint32_t at = end - 1;
+    while (at > 0 && continues(t.bytes[at]))
+        at--;
+    return at;
+}
+
 bool jtext_is_space(uint32_t c)
 {
     return (c >= 9 && c <= 13) || (c >= 28 && c <= 32) || c == 0x85 || c == 0xa0 || c == 0x1680 ||
@@ -134,9 +142,7 @@ static struct jtext strip(struct jtext t, const struct jtext *set, enum jtext_si
     while ((side & JTEXT_LEFT) && t.len > 0 && strips(t, 0, set))
         t = jtext_slice(t, jtext_char_len(t, 0), t.len);
     while ((side & JTEXT_RIGHT) && t.len > 0) {
-        uint32_t last = t.len - 1;
-        while (last > 0 && continues(t.bytes[last]))
-            last--;
+        uint32_t last = jtext_char_before(t, t.len);
         if (!strips(t, last, set))
             break;
         t = jtext_slice(t, 0, last);
@@ -226,6 +232,7 @@ void jbuild_add(struct jbuild *b, struct jtext t)
     if (b->len == 0 && !b->mark)
         b->trusted = t.trusted;
     bool marks = b->mark || t.mark || t.trusted != b->trusted;
+    jrun_charge(b->run, t.len);
     if (!grow(b, t.len, marks))
         return;
     memcpy(b->bytes + b->len, t.bytes, t.len);

@@ -48,6 +48,8 @@ ptrdiff_t jtext_rfind(struct jtext t, struct jtext what, size_t to);
 uint32_t jtext_n_char(struct jtext t);
 uint32_t jtext_offset(struct jtext t, uint32_t n_char);   // byte where character n_char begins
 uint32_t jtext_char_len(struct jtext t, uint32_t offset); // bytes of the character there
+uint32_t jtext_char_before(struct jtext t,
+                           uint32_t end); // byte where the one that ends there begins; end > 0
 
 /* What Python's str.isspace() says of one character. */
 bool jtext_is_space(uint32_t c);
@@ -76,8 +78,15 @@ struct jtext jtext_repeat(struct jrun *r, struct jtext t, int64_t times);
 /* `count` < 0: every occurrence. An empty `old` matches between all characters. */
 struct jtext jtext_replace(struct jrun *r, struct jtext t, struct jtext old, struct jtext with,
                            int64_t count);
-enum jtext_case { JTEXT_UPPER, JTEXT_LOWER, JTEXT_CAPITAL, JTEXT_TITLE, JTEXT_SWAP };
-/* In jinja_case.c; as Python's str.upper(), lower(), capitalize(), title(), swapcase(). */
+enum jtext_case {
+    JTEXT_UPPER,
+    JTEXT_LOWER,
+    JTEXT_CAPITAL,
+    JTEXT_TITLE,
+    JTEXT_SWAP,
+    JTEXT_FOLD,
+};
+/* In jinja_case.c; as Python's str.upper(), lower(), capitalize(), title(), swapcase(), casefold(). */
 struct jtext jtext_cased(struct jrun *r, struct jtext t, enum jtext_case form);
 
 /* The line that begins at *at, its end (any that Python knows) included if `keep`; *at moves on. False: no more. */

@@ -55,6 +55,21 @@ bool jvalue_is_number(const struct jvalue *v)
     return v->kind == J_BOOL || v->kind == J_INT || v->kind == J_FLOAT;
 }
 
+bool jvalue_is_whole(const struct jvalue *v)
+{
+    return v->kind == J_BOOL || v->kind == J_INT;
+}
+
+int64_t jvalue_whole(const struct jvalue *v)
+{
+    return v->kind == J_INT ? v->whole : v->kind == J_BOOL && v->truth;
+}
+
+double jvalue_real(const struct jvalue *v)
+{
+    return v->kind == J_FLOAT ? v->real : (double)jvalue_whole(v);
+}
+
 const char *jvalue_type(const struct jvalue *v)
 {
     static const char *const names[] = {
@@ -105,15 +120,17 @@ void jlist_insert(struct jrun *r, struct jlist *l, uint32_t at, struct jvalue v)
 {
     if (!list_grow(r, l))
         return;
+    jrun_charge(r, (l->n - at) * sizeof *l->item);
     memmove(l->item + at + 1, l->item + at, (l->n - at) * sizeof *l->item);
     l->item[at] = v;
     l->n++;
 }
 
-struct jvalue jlist_remove(struct jlist *l, uint32_t at)
+struct jvalue jlist_remove(struct jrun *r, struct jlist *l, uint32_t at)
 {
     struct jvalue v = l->item[at];
     l->n--;
+    jrun_charge(r, (l->n - at) * sizeof *l->item);
     memmove(l->item + at, l->item + at + 1, (l->n - at) * sizeof *l->item);
     return v;
 }
@@ -335,30 +352,20 @@ bool jvalue_truth(const struct jvalue *v)
     }
 }
 
-static double real_of(const struct jvalue *v)
-{
-    return v->kind == J_FLOAT ? v->real : v->kind == J_INT ? (double)v->whole : v->truth;
-}
-
-static int64_t whole_of(const struct jvalue *v)
-{
-    return v->kind == J_INT ? v->whole : v->truth;
-}
-
 /* Exact for integers and floats of any size. */
 static int compare_numbers(const struct jvalue *a, const struct jvalue *b)
 {
     if (a->kind != J_FLOAT && b->kind != J_FLOAT) {
-        int64_t x = whole_of(a), y = whole_of(b);
+        int64_t x = jvalue_whole(a), y = jvalue_whole(b);
         return (x > y) - (x < y);
     }
-    double x = real_of(a), y = real_of(b);
+    double x = jvalue_real(a), y = jvalue_real(b);
     if (isnan(x) || isnan(y))
         return JVALUE_UNORDERED;
     if (x == y && a->kind != b->kind &&
         fabs(x) < 0x1p63) { // beyond 2^53 two integers share a float
-        int64_t i = a->kind == J_FLOAT ? (int64_t)x : whole_of(a);
-        int64_t k = b->kind == J_FLOAT ? (int64_t)y : whole_of(b);
+        int64_t i = a->kind == J_FLOAT ? (int64_t)x : jvalue_whole(a);
+        int64_t k = b->kind == J_FLOAT ? (int64_t)y : jvalue_whole(b);
         return (i > k) - (i < k);
     }
     return (x > y) - (x < y);
@@ -389,8 +396,10 @@ bool jvalue_equal(struct jrun *r, const struct jvalue *a, const struct jvalue *b
         return compare_numbers(a, b) == 0;
     if (a->kind != b->kind)
         return false;
-    if (a->kind == J_TEXT)
+    if (a->kind == J_TEXT) {
+        jrun_charge(r, a->text.len == b->text.len ? a->text.len : 0);
         return jtext_equal(a->text, b->text);
+    }
     if (a->kind == J_NONE || a->kind == J_UNDEFINED)
         return true;
     if (a->kind != J_LIST && a->kind != J_TUPLE && a->kind != J_RANGE && a->kind != J_DICT)
@@ -419,8 +428,10 @@ int jvalue_compare(struct jrun *r, const struct jvalue *a, const struct jvalue *
     int order = 0;
     if (jvalue_is_number(a) && jvalue_is_number(b))
         return compare_numbers(a, b);
-    if (a->kind == J_TEXT && b->kind == J_TEXT)
+    if (a->kind == J_TEXT && b->kind == J_TEXT) {
+        jrun_charge(r, a->text.len < b->text.len ? a->text.len : b->text.len);
         return jtext_compare(a->text, b->text);
+    }
     if (a->kind != b->kind || (a->kind != J_LIST && a->kind != J_TUPLE)) {
         jrun_fail(r, "%s and %s have no order", jvalue_type(a), jvalue_type(b));
         return 0;
@@ -439,8 +450,10 @@ bool jvalue_contains(struct jrun *r, const struct jvalue *box, const struct jval
             jrun_fail(r, "a %s cannot be the key of a dict", jvalue_type(item));
         return jdict_find(r, box->dict, item) != NULL;
     }
-    if (box->kind == J_TEXT && item->kind == J_TEXT)
+    if (box->kind == J_TEXT && item->kind == J_TEXT) {
+        jrun_charge(r, box->text.len);
         return jtext_find(box->text, item->text, 0) >= 0;
+    }
     if (box->kind == J_TEXT || (box->kind != J_UNDEFINED && !jvalue_is_list(box))) {
         jrun_fail(r, "'in' cannot look for a %s in a %s", jvalue_type(item), jvalue_type(box));
         return false;
@@ -458,6 +471,7 @@ bool jvalue_contains(struct jrun *r, const struct jvalue *box, const struct jval
 static const struct jlist *characters(struct jrun *r, struct jtext t)
 {
     struct jvalue l = jlist_new(r, J_LIST);
+    t.safe = false;
     for (uint32_t i = 0; i < t.len && jrun_step(r, 1); i += jtext_char_len(t, i))
         jlist_push(r, l.list, jtextv(jtext_slice(t, i, i + jtext_char_len(t, i))));
     return l.list;
@@ -501,8 +515,10 @@ int64_t jvalue_length(struct jrun *r, const struct jvalue *v)
 {
     if (v->kind == J_UNDEFINED)
         return 0;
-    if (v->kind == J_TEXT)
+    if (v->kind == J_TEXT) {
+        jrun_charge(r, v->text.len);
         return jtext_n_char(v->text);
+    }
     if (v->kind == J_DICT)
         return v->dict->n;
     if (jvalue_is_list(v) && v->kind != J_GENERATOR)

@@ -92,9 +92,12 @@ struct jvalue jword(const char *zero_terminated);
 struct jvalue jlist_new(struct jrun *r, enum jkind kind);
 void jlist_push(struct jrun *r, struct jlist *l, struct jvalue v);
 void jlist_insert(struct jrun *r, struct jlist *l, uint32_t at, struct jvalue v);
-struct jvalue jlist_remove(struct jlist *l, uint32_t at);
-bool jvalue_is_list(const struct jvalue *v); // anything held by a jlist
-bool jvalue_is_number(const struct jvalue *v);
+struct jvalue jlist_remove(struct jrun *r, struct jlist *l, uint32_t at);
+bool jvalue_is_list(const struct jvalue *v);   // anything held by a jlist
+bool jvalue_is_number(const struct jvalue *v); // booleans are numbers
+bool jvalue_is_whole(const struct jvalue *v);  // an integer or a boolean
+int64_t jvalue_whole(const struct jvalue *v);  // of a whole number; else 0
+double jvalue_real(const struct jvalue *v);    // of a number; else 0
 
 struct jvalue jdict_new(struct jrun *r);
 struct jvalue *jdict_find(struct jrun *r, const struct jdict *d,

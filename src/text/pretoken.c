@@ -15,9 +15,8 @@
 #define OTHER " ?[^" WS "\\p{L}\\p{N}]+"          // neither space, letter nor number
 #define SPACES "[" WS "]+(?![^" WS "])|[" WS "]+" // all but the last before a word
 #define LINES "[" WS "]*[\\r\\n]+|" SPACES        // line ends with the space in front of them
-#define SUFFIX                                                                                     \
-    "'(?:[sStTmMdD]|[rR][eE]|[vV][eE]|[lL][lL])" // 's 't 're 've 'm 'll 'd in either case
-#define WORD "[^\\r\\n\\p{L}\\p{N}]?\\p{L}+"     // letters with one thing in front
+#define SUFFIX "'(?:[sStTmMdD]|[rR][eE]|[vV][eE]|[lL][lL])" // 's 't 'm 'd 're 've 'll
+#define WORD "[^\\r\\n\\p{L}\\p{N}]?\\p{L}+"                // letters with one thing in front
 
 #define GPT2 "'(?:[stmd]|re|ve|ll)| ?\\p{L}+| ?\\p{N}+|" OTHER "|" SPACES
 #define LLAMA3 SUFFIX "|" WORD "|\\p{N}{1,3}|" OTHER "[\\r\\n]*|" LINES
@@ -68,8 +67,7 @@
 struct pretoken_rule {
     const char *names; // separated by commas; the first is the rule's own
     bool ignore_merges, add_bos;
-    const char
-        *pattern[PRETOKEN_PATTERNS_MAX]; // in the order they are applied; NULL ends them early
+    const char *pattern[PRETOKEN_PATTERNS_MAX]; // in order; NULL ends them early
 };
 
 static const struct pretoken_rule RULES[] = {
