@@ -5,8 +5,8 @@
 
 #include "kernels/attention.h"
 
-/* scratch = [K of a block as f32][V of a block as f32, d_v rounded up to 32][p of a group of queries, 64 each] */
-enum { ATTN_GROUP = 48, ATTN_PANEL = 32 };
+/* scratch = [K of a block as f32][V of a block as f32, d_v rounded up to 64][p of a group of queries, 64 each] */
+enum { ATTN_GROUP = 48, ATTN_PANEL = 64 };
 
 struct attn_scratch {
     float *k, *v, *p;

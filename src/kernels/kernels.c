@@ -42,6 +42,7 @@ static const struct table {
 } TABLES[] = {
     { &kernels_ref, 0, 0 },
     { &kernels_avx2, SET_V3, SAVED_YMM },
+    { &kernels_avx512, SET_V3 | SET_V4, SAVED_ZMM },
 };
 
 enum { N_TABLE = sizeof TABLES / sizeof *TABLES };

@@ -20,23 +20,25 @@ INLINE __m256 load8(enum source from, const char *p)
 
 /* One body for all tiles: n_q, n_v and from are constants where it is called. The pragmas unroll the two outer loops
  * before the compiler decides what lives in registers; without them every step stores 12 accumulators. */
-INLINE void body(const struct tile *t, const char *b, const char *ahead, size_t stride,
-                 uint32_t n_q, uint32_t n_v, enum source from)
+INLINE void body(const struct tiles *t, uint32_t query, const char *b, const char *ahead,
+                 size_t stride, uint32_t n_q, uint32_t n_v, enum source from)
 {
     const size_t step = 8 * n_v * bytes_of(from);
     const uint32_t last = t->last;
-    __m256 acc[TILE_QUERIES][TILE_VECTORS];
+    const float *const *factor = t->a + query;
+    float *const *c = t->c + query;
+    __m256 acc[AVX2_TILE_QUERIES][AVX2_TILE_OUT / 8];
 
 #pragma GCC unroll 3
     for (uint32_t q = 0; q < n_q; q++)
 #pragma GCC unroll 4
         for (uint32_t v = 0; v < n_v; v++)
-            acc[q][v] = _mm256_loadu_ps(t->c[q] + 8 * v);
+            acc[q][v] = _mm256_loadu_ps(c[q] + t->out + 8 * v);
 
     for (uint32_t i = t->first; i < last; i++, b += stride, ahead += step) {
-        __m256 a[TILE_QUERIES];
+        __m256 a[AVX2_TILE_QUERIES];
         for (uint32_t q = 0; q < n_q; q++)
-            a[q] = _mm256_broadcast_ss(t->a[q] + i);
+            a[q] = _mm256_broadcast_ss(factor[q] + i);
         for (size_t line = 0; line < step && from != FROM_PANELS; line += 64)
             _mm_prefetch(ahead + line, _MM_HINT_T0);
         for (uint32_t v = 0; v < n_v; v++) {
@@ -50,14 +52,14 @@ INLINE void body(const struct tile *t, const char *b, const char *ahead, size_t 
     for (uint32_t q = 0; q < n_q; q++)
 #pragma GCC unroll 4
         for (uint32_t v = 0; v < n_v; v++)
-            _mm256_storeu_ps(t->c[q] + 8 * v, acc[q][v]);
+            _mm256_storeu_ps(c[q] + t->out + 8 * v, acc[q][v]);
 }
 
 #define TILE(n_q, n_v, from)                                                                       \
-    static void tile_##n_q##_##n_v##_##from(const struct tile *t, const char *b,                   \
+    static void tile_##n_q##_##n_v##_##from(const struct tiles *t, uint32_t query, const char *b,  \
                                             const char *ahead, size_t stride)                      \
     {                                                                                              \
-        body(t, b, ahead, stride, n_q, n_v, from);                                                 \
+        body(t, query, b, ahead, stride, n_q, n_v, from);                                          \
     }
 #define TILES(from)                                                                                \
     TILE(1, 1, from)                                                                               \
@@ -81,40 +83,42 @@ TILES(FROM_F32)
 TILES(FROM_INT8)
 TILES(FROM_PANELS)
 
-/* b, ahead: of inner row `first`; stride: bytes to the next one. In registers, since a struct by value is written in halves
- * and read whole, which waits for both (8 % of all). */
-typedef void tile_fn(const struct tile *t, const char *b, const char *ahead, size_t stride);
+/* For queries from the given one on. b, ahead: of inner row `first`; stride: bytes to the next one. */
+typedef void tile_fn(const struct tiles *t, uint32_t query, const char *b, const char *ahead, size_t stride);
 
-static tile_fn *const TILE_FN[N_SOURCE][TILE_QUERIES][3] = { // [from][n_q - 1][log2 n_v]
+static tile_fn *const TILE_FN[N_SOURCE][AVX2_TILE_QUERIES][3] = { // [from][n_q - 1][n_out 8, 16, 32]
     ROWS(FROM_F16), ROWS(FROM_F32), ROWS(FROM_INT8), ROWS(FROM_PANELS),
 };
 // clang-format on
 
-void avx2_tile_run(const struct matrix *b, const struct tile *t)
+void avx2_attn_tiles(const struct matrix *b, const struct tiles *t)
 {
-    tile_fn *run = TILE_FN[b->from][t->n_q - 1][t->n_v / 2];
-    size_t bytes = bytes_of(b->from), i = t->first;
+    size_t bytes = bytes_of(b->from), stride = b->n_out * bytes;
+    const char *first = b->data + t->first * stride + t->out * bytes;
+    const char *ahead = b->ahead + ((size_t)t->out * b->n_in + t->first * t->n_out) *
+                                       bytes; // behind earlier strips'
     if (b->from == FROM_PANELS) {
-        size_t row = (size_t)(t->out / PANEL_OUT) * b->n_in + i;
-        run(t, b->data + (row * PANEL_OUT + t->out % PANEL_OUT) * bytes, NULL, PANEL_OUT * bytes);
-    } else {
-        size_t read = (size_t)t->out * b->n_in + i * 8 * t->n_v; // by the tiles before
-        run(t, b->data + (i * b->n_out + t->out) * bytes, b->ahead + read * bytes,
-            b->n_out * bytes);
+        stride = AVX2_TILE_OUT * bytes;
+        first = b->data + ((size_t)(t->out / AVX2_TILE_OUT) * b->n_in + t->first) * stride +
+                t->out % AVX2_TILE_OUT * bytes;
+    }
+    for (uint32_t i = 0, n_q; i < t->n; i += n_q) {
+        n_q = tile_queries(t->n - i, AVX2_TILE_QUERIES);
+        TILE_FN[b->from][n_q - 1][t->n_out / 16](t, i, first, ahead, stride);
     }
 }
 
 INLINE void pack_row(const struct matrix *b, float *to, uint32_t i, enum source from)
 {
     const char *row = b->data + (size_t)i * b->n_out * bytes_of(from);
-    const size_t panel = (size_t)b->n_in * PANEL_OUT;
-    to += (size_t)i * PANEL_OUT;
+    const size_t panel = (size_t)b->n_in * AVX2_TILE_OUT;
+    to += (size_t)i * AVX2_TILE_OUT;
     for (uint32_t o = 0; o < b->n_out; o += 8)
-        _mm256_store_ps(to + o / PANEL_OUT * panel + o % PANEL_OUT,
+        _mm256_store_ps(to + o / AVX2_TILE_OUT * panel + o % AVX2_TILE_OUT,
                         load8(from, row + o * bytes_of(from)));
 }
 
-void avx2_tile_pack(const struct matrix *b, float *panels, uint32_t first, uint32_t last)
+void avx2_attn_pack(const struct matrix *b, float *panels, uint32_t first, uint32_t last)
 {
     for (uint32_t i = first; i < last; i++) {
         if (b->from == FROM_F16)

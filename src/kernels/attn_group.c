@@ -1,0 +1,186 @@
+#include "kernels/attn_group.h"
+
+#include <math.h>
+#include <string.h>
+
+/* One call of attn_by_groups: what all steps need. */
+struct call {
+    const struct attn_leaves *leaves;
+    const struct attn_run *run;
+    struct attn_state out;
+    float *p; // [48][64]
+    struct block block;
+    struct group group;
+};
+
+/* How many of n outputs (a multiple of 8) the next tile takes: 8, 16, 32 .. */
+static uint32_t tile_out(uint32_t n, uint32_t most)
+{
+    while (most > n)
+        most /= 2;
+    return most;
+}
+
+static void scores(const struct call *c)
+{
+    const struct group *g = &c->group;
+    struct tiles t = {
+        .n = g->n, .a = g->q, .c = g->p, .n_out = c->leaves->tile_out, .last = c->run->d_k
+    };
+    memset(c->p, 0, (size_t)g->n * KV_BLOCK * sizeof *c->p);
+    for (; t.out < KV_BLOCK; t.out += t.n_out)
+        c->leaves->tiles(&c->block.k, &t);
+}
+
+/* o of n queries from the i-th on += p V over rows [lo, hi), all of them seen. */
+static void add_run(const struct call *c, uint32_t i, uint32_t n, struct row_range rows)
+{
+    const float *const *p = (const float *const *)c->group.p;
+    struct tiles t = { .n = n, .a = p + i, .c = c->group.o + i, .first = rows.lo, .last = rows.hi };
+    for (; t.out < c->run->d_v; t.out += t.n_out) {
+        t.n_out = tile_out(c->run->d_v - t.out, c->leaves->tile_out);
+        c->leaves->tiles(&c->block.v, &t);
+    }
+}
+
+/* The same over the rows of [lo, hi) that the mask leaves, a run of neighbours at a time. */
+static void add_rows(const struct call *c, uint32_t i, uint32_t n, struct row_range rows)
+{
+    uint64_t left = rows.lo < rows.hi ? row_bits(rows.lo, rows.hi) & c->block.mask : 0;
+    while (left) {
+        uint32_t lo = (uint32_t)__builtin_ctzll(left);
+        uint64_t gap = ~left & UINT64_MAX << lo;
+        uint32_t hi = gap ? (uint32_t)__builtin_ctzll(gap) : KV_BLOCK;
+        add_run(c, i, n, (struct row_range){ lo, hi });
+        left &= ~row_bits(lo, hi);
+    }
+}
+
+/* The rows that n_q queries from the i-th on all see; none: [64, 64). */
+static struct row_range common_rows(const struct group *g, uint32_t i, uint32_t n_q)
+{
+    struct row_range common = g->rows[i];
+    for (uint32_t q = i + 1; q < i + n_q; q++) {
+        common.lo = g->rows[q].lo > common.lo ? g->rows[q].lo : common.lo;
+        common.hi = g->rows[q].hi < common.hi ? g->rows[q].hi : common.hi;
+    }
+    return common.lo < common.hi ? common : (struct row_range){ KV_BLOCK, KV_BLOCK };
+}
+
+/* Queries of a tile that begin and end at different rows: what all of them see goes together, the rest one by one. */
+static void add_ragged(const struct call *c, uint32_t i, uint32_t n_q)
+{
+    const struct group *g = &c->group;
+    struct row_range common = common_rows(g, i, n_q);
+    for (uint32_t q = i; q < i + n_q; q++) {
+        uint32_t hi = g->rows[q].hi < common.lo ? g->rows[q].hi : common.lo;
+        add_rows(c, q, 1, (struct row_range){ g->rows[q].lo, hi });
+    }
+    add_rows(c, i, n_q, common);
+    for (uint32_t q = i; q < i + n_q; q++)
+        add_rows(c, q, 1, (struct row_range){ common.hi, g->rows[q].hi });
+}
+
+static void add_values(const struct call *c)
+{
+    const struct group *g = &c->group;
+    if (!g->ragged) {
+        add_rows(c, 0, g->n, g->rows[0]);
+        return;
+    }
+    for (uint32_t i = 0, n_q; i < g->n; i += n_q) {
+        n_q = tile_queries(g->n - i, c->leaves->tile_queries);
+        add_ragged(c, i, n_q);
+    }
+}
+
+static void attend(struct call *c)
+{
+    scores(c);
+    c->leaves->softmax(c->run, &c->block, &c->group, c->out);
+    add_values(c);
+    c->group.n = 0;
+    c->group.ragged = false;
+}
+
+static struct block open_block(const struct attn_run *run, uint32_t i)
+{
+    uint32_t next = i + 1 < run->last ? i + 1 : i;
+    enum source from = (enum source)run->type;
+    struct block b = { .k = { from, run->d_k, KV_BLOCK, attn_k(run, i), attn_k(run, next) },
+                       .v = { from, KV_BLOCK, run->d_v, attn_v(run, i), attn_v(run, next) },
+                       .mask = attn_mask(run, i) };
+    if (run->type == KV_INT8) {
+        b.k_scale = kv_scales(b.k.data, run->d_k);
+        b.v_scale = kv_scales(b.v.data, run->d_v);
+    }
+    return b;
+}
+
+/* K, and V from the first to the last row that a query sees, into panels in the scratch. */
+static void pack_block(struct call *c, uint32_t i, void *scratch)
+{
+    struct attn_scratch to = attn_scratch_place(scratch, c->run->d_k, c->run->d_v);
+    struct block *b = &c->block;
+    struct row_range seen = { KV_BLOCK, 0 };
+    for (uint32_t q = 0; q < c->run->n_query; q++) {
+        struct row_range rows = attn_rows(c->run, q, i);
+        if (rows.lo == rows.hi)
+            continue;
+        seen.lo = rows.lo < seen.lo ? rows.lo : seen.lo;
+        seen.hi = rows.hi > seen.hi ? rows.hi : seen.hi;
+    }
+    c->leaves->pack(&b->k, to.k, 0, c->run->d_k);
+    for (uint32_t r = seen.lo; r < seen.hi; r++)
+        if (b->mask >> r & 1)
+            c->leaves->pack(&b->v, to.v, r, r + 1);
+    b->k.from = b->v.from = FROM_PANELS;
+    b->k.data = (const char *)to.k;
+    b->v.data = (const char *)to.v;
+}
+
+static void clear(const struct attn_run *run, struct attn_state out)
+{
+    for (uint32_t q = 0; q < run->n_query; q++) {
+        out.m[q] = -INFINITY;
+        out.l[q] = 0;
+    }
+    memset(out.o, 0, (size_t)run->n_query * run->d_v * sizeof *out.o);
+}
+
+static void add_query(struct call *c, uint32_t query, struct row_range rows)
+{
+    struct group *g = &c->group;
+    uint32_t i = g->n++;
+    g->query[i] = query;
+    g->rows[i] = rows;
+    g->ragged |= rows.lo != g->rows[0].lo || rows.hi != g->rows[0].hi;
+    g->q[i] = c->run->q + query * c->run->q_stride;
+    g->p[i] = c->p + (size_t)i * KV_BLOCK;
+    g->o[i] = c->out.o + (size_t)query * c->run->d_v;
+}
+
+void attn_by_groups(const struct attn_leaves *leaves, const struct attn_run *run,
+                    struct attn_state out, void *scratch)
+{
+    struct call c = { .leaves = leaves, .run = run, .out = out };
+    const bool packs =
+        run->n_query >= (run->type == KV_INT8 ? leaves->pack_int8 : leaves->pack_float);
+    c.p = attn_scratch_place(scratch, run->d_k, run->d_v).p;
+    clear(run, out);
+    for (uint32_t i = run->first; i < run->last; i++) {
+        c.block = open_block(run, i);
+        for (uint32_t q = 0; q < run->n_query; q++) {
+            struct row_range rows = attn_rows(run, q, i);
+            if (!(row_bits(rows.lo, rows.hi) & c.block.mask))
+                continue;
+            if (packs && c.block.k.from != FROM_PANELS) // on the first query that sees it
+                pack_block(&c, i, scratch);
+            add_query(&c, q, rows);
+            if (c.group.n == ATTN_GROUP)
+                attend(&c);
+        }
+        if (c.group.n > 0)
+            attend(&c);
+    }
+}

@@ -1,0 +1,139 @@
+#include "kernels/avx512/attn_tile.h"
+
+#include <immintrin.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE size_t bytes_of(enum source from)
+{
+    return from == FROM_F16 ? 2 : from == FROM_INT8 ? 1 : 4;
+}
+
+/* n = 8: the upper lanes are zeros. */
+INLINE __m512 load16(enum source from, const char *p, uint32_t n)
+{
+    if (from == FROM_F16)
+        return _mm512_cvtph_ps(n == 8 ? _mm256_zextsi128_si256(_mm_loadu_si128((const __m128i *)p))
+                                      : _mm256_loadu_si256((const __m256i *)p));
+    if (from == FROM_INT8)
+        return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(
+            n == 8 ? _mm_loadl_epi64((const __m128i *)p) : _mm_loadu_si128((const __m128i *)p)));
+    return n == 8 ? _mm512_maskz_loadu_ps(0xff, p) : _mm512_loadu_ps(p);
+}
+
+INLINE void store16(float *c, __m512 x, uint32_t n)
+{
+    if (n == 8)
+        _mm512_mask_storeu_ps(c, 0xff, x);
+    else
+        _mm512_storeu_ps(c, x);
+}
+
+/* One body for all tiles: n_q, n_out and from are constants where it is called. The pragmas unroll the two outer loops
+ * before the compiler decides what lives in registers; without them every step stores the accumulators. */
+INLINE void body(const struct tiles *t, uint32_t query, const char *b, const char *ahead,
+                 size_t stride, uint32_t n_q, uint32_t n_out, enum source from)
+{
+    const size_t step = n_out * bytes_of(from);
+    const uint32_t last = t->last, n_v = (n_out + 15) / 16;
+    const float *const *factor = t->a + query;
+    float *const *c = t->c + query;
+    __m512 acc[AVX512_TILE_QUERIES][AVX512_TILE_OUT / 16];
+
+#pragma GCC unroll 4
+    for (uint32_t q = 0; q < n_q; q++)
+#pragma GCC unroll 4
+        for (uint32_t v = 0; v < n_v; v++)
+            acc[q][v] = load16(FROM_F32, (const char *)(c[q] + t->out + 16 * v), n_out);
+
+    for (uint32_t i = t->first; i < last; i++, b += stride, ahead += step) {
+        __m512 a[AVX512_TILE_QUERIES];
+        for (uint32_t q = 0; q < n_q; q++)
+            a[q] = _mm512_set1_ps(factor[q][i]);
+        for (size_t line = 0; line < step; line += 64)
+            _mm_prefetch(ahead + line, _MM_HINT_T0);
+        for (uint32_t v = 0; v < n_v; v++) {
+            __m512 bv = load16(from, b + 16 * v * bytes_of(from), n_out);
+            for (uint32_t q = 0; q < n_q; q++)
+                acc[q][v] = _mm512_fmadd_ps(a[q], bv, acc[q][v]);
+        }
+    }
+
+#pragma GCC unroll 4
+    for (uint32_t q = 0; q < n_q; q++)
+#pragma GCC unroll 4
+        for (uint32_t v = 0; v < n_v; v++)
+            store16(c[q] + t->out + 16 * v, acc[q][v], n_out);
+}
+
+#define TILE(n_q, n_out, from)                                                                     \
+    static void tile_##n_q##_##n_out##_##from(const struct tiles *t, uint32_t query,               \
+                                              const char *b, const char *ahead, size_t stride)     \
+    {                                                                                              \
+        body(t, query, b, ahead, stride, n_q, n_out, from);                                        \
+    }
+#define TILES(n_q, from)                                                                           \
+    TILE(n_q, 8, from)                                                                             \
+    TILE(n_q, 16, from)                                                                            \
+    TILE(n_q, 32, from)                                                                            \
+    TILE(n_q, 64, from)
+
+// clang-format off
+#define ROW(n_q, from) \
+    { tile_##n_q##_8_##from, tile_##n_q##_16_##from, tile_##n_q##_32_##from, tile_##n_q##_64_##from }
+#define ROWS(from) [from] = { ROW(1, from), ROW(2, from), ROW(3, from), ROW(4, from) }
+
+TILES(1, FROM_F16)  TILES(2, FROM_F16)  TILES(3, FROM_F16)  TILES(4, FROM_F16)
+TILES(1, FROM_F32)  TILES(2, FROM_F32)  TILES(3, FROM_F32)  TILES(4, FROM_F32)
+TILES(1, FROM_INT8) TILES(2, FROM_INT8) TILES(3, FROM_INT8) TILES(4, FROM_INT8)
+
+/* For queries from the given one on. b, ahead: of inner row `first`; stride: bytes to the next one. */
+typedef void tile_fn(const struct tiles *t, uint32_t query, const char *b, const char *ahead, size_t stride);
+
+static tile_fn *const TILE_FN[FROM_PANELS][AVX512_TILE_QUERIES][4] = { // [from][n_q - 1][log2 of n_out / 8]
+    ROWS(FROM_F16), ROWS(FROM_F32), ROWS(FROM_INT8),
+};
+// clang-format on
+
+void avx512_attn_tiles(const struct matrix *b, const struct tiles *t)
+{
+    enum source from = b->from == FROM_PANELS ? FROM_F32 : b->from;
+    size_t bytes = bytes_of(from), stride = b->n_out * bytes;
+    const char *first = b->data + t->first * stride + t->out * bytes;
+    const char *ahead = b->ahead + ((size_t)t->out * b->n_in + t->first * t->n_out) *
+                                       bytes; // behind earlier strips'
+    if (b->from == FROM_PANELS) {
+        stride = AVX512_TILE_OUT * bytes;
+        first = b->data + ((size_t)(t->out / AVX512_TILE_OUT) * b->n_in + t->first) * stride;
+        first += t->out % AVX512_TILE_OUT * bytes;
+        ahead = first + 8 * stride; // its own rows, from the second cache to the first
+    }
+    for (uint32_t i = 0, n_q; i < t->n; i += n_q) {
+        n_q = tile_queries(t->n - i, AVX512_TILE_QUERIES);
+        TILE_FN[from][n_q - 1][__builtin_ctz(t->n_out / 8)](t, i, first, ahead, stride);
+    }
+}
+
+INLINE void pack_row(const struct matrix *b, float *to, uint32_t i, enum source from)
+{
+    const char *row = b->data + (size_t)i * b->n_out * bytes_of(from);
+    const size_t panel = (size_t)b->n_in * AVX512_TILE_OUT;
+    to += (size_t)i * AVX512_TILE_OUT;
+    for (uint32_t o = 0; o < b->n_out; o += 16) {
+        uint32_t n = b->n_out - o < 16 ? 8 : 16;
+        store16(to + o / AVX512_TILE_OUT * panel + o % AVX512_TILE_OUT,
+                load16(from, row + o * bytes_of(from), n), n);
+    }
+}
+
+void avx512_attn_pack(const struct matrix *b, float *panels, uint32_t first, uint32_t last)
+{
+    for (uint32_t i = first; i < last; i++) {
+        if (b->from == FROM_F16)
+            pack_row(b, panels, i, FROM_F16);
+        else if (b->from == FROM_INT8)
+            pack_row(b, panels, i, FROM_INT8);
+        else
+            pack_row(b, panels, i, FROM_F32);
+    }
+}

@@ -1,0 +1,16 @@
+/* kernels/avx512/fns.h - the functions that wider registers speed up, but for matmul (matmul_fns.h); the rest of the table
+ * is avx2's. The contracts are in kernels/x.h. */
+#ifndef KERNELS_AVX512_FNS_H
+#define KERNELS_AVX512_FNS_H
+
+#include "kernels/attention.h"
+#include "kernels/rows.h"
+
+kern_attn_partial avx512_attn_partial;
+kern_rms_norm avx512_rms_norm;
+kern_gate avx512_silu_gate;
+kern_gate avx512_gelu_gate;
+kern_softcap avx512_softcap;
+kern_softmax_stats avx512_softmax_stats;
+
+#endif

@@ -1,0 +1,24 @@
+#include "kernels/avx2/fns.h"
+#include "kernels/avx512/fns.h"
+#include "kernels/avx512/matmul_fns.h"
+#include "kernels/tables.h"
+
+/* What memory bounds, or what is a handful of vectors, stays with AVX2. */
+const struct kernels kernels_avx512 = {
+    .name = "avx512",
+    .quantise = avx512_quantise,
+    .matmul = avx512_matmul,
+    .attn_partial = avx512_attn_partial,
+    .attn_merge = avx2_attn_merge,
+    .attn_finish = avx2_attn_finish,
+    .store_k = avx2_store_k,
+    .store_v = avx2_store_v,
+    .rms_norm = avx512_rms_norm,
+    .rope = avx2_rope,
+    .add = avx2_add,
+    .scale = avx2_scale,
+    .silu_gate = avx512_silu_gate,
+    .gelu_gate = avx512_gelu_gate,
+    .softcap = avx512_softcap,
+    .softmax_stats = avx512_softmax_stats,
+};

@@ -1,0 +1,89 @@
+/* kernels/avx512/vec.h - exp and the activations of rows.h, sixteen numbers at a time: each line of exp.h and activations.h
+ * as one instruction. A vector is the sixteen virtual lanes. Private to avx512/. */
+#ifndef KERNELS_AVX512_VEC_H
+#define KERNELS_AVX512_VEC_H
+
+#include <immintrin.h>
+
+#include "kernels/avx2/vec.h"
+
+/* exp of n vectors, all <= EXP_MAX or NaN, step by step together (avx2/vec.h tells why). */
+static inline __attribute__((always_inline)) void exp16_low_n(__m512 *y, const __m512 *x, int n)
+{
+    static const float C[] = { EXP_C5, EXP_C4, EXP_C3, EXP_C2, 1, 1 };
+    const __m512 log2e = _mm512_set1_ps(EXP_LOG2E), least = _mm512_set1_ps(EXP_MIN);
+    const __m512 hi = _mm512_set1_ps(EXP_LN2_HI), lo = _mm512_set1_ps(EXP_LN2_LO);
+    __m512 k[4], r[4], p[4];
+    for (int i = 0; i < n; i++)
+        k[i] = _mm512_mul_ps(x[i], log2e);
+    for (int i = 0; i < n; i++)
+        k[i] = _mm512_roundscale_ps(k[i], _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    for (int i = 0; i < n; i++)
+        r[i] = _mm512_fnmadd_ps(k[i], hi, x[i]);
+    for (int i = 0; i < n; i++)
+        r[i] = _mm512_fnmadd_ps(k[i], lo, r[i]);
+    for (int i = 0; i < n; i++)
+        p[i] = _mm512_set1_ps(EXP_C6);
+    for (int c = 0; c < 6; c++)
+        for (int i = 0; i < n; i++)
+            p[i] = _mm512_fmadd_ps(p[i], r[i], _mm512_set1_ps(C[c]));
+    for (int i = 0; i < n; i++) {
+        __mmask16 below = _mm512_cmp_ps_mask(x[i], least, _CMP_LT_OQ);
+        __m512i power = _mm512_slli_epi32(_mm512_cvtps_epi32(k[i]), 23);
+        __m512 e = _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p[i]), power));
+        y[i] = _mm512_mask_mov_ps(e, below, _mm512_setzero_ps());
+    }
+}
+
+static inline __m512 exp16(__m512 x)
+{
+    __m512 y;
+    exp16_low_n(&y, &x, 1);
+    return _mm512_mask_mov_ps(y, _mm512_cmp_ps_mask(x, _mm512_set1_ps(EXP_MAX), _CMP_GT_OQ),
+                              _mm512_set1_ps(INFINITY));
+}
+
+static inline __m512 negated16(__m512 x)
+{
+    __m512i sign = _mm512_set1_epi32(INT32_MIN);
+    return _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(x), sign));
+}
+
+static inline __m512 softcap16(__m512 x, __m512 cap)
+{
+    const __m512 one = _mm512_set1_ps(1), two = _mm512_set1_ps(2);
+    __m512 e = exp16(_mm512_mul_ps(two, _mm512_div_ps(x, cap)));
+    return _mm512_mul_ps(cap, _mm512_sub_ps(one, _mm512_div_ps(two, _mm512_add_ps(one, e))));
+}
+
+static inline __m512 silu16(__m512 x)
+{
+    return _mm512_div_ps(x, _mm512_add_ps(_mm512_set1_ps(1), exp16(negated16(x))));
+}
+
+static inline __m512 gelu16(__m512 x)
+{
+    __m512 w =
+        _mm512_fmadd_ps(_mm512_mul_ps(x, x), _mm512_set1_ps(GELU_W3), _mm512_set1_ps(GELU_W1));
+    __m512 e = exp16(_mm512_mul_ps(negated16(x), w));
+    return _mm512_div_ps(x, _mm512_add_ps(_mm512_set1_ps(1), e));
+}
+
+static inline __m256 upper8(__m512 x)
+{
+    return _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(x), 1));
+}
+
+/* The tree over all lanes. */
+static inline float lanes_sum16(__m512 x)
+{
+    return lanes_sum8(_mm512_castps512_ps256(x), upper8(x));
+}
+
+/* The larger of m and the largest lane, none of them NaN; -0 as +0. */
+static inline float larger16(float m, __m512 x)
+{
+    return larger8(m, _mm256_max_ps(_mm512_castps512_ps256(x), upper8(x)));
+}
+
+#endif
