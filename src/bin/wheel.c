@@ -21,9 +21,11 @@ static bool config_index(struct buf *out, const char *text)
 {
     for (const char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n') {
         const char *at = line + strspn(line, " \t");
-        size_t name = strncmp(at, "index-url", 9) == 0 || strncmp(at, "index_url", 9) == 0 ? 9 : 0;
-        at += name + strspn(at + name, " \t");
-        if (!name || (*at != '=' && *at != ':'))
+        if (strncmp(at, "index-url", 9) != 0 && strncmp(at, "index_url", 9) != 0)
+            continue;
+        at += 9;
+        at += strspn(at, " \t");
+        if (*at != '=' && *at != ':')
             continue;
         at++;
         at += strspn(at, " \t");
