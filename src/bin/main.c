@@ -7,6 +7,7 @@ const struct verb verbs[] = {
     { verb_run, &flags_of_run },
     { verb_tokenize, &flags_of_tokenize },
     { verb_render, &flags_of_render },
+    { verb_inspect, &flags_of_inspect },
     { verb_pull, &flags_of_pull },
     { verb_manual, &flags_of_manual },
 };
