@@ -1,7 +1,7 @@
 /* base/json.h - JSON text read strictly, with an error that says where. Values are jansson's.
  *
- * RFC 8259, UTF-8, no key twice in one object, at most 2048 levels; \u0000 is a character like others, so
- * strings have a length (json_string_length). Threads  any. Cost  linear. */
+ * RFC 8259, UTF-8, no key twice in one object, at most 2048 levels; \u0000 is a character like
+ * others, so strings have a length (json_string_length). Threads  any. Cost  linear. */
 #ifndef BASE_JSON_H
 #define BASE_JSON_H
 

@@ -19,8 +19,8 @@ struct answer {
     struct akv_usage usage;
 };
 
-/* Fills *out; what is said is also written to `words`, unless NULL. The engine runs nothing else. What there is
- * of an answer that failed is in *out. */
+/* Fills *out; what is said is also written to `words`, unless NULL. The engine runs nothing else.
+ * What there is of an answer that failed is in *out. */
 must_use enum status answer_get(struct answer *out, akv_engine *engine,
                                 const struct akv_request *request, FILE *words, struct note *why);
 void answer_close(struct answer *a);

@@ -1,9 +1,10 @@
-/* bin/chat.h - a conversation on a terminal: messages, streamed answers, and commands that begin with a slash.
+/* bin/chat.h - a conversation on a terminal: messages, streamed answers, and /commands.
  *
  *   read -> /command, or: say -> ids -> answer -> say -> remark -> read ...
  *
- * Every turn is a request of one session, so the KV of what was said before is reused and not computed again.
- * An answer that was stopped stays part of the conversation; one that failed is taken back with its question. */
+ * Every turn is a request of one session, so the KV of what was said before is reused and not
+ * computed again. An answer that was stopped stays part of the conversation; one that failed is
+ * taken back with its question. */
 #ifndef BIN_CHAT_H
 #define BIN_CHAT_H
 

@@ -1,7 +1,7 @@
 /* bin/conversation.h - what was said so far, as the model is to read it.
  *
- *   with a chat template   {"role": "user", "content": "Hi"}, {"role": "assistant", ...   -> akv_render_chat
- *   without                Hi there, said the fox ...                                     -> akv_tokenize
+ *   with a chat template   {"role": "user", "content": "Hi"}, {"role": ...   -> akv_render_chat
+ *   without                Hi there, said the fox ...                        -> akv_tokenize
  *
  * Lifetime  the caller's; `(struct conversation){ 0 }` is an empty one. Threads  one at a time. */
 #ifndef BIN_CONVERSATION_H
@@ -21,7 +21,8 @@ struct conversation {
 
 void conversation_close(struct conversation *c);
 
-/* Adds what `role` ("system", "user" or "assistant") said. Raw text is continued, on a new line for the user. */
+/* Adds what `role` ("system", "user" or "assistant") said. Raw text is continued, on a new line
+ * for the user. */
 void conversation_say(struct conversation *c, const char *role, const char *text, size_t len);
 
 /* Takes back all that was said since body.len was `mark`. */

@@ -1,7 +1,7 @@
 /* bin/lines.h - text from standard input: all of it, or as JSON lines that are answered one by one.
  *
- *   {"text": "a"} --fn--> {"ids": [81]}           each line in has one line out, in order, as soon as it is known;
- *   {"txet": "b"} --fn--> {"error": "..."}        an error is also told on standard error, and the exit status is 1
+ *   {"text": "a"} --fn--> {"ids": [81]}       a line out for each line in, in order and at once
+ *   {"txet": "b"} --fn--> {"error": "..."}    also told on standard error; the exit status is 1
  *
  * Threads  the main thread. */
 #ifndef BIN_LINES_H
@@ -23,7 +23,8 @@ must_use enum status read_path(const char *path, struct buf *out, struct note *w
 /* Appends the answer to one JSON value, without a line break. */
 typedef enum status line_fn(void *arg, const json_t *in, struct buf *out, struct note *why);
 
-/* Answers every line of standard input on standard output; empty lines are left out. Gives the exit status. */
+/* Answers every line of standard input on standard output; empty lines are left out. Gives the
+ * exit status. */
 int answer_lines(const struct flag_table *verb, line_fn *fn, void *arg);
 
 /* "[1, 2]" */

@@ -1,4 +1,4 @@
-/* akvifer render - conversations through a chat template: the text and the ids that a model would read. */
+/* akvifer render - conversations through a chat template: what a model would read. */
 #include <time.h>
 
 #include "bin/lines.h"

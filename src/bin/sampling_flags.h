@@ -6,6 +6,8 @@
 #ifndef BIN_SAMPLING_FLAGS_H
 #define BIN_SAMPLING_FLAGS_H
 
+#include <math.h>
+
 #include "akvifer.h"
 #include "base/note.h"
 #include "base/status.h"
@@ -21,7 +23,7 @@ struct sampling_flags {
 /* clang-format off */
 #define SAMPLING_FLAGS(S, F)                                                                       \
     { .names = "-s --seed", .type = FLAG_INT, .at = FLAG_AT(S, F.seed), .unit = "SEED",            \
-      .preset = "-1", .least = -1, .most = 0x1p62,                                                 \
+      .preset = "-1", .least = -1, .most = (double)INFINITY,                                       \
       .help = "Same seed, same answer, on any machine; -1 takes a random one." },                  \
     { .names = "--temp", .type = FLAG_FLOAT, .at = FLAG_AT(S, F.temperature), .unit = "T",         \
       .preset = "0.8", .least = 0, .most = 100,                                                    \

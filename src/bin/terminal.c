@@ -21,7 +21,8 @@ enum { STOP_ASKED = 1, END_ASKED = 2, REDRAW_ASKED = 4, RESIZE_ASKED = 8 };
 static const int caught[] = { SIGINT, SIGTERM, SIGHUP, SIGCONT, SIGWINCH };
 enum { N_CAUGHT = sizeof caught / sizeof *caught };
 
-/* What signals asked for: a handler sets bits and wakes the poll of terminal_read, whatever thread it runs on. */
+/* What signals asked for: a handler sets bits and wakes the poll of terminal_read, whatever thread
+ * it runs on. */
 static _Atomic int asked, end_signal;
 static int wake[2] = { -1, -1 };
 static struct sigaction before[N_CAUGHT];

@@ -1,4 +1,4 @@
-/* bin/vocab_file.h - what the verbs about text need of a model file: its vocabulary, not its weights. */
+/* bin/vocab_file.h - what verbs about text need of a model file: its vocabulary, no weights. */
 #ifndef BIN_VOCAB_FILE_H
 #define BIN_VOCAB_FILE_H
 

@@ -1,4 +1,4 @@
-/* engine/candidates.c - a heap of candidates under three orders, and the filters written with it. */
+/* engine/candidates.c - a heap of candidates under three orders, and the filters over it. */
 #include "engine/candidates.h"
 
 #include <float.h>
@@ -135,8 +135,8 @@ static void keep_mass(struct candidates *c, struct heap *h, double max, double t
     heap_keep_popped(h, c);
 }
 
-/* With d = logit - max, Z = sum e^d and S = sum d e^d: surprise is log Z - d and entropy log Z - S / Z, so
- * |surprise - entropy| = |S / Z - d|, and no logarithm is taken. */
+/* With d = logit - max, Z = sum e^d and S = sum d e^d: surprise is log Z - d and entropy is
+ * log Z - S / Z, so |surprise - entropy| = |S / Z - d|, and no logarithm is taken. */
 void candidates_keep_typical(struct candidates *c, double p)
 {
     double max = largest(c), total = 0, weighted = 0;

@@ -6,8 +6,8 @@
  * in its caller's array.
  *
  * D1  Every candidate's logit is finite; ids are unique.
- * D2  The order of a list depends on the logits alone: by falling logit after "best" and "top p", by
- *     typicality after "typical", by id after "all"; equal ones by id. So sums have one order too.
+ * D2  The order of a list depends on the logits alone: by falling logit after "best" and "top p",
+ *     by typicality after "typical", by id after "all"; equal ones by id. So do the sums over it.
  * D3  A filter leaves at least one candidate.
  *
  * Lifetime  the caller's array. Threads  any.
@@ -44,7 +44,7 @@ void candidates_keep_top_p(struct candidates *c, double p);
  * Source: Nguyen et al. 2024, "Turning Up the Heat: Min-p Sampling". */
 void candidates_keep_min_p(struct candidates *c, double p);
 
-/* Draws in proportion to exp(logit / temperature), temperature > 0, by a uniform number in [0, 1). */
+/* Draws in proportion to exp(logit / temperature), temperature > 0, 0 <= uniform < 1. */
 int32_t candidates_draw(const struct candidates *c, double temperature, double uniform);
 
 #endif

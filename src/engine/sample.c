@@ -1,4 +1,4 @@
-/* engine/sample.c - one sequence's sampler: what it remembers of the context, and the chain of a pick. */
+/* engine/sample.c - one sequence's sampler: what it remembers, and the chain of a pick. */
 #include "engine/sample.h"
 
 #include <assert.h>
@@ -23,10 +23,9 @@ struct sampler {
     float *logits;          // [n_vocab] after bias, penalties and bans
     struct akv_logprob *at; // [candidates_max()]
     uint32_t *count;        // [n_vocab] how often a token is in the window; NULL: no penalty is on
-    int32_t *
-        window; // [repeat_last_n] a ring of the newest tokens; NULL: the window is the whole context
-    uint32_t n_window; // tokens in the ring
-    uint32_t oldest;   // index of its oldest
+    int32_t *window;        // [repeat_last_n] a ring of the newest; NULL: all of the context
+    uint32_t n_window;      // tokens in the ring
+    uint32_t oldest;        // index of its oldest
 };
 
 /* ---- parameters ---- */

@@ -101,7 +101,7 @@ static enum status check_request(const json_t *request, struct note *why)
     return OK;
 }
 
-/* Arguments that are no JSON object (a model may have written anything) stay the text that they are. */
+/* Arguments that are no JSON object (a model may have written anything) stay a text. */
 static enum status parse_arguments(json_t *function, struct note *why)
 {
     const json_t *text = json_object_get(function, "arguments");

@@ -1,4 +1,4 @@
-/* run as a user meets it: one answer from a prompt, a file or a pipe, and conversations on a terminal. */
+/* run as a user meets it: one answer to a prompt, a file or a pipe, and whole conversations. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,7 +14,7 @@
 
 #include "support/program.h"
 
-#define RUN(...) WORDS("akvifer", "run", __VA_ARGS__)
+#define RUN(...) WORDS("akvifer", "run", "-c", "1024", __VA_ARGS__)
 #define RAW(...) RUN("--raw", "-q", "--temp", "0", __VA_ARGS__)
 
 static const char *const GEMMA3 = "models/gemma-3-270m-q4_k_m.gguf";
@@ -132,10 +132,10 @@ static void a_model_without_template_continues(void **state)
     (void)state;
     if (access(GEMMA3, R_OK) != 0)
         skip();
-    program_expect(RUN("-m", "gemma3", "-c", "512", "--temp", "0", "-n", "2"), FRANCE, 0, "\n",
+    program_expect(RUN("-m", "gemma3", "--temp", "0", "-n", "2"), FRANCE, 0, "\n",
                    "no chat template");
-    program_expect(RUN("-m", "gemma3", "-c", "512", "-q", "-sys", "Be kind", "-p", "Hi"), NULL, 2,
-                   NULL, "system prompt");
+    program_expect(RUN("-m", "gemma3", "-q", "-sys", "Be kind", "-p", "Hi"), NULL, 2, NULL,
+                   "system prompt");
 }
 
 static void nothing_to_answer(void **state)
@@ -187,7 +187,7 @@ static void a_conversation(void **state)
 {
     (void)state;
     struct terminal_user u;
-    user_starts(&u, RUN("-c", "1024", "-n", "12", "-s", "1"));
+    user_starts(&u, RUN("-n", "12", "-s", "1"));
     user_sees(&u, "akvifer 0.");
     user_sees(&u, "kernels ");
     user_sees(&u, "KV f16, 22.5 KiB a token: up to 1024 tokens");
@@ -211,7 +211,7 @@ static void commands_are_obeyed(void **state)
 {
     (void)state;
     struct terminal_user u;
-    user_starts(&u, RUN("-c", "1024", "-n", "2", "-s", "1"));
+    user_starts(&u, RUN("-n", "2", "-s", "1"));
     user_types(&u, "/etc/passwd?\r"); // no command: a message
     user_sees(&u, " a second; ");
     user_types(&u, "/clear\r");
@@ -237,7 +237,7 @@ static void ctrl_c_stops_drops_and_leaves(void **state)
 {
     (void)state;
     struct terminal_user u;
-    user_starts(&u, RUN("-c", "1024", "--ignore-eos", "-s", "1"));
+    user_starts(&u, RUN("--ignore-eos", "-s", "1"));
     user_sees(&u, PROMPT);
     user_types(&u, "Tell me a long story\r");
     user_sees(&u, "Tell me a long story\r\n");
@@ -266,17 +266,17 @@ static void ctrl_d_and_signals_end_it(void **state)
 {
     (void)state;
     struct terminal_user u;
-    user_starts(&u, RUN("-c", "1024"));
+    user_starts(&u, WORDS("akvifer", "run", "-c", "1024"));
     user_sees(&u, PROMPT);
     user_types(&u, "\004");
     assert_int_equal(user_leaves(&u), 0);
 
-    user_starts(&u, RUN("-c", "1024"));
+    user_starts(&u, WORDS("akvifer", "run", "-c", "1024"));
     user_sees(&u, PROMPT);
     assert_int_equal(kill(u.pid, SIGTERM), 0);
     assert_int_equal(user_leaves(&u), 128 + SIGTERM);
 
-    user_starts(&u, RUN("-c", "1024", "--ignore-eos", "-p", "Hi")); // an answer without end
+    user_starts(&u, RUN("--ignore-eos", "-p", "Hi")); // an answer without end
     user_sees(&u, "kv cap");
     user_types(&u, "\003");
     assert_int_equal(user_leaves(&u), 128 + SIGINT);
@@ -307,7 +307,7 @@ static void no_color_when_asked(void **state)
     (void)state;
     struct terminal_user u;
     setenv("NO_COLOR", "1", 1);
-    user_starts(&u, RUN("-c", "1024"));
+    user_starts(&u, WORDS("akvifer", "run", "-c", "1024"));
     unsetenv("NO_COLOR");
     user_sees(&u, "commands.\r\n");
     user_sees(&u, "> ");

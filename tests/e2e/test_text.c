@@ -1,4 +1,4 @@
-/* tokenize and render as a user meets them: goldens through the program, wrong lines, other templates. */
+/* tokenize and render as a user meets them: goldens, wrong lines, other templates. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -46,7 +46,8 @@ static void golden_close(struct golden *g)
         json_decref(g->record[i]);
 }
 
-/* A line of input for every record: its member `from` under the name `to`, and what else a conversation has. */
+/* A line of input for every record: its member `from` under the name `to`, and what else a
+ * conversation has. */
 static void golden_lines(const struct golden *g, const char *from, const char *to, struct buf *out)
 {
     const char *const take[] = { from, "tools", "add_generation_prompt" };
@@ -64,8 +65,8 @@ static void golden_lines(const struct golden *g, const char *from, const char *t
     }
 }
 
-/* One way to run the program over a file of goldens, and what must come: `member` of each line equals the record's
- * first of `want` that is there. */
+/* One way to run the program over a file of goldens, and what must come: `member` of each line
+ * equals the record's first of `want` that is there. */
 struct way {
     const char *const *words;
     const char *from, *to, *member, *want[2];

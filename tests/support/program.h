@@ -1,6 +1,7 @@
 /* support/program.h - runs build/akvifer as a user would: with pipes, or on a terminal of its own.
  *
- * The folder of programs is $B, or build. Whatever takes longer than PROGRAM_SECONDS is killed and fails the test. */
+ * The folder of programs is $B, or build. Whatever takes longer than PROGRAM_SECONDS is killed and
+ * fails the test. */
 #ifndef SUPPORT_PROGRAM_H
 #define SUPPORT_PROGRAM_H
 
@@ -20,17 +21,17 @@ struct program_end {
 
 extern const char program_closed[]; // as input: standard input is closed
 
-/* Runs words[0] of the folder with the rest as arguments, NULL at the end. `input` NULL: /dev/null. */
+/* Runs words[0] of the folder with the rest as arguments, NULL at the end. No input: /dev/null. */
 void program_run(struct program_end *end, const char *const *words, const char *input, size_t len);
 void program_end_close(struct program_end *end);
 
-/* The same with an input of text, and what must come of it: the exit code, and words on standard output and standard
- * error (NULL: nothing at all). */
+/* The same with an input of text, and what must come of it: the exit code, and words on standard
+ * output and standard error (NULL: nothing at all). */
 void program_expect(const char *const *words, const char *input, int exit_code, const char *out,
                     const char *err);
 
-/* A folder for the files of a test program, as cmocka's group setup and teardown; and a file in it, whose path is
- * good until four more were written. */
+/* A folder for the files of a test program, as cmocka's group setup and teardown; and a file in
+ * it, whose path is good until four more were written. */
 int program_folder_make(void **state);
 int program_folder_remove(void **state);
 const char *program_file(const char *name, const char *text);

@@ -1,5 +1,5 @@
-/* sample: every filter against a plain slow twin, draws against exact probabilities, penalties against
- * sums done by hand, hostile logits, and stored ids that every machine must draw. */
+/* sample: every filter against a plain slow twin, draws against exact probabilities, penalties
+ * against sums done by hand, hostile logits, and stored ids that every machine must draw. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -187,7 +187,7 @@ static void best_agrees_with_a_sort(void **state)
     }
 }
 
-/* A chain that would keep nothing keeps one: the filters' smallest shares leave the most fitting. */
+/* However small the share that a filter keeps, it keeps the most fitting. */
 static void filters_leave_one(void **state)
 {
     (void)state;
@@ -247,13 +247,14 @@ static void draws_follow_the_probabilities(void **state)
     }
 }
 
-/* top_k 5 -> top_p 0.8 -> min_p 0.4 -> temperature 2, worked out by hand: the temperature comes last. */
+/* top_k 5 -> top_p 0.8 -> min_p 0.4 -> temperature 2, worked out by hand. */
 static void the_chain_is_in_order(void **state)
 {
     (void)state;
     const float logits[N_SMALL] = { logf(30), logf(1), logf(20), logf(2),
                                     logf(18), logf(3), logf(10), logf(16) };
-    /* top_k: 30 20 18 16 10 of 94; 0.8 of it is 75.2: 30 20 18 16 (84); at least 12: all four. Square roots. */
+    /* top_k: 30 20 18 16 10, in all 94; 0.8 of it is 75.2: 30 20 18 16; at least 0.4 * 30: all
+     * four; and the temperature makes square roots of them. */
     double total = sqrt(30) + sqrt(20) + sqrt(18) + sqrt(16);
     double p[N_SMALL] = { sqrt(30) / total, 0, sqrt(20) / total, 0, sqrt(18) / total, 0, 0,
                           4 / total };
