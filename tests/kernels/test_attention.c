@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "kernels/attn_block.h"
 #include "kernels/tables.h"
+#include "support/attn_bench.h"
 #include "support/attn_case.h"
 #include "support/kernel_suite.h"
 
@@ -105,7 +106,8 @@ static void ref_is_close_to_double(void **state)
                                     .masked = seed % 4 == 3,
                                     .softcap = seed % 5 == 4 ? 15 : 0 };
         struct attn_case c;
-        struct attn_state got = attn_state_new(3, 32);
+        struct guarded_state state_of_3 = attn_state_new(3, 32);
+        struct attn_state got = state_of_3.at;
         double want[32], bound[32];
         attn_case_open(&c, &shape, &rng);
         attn_case_run(&kernels_ref, &c.run, got);
@@ -120,9 +122,9 @@ static void ref_is_close_to_double(void **state)
             }
         }
         attn_case_close(&c);
-        attn_state_free(got, 3, 32);
+        attn_state_free(&state_of_3);
     }
-    print_message("at most %.2f of the bound\n", tightest);
+    print_message("at most %.4f of the bound\n", tightest);
     assert_true(tightest > 1e-4); // a bound that nothing comes near proves nothing
 }
 
@@ -159,7 +161,8 @@ static void a_batch_changes_nothing(void **state)
             struct attn_shape shape = any_shape(seed);
             struct attn_case c;
             attn_case_open(&c, &shape, &rng);
-            struct attn_state all = attn_state_new(7, 64), one = attn_state_new(1, 64);
+            struct guarded_state of_7 = attn_state_new(7, 64), of_1 = attn_state_new(1, 64);
+            struct attn_state all = of_7.at, one = of_1.at;
             attn_case_run(tables[t], &c.run, all);
             for (uint32_t i = 0; i < 7; i++) {
                 struct attn_run run = c.run;
@@ -169,7 +172,7 @@ static void a_batch_changes_nothing(void **state)
                                   1, 64, "a query in its batch");
             }
             attn_case_close(&c);
-            attn_state_free(all, 7, 64), attn_state_free(one, 1, 64);
+            attn_state_free(&of_7), attn_state_free(&of_1);
         }
 }
 
@@ -185,7 +188,8 @@ static void addresses_change_nothing(void **state)
             attn_case_open(&c, &shape, &rng);
             for (uint32_t i = 0; i < 7; i++)
                 c.lo[i] = c.lo[i] < KV_BLOCK ? KV_BLOCK : c.lo[i];
-            struct attn_state by_base = attn_state_new(7, 64), other = attn_state_new(7, 64);
+            struct guarded_state first = attn_state_new(7, 64), second = attn_state_new(7, 64);
+            struct attn_state by_base = first.at, other = second.at;
             attn_case_run(tables[t], &c.run, by_base);
             struct attn_run run = c.run;
             run.table = c.block, run.v_offset = (size_t)(run.v - run.k), run.k = run.v = NULL;
@@ -196,7 +200,7 @@ static void addresses_change_nothing(void **state)
             attn_case_run(tables[t], &run, other);
             expect_same_state(other, by_base, 7, 64, "a run without its unseen first block");
             attn_case_close(&c);
-            attn_state_free(by_base, 7, 64), attn_state_free(other, 7, 64);
+            attn_state_free(&first), attn_state_free(&second);
         }
 }
 
@@ -206,7 +210,7 @@ static void unseen_rows_do_not_leak(void **state)
     (void)state;
     for (uint32_t t = 0; t < n_table; t++)
         for (uint32_t seed = 1; seed <= 30; seed++) {
-            struct attn_state got[2] = { attn_state_new(7, 64), attn_state_new(7, 64) };
+            struct guarded_state got[2] = { attn_state_new(7, 64), attn_state_new(7, 64) };
             for (int nan = 0; nan < 2; nan++) {
                 struct rng rng = rng_seeded(seed, 6);
                 struct attn_shape shape = any_shape(seed);
@@ -222,12 +226,11 @@ static void unseen_rows_do_not_leak(void **state)
                         kernels_ref.store_v(shape.type, block + kv_part_bytes(shape.type, 64),
                                             r % KV_BLOCK, x, 64);
                     }
-                attn_case_run(tables[t], &c.run, got[nan]);
+                attn_case_run(tables[t], &c.run, got[nan].at);
                 attn_case_close(&c);
             }
-            assert_memory_equal(got[0].l, got[1].l, 7 * sizeof(float));
-            expect_same_state(got[1], got[0], 7, 64, "NaN in rows nobody sees");
-            attn_state_free(got[0], 7, 64), attn_state_free(got[1], 7, 64);
+            expect_same_state(got[1].at, got[0].at, 7, 64, "NaN in rows nobody sees");
+            attn_state_free(&got[0]), attn_state_free(&got[1]);
         }
 }
 
@@ -238,7 +241,8 @@ static void who_sees_nothing_stays_empty(void **state)
         struct rng rng = rng_seeded(1, 7);
         struct attn_shape shape = any_shape(1);
         struct attn_case c;
-        struct attn_state part = attn_state_new(7, 64), total = attn_state_new(7, 64);
+        struct guarded_state first = attn_state_new(7, 64), second = attn_state_new(7, 64);
+        struct attn_state part = first.at, total = second.at;
         attn_case_open(&c, &shape, &rng);
         for (uint32_t i = 0; i < 7; i++)
             c.lo[i] = 100, c.hi[i] = i % 2 ? 100 : 50;
@@ -255,7 +259,7 @@ static void who_sees_nothing_stays_empty(void **state)
         tables[t]->attn_merge(part, total, 7, 64); // into an empty total: a copy
         expect_same_state(part, total, 7, 64, "a part merged into nothing");
         attn_case_close(&c);
-        attn_state_free(part, 7, 64), attn_state_free(total, 7, 64);
+        attn_state_free(&first), attn_state_free(&second);
     }
 }
 
@@ -269,7 +273,8 @@ static void infinite_scores_are_not_empty(void **state)
             .type = KV_F32, .d_k = 8, .d_v = 8, .n_query = 1, .n_block = 1
         };
         struct attn_case c;
-        struct attn_state part = attn_state_new(1, 8), total = attn_state_new(1, 8);
+        struct guarded_state first = attn_state_new(1, 8), second = attn_state_new(1, 8);
+        struct attn_state part = first.at, total = second.at;
         float minus[8] = { -INFINITY }, out[8];
         attn_case_open(&c, &shape, &rng);
         c.lo[0] = 0, c.hi[0] = 1, c.q[0] = 1;
@@ -281,12 +286,59 @@ static void infinite_scores_are_not_empty(void **state)
         tables[t]->attn_finish(out, 8, total, 1, 8);
         assert_true(isnan(total.l[0]) && isnan(out[0]));
         attn_case_close(&c);
-        attn_state_free(part, 1, 8), attn_state_free(total, 1, 8);
+        attn_state_free(&first), attn_state_free(&second);
     }
 }
 
-int main(void)
+/* All 65,536 halves as V (one row with weight 1 is the output) and as K (one row's score is m). */
+static void every_half_reads_as_base_says(void **state)
 {
+    (void)state;
+    _Alignas(64) f16 k[8 * KV_BLOCK] = { 0 }, v[KV_BLOCK * 8];
+    float q[KV_BLOCK * 8] = { 0 }, m[KV_BLOCK], l[KV_BLOCK], o[KV_BLOCK * 8];
+    uint32_t lo[KV_BLOCK], hi[KV_BLOCK];
+    for (uint32_t i = 0; i < KV_BLOCK; i++) // query i sees row i alone, and its first element
+        q[i * 8] = 1, lo[i] = i, hi[i] = i + 1;
+    struct attn_run run = { .type = KV_F16,
+                            .d_k = 8,
+                            .d_v = 8,
+                            .scale = 1,
+                            .q = q,
+                            .q_stride = 8,
+                            .lo = lo,
+                            .hi = hi,
+                            .last = 1,
+                            .k = (char *)k,
+                            .v = (char *)v };
+    void *scratch = mem_new_aligned(1, attn_scratch_bytes(KV_BLOCK, 8, 8), 64);
+    for (uint32_t t = 0; t < n_table; t++)
+        for (run.n_query = 1; run.n_query <= KV_BLOCK;
+             run.n_query += KV_BLOCK - 1) // read straight, and packed
+            for (uint32_t h = 0; h < 65536; h += run.n_query) {
+                for (uint32_t i = 0; i < run.n_query; i++) {
+                    k[i] = (f16)(h + i);
+                    for (uint32_t j = 0; j < 8; j++)
+                        v[i * 8 + j] = (f16)(h + i);
+                }
+                tables[t]->attn_partial(&run, (struct attn_state){ m, l, o }, scratch);
+                for (uint32_t i = 0; i < run.n_query; i++) {
+                    float want = f32_of_f16((f16)(h + i)) + 0.0f,
+                          score = isnan(want) ? -INFINITY : want;
+                    bool nan = !isfinite(want); // as a score it spoils the weight
+                    expect_same_floats(&m[i], &score, 1, "a half as a score");
+                    for (uint32_t j = 0; j < 8; j++)
+                        expect_same_floats(&o[i * 8 + j], nan ? &(float){ NAN } : &want, 1,
+                                           "a half as a value");
+                }
+            }
+    mem_free(scratch);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "--bench") == 0)
+        return attn_bench(argc - 2, argv + 2);
+
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_table_gives_the_bits_of_ref),
         cmocka_unit_test(ref_is_close_to_double),
@@ -295,6 +347,7 @@ int main(void)
         cmocka_unit_test(unseen_rows_do_not_leak),
         cmocka_unit_test(who_sees_nothing_stays_empty),
         cmocka_unit_test(infinite_scores_are_not_empty),
+        cmocka_unit_test(every_half_reads_as_base_says),
     };
     return cmocka_run_group_tests(tests, find_tables, NULL);
 }

@@ -7,7 +7,6 @@
 
 #include "base/f16.h"
 #include "kernels/tables.h"
-#include "support/guarded.h"
 #include "support/kernel_suite.h"
 
 static void choose_rows(struct attn_case *c, const struct attn_shape *shape, struct rng *rng)
@@ -53,6 +52,13 @@ static void fill_block(struct attn_case *c, const struct attn_shape *shape, uint
     }
 }
 
+static void *new_memory(struct attn_case *c, size_t bytes, size_t align)
+{
+    struct guarded *g = &c->memory[c->n_memory++];
+    *g = guard_new(bytes, align);
+    return g->at;
+}
+
 /* In the base form blocks follow each other; in the table form each ends at a guard page of its own. */
 static void place_blocks(struct attn_case *c, const struct attn_shape *shape)
 {
@@ -61,16 +67,16 @@ static void place_blocks(struct attn_case *c, const struct attn_shape *shape)
     c->block_bytes = k_bytes + v_bytes;
     if (shape->table) {
         for (uint32_t b = 0; b < shape->n_block; b++)
-            c->block[b] = guarded_new(c->block_bytes);
+            c->block[b] = new_memory(c, c->block_bytes, 64);
         c->run.table = c->block;
         c->run.v_offset = k_bytes;
         return;
     }
-    c->base = guarded_new(shape->n_block * c->block_bytes);
+    char *base = new_memory(c, shape->n_block * c->block_bytes, 64);
     for (uint32_t b = 0; b < shape->n_block; b++)
-        c->block[b] = c->base + b * c->block_bytes;
-    c->run.k = c->base;
-    c->run.v = c->base + k_bytes;
+        c->block[b] = base + b * c->block_bytes;
+    c->run.k = base;
+    c->run.v = base + k_bytes;
     c->run.stride = c->block_bytes;
 }
 
@@ -85,9 +91,9 @@ void attn_case_open(struct attn_case *c, const struct attn_shape *shape, struct 
                                       .n_query = shape->n_query,
                                       .q_stride = q_stride,
                                       .last = shape->n_block } };
-    c->q = guarded_new((shape->n_query * q_stride) * sizeof *c->q);
-    c->lo = guarded_new(shape->n_query * sizeof *c->lo);
-    c->hi = guarded_new(shape->n_query * sizeof *c->hi);
+    c->q = new_memory(c, shape->n_query * q_stride * sizeof *c->q, 4);
+    c->lo = new_memory(c, shape->n_query * sizeof *c->lo, 4);
+    c->hi = new_memory(c, shape->n_query * sizeof *c->hi, 4);
     for (size_t i = 0; i < shape->n_query * q_stride; i++)
         c->q[i] = any_float(rng, shape->hostile);
     choose_rows(c, shape, rng);
@@ -102,41 +108,40 @@ void attn_case_open(struct attn_case *c, const struct attn_shape *shape, struct 
 
 void attn_case_close(struct attn_case *c)
 {
-    uint32_t n = c->run.n_query;
-    guarded_free(c->q, n * c->run.q_stride * sizeof *c->q);
-    guarded_free(c->lo, n * sizeof *c->lo);
-    guarded_free(c->hi, n * sizeof *c->hi);
-    if (c->base)
-        guarded_free(c->base, c->run.last * c->block_bytes);
-    else
-        for (uint32_t b = 0; b < c->run.last; b++)
-            guarded_free(c->block[b], c->block_bytes);
+    while (c->n_memory > 0)
+        guard_free(&c->memory[--c->n_memory]);
 }
 
-struct attn_state attn_state_new(uint32_t n, uint32_t d_v)
+static float *new_floats(struct guarded *g, size_t n)
 {
-    struct attn_state s = { guarded_new(n * sizeof(float)), guarded_new(n * sizeof(float)),
-                            guarded_new((size_t)n * d_v * sizeof(float)) };
-    memset(s.m, 0x7f, n * sizeof(float));
-    memset(s.l, 0x7f, n * sizeof(float));
-    memset(s.o, 0x7f, (size_t)n * d_v * sizeof(float));
+    *g = guard_new(n * sizeof(float), 4);
+    memset(g->at, 0x7f, n * sizeof(float));
+    return g->at;
+}
+
+struct guarded_state attn_state_new(uint32_t n, uint32_t d_v)
+{
+    struct guarded_state s;
+    s.at.m = new_floats(&s.m, n);
+    s.at.l = new_floats(&s.l, n);
+    s.at.o = new_floats(&s.o, (size_t)n * d_v);
     return s;
 }
 
-void attn_state_free(struct attn_state s, uint32_t n, uint32_t d_v)
+void attn_state_free(struct guarded_state *s)
 {
-    guarded_free(s.m, n * sizeof(float));
-    guarded_free(s.l, n * sizeof(float));
-    guarded_free(s.o, (size_t)n * d_v * sizeof(float));
+    guard_free(&s->m);
+    guard_free(&s->l);
+    guard_free(&s->o);
 }
 
 void attn_case_run(const struct kernels *k, const struct attn_run *run, struct attn_state out)
 {
     size_t bytes = attn_scratch_bytes(run->n_query, run->d_k, run->d_v);
-    void *scratch = guarded_new(bytes);
-    memset(scratch, 0xff, bytes); // NaNs: a kernel that reads before it writes shows it
-    k->attn_partial(run, out, scratch);
-    guarded_free(scratch, bytes);
+    struct guarded scratch = guard_new(bytes, 64);
+    memset(scratch.at, 0xff, bytes); // NaNs: a kernel that reads before it writes shows it
+    k->attn_partial(run, out, scratch.at);
+    guard_free(&scratch);
 }
 
 void expect_same_state(struct attn_state got, struct attn_state want, uint32_t n, uint32_t d_v,

@@ -8,6 +8,7 @@
 
 #include "base/rng.h"
 #include "kernels/kernels.h"
+#include "support/guard.h"
 
 enum { ATTN_CASE_BLOCKS = 16 };
 
@@ -22,21 +23,27 @@ struct attn_shape {
 
 struct attn_case {
     struct attn_run run;
-    char *block[ATTN_CASE_BLOCKS];
     size_t block_bytes;
-    char *base; // all blocks, in the base form
+    char *block[ATTN_CASE_BLOCKS];
     float *q;
     uint32_t *lo, *hi;
     uint64_t mask[ATTN_CASE_BLOCKS];
     uint64_t seen[ATTN_CASE_BLOCKS]; // rows that some query sees
+    struct guarded memory[ATTN_CASE_BLOCKS + 4];
+    uint32_t n_memory;
 };
 
 void attn_case_open(struct attn_case *c, const struct attn_shape *shape, struct rng *rng);
 void attn_case_close(struct attn_case *c);
 
-/* A state of n queries, each array before a guard page; filled with numbers that must not survive. */
-struct attn_state attn_state_new(uint32_t n, uint32_t d_v);
-void attn_state_free(struct attn_state s, uint32_t n, uint32_t d_v);
+/* The state of some queries, each array before a guard page; filled with numbers that must not survive. */
+struct guarded_state {
+    struct attn_state at;
+    struct guarded m, l, o;
+};
+
+struct guarded_state attn_state_new(uint32_t n, uint32_t d_v);
+void attn_state_free(struct guarded_state *s);
 
 /* Runs the case with a scratch of exactly the promised size. */
 void attn_case_run(const struct kernels *k, const struct attn_run *run, struct attn_state out);

@@ -20,10 +20,10 @@ void expect_same_floats(const float *got, const float *want, size_t n, const cha
 
 float any_float(struct rng *rng, uint32_t hostile)
 {
-    static const float ENDS[] = { INFINITY,   -INFINITY, NAN,   0.0f,   -0.0f,  0x1p-149f,
-                                  -0x1p-130f, 0x1p-126f, 3e38f, -3e38f, 1e-30f, 65504.0f,
-                                  65519.9f,   65520.0f,  6e-8f, -2e-8f, 88.7f,  -87.01f,
-                                  88.5f,      -88.0f,    1e20f };
+    static const float ENDS[] = { INFINITY,   -INFINITY, NAN,    0.0f,   -0.0f,  0x1p-149f,
+                                  -0x1p-130f, 0x1p-126f, 3e38f,  -3e38f, 1e-30f, 65504.0f,
+                                  65519.9f,   65520.0f,  6e-8f,  -2e-8f, 88.7f,  -87.01f,
+                                  -88.5f,     88.5f,     -88.0f, 1e20f };
     if (hostile && rng_below(rng, hostile) == 0)
         return ENDS[rng_below(rng, sizeof ENDS / sizeof *ENDS)];
     float sum = 0; // nearly normal, deviation about 1

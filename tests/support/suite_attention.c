@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "support/attn_case.h"
-#include "support/guarded.h"
 
 static const uint32_t WIDTHS[] = { 64, 8, 80, 96, 128, 256, 24, 40 };
 static const uint32_t QUERIES[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 33, 96, 200 };
@@ -29,8 +28,10 @@ static void compare(const struct kernels *got, const struct kernels *want,
     struct attn_case c;
     char what[160];
     uint32_t n = shape->n_query, d = shape->d_v;
-    struct attn_state a = attn_state_new(n, d), b = attn_state_new(n, d),
-                      total_a = attn_state_new(n, d), total_b = attn_state_new(n, d);
+    struct guarded_state part_got = attn_state_new(n, d), part_want = attn_state_new(n, d);
+    struct guarded_state total_got = attn_state_new(n, d), total_want = attn_state_new(n, d);
+    struct attn_state a = part_got.at, b = part_want.at, total_a = total_got.at,
+                      total_b = total_want.at;
 
     name_case(what, sizeof what, shape, seed);
     attn_case_open(&c, shape, &rng);
@@ -54,8 +55,8 @@ static void compare(const struct kernels *got, const struct kernels *want,
     expect_same_floats(a.o, b.o, (size_t)n * d, what);
 
     attn_case_close(&c);
-    attn_state_free(a, n, d), attn_state_free(b, n, d);
-    attn_state_free(total_a, n, d), attn_state_free(total_b, n, d);
+    attn_state_free(&part_got), attn_state_free(&part_want);
+    attn_state_free(&total_got), attn_state_free(&total_want);
 }
 
 void suite_attention(const struct kernels *got, const struct kernels *want, uint32_t effort)

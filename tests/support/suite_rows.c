@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "support/guarded.h"
+#include "support/guard.h"
 
 /* Every tail of 16 lanes, and rows as models have them. */
 static const uint32_t SIZES[] = { 1,  2,  3,  5,  7,   8,   9,   10,  11,  12,  13, 14,
@@ -19,7 +19,6 @@ enum { N_SIZE = sizeof SIZES / sizeof *SIZES };
 
 struct row_case {
     uint32_t n;
-    size_t bytes;
     float *x, *w, *got, *want; // [n], each before a guard page
     char name[96];
 };
@@ -81,15 +80,16 @@ void suite_rows(const struct kernels *got, const struct kernels *want, uint32_t 
 {
     struct rng rng = rng_seeded(11, 1);
     for (uint32_t i = 0; i < N_SIZE * effort; i++) {
-        struct row_case c = { .n = SIZES[i % N_SIZE] };
-        c.bytes = c.n * sizeof(float);
-        c.x = guarded_new(c.bytes), c.w = guarded_new(c.bytes);
-        c.got = guarded_new(c.bytes), c.want = guarded_new(c.bytes);
+        uint32_t n = SIZES[i % N_SIZE];
+        struct guarded memory[4];
+        for (int m = 0; m < 4; m++)
+            memory[m] = guard_new(n * sizeof(float), 4);
+        struct row_case c = { n, memory[0].at, memory[1].at, memory[2].at, memory[3].at, "" };
         for (uint32_t hostile = 0; hostile <= 64; hostile = hostile * 4 + 4) {
             all_operations(&c, &rng, hostile, got, want);
             softmax_stats(&c, got, want);
         }
-        guarded_free(c.x, c.bytes), guarded_free(c.w, c.bytes);
-        guarded_free(c.got, c.bytes), guarded_free(c.want, c.bytes);
+        for (int m = 0; m < 4; m++)
+            guard_free(&memory[m]);
     }
 }

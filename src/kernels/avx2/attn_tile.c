@@ -18,13 +18,22 @@ INLINE __m256 load8(enum source from, const char *p)
     return _mm256_loadu_ps((const float *)p);
 }
 
+/* What the tiles of one strip share: b, and what they fetch, from inner row `first` on. Each of them fetches a part, so that
+ * memory is busy while all of them compute. */
+struct strip {
+    const char *b, *ahead;
+    size_t stride, fetch; // bytes from row to row
+};
+
 /* One body for all tiles: n_q, n_v and from are constants where it is called. The pragmas unroll the two outer loops
  * before the compiler decides what lives in registers; without them every step stores 12 accumulators. */
-INLINE void body(const struct tiles *t, uint32_t query, const char *b, const char *ahead,
-                 size_t stride, uint32_t n_q, uint32_t n_v, enum source from)
+INLINE void body(const struct tiles *t, uint32_t query, const struct strip *s, uint32_t n_q,
+                 uint32_t n_v, enum source from)
 {
     const size_t step = 8 * n_v * bytes_of(from);
     const uint32_t last = t->last;
+    const size_t stride = s->stride, fetch = s->fetch;
+    const char *b = s->b, *ahead = s->ahead;
     const float *const *factor = t->a + query;
     float *const *c = t->c + query;
     __m256 acc[AVX2_TILE_QUERIES][AVX2_TILE_OUT / 8];
@@ -35,7 +44,7 @@ INLINE void body(const struct tiles *t, uint32_t query, const char *b, const cha
         for (uint32_t v = 0; v < n_v; v++)
             acc[q][v] = _mm256_loadu_ps(c[q] + t->out + 8 * v);
 
-    for (uint32_t i = t->first; i < last; i++, b += stride, ahead += step) {
+    for (uint32_t i = t->first; i < last; i++, b += stride, ahead += fetch) {
         __m256 a[AVX2_TILE_QUERIES];
         for (uint32_t q = 0; q < n_q; q++)
             a[q] = _mm256_broadcast_ss(factor[q] + i);
@@ -56,10 +65,10 @@ INLINE void body(const struct tiles *t, uint32_t query, const char *b, const cha
 }
 
 #define TILE(n_q, n_v, from)                                                                       \
-    static void tile_##n_q##_##n_v##_##from(const struct tiles *t, uint32_t query, const char *b,  \
-                                            const char *ahead, size_t stride)                      \
+    static void tile_##n_q##_##n_v##_##from(const struct tiles *t, uint32_t query,                 \
+                                            const struct strip *s)                                 \
     {                                                                                              \
-        body(t, query, b, ahead, stride, n_q, n_v, from);                                          \
+        body(t, query, s, n_q, n_v, from);                                                         \
     }
 #define TILES(from)                                                                                \
     TILE(1, 1, from)                                                                               \
@@ -83,28 +92,36 @@ TILES(FROM_F32)
 TILES(FROM_INT8)
 TILES(FROM_PANELS)
 
-/* For queries from the given one on. b, ahead: of inner row `first`; stride: bytes to the next one. */
-typedef void tile_fn(const struct tiles *t, uint32_t query, const char *b, const char *ahead, size_t stride);
+typedef void tile_fn(const struct tiles *t, uint32_t query, const struct strip *s);
 
 static tile_fn *const TILE_FN[N_SOURCE][AVX2_TILE_QUERIES][3] = { // [from][n_q - 1][n_out 8, 16, 32]
     ROWS(FROM_F16), ROWS(FROM_F32), ROWS(FROM_INT8), ROWS(FROM_PANELS),
 };
 // clang-format on
 
-void avx2_attn_tiles(const struct matrix *b, const struct tiles *t)
+static struct strip strip_of(const struct matrix *b, const struct tiles *t, size_t n_tile)
 {
     size_t bytes = bytes_of(b->from), stride = b->n_out * bytes;
-    const char *first = b->data + t->first * stride + t->out * bytes;
-    const char *ahead = b->ahead + ((size_t)t->out * b->n_in + t->first * t->n_out) *
-                                       bytes; // behind earlier strips'
     if (b->from == FROM_PANELS) {
+        size_t row = (size_t)(t->out / AVX2_TILE_OUT) * b->n_in + t->first,
+               at = t->out % AVX2_TILE_OUT;
         stride = AVX2_TILE_OUT * bytes;
-        first = b->data + ((size_t)(t->out / AVX2_TILE_OUT) * b->n_in + t->first) * stride +
-                t->out % AVX2_TILE_OUT * bytes;
+        return (struct strip){ b->data + row * stride + at * bytes, b->data, stride, 0 };
     }
+    return (struct strip){ .b = b->data + t->first * stride + t->out * bytes,
+                           .ahead =
+                               b->ahead + ((size_t)t->out * b->n_in + t->first * t->n_out) * bytes,
+                           .stride = stride,
+                           .fetch = (t->n_out * bytes + n_tile - 1) / n_tile };
+}
+
+void avx2_attn_tiles(const struct matrix *b, const struct tiles *t)
+{
+    struct strip s = strip_of(b, t, (t->n + AVX2_TILE_QUERIES - 1) / AVX2_TILE_QUERIES);
     for (uint32_t i = 0, n_q; i < t->n; i += n_q) {
         n_q = tile_queries(t->n - i, AVX2_TILE_QUERIES);
-        TILE_FN[b->from][n_q - 1][t->n_out / 16](t, i, first, ahead, stride);
+        TILE_FN[b->from][n_q - 1][t->n_out / 16](t, i, &s);
+        s.ahead += (t->last - t->first) * s.fetch;
     }
 }
 

@@ -29,13 +29,22 @@ INLINE void store16(float *c, __m512 x, uint32_t n)
         _mm512_storeu_ps(c, x);
 }
 
+/* What the tiles of one strip share: b, and what they fetch, from inner row `first` on. Each of them fetches a part, so that
+ * memory is busy while all of them compute. */
+struct strip {
+    const char *b, *ahead;
+    size_t stride, fetch; // bytes from row to row
+};
+
 /* One body for all tiles: n_q, n_out and from are constants where it is called. The pragmas unroll the two outer loops
  * before the compiler decides what lives in registers; without them every step stores the accumulators. */
-INLINE void body(const struct tiles *t, uint32_t query, const char *b, const char *ahead,
-                 size_t stride, uint32_t n_q, uint32_t n_out, enum source from)
+INLINE void body(const struct tiles *t, uint32_t query, const struct strip *s, uint32_t n_q,
+                 uint32_t n_out, enum source from)
 {
     const size_t step = n_out * bytes_of(from);
     const uint32_t last = t->last, n_v = (n_out + 15) / 16;
+    const size_t stride = s->stride, fetch = s->fetch;
+    const char *b = s->b, *ahead = s->ahead;
     const float *const *factor = t->a + query;
     float *const *c = t->c + query;
     __m512 acc[AVX512_TILE_QUERIES][AVX512_TILE_OUT / 16];
@@ -46,7 +55,7 @@ INLINE void body(const struct tiles *t, uint32_t query, const char *b, const cha
         for (uint32_t v = 0; v < n_v; v++)
             acc[q][v] = load16(FROM_F32, (const char *)(c[q] + t->out + 16 * v), n_out);
 
-    for (uint32_t i = t->first; i < last; i++, b += stride, ahead += step) {
+    for (uint32_t i = t->first; i < last; i++, b += stride, ahead += fetch) {
         __m512 a[AVX512_TILE_QUERIES];
         for (uint32_t q = 0; q < n_q; q++)
             a[q] = _mm512_set1_ps(factor[q][i]);
@@ -68,9 +77,9 @@ INLINE void body(const struct tiles *t, uint32_t query, const char *b, const cha
 
 #define TILE(n_q, n_out, from)                                                                     \
     static void tile_##n_q##_##n_out##_##from(const struct tiles *t, uint32_t query,               \
-                                              const char *b, const char *ahead, size_t stride)     \
+                                              const struct strip *s)                               \
     {                                                                                              \
-        body(t, query, b, ahead, stride, n_q, n_out, from);                                        \
+        body(t, query, s, n_q, n_out, from);                                                       \
     }
 #define TILES(n_q, from)                                                                           \
     TILE(n_q, 8, from)                                                                             \
@@ -87,30 +96,39 @@ TILES(1, FROM_F16)  TILES(2, FROM_F16)  TILES(3, FROM_F16)  TILES(4, FROM_F16)
 TILES(1, FROM_F32)  TILES(2, FROM_F32)  TILES(3, FROM_F32)  TILES(4, FROM_F32)
 TILES(1, FROM_INT8) TILES(2, FROM_INT8) TILES(3, FROM_INT8) TILES(4, FROM_INT8)
 
-/* For queries from the given one on. b, ahead: of inner row `first`; stride: bytes to the next one. */
-typedef void tile_fn(const struct tiles *t, uint32_t query, const char *b, const char *ahead, size_t stride);
+typedef void tile_fn(const struct tiles *t, uint32_t query, const struct strip *s);
 
 static tile_fn *const TILE_FN[FROM_PANELS][AVX512_TILE_QUERIES][4] = { // [from][n_q - 1][log2 of n_out / 8]
     ROWS(FROM_F16), ROWS(FROM_F32), ROWS(FROM_INT8),
 };
 // clang-format on
 
+/* Packed: what it fetches are its own rows, 8 further on, from the second cache to the first. */
+static struct strip strip_of(const struct matrix *b, const struct tiles *t, size_t n_tile)
+{
+    size_t bytes = bytes_of(b->from), stride = b->n_out * bytes;
+    if (b->from == FROM_PANELS) {
+        size_t row = (size_t)(t->out / AVX512_TILE_OUT) * b->n_in + t->first,
+               at = t->out % AVX512_TILE_OUT;
+        stride = AVX512_TILE_OUT * bytes;
+        return (struct strip){ b->data + row * stride + at * bytes, b->data + (row + 8) * stride,
+                               stride, stride };
+    }
+    return (struct strip){ .b = b->data + t->first * stride + t->out * bytes,
+                           .ahead =
+                               b->ahead + ((size_t)t->out * b->n_in + t->first * t->n_out) * bytes,
+                           .stride = stride,
+                           .fetch = (t->n_out * bytes + n_tile - 1) / n_tile };
+}
+
 void avx512_attn_tiles(const struct matrix *b, const struct tiles *t)
 {
-    enum source from = b->from == FROM_PANELS ? FROM_F32 : b->from;
-    size_t bytes = bytes_of(from), stride = b->n_out * bytes;
-    const char *first = b->data + t->first * stride + t->out * bytes;
-    const char *ahead = b->ahead + ((size_t)t->out * b->n_in + t->first * t->n_out) *
-                                       bytes; // behind earlier strips'
-    if (b->from == FROM_PANELS) {
-        stride = AVX512_TILE_OUT * bytes;
-        first = b->data + ((size_t)(t->out / AVX512_TILE_OUT) * b->n_in + t->first) * stride;
-        first += t->out % AVX512_TILE_OUT * bytes;
-        ahead = first + 8 * stride; // its own rows, from the second cache to the first
-    }
+    struct strip s = strip_of(b, t, (t->n + AVX512_TILE_QUERIES - 1) / AVX512_TILE_QUERIES);
+    const enum source from = b->from == FROM_PANELS ? FROM_F32 : b->from;
     for (uint32_t i = 0, n_q; i < t->n; i += n_q) {
         n_q = tile_queries(t->n - i, AVX512_TILE_QUERIES);
-        TILE_FN[from][n_q - 1][__builtin_ctz(t->n_out / 8)](t, i, first, ahead, stride);
+        TILE_FN[from][n_q - 1][__builtin_ctz(t->n_out / 8)](t, i, &s);
+        s.ahead += from == b->from ? (t->last - t->first) * s.fetch : 0;
     }
 }
 
