@@ -10,7 +10,7 @@
 /* exp of n vectors, all <= EXP_MAX or NaN, step by step together: one chain of it takes some 45 cycles and the processor
  * looks 64 instructions ahead, so alone it would take 13 cycles a vector; four together take 7.
  * A NaN's n converts to 0x80000000, whose shift is 0: the NaN in p survives. */
-static inline __attribute__((always_inline)) void exp8_low_n(__m256 *y, const __m256 *x, int n)
+static inline __attribute__((__always_inline__)) void exp8_low_n(__m256 *y, const __m256 *x, int n)
 {
     static const float C[] = { EXP_C5, EXP_C4, EXP_C3, EXP_C2, 1, 1 };
     const __m256 log2e = _mm256_set1_ps(EXP_LOG2E), least = _mm256_set1_ps(EXP_MIN);

@@ -2,7 +2,7 @@
 
 #include <immintrin.h>
 
-#define INLINE static inline __attribute__((always_inline))
+#define INLINE static inline __attribute__((__always_inline__))
 
 INLINE size_t bytes_of(enum source from)
 {

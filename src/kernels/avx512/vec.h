@@ -8,7 +8,7 @@
 #include "kernels/avx2/vec.h"
 
 /* exp of n vectors, all <= EXP_MAX or NaN, step by step together (avx2/vec.h tells why). */
-static inline __attribute__((always_inline)) void exp16_low_n(__m512 *y, const __m512 *x, int n)
+static inline __attribute__((__always_inline__)) void exp16_low_n(__m512 *y, const __m512 *x, int n)
 {
     static const float C[] = { EXP_C5, EXP_C4, EXP_C3, EXP_C2, 1, 1 };
     const __m512 log2e = _mm512_set1_ps(EXP_LOG2E), least = _mm512_set1_ps(EXP_MIN);
