@@ -19,7 +19,7 @@ enum { SLOWER = 4 };
 enum { SLOWER = 1 };
 #endif
 
-enum { VOCABS = 120 / SLOWER, TEXTS = 40, TEXT_MAX = 96 };
+enum { VOCABS = 80 / SLOWER, TEXTS = 40, TEXT_MAX = 96 };
 
 static const char *const LETTERS[] = { "a", "b", "c" };
 

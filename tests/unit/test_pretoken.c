@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/mem.h"
 #include "base/rng.h"
 #include "base/utf8.h"
 #include "text/pretoken.h"
@@ -198,12 +199,31 @@ static void long_runs_are_split(void **state)
     }
 }
 
+/* Ten million steps for one word are the limit. */
+static void a_pattern_may_give_up(void **state)
+{
+    (void)state;
+    enum { LEN = 12000000 };
+    struct pretoken p;
+    struct note why = { "" };
+    char *text = mem_new(LEN, 1);
+    assert_non_null(text);
+    memset(text, ' ', LEN);
+    text[0] = text[LEN - 1] = 'x';
+    struct collected got = { .at = text };
+    assert_int_equal(pretoken_open(&p, pretoken_find("stablelm2"), NULL), OK);
+    assert_int_equal(pretoken_split(&p, text, LEN, collect, &got, &why), BAD_INPUT);
+    assert_non_null(strstr(why.text, "pre-tokenizer 'qwen2' gave up at byte 1 "));
+    pretoken_close(&p);
+    mem_free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(words_are_as_listed),    cmocka_unit_test(every_name_has_a_rule),
         cmocka_unit_test(a_refused_word_ends_it), cmocka_unit_test(words_are_the_text),
-        cmocka_unit_test(long_runs_are_split),
+        cmocka_unit_test(long_runs_are_split),    cmocka_unit_test(a_pattern_may_give_up),
     };
     return cmocka_run_group_tests_name("pretoken", tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -484,6 +485,36 @@ static void of_equal_tokens_the_first_counts(void **state)
     vocab_free(v);
 }
 
+/* ---- threads ---- */
+
+static void *encode_often(void *v)
+{
+    static const char text[] = "hello <tool> world 1234 \xff <|end|>";
+    struct ids first = { 0 };
+    size_t n_wrong = vocab_encode(v, text, sizeof text - 1, VOCAB_SPECIAL, &first, NULL) != OK;
+    for (int i = 0; i < 200; i++) {
+        struct ids again = { 0 };
+        enum status st = vocab_encode(v, text, sizeof text - 1, VOCAB_SPECIAL, &again, NULL);
+        n_wrong += st != OK || again.n != first.n ||
+                   memcmp(again.id, first.id, first.n * sizeof *first.id) != 0;
+        ids_close(&again);
+    }
+    ids_close(&first);
+    return (void *)n_wrong;
+}
+
+static void any_number_may_encode_at_once(void **state)
+{
+    pthread_t thread[4];
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&thread[i], NULL, encode_often, *state), 0);
+    for (int i = 0; i < 4; i++) {
+        void *n_wrong;
+        assert_int_equal(pthread_join(thread[i], &n_wrong), 0);
+        assert_null(n_wrong);
+    }
+}
+
 /* ---- refusals ---- */
 
 static void expect_refused(const char *phrase)
@@ -598,6 +629,8 @@ int main(void)
         cmocka_unit_test(a_word_may_be_named_like_an_end),
         cmocka_unit_test(types_may_be_missing),
         cmocka_unit_test(of_equal_tokens_the_first_counts),
+        BPE(any_number_may_encode_at_once),
+        SPM(any_number_may_encode_at_once),
         cmocka_unit_test(wrong_merges_are_refused),
         cmocka_unit_test(wrong_vocabularies_are_refused),
         cmocka_unit_test(a_missing_pre_is_noted),
