@@ -8,7 +8,7 @@
 
 #include "bin/show.h"
 
-enum { BAR = 24 };
+enum { BAR = 12 }; // so that all of the line fits 80 columns
 static const int64_t APPEAR_NS = 500000000, REDRAW_NS = 100000000;
 
 static int64_t now_ns(void)

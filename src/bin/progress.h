@@ -1,6 +1,6 @@
 /* bin/progress.h - one line on a terminal that says how far something is; nothing when there is no terminal.
  *
- *   smollm2  [#########---------------]  38%  35.6 MiB of 88.6 MiB  47.1 MiB/s  0:01 left
+ *   smollm2  [####--------]   38%  35.6 MiB of 88.6 MiB  47.1 MiB/s  0:01 left
  *
  * The line appears after half a second, is drawn ten times a second, and is gone at the end.
  * Threads  one at a time.  Cost  a clock read a call. */
