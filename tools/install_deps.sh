@@ -4,7 +4,7 @@
 set -u
 
 # One need a word: packages that satisfy it, separated by bars; the first is the one installed.
-needs=(gcc make 'pkg-config|pkgconf' libjansson-dev libpcre2-dev libreadline-dev
+needs=(gcc libc6-dev make 'pkg-config|pkgconf' libjansson-dev libpcre2-dev libreadline-dev
        'libcurl4-openssl-dev|libcurl4-gnutls-dev' libzip-dev libssl-dev ca-certificates)
 if [ "${1:-}" = test ]; then
     clang=$(readlink -f "$(command -v clang)")

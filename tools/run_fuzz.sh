@@ -18,7 +18,7 @@ build() {
         [ -f "tests/fuzz/seeds_$name.c" ] && targets+=("$B/fuzz/seeds_$name")
     done
     env -u MAKEFLAGS -u MAKELEVEL make -s -j2 -f tools/fuzz.mk B="$B/fuzz" CC=clang SAN= WARN=-w \
-        SANFLAG='-O1 -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all' "${targets[@]}"
+        SANFLAG='-O1 -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all' "${targets[@]}" >/dev/null
 }
 
 run() { # name
