@@ -36,7 +36,7 @@ headers_alone() {
     local header bad=0
     for header in $(files 'src/*.h' 'include/*.h' 'tests/*.h'); do
         printf '#include "%s"\n' "${header#*/}" |
-            gcc -std=gnu17 -fsyntax-only -Wall -Wextra -Werror -D_GNU_SOURCE $(isa_of "$header") \
+            gcc -std=gnu17 -O2 -fsyntax-only -Wall -Wextra -Werror -D_GNU_SOURCE $(isa_of "$header") \
                 -Isrc -Iinclude -Itests -x c - || bad=1
     done
     return $bad
@@ -45,7 +45,8 @@ headers_alone() {
 second_compiler() {
     local source bad=0
     for source in $(files 'src/*.c' 'tests/*.c'); do
-        clang -std=gnu17 -fsyntax-only -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -D_GNU_SOURCE \
+        grep -q '#pragma GCC target' $source $(sed -n 's|^#include "\(support/.*\)"|tests/\1|p' "$source") && continue
+        clang -std=gnu17 -fsyntax-only -ferror-limit=3 -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -D_GNU_SOURCE \
             -DAKV_VERSION='""' $(isa_of "$source") -Isrc -Iinclude -Itests "$source" || bad=1
     done
     return $bad

@@ -203,8 +203,8 @@ static void the_progress_line(void **state)
     char line[PROGRESS_LINE];
     struct progress p = { .label = "m", .total = 200 << 20, .unit = PROGRESS_BYTES };
     progress_line(&p, 50 << 20, 10, 0, line);
-    assert_string_equal(
-        line, "m  [###---------]   25%  50.0 MiB of 200.0 MiB  5.0 MiB/s  0:30 left");
+    assert_string_equal(line,
+                        "m  [###---------]   25%  50.0 MiB of 200.0 MiB  5.0 MiB/s  0:30 left");
     progress_line(&p, 50 << 20, 10, 20, line);
     assert_string_equal(line, "m  [###---------]   ");
     p.first = 40 << 20; // a resumed download: the rate is of what came now
