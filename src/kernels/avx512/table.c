@@ -1,4 +1,5 @@
 #include "kernels/avx2/fns.h"
+#include "kernels/avx2/matmul_fns.h"
 #include "kernels/avx512/fns.h"
 #include "kernels/avx512/matmul_fns.h"
 #include "kernels/tables.h"
@@ -6,7 +7,7 @@
 /* What memory bounds, or what is a handful of vectors, stays with AVX2. */
 const struct kernels kernels_avx512 = {
     .name = "avx512",
-    .quantise = avx512_quantise,
+    .quantise = avx2_quantise,
     .matmul = avx512_matmul,
     .attn_partial = avx512_attn_partial,
     .attn_merge = avx2_attn_merge,

@@ -1,0 +1,353 @@
+/* kernels/avx512/matmul_tile.h - the loops of matmul that all quantised types share; a type is an unpack and a `kind`.
+ *
+ *   packed panel --unpack--> blocks: 16 outputs x 32 k of unsigned byte codes, scales as floats
+ *
+ *   few rows (decode)    for each block: unpack into registers, all rows                     weights read once
+ *   many rows (prefill)  unpack a range of blocks of two panels into scratch (L1), then tiles of 6 rows x 32
+ *                        outputs over it; y waits in memory between ranges, which costs no bit
+ *
+ * One vpdpbusd is 4 k of 16 outputs, exact. Codes are unsigned; their offset (8 for Q4_0 ... 128 for Q8_0) comes off
+ * where the sum starts: not at 0 but at -offset * sum q. Scales of halves of 16 k: two sums, each below 2^23 when
+ * scaled and |I| < 2^24, so floats put them together exactly. Two panels share every broadcast of q: 8 loads for
+ * 12 vpdpbusd. */
+#ifndef KERNELS_AVX512_MATMUL_TILE_H
+#define KERNELS_AVX512_MATMUL_TILE_H
+
+#include <string.h>
+
+#include "kernels/avx512/matmul_types.h"
+#include "kernels/avx512/matmul_vnni.h"
+#include "kernels/panel.h"
+
+enum minima { NO_MINIMA, ONE_MINIMUM, MINIMA_OF_HALVES };
+
+/* What the compiler knows of a type: all of it folds away. */
+struct kind {
+    size_t block_bytes; // of 32 k of a packed panel
+    bool halves;
+    int offset; // what codes are stored too large by
+    enum minima minima;
+};
+
+/* 32 k of 16 outputs. A dword of codes holds 4 k of an output. */
+struct block {
+    __m512i code[8];
+    __m512 ws, wm, W;
+    __m512 scale[2]; // halves only
+    __m512i mins;    // MINIMA_OF_HALVES: (m0, m1) as 16 bits each
+};
+
+/* Fills all of `out` but W, and of the rest what the kind has. */
+typedef void unpack_fn(struct block *out, const uint8_t *panel, uint32_t block);
+
+/* The rows of a tile, at its first block. */
+struct tile_rows {
+    const int8_t *q;
+    const float *d, *z, *t;
+    const int16_t *half;
+    size_t n_block; // of a row
+};
+
+enum {
+    TILE_ROWS = 6,
+    TILE_PANELS = 2,
+    RANGE = MATMUL_SCRATCH / (TILE_PANELS * sizeof(struct block))
+};
+
+always_inline struct tile_rows rows_at(const struct acts *x, size_t row, size_t block)
+{
+    size_t n_block = x->k / QBLOCK, at = row * n_block + block;
+    return (struct tile_rows){ x->q + at * QBLOCK, x->d + at,        x->z + at,
+                               x->t + at,          x->half + 2 * at, n_block };
+}
+
+always_inline __m512i broadcast_4(const void *p)
+{
+    int32_t dword;
+    memcpy(&dword, p, 4);
+    return _mm512_set1_epi32(dword);
+}
+
+/* Where the sum over a block, or over its first or second half, starts: what the offset takes off it. */
+always_inline __m512i start_of_sum(struct kind kind, const int16_t *half, int which)
+{
+    uint32_t low = which == 1 ? 0 : (uint16_t)-kind.offset,
+             high = which == 0 ? 0 : (uint16_t)-kind.offset;
+    if (!kind.offset)
+        return _mm512_setzero_si512();
+    return _mm512_madd_epi16(broadcast_4(half), _mm512_set1_epi32((int)(high << 16 | low)));
+}
+
+/* Sums over dwords [g0, g1) of codes; rows x panels of them. */
+always_inline void sums(int n_row, int n_panel, const struct block *const w[TILE_PANELS],
+                        struct tile_rows x, size_t b, int g0, int g1,
+                        __m512i sum[TILE_ROWS][TILE_PANELS])
+{
+    UNROLL(8)
+    for (int g = g0; g < g1; g++) {
+        UNROLL(6)
+        for (int r = 0; r < n_row; r++) {
+            __m512i q = broadcast_4(x.q + ((size_t)r * x.n_block + b) * QBLOCK + 4 * g);
+            UNROLL(2)
+            for (int p = 0; p < n_panel; p++)
+                sum[r][p] = dot_4(sum[r][p], w[p]->code[g], q);
+        }
+    }
+}
+
+always_inline void start_sums(struct kind kind, int n_row, int n_panel, struct tile_rows x,
+                              size_t b, int which, __m512i sum[TILE_ROWS][TILE_PANELS])
+{
+    UNROLL(6)
+    for (int r = 0; r < n_row; r++) {
+        __m512i start = start_of_sum(kind, &x.half[2 * ((size_t)r * x.n_block + b)], which);
+        UNROLL(2)
+        for (int p = 0; p < n_panel; p++)
+            sum[r][p] = start;
+    }
+}
+
+/* I_b as floats, which hold it exactly. A sum that starts at +0 is never -0, as an integer is not. */
+always_inline void dots(struct kind kind, int n_row, int n_panel,
+                        const struct block *const w[TILE_PANELS], struct tile_rows x, size_t b,
+                        __m512 I[TILE_ROWS][TILE_PANELS])
+{
+    __m512i sum[TILE_ROWS][TILE_PANELS];
+    int n_part = kind.halves ? 2 : 1;
+    UNROLL(2)
+    for (int i = 0; i < n_part; i++) {
+        start_sums(kind, n_row, n_panel, x, b, kind.halves ? i : 2, sum);
+        sums(n_row, n_panel, w, x, b, kind.halves ? 4 * i : 0, kind.halves ? 4 * i + 4 : 8, sum);
+        UNROLL(6)
+        for (int r = 0; r < n_row; r++) {
+            UNROLL(2)
+            for (int p = 0; p < n_panel; p++) {
+                __m512 f = _mm512_cvtepi32_ps(sum[r][p]),
+                       before = i ? I[r][p] : _mm512_setzero_ps();
+                I[r][p] = kind.halves ? _mm512_fmadd_ps(f, w[p]->scale[i], before) : f;
+            }
+        }
+    }
+}
+
+/* One block's terms onto y. */
+always_inline void add_block(struct kind kind, int n_row, int n_panel,
+                             const struct block *const w[TILE_PANELS], struct tile_rows x, size_t b,
+                             __m512 y[TILE_ROWS][TILE_PANELS])
+{
+    __m512 I[TILE_ROWS][TILE_PANELS];
+    dots(kind, n_row, n_panel, w, x, b, I);
+    UNROLL(6)
+    for (int r = 0; r < n_row; r++) {
+        size_t at = (size_t)r * x.n_block + b;
+        __m512 d = _mm512_set1_ps(x.d[at]), z = _mm512_set1_ps(x.z[at]);
+        UNROLL(2)
+        for (int p = 0; p < n_panel; p++) {
+            const struct block *v = w[p];
+            y[r][p] = _mm512_fmadd_ps(_mm512_mul_ps(I[r][p], d), v->ws, y[r][p]);
+            if (kind.minima == ONE_MINIMUM)
+                y[r][p] = _mm512_fmadd_ps(_mm512_set1_ps(x.t[at]), v->wm, y[r][p]);
+            if (kind.minima == MINIMA_OF_HALVES) {
+                __m512 J =
+                    _mm512_cvtepi32_ps(_mm512_madd_epi16(broadcast_4(&x.half[2 * at]), v->mins));
+                y[r][p] = _mm512_fmadd_ps(_mm512_mul_ps(J, d), v->wm, y[r][p]);
+            }
+            y[r][p] = _mm512_fmadd_ps(z, v->W, y[r][p]);
+        }
+    }
+}
+
+/* W is the block times a row whose q are all 1. */
+always_inline void add_up_weights(struct kind kind, struct block *w)
+{
+    static const int8_t ones[QBLOCK] = { 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+                                         1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 };
+    static const int16_t half[2] = { 16, 16 };
+    struct tile_rows x = { .q = ones, .half = half, .n_block = 1 };
+    __m512 I[TILE_ROWS][TILE_PANELS];
+    dots(kind, 1, 1, (const struct block *const[]){ w, NULL }, x, 0, I);
+    w->W = _mm512_mul_ps(I[0][0], w->ws);
+    if (kind.minima == ONE_MINIMUM)
+        w->W = _mm512_fmadd_ps(_mm512_set1_ps(32), w->wm, w->W);
+    if (kind.minima == MINIMA_OF_HALVES) {
+        __m512i J = _mm512_madd_epi16(w->mins, _mm512_set1_epi16(16));
+        w->W = _mm512_fmadd_ps(_mm512_cvtepi32_ps(J), w->wm, w->W);
+    }
+}
+
+/* The memory that will be read while this block is worked on; behind the end it is a no-op. */
+always_inline void prefetch_block(struct kind kind, const uint8_t *panel, uint32_t block)
+{
+    enum { AHEAD = 4096 };
+    const uint8_t *at = panel + block * kind.block_bytes + AHEAD;
+    for (size_t i = 0; i < kind.block_bytes; i += 64)
+        _mm_prefetch((const char *)(at + i), _MM_HINT_T0);
+}
+
+/* The lanes that exist: all 16 but in the last panel. Through a copy: an array whose address is taken lives in memory. */
+always_inline void store_row(float *y, __m512 lanes, uint32_t n)
+{
+    if (n >= PANEL)
+        _mm512_storeu_ps(y, lanes);
+    else
+        memcpy(y, &(__m512[]){ lanes }, n * sizeof(float));
+}
+
+always_inline __m512 load_row(const float *y, uint32_t n)
+{
+    __m512 copy[] = { _mm512_setzero_ps() };
+    if (n >= PANEL)
+        return _mm512_loadu_ps(y);
+    memcpy(copy, y, n * sizeof(float));
+    return copy[0];
+}
+
+/* One panel, few rows. */
+always_inline void fused_panel(struct kind kind, unpack_fn *unpack, int n_row, const struct call *c,
+                               const uint8_t *panel, float *y, uint32_t n)
+{
+    __m512 sum[TILE_ROWS][TILE_PANELS];
+    struct tile_rows x = rows_at(c->x, 0, 0);
+    UNROLL(4)
+    for (int r = 0; r < n_row; r++)
+        sum[r][0] = _mm512_setzero_ps();
+    for (uint32_t b = 0; b < c->x->k / QBLOCK; b++) {
+        struct block w;
+        prefetch_block(kind, panel, b);
+        unpack(&w, panel, b);
+        add_up_weights(kind, &w);
+        add_block(kind, n_row, 1, (const struct block *const[]){ &w, NULL }, x, b, sum);
+    }
+    UNROLL(4)
+    for (int r = 0; r < n_row; r++)
+        store_row(y + (size_t)r * c->y_stride, sum[r][0], n);
+}
+
+/* n_row rows over the n_block blocks of a range of n_panel panels; n: outputs from y on. */
+always_inline void tile(struct kind kind, int n_row, int n_panel,
+                        const struct block *const w[TILE_PANELS], uint32_t n_block,
+                        struct tile_rows x, float *y, size_t y_stride, uint32_t n, bool first)
+{
+    __m512 sum[TILE_ROWS][TILE_PANELS];
+    UNROLL(6)
+    for (int r = 0; r < n_row; r++) {
+        UNROLL(2)
+        for (int p = 0; p < n_panel; p++) {
+            const float *at = y + (size_t)r * y_stride + p * PANEL;
+            sum[r][p] = first ? _mm512_setzero_ps() : load_row(at, n - (uint32_t)p * PANEL);
+        }
+    }
+    for (uint32_t b = 0; b < n_block; b++)
+        add_block(kind, n_row, n_panel, (const struct block *const[]){ w[0] + b, w[1] + b }, x, b,
+                  sum);
+    UNROLL(6)
+    for (int r = 0; r < n_row; r++) {
+        UNROLL(2)
+        for (int p = 0; p < n_panel; p++)
+            store_row(y + (size_t)r * y_stride + p * PANEL, sum[r][p], n - (uint32_t)p * PANEL);
+    }
+}
+
+/* All rows over one unpacked range. Halves need two sums more a row, so their tiles are shorter. */
+always_inline void tiles(struct kind kind, int n_panel, const struct block *const w[TILE_PANELS],
+                         uint32_t b0, uint32_t b1, const struct call *c, float *y, uint32_t n)
+{
+    const uint32_t rows = kind.halves ? 4 : TILE_ROWS;
+    uint32_t r = 0;
+    for (; r + rows <= c->x->n_row; r += rows)
+        tile(kind, (int)rows, n_panel, w, b1 - b0, rows_at(c->x, r, b0), y + r * c->y_stride,
+             c->y_stride, n, b0 == 0);
+    for (; r + 2 <= c->x->n_row; r += 2)
+        tile(kind, 2, n_panel, w, b1 - b0, rows_at(c->x, r, b0), y + r * c->y_stride, c->y_stride,
+             n, b0 == 0);
+    if (r < c->x->n_row)
+        tile(kind, 1, n_panel, w, b1 - b0, rows_at(c->x, r, b0), y + r * c->y_stride, c->y_stride,
+             n, b0 == 0);
+}
+
+/* n_panel panels, many rows. Ranges are equally long, at most RANGE blocks. */
+always_inline void unpacked_panels(struct kind kind, unpack_fn *unpack, int n_panel,
+                                   const struct call *c, const uint8_t *panel, float *y, uint32_t n)
+{
+    struct block(*scratch)[RANGE] = c->scratch;
+    const struct block *const w[TILE_PANELS] = { scratch[0], scratch[1] };
+    uint32_t n_block = c->x->k / QBLOCK, n_range = (n_block + RANGE - 1) / RANGE;
+    for (uint32_t i = 0; i < n_range; i++) {
+        uint32_t b0 = n_block * i / n_range, b1 = n_block * (i + 1) / n_range;
+        for (int p = 0; p < n_panel; p++)
+            for (uint32_t b = b0; b < b1; b++) {
+                const uint8_t *at = panel + (size_t)p * c->w->panel_bytes;
+                prefetch_block(kind, at, b);
+                unpack(&scratch[p][b - b0], at, b);
+                add_up_weights(kind, &scratch[p][b - b0]);
+            }
+        tiles(kind, n_panel, w, b0, b1, c, y, n);
+    }
+}
+
+always_inline void matmul_of_kind(struct kind kind, unpack_fn *unpack, const struct call *c)
+{
+    for (uint32_t p = c->first, step; p < c->last; p += step) {
+        const uint8_t *panel = c->w->data + p * c->w->panel_bytes;
+        float *y = c->y + (size_t)p * PANEL;
+        uint32_t n = c->w->n - p * PANEL;
+        step = 1;
+        switch (c->x->n_row) {
+        case 0:
+            break;
+        case 1:
+            fused_panel(kind, unpack, 1, c, panel, y, n);
+            break;
+        case 2:
+            fused_panel(kind, unpack, 2, c, panel, y, n);
+            break;
+        case 3:
+            fused_panel(kind, unpack, 3, c, panel, y, n);
+            break;
+        case 4:
+            fused_panel(kind, unpack, 4, c, panel, y, n);
+            break;
+        default:
+            if (p + TILE_PANELS <= c->last)
+                unpacked_panels(kind, unpack, step = TILE_PANELS, c, panel, y, n);
+            else
+                unpacked_panels(kind, unpack, 1, c, panel, y, n);
+        }
+    }
+}
+
+/* What unpacks are made of. */
+
+always_inline __m512i load_lanes(const lanes32 dwords)
+{
+    return _mm512_loadu_si512(dwords);
+}
+
+always_inline __m512 load_halves(const lanes16 halves)
+{
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)halves));
+}
+
+always_inline __m512i shift_right(__m512i x, int n)
+{
+    return _mm512_srl_epi32(x, _mm_cvtsi32_si128(n));
+}
+
+/* Bits [shift, shift + width of mask) of every byte. */
+always_inline __m512i bits(__m512i x, int shift, int mask)
+{
+    return _mm512_and_si512(shift_right(x, shift), _mm512_set1_epi8((char)mask));
+}
+
+/* A 32-block's nibbles: the low ones are its first half. */
+always_inline void unpack_nibbles(__m512i code[8], const lanes32 qs[4])
+{
+    UNROLL(4)
+    for (int g = 0; g < 4; g++) {
+        __m512i both = load_lanes(qs[g]);
+        code[g] = bits(both, 0, 15);
+        code[g + 4] = bits(both, 4, 15);
+    }
+}
+
+#endif
