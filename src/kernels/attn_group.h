@@ -1,19 +1,21 @@
-/* kernels/attn_group.h - attention over blocks, but for its arithmetic: which queries go together over which rows.
+/* kernels/attn_group.h - attention but for its arithmetic: which queries go over which rows.
  *
  *     for each block:  for each group of up to 48 queries that see a row of it:
- *         s [query][row]  = q [query][d] x K [d][row]         tiles
- *         s -> p, (m, l), o * a                               softmax
- *         o [query][d]   += p [query][row] x V [row][d]       tiles, over the rows that all of a tile's queries see;
- *                                                             rows that only some see go query by query
+ *         s [query][row]  = q [query][d] x K [d][row]        tiles
+ *         s -> p, (m, l), o * a                              softmax
+ *         o [query][d]   += p [query][row] x V [row][d]      tiles, over the rows that all queries
+ *                                                            of a tile see; the rest one by one
  *
  * Both products are chains of fma over the inner index with outputs in lanes, so both are one tile:
  *
  *     c [query][out] += a [query][in] x b [in][out]
  *
- * An instruction set brings the leaves: the tile, the softmax and packing. A block is read straight from the cache while few
- * queries share it (decode: memory is the limit) and packed once for many (prefill: fma is the limit). While tiles read
- * a part, the next block's part is fetched, as many bytes as they read: blocks of a layer lie far apart, where no hardware
- * prefetcher follows (7.5 -> 14 GB/s of 18 on Zen 3, 3 queries of 64, depth 4,096). Private to kernels/. */
+ * An instruction set brings the leaves: the tile, the softmax and packing. A block is read straight
+ * from the cache while few queries share it (decode: memory is the limit) and packed once for many
+ * (prefill: fma is the limit). While tiles read a part, the next block's part is fetched, as many
+ * bytes as they read: blocks of a layer lie far apart, where no hardware prefetcher follows (7.5 ->
+ * 14 GB/s of 18 on Zen 3, 3 queries of 64, depth 4,096). Private to kernels/, and to the bench that
+ * compares layouts. */
 #ifndef KERNELS_ATTN_GROUP_H
 #define KERNELS_ATTN_GROUP_H
 
@@ -23,7 +25,8 @@
 
 enum source { FROM_F16 = KV_F16, FROM_F32 = KV_F32, FROM_INT8 = KV_INT8, FROM_PANELS, N_SOURCE };
 
-/* b: element (i, o) at i * n_out + o, or, packed, f32 at [o / width][i][o % width], width the leaves' tile_out. */
+/* b: element (i, o) at i * n_out + o, or, packed, f32 at [o / width][i][o % width], width the
+ * leaves' tile_out. */
 struct matrix {
     enum source from;
     uint32_t n_in, n_out; // n_out a multiple of 8
@@ -63,19 +66,22 @@ struct attn_leaves {
     uint32_t pack_int8, pack_float;  // from how many queries on packing pays
     void (*tiles)(const struct matrix *b, const struct tiles *t);
 
-    /* Inner rows [first, last) as f32 into panels [round_up(n_out, tile_out) / tile_out][n_in][tile_out]. */
+    /* Inner rows [first, last) as f32 into panels [n_panel][n_in][tile_out]. */
     void (*pack)(const struct matrix *b, float *panels, uint32_t first, uint32_t last);
 
-    /* g->p from sums of products to weights (times V's scales); the queries' m and l; their o times a. */
+    /* g->p from sums of products to weights (times V's scales); m and l; o times a. */
     void (*softmax)(const struct attn_run *run, const struct block *b, struct group *g,
                     struct attn_state out);
 };
 
-/* How many of n queries the next tile takes: the last two share what is left, as a lone query leaves fma units idle. */
+/* How many of n queries the next tile takes: the last two share what is left, as a lone query
+ * leaves fma units idle. */
 static inline uint32_t tile_queries(uint32_t n, uint32_t most)
 {
     return n <= most ? n : n < 2 * most ? (n + 1) / 2 : most;
 }
+
+extern const struct attn_leaves avx2_attn_leaves, avx512_attn_leaves;
 
 void attn_by_groups(const struct attn_leaves *leaves, const struct attn_run *run,
                     struct attn_state out, void *scratch);

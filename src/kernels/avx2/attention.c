@@ -13,8 +13,8 @@ static inline __m256 lanes_of(uint64_t bits)
     return _mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_and_si256(all, bit), bit));
 }
 
-/* What only some scores need, in place: an int8 row's scale; after `scale` the soft cap, and -inf for rows not seen.
- * Answers the scale that is still to be applied. */
+/* What only some scores need, in place: an int8 row's scale; after `scale` the soft cap, and -inf
+ * for rows not seen. Answers the scale that is still to be applied. */
 static float prepare_scores(const struct attn_run *run, const struct block *b, float *s,
                             uint64_t seen)
 {
@@ -44,7 +44,7 @@ static float largest_score(float m, const float *s, float scale)
     return larger8(m, _mm256_max_ps(top[0], top[1]));
 }
 
-/* Scores s to weights exp(s * scale - m), times V's scales. Answers the sum of the weights without those. */
+/* Scores s to weights exp(s * scale - m), times V's scales. Answers the sum without those. */
 static float weights(const struct block *b, float *p, float scale, float m)
 {
     const float *row_scale = b->v_scale;
@@ -94,8 +94,8 @@ static void softmax(const struct attn_run *run, const struct block *b, struct gr
     }
 }
 
-/* Writing 32 KiB of panels (d 64) costs what 48 queries gain from int8, and 190 from half floats. */
-static const struct attn_leaves LEAVES = {
+/* Writing 32 KiB of panels (d 64) costs what 48 queries gain from int8, and 190 from f16. */
+const struct attn_leaves avx2_attn_leaves = {
     .tile_queries = AVX2_TILE_QUERIES,
     .tile_out = AVX2_TILE_OUT,
     .pack_int8 = 48,
@@ -107,7 +107,7 @@ static const struct attn_leaves LEAVES = {
 
 void avx2_attn_partial(const struct attn_run *run, struct attn_state out, void *scratch)
 {
-    attn_by_groups(&LEAVES, run, out, scratch);
+    attn_by_groups(&avx2_attn_leaves, run, out, scratch);
 }
 
 void avx2_attn_merge(struct attn_state total, struct attn_state part, uint32_t n_query,

@@ -5,7 +5,8 @@
 
 enum { VECTORS = KV_BLOCK / 16 };
 
-/* Sums of products to scores: scaled, capped, -inf where a row is not seen. Answers the largest of them and m. */
+/* Sums of products to scores: scaled, capped, -inf where a row is not seen. Answers the largest of
+ * them and m. */
 static float finish_scores(const struct attn_run *run, const struct block *b, float *s,
                            uint64_t seen, float m)
 {
@@ -72,7 +73,7 @@ static void softmax(const struct attn_run *run, const struct block *b, struct gr
     }
 }
 
-static const struct attn_leaves LEAVES = {
+const struct attn_leaves avx512_attn_leaves = {
     .tile_queries = AVX512_TILE_QUERIES,
     .tile_out = AVX512_TILE_OUT,
     .pack_int8 = 48,
@@ -84,5 +85,5 @@ static const struct attn_leaves LEAVES = {
 
 void avx512_attn_partial(const struct attn_run *run, struct attn_state out, void *scratch)
 {
-    attn_by_groups(&LEAVES, run, out, scratch);
+    attn_by_groups(&avx512_attn_leaves, run, out, scratch);
 }
