@@ -1,5 +1,5 @@
-/* kernels/activations.h - tanh, silu and gelu of rows.h for one number: each line one rounding order, which every width
- * repeats. Private to kernels/. */
+/* kernels/activations.h - tanh, silu and gelu of rows.h for one number: each line one rounding
+ * order, which every width repeats. Private to kernels/. */
 #ifndef KERNELS_ACTIVATIONS_H
 #define KERNELS_ACTIVATIONS_H
 

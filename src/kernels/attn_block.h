@@ -1,11 +1,12 @@
-/* kernels/attn_block.h - what every width of attention does the same way with integers: where a block lies, which of
- * its rows a query sees, how the scratch is laid out. Private to kernels/. */
+/* kernels/attn_block.h - what every width of attention does the same way with integers: where a
+ * block lies, which of its rows a query sees, how the scratch is laid out. Private to kernels/. */
 #ifndef KERNELS_ATTN_BLOCK_H
 #define KERNELS_ATTN_BLOCK_H
 
 #include "kernels/attention.h"
 
-/* scratch = [K of a block as f32][V of a block as f32, d_v rounded up to 64][p of a group of queries, 64 each] */
+/* scratch = [K of a block as f32][V of a block as f32, d_v rounded up to 64][p of a group of
+ * queries, 64 each] */
 enum { ATTN_GROUP = 48, ATTN_PANEL = 64 };
 
 struct attn_scratch {

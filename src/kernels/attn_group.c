@@ -67,7 +67,8 @@ static struct row_range common_rows(const struct group *g, uint32_t i, uint32_t 
     return common.lo < common.hi ? common : (struct row_range){ KV_BLOCK, KV_BLOCK };
 }
 
-/* Queries of a tile that begin and end at different rows: what all of them see goes together, the rest one by one. */
+/* Queries of a tile that begin and end at different rows: what all of them see goes together, the
+ * rest one by one. */
 static void add_ragged(const struct call *c, uint32_t i, uint32_t n_q)
 {
     const struct group *g = &c->group;

@@ -1,10 +1,10 @@
-/* kernels/exp.h - kern_exp of rows.h for one number, and the constants that every width of it shares.
+/* kernels/exp.h - kern_exp of rows.h for one number, and the constants of every width of it.
  *
- * ln2 = HI + LO, HI rounded to f32: fma(-n, HI, x) is exact for every x in range, so r carries one rounding.
- * The polynomial is 1 + r + r^2 P(r), P the minimax of degree 4 for the relative error on [-ln2/2, ln2/2] (Remez;
- * 0.03 ulp before its coefficients are rounded). Measured over every f32 in [-87, 88.5]: 0.91 ulp at most. The result
- * is never subnormal, exp(0) = 1, and where n = 128 the polynomial is below 1, so the exponent still fits.
- * Private to kernels/. */
+ * ln2 = HI + LO, HI rounded to f32: fma(-n, HI, x) is exact for every x in range, so r carries one
+ * rounding. The polynomial is 1 + r + r^2 P(r), P the minimax of degree 4 for the relative error on
+ * [-ln2/2, ln2/2] (Remez; 0.03 ulp before its coefficients are rounded). Measured over every f32 in
+ * [-87, 88.5]: 0.91 ulp at most. The result is never subnormal, exp(0) = 1, and where n = 128 the
+ * polynomial is below 1, so the exponent still fits. Private to kernels/. */
 #ifndef KERNELS_EXP_H
 #define KERNELS_EXP_H
 

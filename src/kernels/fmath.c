@@ -1,6 +1,7 @@
-/* Only + - * / and integers, each rounded once: IEEE 754 leaves nothing open. Where a result needs more than 53 bits on
- * the way, a number is a pair hi + lo (Dekker 1971, "A floating-point technique for extending the available precision").
- * fmath.h states the errors as measured against 80-bit long double by tests/kernels/test_fmath.c. */
+/* Only + - * / and integers, each rounded once: IEEE 754 leaves nothing open. Where a result needs
+ * more than 53 bits on the way, a number is a pair hi + lo (Dekker 1971, "A floating-point
+ * technique for extending the available precision"). fmath.h states the errors as measured against
+ * 80-bit long double by tests/kernels/test_fmath.c. */
 #include "kernels/fmath.h"
 
 #include <math.h>
@@ -44,7 +45,8 @@ static struct pair two_product(double a, double b)
     return (struct pair){ p, ((ah * bh - p) + ah * bl + al * bh) + al * bl };
 }
 
-/* x * 2^n with one rounding, for x in [0.5, 2) and -1,080 <= n <= 1,024: 2^n itself may not be a normal number. */
+/* x * 2^n with one rounding, for x in [0.5, 2) and -1,080 <= n <= 1,024: 2^n itself may not be a
+ * normal number. */
 static double scale2(double x, int n)
 {
     int first = n > 1023 ? 1023 : n < -1022 ? -900 : 0;
@@ -52,7 +54,7 @@ static double scale2(double x, int n)
            of_bits((uint64_t)(1023 + n - first) << 52);
 }
 
-/* exp(hi + lo), |lo| < ulp(hi). exp(r) = 1 + r + r^2/2 + r^3 q(r), the series to r^14 (2e-19 of the result). */
+/* exp(hi + lo), |lo| < ulp(hi). exp(r) = 1 + r + r^2/2 + r^3 q(r), the series to r^14. */
 static double exp_pair(double hi, double lo)
 {
     static const double Q[] = { 1.0 / 87178291200.0, 1.0 / 6227020800.0, 1.0 / 479001600.0,
@@ -75,8 +77,11 @@ static double exp_pair(double hi, double lo)
 }
 
 /* log(x) as a pair, x positive and finite. x = 2^k (1 + f), s = f / (2 + f):
- *     log(1 + f) = 2 atanh(s) = f - s (f - s^2 (2/3 + 2/5 s^2 + ...)),   1 + f in [sqrt(1/2), sqrt(2)), so |s| < 0.172
- * The series to s^22 leaves 2e-19. f is exact; f^2/2 is carried as a pair so that only s (...) is rounded. */
+ *
+ *     log(1 + f) = 2 atanh(s) = f - s (f - s^2 (2/3 + 2/5 s^2 + ...))
+ *     1 + f in [sqrt(1/2), sqrt(2)], so |s| < 0.172, and the series to s^22 leaves 2e-19
+ *
+ * f is exact; f^2/2 is carried as a pair so that only s (...) is rounded. */
 static struct pair log_pair(double x)
 {
     int k = 0;
@@ -130,8 +135,9 @@ double fm_pow(double x, double y)
     return exp_pair(p.hi, p.lo + y * l.lo);
 }
 
-/* x = n pi/2 + (hi + lo), |hi| <= pi/4. A product of n < 2^27 with a piece of 26 bits is exact, and so is each sum as a
- * pair; four pieces and a tail make 157 bits: 27 for n, 53 for the result, and 77 for what cancels. */
+/* x = n pi/2 + (hi + lo), |hi| <= pi/4. A product of n < 2^27 with a piece of 26 bits is exact, and
+ * so is each sum as a pair; four pieces and a tail make 157 bits: 27 for n, 53 for the result, and
+ * 77 for what cancels. */
 static struct pair reduce(double x, int64_t *n)
 {
     static const double PIECE[] = { 0x1.921fb50000000p+0, 0x1.110b460000000p-26,

@@ -1,8 +1,8 @@
 /* kernels/fmath.h - the same double-precision exp, log, pow, sin and cos on every machine.
  *
- * libm differs between machines; these are plain C without contraction, so their bits do not. Used where a number is
- * computed once (rope tables, sampling), never in an inner loop. Errors as measured (tests/kernels/test_fmath.c). NaN
- * gives NaN; an argument outside the range stated gives NaN. */
+ * libm differs between machines; these are plain C without contraction, so their bits do not. Used
+ * where a number is computed once (rope tables, sampling), never in an inner loop. The errors are
+ * those that tests/kernels/test_fmath.c holds them to. NaN and arguments out of range give NaN. */
 #ifndef KERNELS_FMATH_H
 #define KERNELS_FMATH_H
 

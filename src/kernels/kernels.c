@@ -7,7 +7,8 @@
 
 #include "kernels/tables.h"
 
-/* What the compiler may use in a folder is what must be asked for: x86-64-v3 for avx2/, x86-64-v4 and VNNI for avx512/. */
+/* What the compiler may use in a folder is what must be asked for: x86-64-v3 for avx2/, x86-64-v4
+ * and VNNI for avx512/. */
 enum set { SET_V3 = 1, SET_V4 = 2 };
 
 struct feature {
@@ -64,7 +65,8 @@ static unsigned saved_registers(void)
     return low;
 }
 
-/* Adds " NAME" for every feature that the table needs and this processor lacks. Answers whether it lacks none. */
+/* Adds " NAME" for every feature that the table needs and this processor lacks. Answers whether it
+ * lacks none. */
 static bool table_runs(const struct table *t, char *missing, size_t size)
 {
     bool all = true;

@@ -1,4 +1,5 @@
-/* kernels/kernels.h - one table of functions an instruction set; which one runs is decided at start.
+/* kernels/kernels.h - one table of functions an instruction set; which one runs is decided at
+ * start.
  *
  * Every table gives the same bits (DESIGN section 5): tests/kernels compare them with memcmp.
  * Threads  any. Kernels do not allocate, block, log or fail. */
@@ -31,13 +32,15 @@ struct kernels {
 };
 
 /* The best table for this processor; or the one of that name ("ref", "avx2", "avx512", "auto").
- * BAD_INPUT: no such name, or this processor lacks it (the note says what is missing and what there is). */
+ * BAD_INPUT: no such name, or this processor lacks it (the note says what is missing and what there
+ * is). */
 must_use enum status kernels_select(const struct kernels **out, const char *name, struct note *why);
 
 /* The tables this processor can run, ref first: for tests and `--help`. Answers how many. */
 uint32_t kernels_available(const struct kernels **out, uint32_t max);
 
-/* One line about the processor and the table that runs, e.g. "avx2 (AMD EPYC ..., AVX2 FMA F16C)". */
+/* One line about the processor and the table that runs, e.g. "avx2 (AMD EPYC ..., AVX2 FMA
+ * F16C)". */
 const char *kernels_describe(const struct kernels *k, char *text, unsigned size);
 
 #endif

@@ -1,7 +1,8 @@
-/* kernels/kv_rows.h - how 64 rows of one kv_head lie in a block. Private to kernels/ but for the sizes.
+/* kernels/kv_rows.h - how 64 rows of one kv_head lie in a block. Private to kernels/ but for the
+ * sizes.
  *
- *   K part   [d][64]   rows in lanes: element j of row i at j * 64 + i     (a score is one FMA chain over d)
- *   V part   [64][d]   row after row                                      (an output is one FMA chain over rows)
+ *   K part   [d][64]   rows in lanes (element j of row i at j * 64 + i): a score is a chain over d
+ *   V part   [64][d]   row after row: an output is a chain of fma over rows
  *   int8 parts end in 64 f32 scales, one a row: value = scale * int8
  *
  * Every part is a multiple of 64 bytes and starts at one. */

@@ -1,4 +1,5 @@
-/* kernels/lanes.h - the virtual lanes of rows.h, one number at a time: the meaning of every sum. Private to kernels/. */
+/* kernels/lanes.h - the virtual lanes of rows.h, one number at a time: the meaning of every sum.
+ * Private to kernels/. */
 #ifndef KERNELS_LANES_H
 #define KERNELS_LANES_H
 

@@ -1,28 +1,32 @@
 /* kernels/rows.h - what is done to one row of floats: norms, activations, rope, sums.
  *
- * Sums run in 16 virtual lanes (element i goes to lane i mod 16, in order, from +0), then the tree 8, 4, 2, 1:
- * lane i + lane i + 8, then i + 4, i + 2, i + 1. Largest elements ignore NaN and take -0 for +0, so they have no order.
+ * Sums run in 16 virtual lanes (element i goes to lane i mod 16, in order, from +0), then the tree
+ * 8, 4, 2, 1: lane i + lane i + 8, then i + 4, i + 2, i + 1. Largest elements ignore NaN and take
+ * -0 for +0, so they have no order.
  *
  * kern_exp, the one exp of the engine (exp.h):   x > 88.5: +inf;  x < -87: 0;  NaN: NaN;  else
  *     n = rint(x * log2(e)), ties to even;  r = fma(-n, ln2_lo, fma(-n, ln2_hi, x))
- *     p = 1 + r + c2 r^2 .. c6 r^6 by Horner with fma;  result p * 2^n (n added to the exponent bits)
+ *     p = 1 + r + c2 r^2 .. c6 r^6 by Horner with fma
+ *     p * 2^n (n added to the exponent bits)
  * At most 0.91 ulp from the true value, measured over all arguments; exp(0) = 1.
  *
  *     silu(x) = x / (1 + exp(-x))
- *     gelu(x) = x / (1 + exp(-x * w)),  w = fma(x * x, 2 sqrt(2/pi) 0.044715, 2 sqrt(2/pi))     (the tanh form)
- *     tanh(x) = 1 - 2 / (1 + exp(2x))                                                            (absolute error 1.2e-7)
- * Infinities: silu and gelu of -inf are NaN, of +inf are +inf. y may be x or another operand, not overlap it otherwise.
- * The exact order of roundings of each is written in ref/rows.c, which is the contract. n >= 1, any alignment. */
+ *     gelu(x) = x / (1 + exp(-x * w)),  w = fma(x * x, 2 sqrt(2/pi) 0.044715, 2 sqrt(2/pi))
+ *     tanh(x) = 1 - 2 / (1 + exp(2x))          (absolute error 1.2e-7)
+ * Infinities: silu and gelu of -inf are NaN, of +inf are +inf. y may be x or another operand, not
+ * overlap it otherwise. The exact order of roundings of each is written in ref/rows.c, which is the
+ * contract. n >= 1, any alignment. */
 #ifndef KERNELS_ROWS_H
 #define KERNELS_ROWS_H
 
 #include <stdint.h>
 
-/* y[i] = (x[i] * s) * w[i],  s = 1 / sqrtf(sum(x^2) / n + eps); the squares by fma into the lanes. */
+/* y[i] = (x[i] * s) * w[i],  s = 1 / sqrtf(sum(x^2) / n + eps); squares by fma into the lanes. */
 typedef void kern_rms_norm(float *y, const float *x, const float *w, uint32_t n, float eps);
 
-/* Rotates the first n_rot (even) elements of a head: a' = fma(a, c, -(b * s)), b' = fma(a, s, b * c).
- * cs: [n_rot / 2] pairs (cos, sin), already scaled. Pairs are (2i, 2i + 1) or, `halves`, (i, i + n_rot / 2). */
+/* Rotates the first n_rot (even) elements: a' = fma(a, c, -(b * s)), b' = fma(a, s, b * c).
+ * cs: [n_rot / 2] pairs (cos, sin), already scaled. Pairs (a, b) are elements (2i, 2i + 1) or, with
+ * `halves`, (i, i + n_rot / 2). */
 typedef void kern_rope(float *x, const float *cs, uint32_t n_rot, int halves);
 
 /* y += x;  y *= s;  y = silu or gelu(gate) * up;  y = cap * tanh(y / cap). */

@@ -1,4 +1,5 @@
-/* kernels/tables.h - the tables that exist, one a folder. Only kernels.c and the tests choose between them. */
+/* kernels/tables.h - the tables that exist, one a folder. Only kernels.c and the tests choose
+ * between them. */
 #ifndef KERNELS_TABLES_H
 #define KERNELS_TABLES_H
 

@@ -1,4 +1,5 @@
-/* Attention: every table against ref, ref against double precision, and what the contract promises of both. */
+/* Attention: every table against ref, ref against double precision, and what the contract promises
+ * of both. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -39,12 +40,13 @@ static double element(const struct attn_run *run, const char *part, uint32_t d, 
     return run->type == KV_F16 ? f32_of_f16(((const f16 *)part)[i]) : ((const float *)part)[i];
 }
 
-/* Query i over all its rows in double precision: out [d_v], and for each output a bound of what ref may differ by.
+/* Query i over all its rows in double precision: out [d_v], and for each output a bound of what ref
+ * may differ by.
  *
- * A score of size S = scale * sum |q k| is off by at most E = (d_k + 3) U S; its difference to the running maximum is
- * rounded, exp is off by 1.82 U, and each later block multiplies the weight once more by such an exp. So a weight is
- * off by W = 2 E + (spread + 3) U + n_block (2 E + spread + 4) U relatively; sums of n weights add (n + 5) U; o and l
- * suffer both once, hence the 2. */
+ * A score of size S = scale * sum |q k| is off by at most E = (d_k + 3) U S; its difference to the
+ * running maximum is rounded, exp is off by 1.82 U, and each later block multiplies the weight once
+ * more by such an exp. So a weight is off by W = 2 E + (spread + 3) U + n_block (2 E + spread + 4)
+ * U relatively; sums of n weights add (n + 5) U; o and l suffer both once, hence the 2. */
 static void in_double(const struct attn_run *run, uint32_t i, double *out, double *bound)
 {
     uint32_t n = run->last * KV_BLOCK, seen = 0;

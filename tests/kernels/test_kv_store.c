@@ -32,7 +32,8 @@ static void expect_f16(const struct kernels *k, const float *x, const f16 *want)
             fail_msg("%s stores %a as %04x, not %04x", k->name, x[j], part[5 * 8 + j], want[j]);
 }
 
-/* All 65,536 halves come back, and so do their neighbours on both sides of every rounding boundary. */
+/* All 65,536 halves come back, and so do their neighbours on both sides of every rounding
+ * boundary. */
 static void f16_rounds_as_base_says(void **state)
 {
     (void)state;

@@ -35,7 +35,8 @@ static double ulps(float got, double want)
     return fabs(got - want) / ldexp(1, e - FLT_MANT_DIG);
 }
 
-/* A prime step through the bit patterns of all arguments; all of them, run once by hand, gave 0.9091. */
+/* A prime step through the bit patterns of all arguments; all of them, run once by hand, gave
+ * 0.9091. */
 static void exp_is_close(void **state)
 {
     (void)state;
@@ -59,7 +60,8 @@ static void exp_at_its_ends(void **state)
     assert_true(exp_f32(INFINITY) == INFINITY && exp_f32(-INFINITY) == 0 && isnan(exp_f32(NAN)));
 }
 
-/* One rounding each of the square, the sum (n / 16 + 4 deep), the division, + eps; half of those survive the root. */
+/* One rounding each of the square, the sum (n / 16 + 4 deep), the division, + eps; half of those
+ * survive the root. */
 static void rms_norm_is_close(void **state)
 {
     (void)state;
@@ -102,7 +104,8 @@ static void rope_is_close(void **state)
     }
 }
 
-/* Relative errors: exp 0.91 ulp (1.82 U), and amplified by the rounding of its argument; then +, / and *. */
+/* Relative errors: exp 0.91 ulp (1.82 U), and amplified by the rounding of its argument; then +, /
+ * and *. */
 static void gates_are_close(void **state)
 {
     (void)state;

@@ -11,7 +11,8 @@
 #include "base/rng.h"
 #include "kernels/kernels.h"
 
-/* Decode reads a ring of copies larger than any cache here, as layer after layer of a model does. */
+/* Decode reads a ring of copies larger than any cache here, as layer after layer of a model
+ * does. */
 enum { RING_BYTES = 96 << 20, N_REPEAT = 9, HEAD_MAX = 512, CHUNK = ATTN_CHUNK_BLOCKS };
 
 static const char *const TYPES[] = { [KV_F16] = "f16", [KV_F32] = "f32", [KV_INT8] = "int8" };

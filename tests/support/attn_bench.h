@@ -1,4 +1,5 @@
-/* support/attn_bench.h - times attention of every table: decode (a few queries over a cold cache) and prefill.
+/* support/attn_bench.h - times attention of every table: decode (a few queries over a cold cache)
+ * and prefill.
  *
  * Arguments: names of tables to time (none: all that run here but ref). */
 #ifndef SUPPORT_ATTN_BENCH_H

@@ -59,7 +59,8 @@ static void *new_memory(struct attn_case *c, size_t bytes, size_t align)
     return g->at;
 }
 
-/* In the base form blocks follow each other; in the table form each ends at a guard page of its own. */
+/* In the base form blocks follow each other; in the table form each ends at a guard page of its
+ * own. */
 static void place_blocks(struct attn_case *c, const struct attn_shape *shape)
 {
     size_t k_bytes = kv_part_bytes(shape->type, shape->d_k),

@@ -36,7 +36,8 @@ struct attn_case {
 void attn_case_open(struct attn_case *c, const struct attn_shape *shape, struct rng *rng);
 void attn_case_close(struct attn_case *c);
 
-/* The state of some queries, each array before a guard page; filled with numbers that must not survive. */
+/* The state of some queries, each array before a guard page; filled with numbers that must not
+ * survive. */
 struct guarded_state {
     struct attn_state at;
     struct guarded m, l, o;

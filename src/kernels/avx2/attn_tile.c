@@ -18,15 +18,16 @@ INLINE __m256 load8(enum source from, const char *p)
     return _mm256_loadu_ps((const float *)p);
 }
 
-/* What the tiles of one strip share: b, and what they fetch, from inner row `first` on. Each of them fetches a part, so that
- * memory is busy while all of them compute. */
+/* What the tiles of one strip share: b, and what they fetch, from inner row `first` on. Each of
+ * them fetches a part, so that memory is busy while all of them compute. */
 struct strip {
     const char *b, *ahead;
     size_t stride, fetch; // bytes from row to row
 };
 
-/* One body for all tiles: n_q, n_v and from are constants where it is called. The pragmas unroll the two outer loops
- * before the compiler decides what lives in registers; without them every step stores 12 accumulators. */
+/* One body for all tiles: n_q, n_v and from are constants where it is called. The pragmas unroll
+ * the two outer loops before the compiler decides what lives in registers; without them every step
+ * stores 12 accumulators. */
 INLINE void body(const struct tiles *t, uint32_t query, const struct strip *s, uint32_t n_q,
                  uint32_t n_v, enum source from)
 {
@@ -94,7 +95,8 @@ TILES(FROM_PANELS)
 
 typedef void tile_fn(const struct tiles *t, uint32_t query, const struct strip *s);
 
-static tile_fn *const TILE_FN[N_SOURCE][AVX2_TILE_QUERIES][3] = { // [from][n_q - 1][n_out 8, 16, 32]
+// [from][n_q - 1][n_out 8, 16, 32]
+static tile_fn *const TILE_FN[N_SOURCE][AVX2_TILE_QUERIES][3] = {
     ROWS(FROM_F16), ROWS(FROM_F32), ROWS(FROM_INT8), ROWS(FROM_PANELS),
 };
 // clang-format on

@@ -1,4 +1,5 @@
-/* kernels/avx2/fns.h - the avx2 table's functions but for matmul (matmul_fns.h). The contracts are in kernels/x.h. */
+/* kernels/avx2/fns.h - the avx2 table's functions but for matmul (matmul_fns.h). The contracts are
+ * in kernels/x.h. */
 #ifndef KERNELS_AVX2_FNS_H
 #define KERNELS_AVX2_FNS_H
 

@@ -1,4 +1,5 @@
-/* Eight elements an instruction; the last few of a row go through a buffer of zeros, so that no load leaves the row. */
+/* Eight elements an instruction; the last few of a row go through a buffer of zeros, so that no
+ * load leaves the row. */
 #include "kernels/avx2/vec.h"
 
 #include <string.h>
@@ -54,7 +55,7 @@ void avx2_rms_norm(float *y, const float *x, const float *w, uint32_t n, float e
         store_tail(y, n, _mm256_mul_ps(_mm256_mul_ps(load_tail(x, n), s), load_tail(w, n)));
 }
 
-/* Eight numbers a0 b0 a1 b1 ... turned by c0 s0 c1 s1 ...: a c - b s and, in the odd lanes, a s + b c. */
+/* Four pairs (a, b) turned by four (c, s): a c - b s and, in the odd lanes, a s + b c. */
 static inline __m256 turn(__m256 ab, __m256 cs)
 {
     __m256 a = _mm256_moveldup_ps(ab), b = _mm256_movehdup_ps(ab);

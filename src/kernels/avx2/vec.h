@@ -1,5 +1,6 @@
-/* kernels/avx2/vec.h - exp, tanh and the lanes' tree of rows.h, eight numbers at a time: each line of exp.h and
- * activations.h as one instruction. Private to avx2/. */
+/* kernels/avx2/vec.h - exp, the activations and the tree of rows.h, eight numbers at a time.
+ *
+ * Each line of exp.h and activations.h is one instruction. Private to avx2/ and avx512/. */
 #ifndef KERNELS_AVX2_VEC_H
 #define KERNELS_AVX2_VEC_H
 
@@ -7,9 +8,9 @@
 
 #include "kernels/activations.h"
 
-/* exp of n vectors, all <= EXP_MAX or NaN, step by step together: one chain of it takes some 45 cycles and the processor
- * looks 64 instructions ahead, so alone it would take 13 cycles a vector; four together take 7.
- * A NaN's n converts to 0x80000000, whose shift is 0: the NaN in p survives. */
+/* exp of n vectors, all <= EXP_MAX or NaN, step by step together: one chain of it takes some 45
+ * cycles and the processor looks 64 instructions ahead, so alone it would take 13 cycles a vector;
+ * four together take 5. (A NaN's n converts to 0x80000000, whose shift is 0: it survives in p.) */
 static inline __attribute__((__always_inline__)) void exp8_low_n(__m256 *y, const __m256 *x, int n)
 {
     static const float C[] = { EXP_C5, EXP_C4, EXP_C3, EXP_C2, 1, 1 };
@@ -79,7 +80,8 @@ static inline float lanes_sum8(__m256 low, __m256 high)
     return _mm_cvtss_f32(_mm_add_ss(by2, _mm_movehdup_ps(by2)));
 }
 
-/* The larger of m and the largest of eight, none of them NaN; -0 as +0. Without a branch: which one wins is chance. */
+/* The larger of m and the largest of eight, none of them NaN; -0 as +0. Without a branch: which one
+ * wins is chance. */
 static inline float larger8(float m, __m256 x)
 {
     __m128 by4 = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));

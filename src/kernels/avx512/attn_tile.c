@@ -29,15 +29,16 @@ INLINE void store16(float *c, __m512 x, uint32_t n)
         _mm512_storeu_ps(c, x);
 }
 
-/* What the tiles of one strip share: b, and what they fetch, from inner row `first` on. Each of them fetches a part, so that
- * memory is busy while all of them compute. */
+/* What the tiles of one strip share: b, and what they fetch, from inner row `first` on. Each of
+ * them fetches a part, so that memory is busy while all of them compute. */
 struct strip {
     const char *b, *ahead;
     size_t stride, fetch; // bytes from row to row
 };
 
-/* One body for all tiles: n_q, n_out and from are constants where it is called. The pragmas unroll the two outer loops
- * before the compiler decides what lives in registers; without them every step stores the accumulators. */
+/* One body for all tiles: n_q, n_out and from are constants where it is called. The pragmas unroll
+ * the two outer loops before the compiler decides what lives in registers; without them every step
+ * stores the accumulators. */
 INLINE void body(const struct tiles *t, uint32_t query, const struct strip *s, uint32_t n_q,
                  uint32_t n_out, enum source from)
 {
@@ -89,7 +90,8 @@ INLINE void body(const struct tiles *t, uint32_t query, const struct strip *s, u
 
 // clang-format off
 #define ROW(n_q, from) \
-    { tile_##n_q##_8_##from, tile_##n_q##_16_##from, tile_##n_q##_32_##from, tile_##n_q##_64_##from }
+    { tile_##n_q##_8_##from, tile_##n_q##_16_##from, \
+      tile_##n_q##_32_##from, tile_##n_q##_64_##from }
 #define ROWS(from) [from] = { ROW(1, from), ROW(2, from), ROW(3, from), ROW(4, from) }
 
 TILES(1, FROM_F16)  TILES(2, FROM_F16)  TILES(3, FROM_F16)  TILES(4, FROM_F16)
@@ -98,7 +100,8 @@ TILES(1, FROM_INT8) TILES(2, FROM_INT8) TILES(3, FROM_INT8) TILES(4, FROM_INT8)
 
 typedef void tile_fn(const struct tiles *t, uint32_t query, const struct strip *s);
 
-static tile_fn *const TILE_FN[FROM_PANELS][AVX512_TILE_QUERIES][4] = { // [from][n_q - 1][log2 of n_out / 8]
+// [from][n_q - 1][log2 of n_out / 8]
+static tile_fn *const TILE_FN[FROM_PANELS][AVX512_TILE_QUERIES][4] = {
     ROWS(FROM_F16), ROWS(FROM_F32), ROWS(FROM_INT8),
 };
 // clang-format on

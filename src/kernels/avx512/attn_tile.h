@@ -1,7 +1,9 @@
-/* kernels/avx512/attn_tile.h - the tiles of attn_group.h: up to 4 queries x 4 vectors, a whole row of scores.
+/* kernels/avx512/attn_tile.h - the tiles of attn_group.h: up to 4 queries x 4 vectors, a whole row
+ * of scores.
  *
- * 16 accumulators stay in registers while the inner index runs; a step loads and converts 4 vectors for 16 fma. Packed
- * panels are read as f32 rows 64 wide. Eight outputs left over take half a vector. Private to avx512/. */
+ * 16 accumulators stay in registers while the inner index runs; a step loads and converts 4 vectors
+ * for 16 fma. Packed panels are read as f32 rows 64 wide. Eight outputs left over take half a
+ * vector. Private to avx512/. */
 #ifndef KERNELS_AVX512_ATTN_TILE_H
 #define KERNELS_AVX512_ATTN_TILE_H
 

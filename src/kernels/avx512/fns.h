@@ -1,5 +1,5 @@
-/* kernels/avx512/fns.h - the functions that wider registers speed up, but for matmul (matmul_fns.h); the rest of the table
- * is avx2's. The contracts are in kernels/x.h. */
+/* kernels/avx512/fns.h - the functions that wider registers speed up, but for matmul
+ * (matmul_fns.h); the rest of the table is avx2's. The contracts are in kernels/x.h. */
 #ifndef KERNELS_AVX512_FNS_H
 #define KERNELS_AVX512_FNS_H
 

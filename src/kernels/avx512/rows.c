@@ -1,4 +1,4 @@
-/* Sixteen elements an instruction; the last few of a row under a mask, so that no load leaves the row. */
+/* Sixteen elements an instruction; the last few under a mask, so that no load leaves the row. */
 #include "kernels/avx512/vec.h"
 
 #include "kernels/avx512/fns.h"

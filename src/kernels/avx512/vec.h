@@ -1,5 +1,7 @@
-/* kernels/avx512/vec.h - exp and the activations of rows.h, sixteen numbers at a time: each line of exp.h and activations.h
- * as one instruction. A vector is the sixteen virtual lanes. Private to avx512/. */
+/* kernels/avx512/vec.h - exp and the activations of rows.h, sixteen numbers at a time.
+ *
+ * Each line of exp.h and activations.h is one instruction. A vector is the sixteen virtual lanes.
+ * Private to avx512/. */
 #ifndef KERNELS_AVX512_VEC_H
 #define KERNELS_AVX512_VEC_H
 

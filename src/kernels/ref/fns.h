@@ -1,4 +1,5 @@
-/* kernels/ref/fns.h - the plain table's functions but for matmul (matmul_fns.h). The contracts are in kernels/x.h. */
+/* kernels/ref/fns.h - the plain table's functions but for matmul (matmul_fns.h). The contracts are
+ * in kernels/x.h. */
 #ifndef KERNELS_REF_FNS_H
 #define KERNELS_REF_FNS_H
 

@@ -1,10 +1,12 @@
-/* The contract of storing rows, plainly. K goes across the lanes of its part, V along a row of its own. */
+/* The contract of storing rows, plainly. K goes across the lanes of its part, V along a row of its
+ * own. */
 #include <math.h>
 
 #include "base/f16.h"
 #include "kernels/ref/fns.h"
 
-/* Stores x[j] at element first + j * step of the part; int8 scales lie behind all 64 * d elements. */
+/* Stores x[j] at element first + j * step of the part; int8 scales lie behind all 64 * d
+ * elements. */
 static void store(enum kv_type type, void *part, uint32_t row, const float *x, uint32_t d,
                   size_t first, size_t step)
 {
