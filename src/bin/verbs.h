@@ -1,4 +1,4 @@
-/* bin/verbs.h - what the program can do. A verb is a file, a row in main.c's table, and its table of flags.
+/* bin/verbs.h - what the program can do: a verb is a file, its flags, and a row in main.c's table.
  *
  *   main(argc, argv) -> the row named argv[1] -> its main(argc - 1, argv + 1) -> exit status
  *

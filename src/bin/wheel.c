@@ -16,7 +16,8 @@ enum { PAGE_MAX = 4 << 20, CONFIG_MAX = 1 << 20 };
 
 /* ---- pip's configuration ---- */
 
-/* The value of "index-url = VALUE" in the text of a pip.conf (an INI file; the section does not matter). */
+/* The value of "index-url = VALUE" in the text of a pip.conf (an INI file; the section does not
+ * matter). */
 static bool config_index(struct buf *out, const char *text)
 {
     for (const char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n') {

@@ -1,16 +1,19 @@
 /* gguf/gguf.h - a GGUF file (or a set of split files), read in place.
  *
- *   file: "GGUF" version n_tensor n_kv | key type value ... | name n_dim dims type offset ... | pad | data
+ *   file: "GGUF" version n_tensor n_kv | key type value ... | name n_dim dims type offset ...
+ *         | pad | data
  *
- * G1  After gguf_open succeeded every key, value and tensor lies inside the mapped bytes, tensor names
- *     are unique, and each tensor's size follows from its type and dimensions without overflow.
+ * G1  After gguf_open succeeded every key, value and tensor lies inside the mapped bytes, tensor
+ *     names are unique, and each tensor's size follows from its type and dimensions without
+ *     overflow.
  * G2  Nothing is copied: strings and tensor data point into the read-only mapping, unaligned.
- * G3  A hostile file costs at most memory linear in its size, and ends in BAD_INPUT with the field's name.
+ * G3  A hostile file costs at most memory linear in its size, and ends in BAD_INPUT with the
+ *     field's name.
  * G4  Tensors share no bytes, so copying all of them is linear in the file's size too.
  *
  * Lifetime  what gguf_open gives points into the mapping until gguf_close. Threads  any, once open.
- * Cost  opening sorts the names, so it is O(n log n) in the header; look-ups are O(log n), whatever the names.
- * Source: the GGUF specification (versions 2 and 3, little-endian; version 1 and big-endian are refused). */
+ * Cost  opening sorts the names: O(n log n) in the header; look-ups are O(log n), whatever the names.
+ * Source: the GGUF specification (versions 2 and 3, little-endian; 1 and big-endian are refused). */
 #ifndef GGUF_GGUF_H
 #define GGUF_GGUF_H
 
@@ -67,9 +70,10 @@ struct gguf_tensor {
 
 struct gguf; // opaque
 
-/* Opens `path`; where it is one of a split set ("...-00002-of-00005.gguf" or split.count in the header)
- * all parts beside it are opened too and appear as one. Every tensor type must be one we compute with.
- * NOT_FOUND: no such file. IO_ERROR: the system's words. BAD_INPUT: the field that is wrong. */
+/* Opens `path`; where it is one of a split set ("...-00002-of-00005.gguf" or split.count in the
+ * header) all parts beside it are opened too and appear as one. Every tensor type must be one we
+ * compute with. NOT_FOUND: no such file. IO_ERROR: the system's words. BAD_INPUT: the field that
+ * is wrong. */
 must_use enum status gguf_open(struct gguf **out, const char *path, struct note *why);
 void gguf_close(struct gguf *g);
 
@@ -89,9 +93,9 @@ size_t gguf_n_tensor(const struct gguf *g);
 const struct gguf_tensor *gguf_tensor_at(const struct gguf *g, size_t i);
 const struct gguf_tensor *gguf_tensor_find(const struct gguf *g, const char *name); // NULL: absent
 
-/* Scalars by key. `out` keeps its value when the key is absent (NOT_FOUND, no note); BAD_INPUT when the
- * value is of another kind or does not fit: any integer type that holds a fitting value is accepted, and
- * an integer is accepted as a float. */
+/* Scalars by key. `out` keeps its value when the key is absent (NOT_FOUND, no note); BAD_INPUT
+ * when the value is of another kind or does not fit: any integer type that holds a fitting value
+ * is accepted, and an integer is accepted as a float. */
 must_use enum status gguf_get_u32(const struct gguf *g, const char *key, uint32_t *out,
                                   struct note *why);
 must_use enum status gguf_get_f32(const struct gguf *g, const char *key, float *out,
@@ -101,8 +105,8 @@ must_use enum status gguf_get_bool(const struct gguf *g, const char *key, bool *
 must_use enum status gguf_get_text(const struct gguf *g, const char *key, struct gguf_text *out,
                                    struct note *why);
 
-/* Element i of an integer or bool array (or of a scalar, i = 0), widened; a u64 keeps its bits. The float one
- * takes floats too. Caller checked i < n and the type. */
+/* Element i of an integer or bool array (or of a scalar, i = 0), widened; a u64 keeps its bits.
+ * The float one takes floats too. Caller checked i < n and the type. */
 int64_t gguf_value_int(const struct gguf_value *v, uint64_t i);
 double gguf_value_float(const struct gguf_value *v, uint64_t i);
 

@@ -1,4 +1,4 @@
-/* gguf/gguf_internal.h - what the files of this folder share: one file's header, and the parts of a set.
+/* gguf/gguf_internal.h - what this folder's files share: a file's header, and the parts of a set.
  *
  *   gguf ---- part[0] ---- map, header: pairs and tensors as this file lists them
  *        ---- part[1] ---- ...
