@@ -74,7 +74,7 @@ struct operands {
 };
 
 /* Fills `options` (of the table's verb) from argv, argv[0] being the verb. BAD_INPUT: the note
- * names the flag, the value and the limit. CANCELED: --help was asked for, and nothing is filled. */
+ * names the flag, the value and the limit. CANCELED: --help was asked for; nothing is filled. */
 must_use enum status flags_parse(const struct flag_table *t, void *options, int argc, char **argv,
                                  struct operands *out, struct note *why);
 

@@ -12,8 +12,8 @@
  * G4  Tensors share no bytes, so copying all of them is linear in the file's size too.
  *
  * Lifetime  what gguf_open gives points into the mapping until gguf_close. Threads  any, once open.
- * Cost  opening sorts the names: O(n log n) in the header; look-ups are O(log n), whatever the names.
- * Source: the GGUF specification (versions 2 and 3, little-endian; 1 and big-endian are refused). */
+ * Cost  opening sorts the names: O(n log n) in the header; look-ups are O(log n) for any names.
+ * Source: the GGUF specification (versions 2 and 3; version 1 and big-endian are refused). */
 #ifndef GGUF_GGUF_H
 #define GGUF_GGUF_H
 
