@@ -119,8 +119,9 @@ static void forked(struct subject *s)
     struct note why;
     const uint32_t at = s->n * 2 / 3;
     runner_open(&r, &s->config);
+    const uint32_t ahead = r.shape.n_group == 1 ? 5 : 0; /* a window may have given back what `at` sees */
     run_open(&r, &parent, s->ids);
-    run_step(&r, &(struct run *){ &parent }, &(uint32_t){ at + 5 < s->n ? at + 5 : at }, 1);
+    run_step(&r, &(struct run *){ &parent }, &(uint32_t){ at + ahead }, 1);
     child = parent;
     assert_int_equal(kv_space_fork(&child.space, parent.space, at, &why), OK);
     child.n_done = at;
@@ -188,25 +189,25 @@ static void tiny_ways(const char *arch, enum dtype type, enum kv_type kv, uint64
 static void tiny_llama(void **state)
 {
     (void)state;
-    tiny_ways("llama", DT_Q4_1, KV_F16, 0);
+    tiny_ways("llama", DT_Q4_1, KV_F16, 0xcdd1e4e6c5783ac1);
 }
 
 static void tiny_qwen2(void **state)
 {
     (void)state;
-    tiny_ways("qwen2", DT_Q5_0, KV_F32, 0);
+    tiny_ways("qwen2", DT_Q5_0, KV_F32, 0x13faf0f6caa0ec92);
 }
 
 static void tiny_qwen3(void **state)
 {
     (void)state;
-    tiny_ways("qwen3", DT_Q6_K, KV_INT8, 0);
+    tiny_ways("qwen3", DT_Q6_K, KV_INT8, 0xccd8b09acbf81a92);
 }
 
 static void tiny_gemma3(void **state)
 {
     (void)state;
-    tiny_ways("gemma3", DT_Q4_K, KV_F16, 0);
+    tiny_ways("gemma3", DT_Q4_K, KV_F16, 0x16b80822781241ea);
 }
 
 static void real_default_model(void **state)
@@ -222,7 +223,7 @@ static void real_default_model(void **state)
     subject_open(&s, &config, N_REAL);
     every_way(&s, N_SLOW);
     const uint64_t got = hash_bytes(1, s.expected, (size_t)s.n * s.n_vocab * sizeof(float)),
-                   hash = 0;
+                   hash = 0xce22ac165da3aff3;
     if (got != hash)
         fail_msg("the hash of all logits is 0x%016llx; stored is 0x%016llx",
                  (unsigned long long)got, (unsigned long long)hash);
