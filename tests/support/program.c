@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -239,6 +240,9 @@ int user_leaves(struct terminal_user *u)
         fail_msg("it did not end; on the screen is:\n%s", buf_text(&u->seen));
     }
     int code = exit_code_of(u->pid);
+    struct termios modes;
+    assert_int_equal(tcgetattr(u->fd, &modes), 0);
+    assert_int_equal(modes.c_lflag & (ICANON | ECHO), ICANON | ECHO);
     close(u->fd);
     buf_close(&u->seen);
     return code;

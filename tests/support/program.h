@@ -48,7 +48,7 @@ void user_starts(struct terminal_user *u, const char *const *words);
 void user_types(struct terminal_user *u, const char *text);
 /* Waits until `text` is on the screen, behind what was seen before. */
 void user_sees(struct terminal_user *u, const char *text);
-/* Waits for the end; gives the exit code. */
+/* Waits for the end, which must leave the terminal as it was; gives the exit code. */
 int user_leaves(struct terminal_user *u);
 
 #endif
