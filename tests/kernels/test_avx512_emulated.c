@@ -1,5 +1,4 @@
-/* AVX-512 attention and rows where no processor has AVX-512: emulated, they give the bits of ref. */
-*as well.* /
+/* AVX-512 attention and rows where no processor has AVX-512: emulated, with the bits of ref. */
 #include "support/simde_avx512.h"
 
 #include <setjmp.h>
@@ -12,8 +11,8 @@
 
 #include "kernels/kernels.h"
 
-    /* What the emulation's release lacks, by halves. */
-    static __m512i cvtps_epi32(__m512 x)
+/* What the emulation's release lacks, by halves. */
+static __m512i cvtps_epi32(__m512 x)
 {
     simde__m512_private p = simde__m512_to_private(x);
     return simde_halves_si(_mm256_cvtps_epi32(p.m256[0]), _mm256_cvtps_epi32(p.m256[1]));
