@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes src/text/jinja_case_table.h: the case mappings of Unicode as this Python's str methods know them.
+"""Writes src/text/jinja_case_table.h: the case mappings of Unicode, as Python's str methods know them.
 
 usage: tools/case_table.py > src/text/jinja_case_table.h
 """
@@ -51,7 +51,8 @@ def forms(name, change, wanted):
 def main():
     print("/* text/jinja_case_table.h - written by tools/case_table.py from Unicode "
           f"{__import__('unicodedata').unidata_version}; do not edit.")
-    print(" * Runs: first, last, step, what to add. Forms: characters that become several, or differ at the start of a word. */")
+    print(" * Runs: first, last, step, what to add. Forms: characters that become several, or that have")
+    print(" * another form at the start of a word. */")
     print("#ifndef TEXT_JINJA_CASE_TABLE_H\n#define TEXT_JINJA_CASE_TABLE_H\n")
     print("// clang-format off")
     print("struct case_run { uint32_t first, last, step; int32_t delta; };")

@@ -5,20 +5,48 @@
 
 enum { SIGMA = 0x3a3, FINAL_SIGMA = 0x3c2 };
 
-struct walk {
-    uint32_t c;       // the character
-    bool first;       // of the text
-    bool after_cased; // the one before has a case: inside a word, for title()
-    bool before_cased;
-};
+static uint32_t char_at(struct jtext t, uint32_t at)
+{
+    uint32_t c = 0;
+    utf8_read(t.bytes + at, t.len - at, &c);
+    return c;
+}
+
+static bool is(struct jrun *r, enum jchar_class class, uint32_t c)
+{
+    return jchar_is(&r->chars, class, c);
+}
+
+static bool cased_before(struct jrun *r, struct jtext t, uint32_t at)
+{
+    return at > 0 && is(r, JCHAR_CASED, char_at(t, jtext_char_before(t, at)));
+}
+
+static bool cased_after(struct jrun *r, struct jtext t, uint32_t at)
+{
+    uint32_t next = at + jtext_char_len(t, at);
+    return next < t.len && is(r, JCHAR_CASED, char_at(t, next));
+}
 
 /* A capital sigma at the end of a word has a small form of its own. */
-static unsigned lower(const struct walk *w, uint32_t out[JCHAR_FORM_MAX])
+static unsigned lower(struct jrun *r, struct jtext t, uint32_t at, uint32_t out[JCHAR_FORM_MAX])
 {
-    unsigned n = jchar_lower(w->c, out);
-    if (w->c == SIGMA && w->after_cased && !w->before_cased)
+    uint32_t c = char_at(t, at);
+    unsigned n = jchar_lower(c, out);
+    if (c == SIGMA && cased_before(r, t, at) && !cased_after(r, t, at))
         out[0] = FINAL_SIGMA;
     return n;
+}
+
+static unsigned swapped(struct jrun *r, struct jtext t, uint32_t at, uint32_t out[JCHAR_FORM_MAX])
+{
+    uint32_t c = char_at(t, at);
+    if (is(r, JCHAR_UPPER, c))
+        return lower(r, t, at, out);
+    if (is(r, JCHAR_LOWER, c))
+        return jchar_upper(c, out);
+    out[0] = c;
+    return 1;
 }
 
 /* For comparing without case: the small form of the capital form, so that ß and SS are equal. */
@@ -33,41 +61,50 @@ static unsigned folded(uint32_t c, uint32_t out[JCHAR_FORM_MAX])
     return n;
 }
 
-static unsigned form_of(const struct walk *w, enum jtext_case form, uint32_t out[JCHAR_FORM_MAX])
+/* The character at byte `at` in the form asked for; gives how many characters that is. */
+static unsigned form_of(struct jrun *r, struct jtext t, uint32_t at, enum jtext_case form,
+                        uint32_t out[JCHAR_FORM_MAX])
 {
-    unsigned n = lower(w, out);
-    bool small = n == 1 && out[0] == w->c;
-    if (form == JTEXT_FOLD)
-        return folded(w->c, out);
-    if (form == JTEXT_UPPER || (form == JTEXT_SWAP && small))
-        return jchar_upper(w->c, out);
-    if ((form == JTEXT_CAPITAL && w->first) || (form == JTEXT_TITLE && !w->after_cased))
-        return jchar_title(w->c, out);
-    return n;
-}
-
-static uint32_t char_at(struct jtext t, uint32_t at)
-{
-    uint32_t c = 0;
-    utf8_read(t.bytes + at, t.len - at, &c);
-    return c;
+    uint32_t c = char_at(t, at);
+    switch (form) {
+    case JTEXT_UPPER:
+        return jchar_upper(c, out);
+    case JTEXT_SWAP:
+        return swapped(r, t, at, out);
+    case JTEXT_FOLD:
+        return folded(c, out);
+    case JTEXT_CAPITAL:
+        return at == 0 ? jchar_title(c, out) : lower(r, t, at, out);
+    case JTEXT_TITLE:
+        return cased_before(r, t, at) ? lower(r, t, at, out) : jchar_title(c, out);
+    default:
+        return lower(r, t, at, out);
+    }
 }
 
 struct jtext jtext_cased(struct jrun *r, struct jtext t, enum jtext_case form)
 {
     struct jbuild out;
-    struct walk w = { .first = true };
     uint32_t changed[JCHAR_FORM_MAX];
     jbuild_open(&out, r);
-    for (uint32_t at = 0, next; at < t.len && jrun_step(r, 1); at = next) {
-        next = at + jtext_char_len(t, at);
-        w.c = char_at(t, at);
-        w.before_cased = next < t.len && jchar_has_case(char_at(t, next));
-        unsigned n = form_of(&w, form, changed);
+    for (uint32_t at = 0; at < t.len && jrun_step(r, 1); at += jtext_char_len(t, at)) {
+        unsigned n = form_of(r, t, at, form, changed);
         for (unsigned i = 0; i < n; i++)
             jbuild_add_char(&out, changed[i], jtext_trusted_at(t, at));
-        w.first = false;
-        w.after_cased = jchar_has_case(w.c);
     }
     return jbuild_text(&out);
+}
+
+bool jtext_has_case(struct jrun *r, struct jtext t, enum jtext_case form)
+{
+    enum jchar_class wanted = form == JTEXT_UPPER ? JCHAR_UPPER : JCHAR_LOWER;
+    bool any = false;
+    for (uint32_t at = 0; at < t.len && jrun_step(r, 1); at += jtext_char_len(t, at)) {
+        uint32_t c = char_at(t, at);
+        bool right = is(r, wanted, c);
+        if (!right && is(r, JCHAR_CASED, c))
+            return false;
+        any |= right;
+    }
+    return any;
 }

@@ -1,5 +1,6 @@
 /* text/jinja_case_table.h - written by tools/case_table.py from Unicode 14.0.0; do not edit.
- * Runs: first, last, step, what to add. Forms: characters that become several, or differ at the start of a word. */
+ * Runs: first, last, step, what to add. Forms: characters that become several, or that have
+ * another form at the start of a word. */
 #ifndef TEXT_JINJA_CASE_TABLE_H
 #define TEXT_JINJA_CASE_TABLE_H
 

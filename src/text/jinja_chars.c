@@ -15,7 +15,8 @@ struct jchars {
     pcre2_match_data *match;
 };
 
-/* Python's words in Unicode's categories; isdigit also takes superscripts and digits in circles, some of No. */
+/* Python's words in Unicode's categories; isdigit also takes superscripts and digits in circles,
+ * some of No. */
 static const char *const patterns[JCHAR_CLASSES] = {
     [JCHAR_PRINTABLE] = "[^\\p{C}\\p{Z}]|\\x20",
     [JCHAR_ALPHA] = "\\p{L}",
@@ -26,12 +27,27 @@ static const char *const patterns[JCHAR_CLASSES] = {
         "\\x{24f5}-\\x{24fd}\\x{24ff}\\x{2776}-\\x{277e}\\x{2780}-\\x{2788}\\x{278a}-\\x{2792}"
         "\\x{10a40}-\\x{10a43}\\x{10e60}-\\x{10e68}\\x{11052}-\\x{1105a}\\x{1f100}-\\x{1f10a}]",
     [JCHAR_NUMERIC] = "\\p{N}",
+    [JCHAR_UPPER] = "\\p{Uppercase}",
+    [JCHAR_LOWER] = "\\p{Lowercase}",
+    [JCHAR_CASED] = "\\p{Cased}",
 };
 
 static bool ascii_is(enum jchar_class class, uint32_t c)
 {
-    bool digit = c >= '0' && c <= '9', letter = (c | 32) >= 'a' && (c | 32) <= 'z';
-    return class == JCHAR_PRINTABLE ? c >= 0x20 && c < 0x7f : class == JCHAR_ALPHA ? letter : digit;
+    bool upper = c >= 'A' && c <= 'Z', lower = c >= 'a' && c <= 'z';
+    switch (class) {
+    case JCHAR_PRINTABLE:
+        return c >= 0x20 && c < 0x7f;
+    case JCHAR_UPPER:
+        return upper;
+    case JCHAR_LOWER:
+        return lower;
+    case JCHAR_ALPHA:
+    case JCHAR_CASED:
+        return upper || lower;
+    default:
+        return c >= '0' && c <= '9';
+    }
 }
 
 /* The compiled class, or NULL when there is no memory for it. */
@@ -77,35 +93,36 @@ void jchars_free(struct jchars *chars)
 
 static uint32_t mapped(const struct case_run *runs, size_t n, uint32_t c)
 {
-    size_t low = 0;
-    if (c > runs[n - 1].last)
-        return c;
-    while (n > 0) { // the first run that ends at c or behind it
-        size_t half = n / 2;
-        if (runs[low + half].last < c) {
-            low += half + 1;
-            n -= half + 1;
-        } else {
-            n = half;
-        }
+    size_t low = 0, high = n;
+    while (low < high) { // the first run that ends at c or behind it
+        size_t middle = low + (high - low) / 2;
+        if (runs[middle].last < c)
+            low = middle + 1;
+        else
+            high = middle;
     }
-    const struct case_run *run = &runs[low];
-    if (c < run->first || c > run->last || (c - run->first) % run->step)
+    if (low == n || c < runs[low].first || (c - runs[low].first) % runs[low].step)
         return c;
-    return c + (uint32_t)run->delta;
+    return c + (uint32_t)runs[low].delta;
 }
 
+/* The forms are in order of the character they are for. */
 static bool form_of(const struct case_form *forms, size_t n, uint32_t c,
                     uint32_t out[JCHAR_FORM_MAX], unsigned *len)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (forms[i].from != c)
-            continue;
-        memcpy(out, forms[i].to, sizeof forms[i].to);
-        *len = out[2] ? 3 : out[1] ? 2 : 1;
-        return true;
+    size_t low = 0, high = n;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (forms[middle].from < c)
+            low = middle + 1;
+        else
+            high = middle;
     }
-    return false;
+    if (low == n || forms[low].from != c)
+        return false;
+    memcpy(out, forms[low].to, sizeof forms[low].to);
+    *len = out[2] ? 3 : out[1] ? 2 : 1;
+    return true;
 }
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
@@ -138,10 +155,4 @@ unsigned jchar_lower(uint32_t c, uint32_t out[JCHAR_FORM_MAX])
     else if (!form_of(lower_forms, COUNT(lower_forms), c, out, &n))
         out[0] = mapped(lower_runs, COUNT(lower_runs), c);
     return n;
-}
-
-bool jchar_has_case(uint32_t c)
-{
-    uint32_t up[JCHAR_FORM_MAX], low[JCHAR_FORM_MAX];
-    return jchar_upper(c, up) > 1 || jchar_lower(c, low) > 1 || up[0] != c || low[0] != c;
 }

@@ -88,6 +88,58 @@ static struct jvalue eval_binary(struct jrun *r, const struct jnode *n)
     return jrun_ok(r) ? jop_binary(r, n->pair.op, &a, &b) : a;
 }
 
+/* a + b + c. As long as all are plain texts they are gathered in one builder, not copied at each +. */
+struct sum {
+    struct jvalue value;
+    struct jbuild text;
+    bool gathering; // then `text` holds what `value` would be
+};
+
+static bool is_plain(const struct jvalue *v)
+{
+    return v->kind == J_TEXT && !v->text.safe;
+}
+
+static void sum_add(struct jrun *r, struct sum *s, const struct jvalue *v)
+{
+    if (s->gathering && is_plain(v)) {
+        jbuild_add(&s->text, v->text);
+    } else if (!s->gathering && is_plain(&s->value) && is_plain(v)) {
+        s->gathering = true;
+        jbuild_open(&s->text, r);
+        jbuild_add(&s->text, s->value.text);
+        jbuild_add(&s->text, v->text);
+    } else {
+        if (s->gathering)
+            s->value = jtextv(jbuild_text(&s->text));
+        s->gathering = false;
+        s->value = jop_binary(r, JOP_ADD, &s->value, v);
+    }
+}
+
+static void eval_terms(struct jrun *r, const struct jnode *n, struct sum *s)
+{
+    if (!jrun_enter(r))
+        return;
+    if (n->kind == JN_BINARY && n->pair.op == JOP_ADD) {
+        eval_terms(r, n->pair.left, s);
+        struct jvalue right = jeval(r, n->pair.right);
+        r->line = n->line;
+        if (jrun_ok(r))
+            sum_add(r, s, &right);
+    } else {
+        s->value = jeval(r, n);
+    }
+    jrun_leave(r);
+}
+
+static struct jvalue eval_sum(struct jrun *r, const struct jnode *n)
+{
+    struct sum s = { .value = jnothing() };
+    eval_terms(r, n, &s);
+    return s.gathering ? jtextv(jbuild_text(&s.text)) : s.value;
+}
+
 static struct jvalue eval_logic(struct jrun *r, const struct jnode *n)
 {
     struct jvalue left = jeval(r, n->pair.left);
@@ -280,7 +332,7 @@ static struct jvalue eval_node(struct jrun *r, const struct jnode *n)
     case JN_COMPARE:
         return eval_compare(r, n);
     case JN_BINARY:
-        return eval_binary(r, n);
+        return n->pair.op == JOP_ADD ? eval_sum(r, n) : eval_binary(r, n);
     case JN_CONCAT:
         return eval_concat(r, n);
     case JN_CHOICE:

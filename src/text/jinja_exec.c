@@ -163,8 +163,9 @@ static bool run_item(struct jrun *r, const struct jnode *n, struct jloop *loop)
     return jrun_ok(r) && !stop;
 }
 
-/* Runs the loop over what `iter` gives. The list may grow meanwhile, as in Python. The else part runs when no pass
- * came to the end of the body: also after a break in the first one, as in jinja2. */
+/* Runs the loop over what `iter` gives. The list may grow meanwhile, as in Python. The else part
+ * runs when no pass came to the end of the body: also after a break in the first one, as in
+ * jinja2. */
 static void run_loop(struct jrun *r, const struct jnode *n, const struct jvalue *iter,
                      uint32_t depth)
 {

@@ -1,10 +1,11 @@
-/* text/jinja_exec.h - walking the tree: expressions (jinja_eval.c), statements and what they make (jinja_exec.c).
+/* text/jinja_exec.h - walking the tree: jinja_eval.c expressions, jinja_exec.c statements.
  *
  *   root scope  <---- body of a for (anew for each item)  <---- body of a nested for
  *     ^   \           body of a macro: stands on the scope where the macro was defined
  *     |    `- then the caller's variables, then the built-in functions
  *
- * X1  `set` writes the innermost scope, so it does not leave a for, a macro or a captured block; `if` makes no scope.
+ * X1  `set` writes the innermost scope, so it does not leave a for, a macro or a captured
+ *     block; `if` makes no scope.
  * X2  A scope that a macro was defined in is never reused for the next item. */
 #ifndef TEXT_JINJA_EXEC_H
 #define TEXT_JINJA_EXEC_H

@@ -1,5 +1,5 @@
-/* Filters of lists and dicts. What they answer is what jinja2's filters.py answers; filters that give generators there
- * are evaluated at once here, but can be walked only once all the same. */
+/* Filters of lists and dicts. What they answer is what jinja2's filters.py answers; filters that
+ * give generators there are evaluated at once here, but can be walked only once all the same. */
 #include <string.h>
 
 #include "text/jinja_ops.h"
@@ -9,7 +9,8 @@ static struct jvalue lower_if_text(struct jrun *r, struct jvalue v, bool exact)
     return v.kind == J_TEXT && !exact ? jtextv(jtext_cased(r, v.text, JTEXT_LOWER)) : v;
 }
 
-/* The attribute of an item that argument i names; the item itself when there is no such argument. */
+/* The attribute of an item that argument i names; the item itself when there is no such
+ * argument. */
 static struct jvalue attribute(struct jrun *r, const struct jcall *c, int i,
                                const struct jvalue *item)
 {
@@ -205,8 +206,8 @@ static struct jvalue filter_max(struct jrun *r, const struct jcall *c)
 
 /* ---- order and groups ---- */
 
-/* The key of an item by "a.b,c": a list of what each path gives. Without paths a list of the item, because lists
- * can be compared when their items are equal, even if those have no order. */
+/* The key of an item by "a.b,c": a list of what each path gives. Without paths a list of the item,
+ * because lists can be compared when their items are equal, even if those have no order. */
 static struct jvalue sort_key(struct jrun *r, const struct jcall *c, const struct jvalue *item,
                               bool exact)
 {
@@ -413,7 +414,8 @@ static struct jvalue filter_map(struct jrun *r, const struct jcall *c)
     return out;
 }
 
-/* Keeps the items whose test answers `wanted`; by_attr: the test looks at an attribute, the first argument. */
+/* Keeps the items whose test answers `wanted`; by_attr: the test looks at an attribute, the first
+ * argument. */
 static struct jvalue choose(struct jrun *r, const struct jcall *c, bool wanted, bool by_attr)
 {
     struct jvalue out = jlist_new(r, J_GENERATOR);

@@ -1,4 +1,5 @@
-/* Filters that give numbers, as jinja2's filters.py and Python's int(), float() and round() have them. */
+/* Filters that give numbers, as jinja2's filters.py and Python's int(), float() and round() have
+ * them. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,7 +40,8 @@ static int digit_of(char c)
     return c >= 'a' && c <= 'z' ? c - 'a' + 10 : 99;
 }
 
-/* text as an integer of the base, as Python's int(): white space around, underscores between digits. */
+/* text as an integer of the base, as Python's int(): white space around, underscores between
+ * digits. */
 static bool parse_int(struct jtext t, int base, int64_t *out)
 {
     t = jtext_strip(t, JTEXT_BOTH);

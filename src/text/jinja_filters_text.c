@@ -1,5 +1,5 @@
-/* Filters of text. What they answer is what jinja2's filters.py answers; a value that is no text is printed first,
- * where jinja2 does so. */
+/* Filters of text. What they answer is what jinja2's filters.py answers; a value that is no text is
+ * printed first, where jinja2 does so. */
 #include <string.h>
 
 #include "base/utf8.h"
@@ -107,9 +107,9 @@ static struct jvalue filter_center(struct jrun *r, const struct jcall *c)
     int64_t left = pad > 0 ? pad / 2 + (pad & width & 1) : 0;
     struct jbuild out;
     jbuild_open(&out, r);
-    jbuild_add_repeat(&out, ' ', left, true);
+    jbuild_add(&out, jtext_repeat(r, JTEXT(" "), left));
     jbuild_add(&out, t);
-    jbuild_add_repeat(&out, ' ', pad - left, true);
+    jbuild_add(&out, jtext_repeat(r, JTEXT(" "), pad - left));
     return jtextv(jbuild_text(&out));
 }
 

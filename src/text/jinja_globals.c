@@ -1,4 +1,5 @@
-/* Functions that every template can call: those of jinja2, and what chat templates expect besides. */
+/* Functions that every template can call: those of jinja2, and what chat templates expect
+ * besides. */
 #include <string.h>
 
 #include "text/jinja_exec.h"

@@ -77,7 +77,8 @@ static void add_list(struct jbuild *b, const struct jvalue *v, const struct jjso
     jbuild_add_word(b, "]", v->trusted);
 }
 
-/* A key is a string in JSON; Python turns numbers, booleans and None into one and refuses the rest. */
+/* A key is a string in JSON; Python turns numbers, booleans and None into one and refuses the
+ * rest. */
 static void add_key(struct jbuild *b, const struct jvalue *key, const struct jjson_style *s)
 {
     if (key->kind == J_TEXT) {

@@ -54,8 +54,8 @@ enum status jlex_open(struct jlex *lx, struct arena *arena, const char *source, 
                       struct note *why)
 {
     *lx = (struct jlex){ .arena = arena, .why = why, .line_start = true, .line = 1 };
-    if (len > UINT32_MAX / 2) {
-        note_set(why, "the template has %zu bytes, the limit is %u", len, UINT32_MAX / 2);
+    if (len > JLEX_SOURCE_MAX) {
+        note_set(why, "the template has %zu bytes, the limit is %d", len, JLEX_SOURCE_MAX);
         return lx->st = BAD_INPUT;
     }
     if (!utf8_valid(source, len)) {
@@ -108,8 +108,8 @@ static size_t skip_space(const struct jlex *lx, size_t pos)
     return pos;
 }
 
-/* Where the tag "{% word %}" that begins at `pos` ends, or 0 when it is another one. A raw tag keeps what follows
- * it, an endraw tag drops one newline and may have a plus. */
+/* Where the tag "{% word %}" that begins at `pos` ends, or 0 when it is another one. A raw tag
+ * keeps what follows it, an endraw tag drops one newline and may have a plus. */
 static size_t lone_tag(const struct jlex *lx, size_t pos, const char *word, bool ends_block,
                        char *sign)
 {
@@ -167,7 +167,8 @@ static struct jtext source_text(const struct jlex *lx, size_t from, size_t to)
     return (struct jtext){ .bytes = lx->src + from, .len = (uint32_t)(to - from), .trusted = true };
 }
 
-/* What remains of the text before a tag: "-" takes all white space, else a tag alone on its line takes its indent. */
+/* What remains of the text before a tag: "-" takes all white space, else a tag alone on its line
+ * takes its indent. */
 static struct jtext stripped(const struct jlex *lx, struct jtext text, char sign, bool is_print)
 {
     if (sign == '-')
@@ -239,7 +240,8 @@ static struct jtoken data_token(struct jlex *lx, size_t from, struct jtext text)
     return tok;
 }
 
-/* Data up to the next tag; when there is none left, the tag itself. Comments and raw blocks end here. */
+/* Data up to the next tag; when there is none left, the tag itself. Comments and raw blocks end
+ * here. */
 static struct jtoken next_outside(struct jlex *lx)
 {
     while (lx->st == OK && lx->pos < lx->len) {
@@ -396,7 +398,8 @@ static bool read_hex(const char *s, size_t len, size_t *pos, int n, uint32_t *ou
     return true;
 }
 
-/* One escape, the backslash at s[*pos], as Python reads it; false when it is none that makes a character. */
+/* One escape, the backslash at s[*pos], as Python reads it; false when it is none that makes a
+ * character. */
 static bool read_escape(const char *s, size_t len, size_t *pos, char *out, size_t *n)
 {
     static const char plain[] = "\\\\''\"\"a\ab\bf\fn\nr\rt\tv\v";

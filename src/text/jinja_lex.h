@@ -1,13 +1,13 @@
 /* text/jinja_lex.h - template source to tokens, with jinja2's rules for white space.
  *
- *   Hello {%- if x %}            DATA "Hello"  BLOCK_BEGIN  NAME if  NAME x  BLOCK_END
- *     a                          DATA "  a"    (one newline after %} is dropped, "-" drops all white space)
- *     {% endif %}                BLOCK_BEGIN ...    (white space between line start and {% is dropped, not with "+")
+ *   Hello {%- if x %}      DATA "Hello"  BLOCK_BEGIN  NAME if  NAME x  BLOCK_END
+ *     a                    DATA "  a"        after %} one newline is dropped; "-" drops all space
+ *     {% endif %}          BLOCK_BEGIN ...   before a {% alone on its line its indent is dropped
  *
- * L1  Tokens come in order and the lexer holds one position: no look-ahead, no state beyond struct jlex.
+ * L1  Tokens come in order; the lexer holds one position and no state beyond struct jlex.
  * L2  After an error or the end, every further token is END.
  *
- * Source  the lexer of jinja2 3.1 with trim_blocks and lstrip_blocks on, keep_trailing_newline off. */
+ * Source: the lexer of jinja2 3.1 with trim_blocks and lstrip_blocks, without the last newline. */
 #ifndef TEXT_JINJA_LEX_H
 #define TEXT_JINJA_LEX_H
 
@@ -41,7 +41,10 @@ struct jtoken {
     int op; // OPERATOR: '+', JOP2('=', '='), ...
 };
 
-enum { JLEX_OPEN_MAX = 256 };
+enum {
+    JLEX_SOURCE_MAX = 1 << 20, // bytes of a template; the largest known have 40 thousand
+    JLEX_OPEN_MAX = 256,       // brackets
+};
 
 struct jlex {
     const char *src; // newlines are \n, the last one is gone

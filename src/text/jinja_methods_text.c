@@ -262,7 +262,8 @@ static struct jvalue text_join(struct jrun *r, const struct jcall *c)
 
 /* ---- looking for text ---- */
 
-/* The part of self between the character positions in arguments i and i + 1; *from is where it begins, in bytes. */
+/* The part of self between the character positions in arguments i and i + 1; *from is where it
+ * begins, in bytes. */
 static struct jtext window(struct jrun *r, const struct jcall *c, int i, size_t *from)
 {
     struct jtext t = c->self.text;
@@ -484,27 +485,30 @@ static struct jvalue text_isascii(struct jrun *r, const struct jcall *c)
     return jbool(jtext_n_char(c->self.text) == c->self.text.len);
 }
 
-/* Has letters with a case, and is unchanged by `form`. */
-static struct jvalue has_form(struct jrun *r, const struct jcall *c, enum jtext_case form)
-{
-    struct jtext t = c->self.text;
-    struct jtext up = jtext_cased(r, t, JTEXT_UPPER), low = jtext_cased(r, t, JTEXT_LOWER);
-    return jbool(!jtext_equal(up, low) && jtext_equal(t, jtext_cased(r, t, form)));
-}
-
 static struct jvalue text_isupper(struct jrun *r, const struct jcall *c)
 {
-    return has_form(r, c, JTEXT_UPPER);
+    return jbool(jtext_has_case(r, c->self.text, JTEXT_UPPER));
 }
 
 static struct jvalue text_islower(struct jrun *r, const struct jcall *c)
 {
-    return has_form(r, c, JTEXT_LOWER);
+    return jbool(jtext_has_case(r, c->self.text, JTEXT_LOWER));
 }
 
+/* Has letters; capitals where words begin and only there. */
 static struct jvalue text_istitle(struct jrun *r, const struct jcall *c)
 {
-    return has_form(r, c, JTEXT_TITLE);
+    struct jtext t = c->self.text;
+    bool inside = false, any = false;
+    for (uint32_t at = 0, ch; at < t.len && jrun_step(r, 1); at += jtext_char_len(t, at)) {
+        utf8_read(t.bytes + at, jtext_char_len(t, at), &ch);
+        bool cased = jchar_is(&r->chars, JCHAR_CASED, ch);
+        if (cased && jchar_is(&r->chars, JCHAR_LOWER, ch) != inside)
+            return jbool(false);
+        inside = cased;
+        any |= cased;
+    }
+    return jbool(any);
 }
 
 static const struct jbuiltin rows[] = {

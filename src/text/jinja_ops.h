@@ -1,7 +1,8 @@
 /* text/jinja_ops.h - operators of the template language: arithmetic, access, slices, printing.
  *
- * Integers floor as in Python, `/` gives a float, booleans count as 0 and 1. `a.b` asks for a method or field first
- * and for a key then, `a['b']` the other way round; what is not there is undefined, and asking undefined fails. */
+ * Integers floor as in Python, `/` gives a float, booleans count as 0 and 1. `a.b` asks for a
+ * method or field first and for a key then, `a['b']` the other way round; what is not there is
+ * undefined, and asking undefined fails. */
 #ifndef TEXT_JINJA_OPS_H
 #define TEXT_JINJA_OPS_H
 
@@ -17,8 +18,8 @@ struct jvalue jop_item(struct jrun *r, const struct jvalue *v, const struct jval
 /* v[from:to:step]; J_NONE stands for what was left out. */
 struct jvalue jop_slice(struct jrun *r, const struct jvalue *v, const struct jvalue bound[3]);
 
-/* The value behind a dotted path as the filters' `attribute` takes it: "a.b.0", or an integer index. `otherwise`
- * (NULL or none: undefined) stands for each part that is not there. */
+/* The value behind a dotted path as the filters' `attribute` takes it: "a.b.0", or an integer
+ * index. `otherwise` (NULL or none: undefined) stands for each part that is not there. */
 struct jvalue jop_path(struct jrun *r, const struct jvalue *v, const struct jvalue *path,
                        const struct jvalue *otherwise);
 

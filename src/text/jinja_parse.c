@@ -145,9 +145,19 @@ struct jnode *jnode_new(struct jparse *p, enum jnode_kind kind)
     return n;
 }
 
+/* FNV-1a (Fowler, Noll, Vo). */
+static uint32_t hash_of(struct jtext t)
+{
+    uint32_t h = 2166136261u;
+    for (uint32_t i = 0; i < t.len; i++)
+        h = (h ^ (unsigned char)t.bytes[i]) * 16777619u;
+    return h;
+}
+
 const char *jparse_name(struct jparse *p, struct jtext name)
 {
-    for (struct jname *known = p->t->names; known; known = known->next) {
+    struct jname **list = &p->t->names[hash_of(name) % JNAME_LISTS];
+    for (struct jname *known = *list; known; known = known->next) {
         if (known->len == name.len && memcmp(known->bytes, name.bytes, name.len) == 0)
             return known->bytes;
     }
@@ -157,8 +167,8 @@ const char *jparse_name(struct jparse *p, struct jtext name)
         out_of_memory(p);
         return "";
     }
-    *fresh = (struct jname){ .bytes = bytes, .len = name.len, .next = p->t->names };
-    p->t->names = fresh;
+    *fresh = (struct jname){ .bytes = bytes, .len = name.len, .next = *list };
+    *list = fresh;
     return bytes;
 }
 
@@ -193,8 +203,8 @@ static struct jnode *parse_if(struct jparse *p)
         n->choice.yes = parse_body(p, ends);
     } while (jparse_at_word(p, "elif"));
     if (jparse_skip_word(p, "else")) {
-        *end = jnode_new(p, JN_IF);
-        (*end)->choice.yes = parse_body(p, last);
+        struct jnode *n = *end = jnode_new(p, JN_IF);
+        n->choice.yes = parse_body(p, last);
     }
     expect_word(p, "endif");
     return first;

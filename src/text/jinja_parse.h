@@ -1,7 +1,8 @@
-/* text/jinja_parse.h - what the two halves of the parser share: statements (jinja_parse.c), expressions (jinja_parse_expr.c).
+/* text/jinja_parse.h - what the halves of the parser share: jinja_parse.c reads statements,
+ * jinja_parse_expr.c expressions.
  *
- * Recursive descent with one token of look-ahead. After the first error every token is END, so all loops stop, and
- * new nodes are written to `spare` when memory is out: only the entry points look at the status.
+ * Recursive descent with one token of look-ahead. After the first error every token is END, so all
+ * loops stop, and new nodes are written to `spare`: only the entry point looks at the status.
  * Source: the grammar in jinja2 3.1's parser.py and the template designer documentation. */
 #ifndef TEXT_JINJA_PARSE_H
 #define TEXT_JINJA_PARSE_H

@@ -109,22 +109,26 @@ static bool skip_comparison(struct jparse *p, enum jcompare *op)
     return false;
 }
 
+static struct jnode *compare_node(struct jparse *p, enum jcompare op, struct jnode *operand)
+{
+    struct jnode *n = jnode_new(p, JN_COMPARE);
+    n->compare.op = op;
+    n->compare.operand = operand;
+    return n;
+}
+
 static struct jnode *parse_comparison(struct jparse *p)
 {
-    struct jnode *first = parse_sum(p), *n = NULL, **end = &n;
+    struct jnode *left = parse_sum(p), *first = NULL, *last = NULL;
     enum jcompare op;
     while (skip_comparison(p, &op)) {
-        if (!n) {
-            *end = jnode_new(p, JN_COMPARE);
-            (*end)->compare.operand = first;
-            end = &(*end)->fallback;
-        }
-        *end = jnode_new(p, JN_COMPARE);
-        (*end)->compare.op = op;
-        (*end)->compare.operand = parse_sum(p);
-        end = &(*end)->fallback;
+        if (!first)
+            first = last = compare_node(p, op, left);
+        struct jnode *step = compare_node(p, op, parse_sum(p));
+        last->fallback = step;
+        last = step;
     }
-    return n ? n : first;
+    return first ? first : left;
 }
 
 static struct jnode *parse_not(struct jparse *p)

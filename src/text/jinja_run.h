@@ -1,11 +1,12 @@
-/* text/jinja_run.h - one render under way: its memory, its bounds, its first error; and how things are called.
+/* text/jinja_run.h - one render under way: its memory, bounds, first error; and calls.
  *
- *   filter, test, method, function:   jbuiltin row --jbuiltin_call--> arguments bound to names --> C function
- *   macro, caller, loop(...):         jrun_call  ------------------> statements in a new scope
+ *   filter, test, method, function   jbuiltin row --jbuiltin_call--> bound arguments --> C function
+ *   macro, caller, loop(...)         jrun_call -------------------> statements in a new scope
  *
- * R1  The first failure sticks: later ones do not replace it, evaluation then only unwinds, and every function
- *     here gives a value all the same (undefined, no text). So nobody checks after each call; loops do.
- * R2  Every loop charges steps, every recursion enters and leaves: the bounds of J2 hold everywhere.
+ * R1  The first failure sticks: later ones do not replace it, evaluation then only unwinds, and
+ *     every function here gives a value all the same (undefined, no text). So nobody checks after
+ *     each call; loops do.
+ * R2  Every loop charges steps, every recursion enters and leaves: J2 holds everywhere.
  *
  * Threads  one per render. */
 #ifndef TEXT_JINJA_RUN_H
@@ -17,7 +18,7 @@
 #include "text/jinja_value.h"
 
 enum {
-    JRUN_STEPS_MAX = 20 * 1000 * 1000,
+    JRUN_STEPS_MAX = 8 * 1000 * 1000,
     JRUN_DEPTH_MAX = 600, // nested expressions, statements, calls and values
     JRUN_RANGE_MAX = 100000,
     JRUN_TEXT_MAX = 16 << 20,    // bytes of one text, so also of the output
@@ -122,7 +123,7 @@ struct jvalue jbuiltin_call(struct jrun *r, const struct jbuiltin *row, const st
                             const struct jargs *args);
 struct jvalue jfunction(struct jrun *r, const struct jbuiltin *row, const struct jvalue *self);
 
-/* Arguments of a bound call. The defaults stand for J_ABSENT; another kind than asked for fails the run. */
+/* Arguments of a bound call. A default stands for J_ABSENT; a wrong kind fails the run. */
 bool jarg_given(const struct jcall *c, int i);
 int64_t jarg_int(struct jrun *r, const struct jcall *c, int i, int64_t otherwise);
 bool jarg_truth(const struct jcall *c, int i, bool otherwise);

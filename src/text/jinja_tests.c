@@ -1,8 +1,4 @@
 /* The tests behind `is`, as jinja2's tests.py has them. */
-#include <string.h>
-
-#include "base/utf8.h"
-#include "text/jinja_chars.h"
 #include "text/jinja_ops.h"
 
 #define KIND_TEST(name, condition)                                                                 \
@@ -93,7 +89,8 @@ static struct jvalue test_in(struct jrun *r, const struct jcall *c)
     return jbool(jvalue_contains(r, &c->arg[0], &c->self));
 }
 
-/* The same object: what Python keeps once (none, booleans, small integers) is the same when it is equal. */
+/* The same object: what Python keeps once (none, booleans, small integers) is the same when it is
+ * equal. */
 static struct jvalue test_sameas(struct jrun *r, const struct jcall *c)
 {
     const struct jvalue *a = &c->self, *b = &c->arg[0];
@@ -104,22 +101,14 @@ static struct jvalue test_sameas(struct jrun *r, const struct jcall *c)
     return jbool(jvalue_equal(r, a, b));
 }
 
-/* Whether the text has letters of one case and none of the other. */
-static bool only_case(struct jrun *r, const struct jvalue *v, enum jtext_case form)
-{
-    struct jtext t = jshow_text(r, v);
-    struct jtext up = jtext_cased(r, t, JTEXT_UPPER), low = jtext_cased(r, t, JTEXT_LOWER);
-    return !jtext_equal(up, low) && jtext_equal(t, form == JTEXT_UPPER ? up : low);
-}
-
 static struct jvalue test_lower(struct jrun *r, const struct jcall *c)
 {
-    return jbool(only_case(r, &c->self, JTEXT_LOWER));
+    return jbool(jtext_has_case(r, jshow_text(r, &c->self), JTEXT_LOWER));
 }
 
 static struct jvalue test_upper(struct jrun *r, const struct jcall *c)
 {
-    return jbool(only_case(r, &c->self, JTEXT_UPPER));
+    return jbool(jtext_has_case(r, jshow_text(r, &c->self), JTEXT_UPPER));
 }
 
 static struct jvalue test_filter(struct jrun *r, const struct jcall *c)

@@ -128,7 +128,8 @@ bool jtext_is_space(uint32_t c)
            c == 0x205f || c == 0x3000;
 }
 
-/* Whether the character at `offset` goes: it is one of `set`, or white space when there is no set. */
+/* Whether the character at `offset` goes: it is one of `set`, or white space when there is no
+ * set. */
 static bool strips(struct jtext t, uint32_t offset, const struct jtext *set)
 {
     uint32_t c, n = jtext_char_len(t, offset);
@@ -257,12 +258,6 @@ void jbuild_add_char(struct jbuild *b, uint32_t code_point, bool trusted)
     jbuild_add(b, (struct jtext){ .bytes = bytes, .len = (uint32_t)n, .trusted = trusted });
 }
 
-void jbuild_add_repeat(struct jbuild *b, char c, int64_t times, bool trusted)
-{
-    for (; times > 0 && jrun_step(b->run, 1); times--)
-        jbuild_add(b, (struct jtext){ .bytes = &c, .len = 1, .trusted = trusted });
-}
-
 struct jtext jbuild_text(const struct jbuild *b)
 {
     return (struct jtext){ .bytes = b->bytes ? b->bytes : "",
@@ -290,8 +285,14 @@ struct jtext jtext_repeat(struct jrun *r, struct jtext t, int64_t times)
 {
     struct jbuild out;
     jbuild_open(&out, r);
-    for (; t.len > 0 && times > 0 && jrun_step(r, 1); times--)
-        jbuild_add(&out, t);
+    if (t.len == 0 || times <= 0)
+        return JTEXT("");
+    size_t total = times > JRUN_TEXT_MAX ? SIZE_MAX / 2 : t.len * (size_t)times;
+    if (!grow(&out, total, false))
+        return JTEXT("");
+    jbuild_add(&out, t);
+    while (out.len < total && jrun_ok(r)) // twice as much each time
+        jbuild_add(&out, jtext_slice(jbuild_text(&out), 0, total - out.len));
     return jbuild_text(&out);
 }
 

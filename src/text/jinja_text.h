@@ -1,13 +1,15 @@
 /* text/jinja_text.h - text whose every byte knows where it came from.
  *
- *   bytes   < | i m _ s t a r t | >  h i !        a piece of text points into a template, a caller's value
- *   mark    T T T T T T T T T T T T  U U U        or the arena, and is never changed
+ *   bytes   < | i m _ s t a r t | >  h i !
+ *   mark    1 1 1 1 1 1 1 1 1 1 1 1  0 0 0
+ *
+ * A text points into the template, a caller's value or the arena, and is never changed.
  *
  * T1  `mark` has one byte (0 or 1) for each of `bytes`, or is NULL: then all of them are `trusted`.
- * T2  `bytes` is valid UTF-8; positions that a template sees count characters, positions in here bytes.
- * T3  Whatever a function here copies keeps its mark; what it adds of its own (padding) is trusted.
+ * T2  `bytes` is valid UTF-8. Positions that a template sees count characters; in here, bytes.
+ * T3  Whatever a function here copies keeps its mark; what it adds (padding) is trusted.
  *
- * Lifetime  views; the bytes live as long as their arena or JSON value. Threads  one render at a time.
+ * Lifetime  as long as the arena or JSON value behind it. Threads  one render at a time.
  * Cost  slicing is O(1), building is linear. */
 #ifndef TEXT_JINJA_TEXT_H
 #define TEXT_JINJA_TEXT_H
@@ -57,7 +59,7 @@ enum jtext_side { JTEXT_LEFT = 1, JTEXT_RIGHT = 2, JTEXT_BOTH = 3 };
 struct jtext jtext_strip(struct jtext t, enum jtext_side side);
 struct jtext jtext_strip_set(struct jtext t, struct jtext set, enum jtext_side side);
 
-/* Text being built in the run's arena. A failed allocation or a text beyond the bound fails the run. */
+/* Text being built in the run's arena. No memory, or a text beyond the bound, fails the run. */
 struct jbuild {
     struct jrun *run;
     char *bytes;
@@ -70,7 +72,6 @@ void jbuild_open(struct jbuild *b, struct jrun *run);
 void jbuild_add(struct jbuild *b, struct jtext t);
 void jbuild_add_word(struct jbuild *b, const char *word, bool trusted);
 void jbuild_add_char(struct jbuild *b, uint32_t code_point, bool trusted);
-void jbuild_add_repeat(struct jbuild *b, char c, int64_t times, bool trusted);
 struct jtext jbuild_text(const struct jbuild *b);
 
 struct jtext jtext_join2(struct jrun *r, struct jtext a, struct jtext b);
@@ -86,10 +87,13 @@ enum jtext_case {
     JTEXT_SWAP,
     JTEXT_FOLD,
 };
-/* In jinja_case.c; as Python's str.upper(), lower(), capitalize(), title(), swapcase(), casefold(). */
+/* As Python's str.upper(), lower(), capitalize(), title(), swapcase() and casefold(). */
 struct jtext jtext_cased(struct jrun *r, struct jtext t, enum jtext_case form);
+/* As str.isupper() and islower(): letters of that case, and none of another. */
+bool jtext_has_case(struct jrun *r, struct jtext t, enum jtext_case form);
 
-/* The line that begins at *at, its end (any that Python knows) included if `keep`; *at moves on. False: no more. */
+/* The line that begins at *at, its end (any that Python knows) included if `keep`; *at moves on.
+ * False: no more. */
 bool jtext_next_line(struct jtext t, uint32_t *at, bool keep, struct jtext *line);
 
 /* For HTML: & < > ' " become entities. */

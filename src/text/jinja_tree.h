@@ -1,11 +1,11 @@
 /* text/jinja_tree.h - a compiled template: what the parser makes and the run walks.
  *
- *   {% for m in messages %}...{% endfor %}        FOR -- target: NAME m
- *                                                  |--- iter:   NAME messages
- *                                                  `--- body:   DATA -> PRINT -> IF -> ...   (by `next`)
+ *   {% for m in messages %}...{% endfor %}      FOR -- target: NAME m
+ *                                                |--- iter:   NAME messages
+ *                                                `--- body:   DATA -> PRINT -> IF -> ...  (next)
  *
- * Names are interned: equal names are equal pointers. Blocks that capture text (set, filter, generation) are an
- * expression BODY, so that filters stand around it as around any other.
+ * Names are interned: equal names are equal pointers. Blocks that capture text (set, filter,
+ * generation) are an expression BODY, so that filters stand around it as around any other.
  *
  * Lifetime  the arena of the template. Threads  read only once parsed. */
 #ifndef TEXT_JINJA_TREE_H
@@ -99,7 +99,7 @@ struct jnode {
         } compare; // COMPARE: a list by `fallback`; the first has no op
         struct {
             struct jnode *test, *yes, *no;
-        } choice; // CHOICE: no may be NULL. IF: yes is the body, no the next IF; a NULL test is an else
+        } choice; // CHOICE: no may be NULL. IF: yes is the body, no the next; else has no test
         struct jnode_call call; // CALL, FILTER, TEST
         struct {
             struct jnode *target, *iter, *test, *body, *otherwise;
@@ -125,14 +125,17 @@ struct jname {
     struct jname *next;
 };
 
+enum { JNAME_LISTS = 256 };
+
 struct jinja {
     struct arena arena;
     struct jnode *body;
-    struct jname *names; // every name the source has, once
+    struct jname *names[JNAME_LISTS]; // every name the source has, once; by a hash of its bytes
     const char *loop, *caller, *varargs, *kwargs;
 };
 
-/* Parses len bytes into t, whose arena is open. BAD_INPUT: line and column, what was found, what was expected. */
+/* Parses len bytes into t, whose arena is open.
+ * BAD_INPUT: line and column, what was found, what was expected. */
 must_use enum status jparse(struct jinja *t, const char *source, size_t len, struct note *why);
 
 #endif

@@ -241,8 +241,9 @@ struct jvalue jdict_list(struct jrun *r, const struct jdict *d, enum jdict_view 
 
 /* ---- from JSON ---- */
 
-/* A role decides the shape of the prompt, so templates build control tokens of it ("<|" + role + "|>"). The words
- * of this closed list can do no harm, so they are trusted; any other role is the caller's text. */
+/* A role decides the shape of the prompt, so templates build control tokens of it ("<|" + role +
+ * "|>"). The words of this closed list can do no harm, so they are trusted; any other role is the
+ * caller's text. */
 static bool is_role(const char *key, struct jtext word)
 {
     static const char *const roles[] = {
@@ -481,7 +482,7 @@ static const struct jlist *characters(struct jrun *r, struct jtext t)
 static const struct jlist *rest(struct jrun *r, struct jlist *generator)
 {
     struct jvalue l = jlist_new(r, J_LIST);
-    if (jrun_ok(r)) {
+    if (jrun_ok(r) && generator->taken < generator->n) {
         l.list->item = generator->item + generator->taken;
         l.list->n = l.list->room = generator->n - generator->taken;
         generator->taken = generator->n;

@@ -1,16 +1,17 @@
-/* text/jinja_value.h - what a template computes with: Python's values, as far as templates see them.
+/* text/jinja_value.h - what a template computes with: Python's values, as templates see them.
  *
- *   jvalue { kind, trusted, ... } --> jlist: items           (list, tuple, range, view, generator)
- *                                 --> jdict: (key, value)*   (dict, namespace), in order of insertion
+ *   jvalue { kind, trusted, ... } --> jlist: items            list, tuple, range, view, generator
+ *                                 --> jdict: (key, value)*    dict, namespace; in order set
  *
- * Small values are held in place and copied; lists and dicts are shared by pointer, so that append and
- * namespaces work as in Python. `trusted` tells whether the value is of the template's own making: it decides the
- * mark of the characters a number or a container prints as (texts carry their own marks).
+ * Small values are held in place and copied; lists and dicts are shared by pointer, so that append
+ * and namespaces work as in Python. `trusted` tells whether the value is of the template's own
+ * making: it decides the mark of the characters a number or a container prints as (texts carry
+ * their own marks).
  *
  * V1  Integers are 64 bits; what does not fit fails the render, it never wraps.
- * V2  Keys of a dict are unique under jvalue_equal, where 1, 1.0 and true are one key, as in Python.
- * V3  Every function takes every value: an operation that makes no sense fails the run and gives undefined.
- *     jlist_new and jdict_new never give NULL: after a failure it is an empty one of the run's, which stays empty.
+ * V2  Keys of a dict are unique under jvalue_equal: 1, 1.0 and true are one key, as in Python.
+ * V3  Every function takes every value: what makes no sense fails the run and gives undefined.
+ *     jlist_new and jdict_new never give NULL: after a failure, an empty one that stays empty.
  *
  * Lifetime  the arena of one render (constants: of the template). Threads  one render at a time.
  * Cost  look-ups scan the dict; the steps they take are charged to the run. */
@@ -119,8 +120,9 @@ int jvalue_compare(struct jrun *r, const struct jvalue *a, const struct jvalue *
 bool jvalue_contains(struct jrun *r, const struct jvalue *box, const struct jvalue *item);
 const char *jvalue_type(const struct jvalue *v); // Python's name for it: "str", "dict", ...
 
-/* What walking over a value gives (items, keys of a dict, characters of a text; undefined: nothing; a generator:
- * what it has left, and it has nothing then). A list comes back as itself. Other values fail the run. */
+/* What walking over a value gives (items, keys of a dict, characters of a text; undefined: nothing;
+ * a generator: what it has left, and it has nothing then). A list comes back as itself. Other
+ * values fail the run. */
 const struct jlist *jvalue_items(struct jrun *r, const struct jvalue *v);
 /* Python's len(); fails the run for what has none. */
 int64_t jvalue_length(struct jrun *r, const struct jvalue *v);

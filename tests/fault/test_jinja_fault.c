@@ -1,4 +1,5 @@
-/* Templates with the k-th allocation failing, for every k: FULL with a note, nothing leaked (SAN=address). */
+/* Templates with the k-th allocation failing, for every k: FULL with a note, nothing leaked
+ * (SAN=address). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,6 @@
-/* Any bytes as a template and a user's message: it renders or is refused with a note, within its bounds (J2), and what
- * the user wrote is never taken for the template's own (J1). The input is the template, a 0x1e byte, the message. */
+/* Any bytes as a template and a user's message: it renders or is refused with a note, within its
+ * bounds (J2), and what the user wrote is never taken for the template's own (J1). The input is the
+ * template, a 0x1e byte, the message. */
 #include <assert.h>
 #include <stdint.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-/* First inputs for fuzz_jinja: the templates and cases of tests/data/jinja, each with a message.   seeds_jinja FOLDER */
+/* First inputs for fuzz_jinja: the templates and cases of tests/data/jinja, each with a message.
+ * usage: seeds_jinja FOLDER */
 #include <dirent.h>
 #include <jansson.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* Chat templates: what jinja2 renders (tests/data/jinja, written by make_cases.py), who wrote each byte (J1),
- * and where it ends (J2). */
+/* Chat templates: what jinja2 renders (tests/data/jinja, written by make_cases.py), who wrote each
+ * byte (J1), and where it ends (J2). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -258,7 +258,7 @@ static void bounds_are_named(void **state)
     expect_error("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "600, the bound of recursion");
     expect_error(
         "{% set r = range(9999) %}{% for a in r %}{% for b in r %}{% endfor %}{% endfor %}",
-        "20000000 steps, the bound of work");
+        "8000000 steps, the bound of work");
     expect_error("{{ 'x' * 99999999 }}", "16777216 bytes, the bound of texts");
     expect_error(
         "{% for a in range(9999) %}{% for b in range(99) %}{{ s * 99 }}{% endfor %}{% endfor %}",
