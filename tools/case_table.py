@@ -53,7 +53,7 @@ def main():
           f"{__import__('unicodedata').unidata_version}; do not edit.")
     print(" * Runs: first, last, step, what to add. Forms: characters that become several, or that have")
     print(" * another form at the start of a word. */")
-    print("#ifndef TEXT_JINJA_CASE_TABLE_H\n#define TEXT_JINJA_CASE_TABLE_H\n")
+    print("#ifndef TEXT_JINJA_CASE_TABLE_H\n#define TEXT_JINJA_CASE_TABLE_H\n\n#include <stdint.h>\n")
     print("// clang-format off")
     print("struct case_run { uint32_t first, last, step; int32_t delta; };")
     print("struct case_form { uint32_t from, to[3]; };\n")

@@ -4,6 +4,8 @@
 #ifndef TEXT_JINJA_CASE_TABLE_H
 #define TEXT_JINJA_CASE_TABLE_H
 
+#include <stdint.h>
+
 // clang-format off
 struct case_run { uint32_t first, last, step; int32_t delta; };
 struct case_form { uint32_t from, to[3]; };
