@@ -48,15 +48,18 @@ typedef struct akv_engine akv_engine;
 /* ---- models ---- */
 
 struct akv_model_params {
-    const char *path;     /* a GGUF file, or the first of a split set */
-    const char *cpu;      /* kernels: NULL or "auto", "ref", "avx2", "avx512" */
-    uint32_t n_thread;    /* 0: as many as this process may use */
-    const char *chat_template; /* Jinja text to use instead of the model's own template; NULL: the model's */
-    void (*progress)(void *arg, double done); /* 0..1 while weights load, from the calling thread; may be NULL */
+    const char *path;  /* a GGUF file, or the first of a split set */
+    const char *cpu;   /* kernels: NULL or "auto", "ref", "avx2", "avx512" */
+    uint32_t n_thread; /* 0: as many as this process may use */
+    const char *
+        chat_template; /* Jinja text to use instead of the model's own template; NULL: the model's */
+    void (*progress)(
+        void *arg, double done); /* 0..1 while weights load, from the calling thread; may be NULL */
     void *progress_arg;
 };
 
-AKV_API enum akv_status akv_model_open(akv_model **out, const struct akv_model_params *params, struct akv_note *why);
+AKV_API enum akv_status akv_model_open(akv_model **out, const struct akv_model_params *params,
+                                       struct akv_note *why);
 AKV_API void akv_model_close(akv_model *model); /* no engine may be using it; NULL is allowed */
 
 struct akv_model_info {
@@ -66,78 +69,94 @@ struct akv_model_info {
     uint32_t n_ctx_train;     /* longest context it was trained for */
     uint32_t n_vocab, n_layer, n_embd;
     uint64_t n_param;
-    size_t weight_bytes;      /* resident */
+    size_t weight_bytes; /* resident */
     bool has_chat_template;
 };
 AKV_API void akv_model_info(const akv_model *model, struct akv_model_info *out);
 
 /* Text to ids. `special`: control tokens may be named; `bos`: put the model's BOS in front if it uses one. *n_id is in:
  * room in ids, out: ids there are; AKV_FULL when the room is too small (and *n_id says what is needed). */
-AKV_API enum akv_status akv_tokenize(const akv_model *model, const char *text, size_t len, bool special, bool bos,
-                                     int32_t *ids, size_t *n_id, struct akv_note *why);
+AKV_API enum akv_status akv_tokenize(const akv_model *model, const char *text, size_t len,
+                                     bool special, bool bos, int32_t *ids, size_t *n_id,
+                                     struct akv_note *why);
 
 /* The bytes of one token; control tokens are empty unless `special`. Valid while the model is open. */
 AKV_API const char *akv_token_bytes(const akv_model *model, int32_t id, bool special, size_t *len);
 
 /* Renders {"messages": [...], "tools": [...], "add_generation_prompt": true, ...} through the model's chat template and
  * tokenizes it so that text of messages never becomes a control token. Same convention for ids as akv_tokenize. */
-AKV_API enum akv_status akv_render_chat(const akv_model *model, const char *json, size_t len, int32_t *ids, size_t *n_id,
-                                        struct akv_note *why);
+AKV_API enum akv_status akv_render_chat(const akv_model *model, const char *json, size_t len,
+                                        int32_t *ids, size_t *n_id, struct akv_note *why);
 
 /* ---- engines ---- */
 
 struct akv_limits {
-    uint32_t n_ctx;        /* longest context of a request; 0: the model's, or what fits kv_bytes */
-    size_t kv_bytes;       /* hard cap on KV memory (--kv-ram); 0: from the model, n_ctx and the memory that is free */
-    const char *kv_type;   /* NULL or "f16", "f32", "int8" */
-    uint32_t n_parallel;   /* requests that run at once; 0: 16 */
-    uint32_t n_queue;      /* requests that may wait; 0: 256 */
-    uint32_t n_ubatch;     /* most tokens a step; 0: chosen for the workspace to stay small */
-    const char *kv_map;    /* NULL or "space" (contiguous addresses), "table" (a table of blocks) */
+    uint32_t n_ctx; /* longest context of a request; 0: the model's, or what fits kv_bytes */
+    size_t
+        kv_bytes; /* hard cap on KV memory (--kv-ram); 0: from the model, n_ctx and the memory that is free */
+    const char *kv_type; /* NULL or "f16", "f32", "int8" */
+    uint32_t n_parallel; /* requests that run at once; 0: 16 */
+    uint32_t n_queue;    /* requests that may wait; 0: 256 */
+    uint32_t n_ubatch;   /* most tokens a step; 0: chosen for the workspace to stay small */
+    const char *kv_map;  /* NULL or "space" (contiguous addresses), "table" (a table of blocks) */
 };
 
-AKV_API enum akv_status akv_engine_new(akv_engine **out, akv_model *model, const struct akv_limits *limits,
-                                       struct akv_note *why);
+AKV_API enum akv_status akv_engine_new(akv_engine **out, akv_model *model,
+                                       const struct akv_limits *limits, struct akv_note *why);
 AKV_API void akv_engine_free(akv_engine *engine); /* cancels what runs; NULL is allowed */
 
 struct akv_sampling {
-    float temperature;       /* 0: greedy */
-    int32_t top_k;           /* 0: off */
-    float top_p;             /* 1: off */
-    float min_p;             /* 0: off */
-    float typical_p;         /* 1: off */
-    float repeat_penalty;    /* 1: off */
-    int32_t repeat_last_n;   /* how far back penalties look; 0: off, -1: whole context */
+    float temperature;     /* 0: greedy */
+    int32_t top_k;         /* 0: off */
+    float top_p;           /* 1: off */
+    float min_p;           /* 0: off */
+    float typical_p;       /* 1: off */
+    float repeat_penalty;  /* 1: off */
+    int32_t repeat_last_n; /* how far back penalties look; 0: off, -1: whole context */
     float presence_penalty, frequency_penalty; /* 0: off */
-    uint64_t seed;           /* same seed, same answer, on any machine */
-    const int32_t *bias_id;  /* logit biases: n_bias pairs; -INFINITY forbids */
+    uint64_t seed;                             /* same seed, same answer, on any machine */
+    const int32_t *bias_id;                    /* logit biases: n_bias pairs; -INFINITY forbids */
     const float *bias;
     uint32_t n_bias;
 };
-AKV_API struct akv_sampling akv_sampling_default(void); /* temperature 0.8, top_k 40, top_p 0.95, min_p 0.05, seed 0 */
+AKV_API struct akv_sampling
+akv_sampling_default(void); /* temperature 0.8, top_k 40, top_p 0.95, min_p 0.05, seed 0 */
 
 struct akv_request {
-    const int32_t *ids;        /* the prompt */
+    const int32_t *ids; /* the prompt */
     size_t n_id;
-    uint32_t n_predict;        /* most tokens to generate; 0: none, with prompt_logprobs; UINT32_MAX: until an end token or n_ctx */
+    uint32_t
+        n_predict; /* most tokens to generate; 0: none, with prompt_logprobs; UINT32_MAX: until an end token or n_ctx */
     struct akv_sampling sampling;
     bool ignore_eos;
-    uint32_t n_logprob;        /* best alternatives to report with each generated token, 0..64 */
-    bool prompt_logprobs;      /* report log-probabilities of every prompt position, with n_logprob alternatives */
-    uint64_t session;          /* not 0: keep this sequence's KV after the answer, and reuse what the next request of the same
+    uint32_t n_logprob; /* best alternatives to report with each generated token, 0..64 */
+    bool
+        prompt_logprobs; /* report log-probabilities of every prompt position, with n_logprob alternatives */
+    uint64_t
+        session; /* not 0: keep this sequence's KV after the answer, and reuse what the next request of the same
                                   session shares with it, token by token; until akv_session_end */
-    const char *const *stop;   /* n_stop texts that end the answer; they are not part of it */
+    const char *const *stop; /* n_stop texts that end the answer; they are not part of it */
     uint32_t n_stop;
-    void *user;                /* comes back with every event */
+    void *user; /* comes back with every event */
 };
 
 /* *id names the request. AKV_BAD_INPUT: it could never run (the note has the numbers: tokens, n_ctx, bytes, cap). */
-AKV_API enum akv_status akv_submit(akv_engine *engine, const struct akv_request *request, uint64_t *id, struct akv_note *why);
-AKV_API void akv_cancel(akv_engine *engine, uint64_t id); /* a DONE event with AKV_STOP_CANCELED follows, unless it was done */
+AKV_API enum akv_status akv_submit(akv_engine *engine, const struct akv_request *request,
+                                   uint64_t *id, struct akv_note *why);
+AKV_API void
+akv_cancel(akv_engine *engine,
+           uint64_t id); /* a DONE event with AKV_STOP_CANCELED follows, unless it was done */
 AKV_API void akv_session_end(akv_engine *engine, uint64_t session);
 
 enum akv_event_kind { AKV_EVENT_TOKEN, AKV_EVENT_PROMPT, AKV_EVENT_DONE };
-enum akv_stop { AKV_STOP_END, AKV_STOP_TEXT, AKV_STOP_LENGTH, AKV_STOP_CONTEXT, AKV_STOP_CANCELED, AKV_STOP_ERROR };
+enum akv_stop {
+    AKV_STOP_END,
+    AKV_STOP_TEXT,
+    AKV_STOP_LENGTH,
+    AKV_STOP_CONTEXT,
+    AKV_STOP_CANCELED,
+    AKV_STOP_ERROR
+};
 
 struct akv_logprob {
     int32_t id;
@@ -152,7 +171,7 @@ struct akv_usage {
 
 struct akv_event {
     enum akv_event_kind kind;
-    uint64_t id;   /* the request's */
+    uint64_t id; /* the request's */
     void *user;
 
     /* TOKEN: one generated token, and the complete characters that it brought (maybe none) */
@@ -170,8 +189,8 @@ struct akv_event {
 
     /* DONE */
     enum akv_stop stop;
-    enum akv_status status;      /* with AKV_STOP_ERROR */
-    const char *message;         /* the same, for humans; else "" */
+    enum akv_status status; /* with AKV_STOP_ERROR */
+    const char *message;    /* the same, for humans; else "" */
     struct akv_usage usage;
 };
 
@@ -183,7 +202,7 @@ struct akv_stats {
     uint32_t n_running, n_waiting, n_session;
     uint32_t n_block_held, n_ctx, n_ubatch;
     uint64_t n_step, n_token_prompt, n_token_generated;
-    uint64_t step_ns, map_ns;      /* sums */
+    uint64_t step_ns, map_ns; /* sums */
     size_t weight_bytes, workspace_bytes;
     size_t kv_bytes_per_token;
 };

@@ -21,7 +21,8 @@
 struct sampler;
 
 /* BAD_INPUT: the parameter that is out of range, its value and its bounds. */
-must_use enum status sampler_new(struct sampler **out, const struct akv_sampling *params, uint32_t n_vocab, struct note *why);
+must_use enum status sampler_new(struct sampler **out, const struct akv_sampling *params,
+                                 uint32_t n_vocab, struct note *why);
 void sampler_free(struct sampler *s);
 
 /* Tells it of a token of the context (prompt or generated), for the penalties. */
@@ -30,12 +31,14 @@ void sampler_reset_history(struct sampler *s);
 
 /* Picks one of [n_vocab] logits. `forbidden` ids (n_forbidden, may be 0) cannot be picked (ignore_eos).
  * -1: no token can be drawn, because every logit is NaN, -inf or forbidden. */
-int32_t sampler_pick(struct sampler *s, const float *logits, const int32_t *forbidden, uint32_t n_forbidden);
+int32_t sampler_pick(struct sampler *s, const float *logits, const int32_t *forbidden,
+                     uint32_t n_forbidden);
 
 /* Natural-log probability of `id` under the plain softmax of the logits, and the n best ids with theirs, best first, ties by
  * lower id; lse is log(sum(exp)) of the row, from logits_lse: NaN where a logit is NaN or +inf, or all are -inf. Where fewer than n
  * logits can be ranked, the rest of `best` is id -1 with -inf. */
 double logits_lse(const float *logits, uint32_t n_vocab);
-void logits_best(const float *logits, uint32_t n_vocab, double lse, struct akv_logprob *best, uint32_t n);
+void logits_best(const float *logits, uint32_t n_vocab, double lse, struct akv_logprob *best,
+                 uint32_t n);
 
 #endif

@@ -54,8 +54,8 @@ enum { PANEL = 16, QBLOCK = 32 };
 struct packed {
     enum dtype type;
     uint32_t n, k;
-    uint32_t n_panel;   // n / 16 rounded up; outputs behind n are zeros
-    size_t panel_bytes; // a multiple of 64; at most 3 % above the file's rows
+    uint32_t n_panel;    // n / 16 rounded up; outputs behind n are zeros
+    size_t panel_bytes;  // a multiple of 64; at most 3 % above the file's rows
     const uint8_t *data; // [n_panel][panel_bytes], 64-byte aligned
 };
 
@@ -64,7 +64,8 @@ bool packed_shape(struct packed *out, enum dtype type, uint32_t n, uint32_t k);
 
 /* Packs panels [first, last) from file rows (row r at rows + r * dtype_bytes(k), unaligned) into dst [n_panel][panel_bytes].
  * Plain C, any thread; about as fast as memory. */
-void packed_fill(const struct packed *shape, const void *rows, uint8_t *dst, uint32_t first, uint32_t last);
+void packed_fill(const struct packed *shape, const void *rows, uint8_t *dst, uint32_t first,
+                 uint32_t last);
 
 /* One file row [k] as f32: embeddings, and the tests' idea of what a weight is. */
 void dequant_row(enum dtype type, const void *row, uint32_t k, float *out);
@@ -88,8 +89,8 @@ typedef void kern_quantise(struct acts *a, uint32_t first, uint32_t last);
 
 /* y[r * y_stride + o] for all rows r of x and all outputs o of panels [first, last); outputs o >= w->n are not written.
  * `scratch` is the caller's, at least kern_matmul_scratch(w) bytes, 64-byte aligned, one a thread. */
-typedef void kern_matmul(const struct packed *w, uint32_t first, uint32_t last, const struct acts *x, float *y,
-                         size_t y_stride, void *scratch);
+typedef void kern_matmul(const struct packed *w, uint32_t first, uint32_t last,
+                         const struct acts *x, float *y, size_t y_stride, void *scratch);
 
 size_t matmul_scratch_bytes(const struct packed *w);
 

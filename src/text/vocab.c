@@ -25,8 +25,8 @@ static const char *const END_NAMES[] = {
     "_<EOT>",
     "[EOT]",
     "[EOS]",
-    "<\xef\xbd\x9c"
-    "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>", // fullwidth bars, U+2581: deepseek
+    ("<\xef\xbd\x9c" /* fullwidth bars and U+2581: deepseek */
+     "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>"),
     "<|fim_pad|>",
     "<fim-pad>",
     "<fim_pad>",

@@ -119,7 +119,8 @@ static void forked(struct subject *s)
     struct note why;
     const uint32_t at = s->n * 2 / 3;
     runner_open(&r, &s->config);
-    const uint32_t ahead = r.shape.n_group == 1 ? 5 : 0; /* a window may have given back what `at` sees */
+    const uint32_t ahead =
+        r.shape.n_group == 1 ? 5 : 0; /* a window may have given back what `at` sees */
     run_open(&r, &parent, s->ids);
     run_step(&r, &(struct run *){ &parent }, &(uint32_t){ at + ahead }, 1);
     child = parent;
