@@ -217,7 +217,8 @@ static enum status do_op(const struct blocks *a, enum op op, uint32_t i)
     }
 }
 
-/* One round of all operations over all blocks; microseconds a block. FULL: one was refused, e.g. huge pages. */
+/* One round of all operations over all blocks; microseconds a block. FULL: one was refused, e.g.
+ * huge pages. */
 static enum status time_ops(const struct blocks *a, bool huge, struct times us[N_OP])
 {
     static const enum op order[] = {
@@ -442,7 +443,8 @@ static void compute(double us)
         ;
 }
 
-/* Sequences decode side by side: the time of each growth by a block, and of each commit that seals one. */
+/* Sequences decode side by side: the time of each growth by a block, and of each commit that seals
+ * one. */
 static enum status time_decode(struct world *w, uint32_t n_seq, struct times *grow,
                                struct times *seal, struct note *why)
 {
@@ -502,8 +504,8 @@ static double normal(struct rng *r)
     return sqrt(-2 * log(1 - rng_unit(r))) * cos(2 * M_PI * rng_unit(r));
 }
 
-/* Tokens of a chat that is somewhere in its life: a prompt, and a part of the answer; both log-normal, with medians
- * of 150 and 250, i.e. many short ones and some very long. */
+/* Tokens of a chat that is somewhere in its life: a prompt, and a part of the answer; both
+ * log-normal, with medians of 150 and 250, i.e. many short ones and some very long. */
 static uint32_t random_length(struct rng *r, uint32_t n_max)
 {
     double prompt = exp(log(150) + 1.1 * normal(r)), answer = exp(log(250) + 0.9 * normal(r));
@@ -594,7 +596,8 @@ static enum status bench_sharing(const struct bench_kv_options *o, struct note *
     return OK;
 }
 
-/* The largest that a measurement needs: a sequence and a half of CALL_ROWS, or all those that decode. */
+/* The largest that a measurement needs: a sequence and a half of CALL_ROWS, or all those that
+ * decode. */
 static uint32_t blocks_needed(const struct bench_kv_options *o)
 {
     uint32_t lives = CALL_ROWS / KV_BLOCK + 2, decode = DECODE_BLOCKS * (uint32_t)o->n_seq;

@@ -1,9 +1,10 @@
 /* bin/bench_kv.h - what managed virtual KV memory costs, and what it saves: `akvifer bench kv`.
  *
- *   1  system calls    one block: memory, mapping, sealing, unmapping; with small and with huge pages
- *   2  the calls       take, grow, commit, fork, free: nanoseconds of the engine thread
- *   3  map-ahead       what growing costs the engine thread while sequences decode: off, on, and in the table form
- *   4  memory          bytes mapped against bytes used for a mix of lengths, and what static reservation would hold
+ *   1  system calls   one block: memory, mapping, sealing, unmapping; with small and huge pages
+ *   2  the calls      take, grow, commit, fork, free: microseconds of the engine thread
+ *   3  map-ahead      what growing costs the engine thread while sequences decode: off, on, table
+ *   4  memory         bytes mapped against bytes used for a mix of lengths, and what a reservation
+ *                     of the whole context would hold; many sequences that share a prefix
  *
  * Medians of --reps runs. Nothing here reads a model: the shape comes from flags. */
 #ifndef BIN_BENCH_KV_H

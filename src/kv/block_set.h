@@ -1,10 +1,11 @@
 /* kv/block_set.h - a set of a group's blocks, one bit each, and the runs of neighbours in it.
  *
- *   bits  0110 1111 1011 ...      run = blocks 4..8: neighbours in the file, so one mapping where one
- *                                       sequence takes them in order
+ *   bits  0110 1111 1011 ...    the run 4..8: neighbours in the file, and so a single mapping where
+ *                                 one sequence takes them in order
  *
  * Lifetime  whoever opened it. Threads  one at a time.
- * Cost  O(1); block_set_run reads at most RUN_WORDS words (16,384 blocks), from where it last stopped. */
+ * Cost  O(1); block_set_run reads at most RUN_WORDS words (16,384 blocks), from where it last
+ *       stopped. */
 #ifndef KV_BLOCK_SET_H
 #define KV_BLOCK_SET_H
 

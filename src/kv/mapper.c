@@ -81,8 +81,8 @@ static enum status run_away(const struct map_job *job)
     return st;
 }
 
-/* The system has no room for one more mapping, so it takes none away either (a split comes first): others may
- * free some meanwhile. */
+/* The system has no room for one more mapping, so it takes none away either (a split comes first):
+ * others may free some meanwhile. */
 static void pause_refused(struct mapper *m)
 {
     struct timespec until;

@@ -3,11 +3,11 @@
  *   engine --post--> [ map | map ]          first: a sequence will soon write there
  *                    [ unmap | unmap ]  --> mapper thread --> [ done | done ] --collect--> engine
  *
- * M1  The mapper knows addresses and blocks, not sequences: a job says all, and belongs to the mapper between
- *     post and collect (or a cancel that answers true).
- * M2  Map jobs run before unmap jobs; among each kind in order. An unmap job that the system refuses is tried
- *     again, for ever: its blocks stay out of use meanwhile (P6). A map job that is refused ends FULL, with some
- *     of its pieces mapped: unmap them all.
+ * M1  The mapper knows addresses and blocks, not sequences: a job says all, and belongs to the
+ *     mapper between post and collect (or a cancel that answers true).
+ * M2  Map jobs run before unmap jobs; among each kind in order. An unmap job that the system
+ *     refuses is tried again, for ever: its blocks stay out of use meanwhile (P6). A map job that
+ *     is refused ends FULL, with some of its pieces mapped: unmap them all.
  *
  * Jobs live in what posts them, so posting allocates nothing and cannot fail.
  * Lifetime  that of kv_spaces. Threads  the engine thread calls, the mapper thread works. */
@@ -59,9 +59,10 @@ void mapper_settle(struct mapper *m);        // until all are done
 struct map_job *
 mapper_collect(struct mapper *m); // the job done first, the caller's again; NULL: none is
 
-/* Maps a piece in the calling thread; its blocks have memory. Populated where it is writable: a write faults page by
- * page, 4 times dearer. Read-only pieces are mapped by who reads them first, 16 pages a fault, which costs no more than
- * populating and leaves the engine thread alone: a prefix hit of 2,048 positions takes it microseconds. */
+/* Maps a piece in the calling thread; its blocks have memory. Populated where it is writable: a
+ * write faults page by page, 4 times dearer. Read-only pieces are mapped by who reads them first,
+ * 16 pages a fault, which costs no more than populating and leaves the engine thread alone: a
+ * prefix hit of 2,048 positions takes it microseconds. */
 must_use enum status map_piece(struct kv_pool *pool, const struct map_piece *piece,
                                enum vm_access access);
 

@@ -49,6 +49,7 @@ static void count_bare(struct kv_pool *p, struct group *g, struct block *b)
 {
     assert(b->memory != NONE);
     b->memory = NONE;
+    b->shown = false;
     g->n_backed--;
     p->bytes_backed -= g->block_bytes;
 }
@@ -77,7 +78,8 @@ static enum status keep_promise(struct kv_pool *p, struct group *g, uint32_t i)
 
 /* ---- choosing a block ---- */
 
-/* A newcomer starts the longest run of free blocks, and leaves half of it to a sequence that grows towards it. */
+/* A newcomer starts the longest run of free blocks, and leaves half of it to a sequence that grows
+ * towards it. */
 static uint32_t choose(struct group *g, struct block_set *set, block_id after)
 {
     uint32_t next = index_of(after) + 1;
@@ -89,7 +91,8 @@ static uint32_t choose(struct group *g, struct block_set *set, block_id after)
     return grows ? run.first + run.n / 2 : run.first;
 }
 
-/* Takes the block out of its set. What has memory goes first: resident memory follows what is held. */
+/* Takes the block out of its set. What has memory goes first: resident memory follows what is
+ * held. */
 static bool remove_free(struct kv_pool *p, struct group *g, block_id after, uint32_t *out)
 {
     struct block_set *set = g->ready.n ? &g->ready : &g->bare;
@@ -298,6 +301,20 @@ void *kv_pool_address(const struct kv_pool *p, block_id b)
     return g->base + (size_t)index_of(b) * g->block_bytes;
 }
 
+void kv_pool_show(struct kv_pool *p, block_id b)
+{
+    struct block *blk = block_of(p, b);
+    if (!blk->shown)
+        vm_show(kv_pool_address(p, b), group_of(p, b)->block_bytes);
+    blk->shown = true;
+}
+
+void kv_pool_hide(struct kv_pool *p, block_id b)
+{
+    vm_hide(kv_pool_address(p, b), group_of(p, b)->block_bytes);
+    block_of(p, b)->shown = false;
+}
+
 void kv_pool_file(const struct kv_pool *p, block_id b, int *fd, uint64_t *offset)
 {
     const struct group *g = group_of(p, b);
@@ -380,7 +397,7 @@ static enum status group_open(struct group *g, const struct kv_pool_config *conf
         st = vm_reserve(file_bytes, &g->base, why);
     if (st == OK && (st = vm_map(g->base, file_bytes, g->fd, 0, VM_WRITE, false)) != OK)
         note_set(why, "cannot map %zu MiB of KV pool: %m", file_bytes >> 20);
-    // Also where huge pages are wanted: a fault that backs the neighbours too breaks P4; the populator collapses.
+    // Huge pages come from the populator alone: a fault that backs the neighbours too breaks P4.
     if (st == OK && !config->huge_pages)
         vm_forbid_huge(g->base, file_bytes);
     return st;

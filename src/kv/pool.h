@@ -8,20 +8,26 @@
  * P1  A block is held exactly when it is OPEN or SEALED; a FREE block has no holder.
  * P2  An OPEN block has one holder, and only that sequence writes it.
  * P3  A SEALED block never changes; so it can be shared, hashed, moved.
- * P4  The bytes backed by memory, over all groups, never exceed the cap: a group that needs a block while the cap
- *     is reached gets one only after another group's free block gave its memory back (hole punched).
- * P5  Bytes of a free block are never visible to another tenant's sequence before being overwritten or zeroed:
- *     a space maps blocks for rows that its sequence wrote, and views never reach behind them.
- * P6  A block that is still mapped in some space is never taken: FREE then means free once it is unmapped.
- * P7  Blocks can be taken exactly while bytes_held + their bytes <= bytes_max, whatever groups they are of:
- *     free memory is never lost to a group that does not need it. (Only the system can refuse besides.)
+ * P4  The bytes backed by memory, over all groups, never exceed the cap: a group that needs a block
+ *     while the cap is reached gets one only after another group's free block gave its memory back
+ *     (hole punched).
+ * P5  Bytes of a free block are never visible to another tenant's sequence before being overwritten
+ *     or zeroed: a space maps blocks for rows that its sequence wrote, and views never reach behind
+ *     them.
+ * P6  A block that is still mapped in some space is never taken: FREE then means free once it is
+ *     unmapped.
+ * P7  Blocks can be taken exactly while bytes_held + their bytes <= bytes_max, whatever groups they
+ *     are of: free memory is never lost to a group that does not need it. (Only the system can
+ *     refuse besides.)
  *
- * Memory    one memfd a group, as large as the cap allows; backed on first take or by the background populator.
+ * Memory    one memfd a group, as large as the cap allows; backed on first take or by the
+ *           background populator.
  * Lifetime  built once at start from the cap; blocks outlive every sequence.
- * Threads   the engine thread only, but for kv_pool_back. (The populator and the mapper touch only blocks that
- *           nobody holds, under the pool's lock.)
- * Cost      no allocation after kv_pool_new; O(1) a call (50 ns) where memory is backed and the block that follows
- *           is free, else one bounded search; backing a block inline costs 0.7 ms a MiB. */
+ * Threads   the engine thread only, but for kv_pool_back. (The populator and the mapper touch only
+ *           blocks that nobody holds, under the pool's lock.)
+ * Cost      no allocation after kv_pool_new; O(1) a call (50 ns) where memory is backed and the
+ *           block that follows is free, else one bounded search; backing a block inline costs 0.7
+ *           ms a MiB. */
 #ifndef KV_POOL_H
 #define KV_POOL_H
 
@@ -47,15 +53,18 @@ struct kv_pool_config {
     bool huge_pages;       // the populator asks for huge pages where the system grants them
 };
 
-/* BAD_INPUT: the cap is below one block of every group (the note has the numbers). FULL: no memory or addresses. */
+/* BAD_INPUT: the cap is below one block of every group (the note has the numbers). FULL: no memory
+ * or addresses. */
 must_use enum status kv_pool_new(struct kv_pool **out, const struct kv_pool_config *config,
                                  struct note *why);
 void kv_pool_free(struct kv_pool *p); // every block must be free and unmapped; NULL is allowed
 
-/* Takes one block of the group for writing. FULL: the cap is reached and nothing is free; nothing changed. */
+/* Takes one block of the group for writing. FULL: the cap is reached and nothing is free; nothing
+ * changed. */
 must_use enum status kv_pool_take(struct kv_pool *p, uint32_t group, block_id *out);
 
-/* The same, but the block that follows `after` in the file where that one is free: two such make one mapping. */
+/* The same, but the block that follows `after` in the file where that one is free: two such make
+ * one mapping. */
 must_use enum status kv_pool_take_after(struct kv_pool *p, uint32_t group, block_id after,
                                         block_id *out);
 
@@ -79,8 +88,12 @@ static inline bool kv_block_follows(block_id a, block_id b)
     return b.n == a.n + 1 && kv_block_group(a) == kv_block_group(b);
 }
 
-/* The block in the pool's own mapping (readable and writable): for copies and for the table form of views. */
+/* The block in the pool's own mapping, readable and writable: for copies and for the table form of
+ * views. Touching it maps it here, besides where a space has it, and resident memory counts it
+ * twice until kv_pool_hide. */
 void *kv_pool_address(const struct kv_pool *p, block_id b);
+void kv_pool_show(struct kv_pool *p, block_id b); // at once, so that nobody faults there
+void kv_pool_hide(struct kv_pool *p, block_id b);
 
 /* Where the block lies in its group's file, to map it elsewhere. */
 void kv_pool_file(const struct kv_pool *p, block_id b, int *fd, uint64_t *offset);
@@ -94,7 +107,8 @@ struct kv_pool_usage {
 };
 void kv_pool_usage(const struct kv_pool *p, struct kv_pool_usage *out);
 
-/* Blocks of this group that can still be taken, were nothing of the other groups taken meanwhile (P7). */
+/* Blocks of this group that can still be taken, were nothing of the other groups taken meanwhile
+ * (P7). */
 uint32_t kv_pool_available(const struct kv_pool *p, uint32_t group);
 
 /* Whether so many blocks of each group can be taken together (P7). */
@@ -108,8 +122,9 @@ const struct kv_shape *kv_pool_shape(const struct kv_pool *p);
 void kv_pool_mapped(struct kv_pool *p, block_id b);
 void kv_pool_unmapped(struct kv_pool *p, block_id b);
 
-/* Chooses a block as take_after does and keeps it from everybody else, to be mapped ahead of use; it still counts as
- * free. It may lack memory until kv_pool_back. FULL: none without making somebody let go; nothing changed. */
+/* Chooses a block as take_after does and keeps it from everybody else, to be mapped ahead of use;
+ * it still counts as free. It may lack memory until kv_pool_back. FULL: none without making
+ * somebody let go; nothing changed. */
 must_use enum status kv_pool_keep(struct kv_pool *p, uint32_t group, block_id after, block_id *out);
 void kv_pool_take_kept(struct kv_pool *p, block_id kept); // now OPEN, held by the caller
 void kv_pool_unkeep(struct kv_pool *p, block_id kept);    // free for everybody, once unmapped
@@ -117,8 +132,8 @@ void kv_pool_unkeep(struct kv_pool *p, block_id kept);    // free for everybody,
 /* Gives a kept block its memory, from any thread. FULL: there is none; the block is still kept. */
 must_use enum status kv_pool_back(struct kv_pool *p, block_id kept);
 
-/* Asks who keeps or still maps free blocks to let go of some: false when there is nothing left to let go of.
- * It is called when a take finds none else, outside of the pool's lock. */
+/* Asks who keeps or still maps free blocks to let go of some: false when there is nothing left to
+ * let go of. It is called when a take finds none else, outside of the pool's lock. */
 typedef bool kv_let_go(void *arg);
 void kv_pool_on_short(struct kv_pool *p, kv_let_go *let_go, void *arg);
 

@@ -1,9 +1,12 @@
-/* kv/pool_in.h - the pool from the inside. Private to pool.c (who holds what) and populator.c (memory ahead of use).
+/* kv/pool_in.h - the pool from the inside. Private to pool.c (who holds what) and populator.c
+ * (memory ahead of use).
  *
- * Two accounts, kept apart: `state` says who may use a block, `memory` whether there is any behind it.
+ * Two accounts, kept apart: `state` says who may use a block, `memory` whether there is any behind
+ * it.
  *
  *     set `bare`                                           set `ready`
- *     FREE, NONE --fill--> FILLING, PROMISED ------------> FREE, THERE --take--> OPEN, THERE -> SEALED, THERE
+ *     FREE, NONE --fill--> FILLING, PROMISED ------------> FREE, THERE --take--> OPEN, THERE ->
+ *     SEALED, THERE
  *         |                                                    |                     ^
  *         +---keep---> KEPT, PROMISED --back--> KEPT, THERE <--+-- take_kept --------+
  *
@@ -16,11 +19,12 @@
 #include "kv/block_set.h"
 #include "kv/pool.h"
 
-/* What a block is to the pool. FREE blocks are in one of two sets, but for those that a space still maps; FILLING
- * and KEPT ones are free to the accounts and out of everybody's reach. */
+/* What a block is to the pool. FREE blocks are in one of two sets, but for those that a space still
+ * maps; FILLING and KEPT ones are free to the accounts and out of everybody's reach. */
 enum state { FREE, FILLING, KEPT, OPEN, SEALED };
 
-/* PROMISED memory is counted in bytes_backed already, so that P4 holds while the system still looks for it. */
+/* PROMISED memory is counted in bytes_backed already, so that P4 holds while the system still looks
+ * for it. */
 enum memory { NONE, PROMISED, THERE };
 
 struct block {
@@ -28,6 +32,7 @@ struct block {
     uint32_t n_map; // mappings in spaces
     uint8_t state;
     uint8_t memory;
+    bool shown; // in the page tables of the pool's own mapping
 };
 
 /* Blocks in the file order, and the memory behind them. */
@@ -62,10 +67,12 @@ struct kv_pool {
 /* Whether one more block of the group may have memory. */
 bool pool_has_room(const struct kv_pool *p, const struct group *g);
 
-/* Puts a block that nobody holds where a take finds it; one that is mapped still waits (P6). Under the lock. */
+/* Puts a block that nobody holds where a take finds it; one that is mapped still waits (P6). Under
+ * the lock. */
 void pool_make_free(struct kv_pool *p, struct group *g, uint32_t i);
 
-/* Gives block i, which is in no set, its memory; the lock is dropped meanwhile. FULL: pool_make_free undoes it. */
+/* Gives block i, which is in no set, its memory; the lock is dropped meanwhile. FULL:
+ * pool_make_free undoes it. */
 enum status pool_fill(struct kv_pool *p, struct group *g, uint32_t i);
 
 /* ---- populator.c ---- */

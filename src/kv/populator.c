@@ -24,7 +24,8 @@ static struct group *to_populate(struct kv_pool *p)
     return wanted ? neediest(p) : NULL;
 }
 
-/* Whether all blocks that touch the 2 MiB from `offset` on are free and have memory; then they are no longer. */
+/* Whether all blocks that touch the 2 MiB from `offset` on are free and have memory; then they are
+ * no longer. */
 static bool claim_frame(struct group *g, uint64_t offset, uint32_t *lo, uint32_t *hi)
 {
     *lo = (uint32_t)(offset / g->block_bytes);
@@ -39,8 +40,8 @@ static bool claim_frame(struct group *g, uint64_t offset, uint32_t *lo, uint32_t
     return true;
 }
 
-/* Makes huge pages of what block i completed. The blocks are claimed meanwhile: a hole punched into the range while it
- * collapses would be filled again, behind the back of the accounts. */
+/* Makes huge pages of what block i completed. The blocks are claimed meanwhile: a hole punched into
+ * the range while it collapses would be filled again, behind the back of the accounts. */
 static void collapse_around(struct kv_pool *p, struct group *g, uint32_t i)
 {
     uint64_t first = (uint64_t)i * g->block_bytes / VM_HUGE_BYTES;
@@ -52,11 +53,14 @@ static void collapse_around(struct kv_pool *p, struct group *g, uint32_t i)
         p->n_filling += hi - lo + 1;
         pthread_mutex_unlock(&p->lock);
         enum status st = vm_collapse(g->base + frame * VM_HUGE_BYTES);
+        vm_hide(g->base + frame * VM_HUGE_BYTES, VM_HUGE_BYTES);
         pthread_mutex_lock(&p->lock);
         p->huge_pages = st == OK; // refused once, it would be again
         p->n_filling -= hi - lo + 1;
-        for (uint32_t b = lo; b <= hi; b++)
+        for (uint32_t b = lo; b <= hi; b++) {
+            g->block[b].shown = false;
             pool_make_free(p, g, b);
+        }
         pthread_cond_broadcast(&p->filled);
     }
 }

@@ -31,8 +31,8 @@ size_t kv_bytes_per_position(const struct kv_shape *s)
     return bytes;
 }
 
-/* Blocks of a windowed group in the worst step: it sees window - 1 rows of the past and adds n_step, and
- * a run of L rows touches at most ceil((L - 1) / 64) + 1 blocks. */
+/* Blocks of a windowed group in the worst step: it sees window - 1 rows of the past and adds
+ * n_step, and a run of L rows touches at most ceil((L - 1) / 64) + 1 blocks. */
 static uint64_t window_blocks(uint32_t window, uint64_t n_step)
 {
     uint64_t n_row = window - 1 + n_step;

@@ -1,8 +1,10 @@
 /* kv/shape.h - what one model's KV looks like: groups of layers, and the layout inside a block.
  *
- *   block of a group = [layer of the group][K parts: kv_head 0.. | V parts: kv_head 0..], rounded up to pages
+ *   block of a group = [layer of the group][K parts: kv_head 0.. | V parts: kv_head 0..], rounded
+ *   up to pages
  *
- * Layers with the same reach share a group: one group for most models, two for those with sliding windows. */
+ * Layers with the same reach share a group: one group for most models, two for those with sliding
+ * windows. */
 #ifndef KV_SHAPE_H
 #define KV_SHAPE_H
 
@@ -33,8 +35,9 @@ size_t kv_layer_bytes(const struct kv_shape *s, uint32_t group); // one layer of
 size_t kv_block_bytes(const struct kv_shape *s, uint32_t group); // rounded up to pages
 size_t kv_bytes_per_position(const struct kv_shape *s);          // all groups, without rounding
 
-/* Most bytes that one sequence of n positions holds at once, when at most n_step positions are added a step:
- * whole blocks of every group, windowed groups holding their window, the step's rows and the block in progress. */
+/* Most bytes that one sequence of n positions holds at once, when at most n_step positions are
+ * added a step: whole blocks of every group, windowed groups holding their window, the step's rows
+ * and the block in progress. */
 size_t kv_sequence_bytes(const struct kv_shape *s, uint32_t n_position, uint32_t n_step);
 
 const char *kv_type_name(enum kv_type t);

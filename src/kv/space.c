@@ -6,8 +6,8 @@
 
 #include "kv/space_in.h"
 
-/* When so few writable rows are left, the next blocks are mapped in the background: 16 steps of decode are at least
- * 60 ms, mapping takes about one. */
+/* When so few writable rows are left, the next blocks are mapped in the background: 16 steps of
+ * decode are at least 60 ms, mapping takes about one. */
 enum { AHEAD_ROWS = 16 };
 
 static uint64_t now_ns(void)
@@ -42,6 +42,15 @@ static void add_block(struct kv_space *s, struct span *span, block_id b)
     span->block[span->n] = b;
     span->address[span->n] = kv_pool_address(s->all->pool, b);
     span->n++;
+    if (s->table)
+        kv_pool_show(s->all->pool, b);
+}
+
+/* Where the rows of a held block can be touched without faults. */
+static char *address_of(const struct kv_space *s, uint32_t group, uint32_t i)
+{
+    const struct span *span = &s->span[group];
+    return s->table ? span->address[i] : block_at(s, span, i);
 }
 
 /* Forgets blocks [n, ..) of every group. */
@@ -152,27 +161,24 @@ void kv_space_commit(struct kv_space *s, uint32_t n_position)
     for (uint32_t g = 0; g < s->all->shape->n_group; g++)
         pass_window(s, g, n_position);
     uint32_t left = s->all->n_block_max - n_block(s);
-    if (s->all->map_ahead && !s->table && n_block(s) * KV_BLOCK - n_position <= AHEAD_ROWS)
+    if (s->all->map_ahead && !s->table &&
+        (uint64_t)n_block(s) * KV_BLOCK - n_position <= AHEAD_ROWS)
         space_map_ahead(s, s->n_block_last < left ? s->n_block_last : left);
 }
 
 /* ---- forking and forgetting ---- */
 
-/* Takes a block of each group and fills it with what `from` has at index i. FULL: nothing changed. */
-static enum status copy_blocks(const struct kv_space *from, uint32_t i, block_id copy[KV_GROUP_MAX])
+/* Takes a block of each group, for a copy. FULL: nothing changed. */
+static enum status take_copies(struct kv_spaces *all, block_id copy[KV_GROUP_MAX])
 {
-    struct kv_pool *pool = from->all->pool;
-    for (uint32_t g = 0; g < from->all->shape->n_group; g++) {
-        enum status st = kv_pool_take(pool, g, &copy[g]);
+    for (uint32_t g = 0; g < all->shape->n_group; g++) {
+        enum status st = kv_pool_take(all->pool, g, &copy[g]);
         if (st != OK) {
             while (g-- > 0)
-                kv_pool_release(pool, copy[g]);
+                kv_pool_release(all->pool, copy[g]);
             return st;
         }
     }
-    for (uint32_t g = 0; g < from->all->shape->n_group; g++)
-        memcpy(kv_pool_address(pool, copy[g]), kv_pool_address(pool, from->span[g].block[i]),
-               from->span[g].block_bytes);
     return OK;
 }
 
@@ -203,6 +209,8 @@ enum status kv_space_fork(struct kv_space **out, struct kv_space *s, uint32_t n_
     assert(n_position <= s->n_committed);
     struct kv_space *child;
     block_id copy[KV_GROUP_MAX];
+    uint32_t whole = n_position / KV_BLOCK;
+    bool copies = n_position % KV_BLOCK;
     if (is_lost(s, n_position)) {
         note_set(why, "rows before position %u were given back: the window passed them",
                  n_position);
@@ -211,17 +219,17 @@ enum status kv_space_fork(struct kv_space **out, struct kv_space *s, uint32_t n_
     enum status st = kv_space_new(&child, s->all, why);
     if (st != OK)
         return st;
-    if (n_position % KV_BLOCK) {
-        st = copy_blocks(s, n_position / KV_BLOCK, copy);
-        if (st != OK) {
-            note_set(why, "no KV block is free for the copy of position %u's block", n_position);
-            kv_space_free(child);
-            return st;
-        }
+    if (copies && (st = take_copies(s->all, copy)) != OK) {
+        note_set(why, "no KV block is free for the copy of position %u's block", n_position);
+        kv_space_free(child);
+        return st;
     }
     share_blocks(child, s, n_position);
-    if (n_position % KV_BLOCK)
+    if (copies) {
         append_copies(child, copy);
+        for (uint32_t g = 0; g < s->all->shape->n_group; g++)
+            memcpy(address_of(child, g, whole), address_of(s, g, whole), s->span[g].block_bytes);
+    }
     child->n_grown = child->n_committed = n_position;
     *out = child;
     return OK;
@@ -239,19 +247,30 @@ static void forget_all(struct kv_space *s)
     }
 }
 
+/* Copies block i before its place is needed for the copy, through the pool's mapping. */
+static void copy_aside(const struct kv_space *s, uint32_t i, const block_id copy[KV_GROUP_MAX])
+{
+    struct kv_pool *pool = s->all->pool;
+    for (uint32_t g = 0; g < s->all->shape->n_group; g++) {
+        memcpy(kv_pool_address(pool, copy[g]), address_of(s, g, i), s->span[g].block_bytes);
+        if (!s->table)
+            kv_pool_hide(pool, copy[g]);
+    }
+}
+
 enum status kv_space_truncate(struct kv_space *s, uint32_t n_position)
 {
     assert(n_position <= s->n_committed);
     uint32_t whole = n_position / KV_BLOCK;
     bool copies = n_position % KV_BLOCK && whole < s->n_committed / KV_BLOCK;
     block_id copy[KV_GROUP_MAX];
+    enum status st;
     if (is_lost(s, n_position))
         return NOT_FOUND;
-    if (copies) {
-        enum status st = copy_blocks(s, whole, copy);
-        if (st != OK)
-            return st;
-    }
+    if (copies && (st = take_copies(s->all, copy)) != OK)
+        return st;
+    if (copies)
+        copy_aside(s, whole, copy);
     if (n_position == 0)
         forget_all(s);
     else

@@ -1,20 +1,26 @@
 /* kv/space.h - one sequence's reserved, contiguous addresses; blocks are mapped into them in order.
  *
- *   group 0   | block 3 | block 9 | block 4 |   reserved ...            |    the MMU is the block table:
- *   group 1   |  given back       | block 7 |   reserved ...            |    kernels see base + i * stride
- *               ^ read-only where shared      ^ a fault beyond the mapped range
+ *   group 0   | block 3 | block 9 | block 4 |  reserved ...  |    the MMU is the block table:
+ *   group 1   |    given back     | block 7 |  reserved ...  |    kernels see base + i * stride
+ *               ^ sealed: read-only           ^ a fault beyond the mapped range
  *
  * S1  Positions 0..n_position-1 are mapped in every group, but for those that a window has passed.
- * S2  A block is mapped writable in at most one space, and only while it is OPEN, or free and kept for that space
- *     (map-ahead). Sealing makes the mapping read-only: who writes a sealed block faults.
+ * S2  A block is mapped writable in at most one space (and in the pool), and only while it is OPEN,
+ *     or free and kept for that space (map-ahead), or free and not yet unmapped: then nobody takes
+ *     it (P6). Sealing makes the mapping read-only: who writes a sealed block faults.
  * S3  The reservation has no hole: what is not mapped is PROT_NONE.
- * S4  The mappings of all spaces stay within the VMA budget: a space that would exceed it, or that the system refuses
- *     a mapping, goes over to the table form at once. Only its views change; nothing fails. (kv_spaces_stats: n_left)
+ * S4  The mappings of all spaces stay within the VMA budget: a space that would exceed it, or to
+ *     which the system refuses a mapping, goes over to the table form at once. Only its views
+ *     change; nothing fails. (kv_spaces_stats: n_left)
  *
- * Source: Prabhu et al. 2025, "vAttention: Dynamic Memory Management for Serving LLMs without PagedAttention".
- * Lifetime  per sequence; addresses of freed spaces are recycled, and unmapping is deferred and batched.
- * Threads   the engine thread; a mapper thread maps the next blocks (map-ahead) and unmaps retired spaces.
- * Cost      growing by a block: one mmap (7 us with huge pages, 80 us a MiB with small ones), hidden by map-ahead. */
+ * Source: Prabhu et al. 2025, "vAttention: Dynamic Memory Management for Serving LLMs without
+ *         PagedAttention".
+ * Lifetime  per sequence; addresses of freed spaces are recycled, and unmapping is deferred and
+ *           batched.
+ * Threads   the engine thread; a mapper thread maps the next blocks (map-ahead) and unmaps retired
+ *           spaces.
+ * Cost      growing by a block: one mmap (7 us with huge pages, 80 us a MiB with small ones),
+ *           hidden by map-ahead. */
 #ifndef KV_SPACE_H
 #define KV_SPACE_H
 
@@ -26,7 +32,7 @@ struct kv_space;
 struct kv_spaces_config {
     struct kv_pool *pool;
     uint32_t n_position_max; // a sequence's longest context
-    bool map_ahead;          // map the next block in the background
+    bool map_ahead;          // map the next blocks in the background, as many as were last added
     bool table;              // map nothing: views carry block addresses (--kv-map table)
     uint32_t n_vma_max;      // mappings of all spaces; 0: 4/5 of what vm.max_map_count leaves
 };
@@ -38,27 +44,31 @@ void kv_spaces_free(struct kv_spaces *all); // every space must be freed before
 /* An empty sequence. FULL: no memory or address space left (the note has the numbers). */
 must_use enum status kv_space_new(struct kv_space **out, struct kv_spaces *all, struct note *why);
 
-/* Releases its blocks. They are unmapped later, before any of them is used again. NULL is allowed. */
+/* Releases its blocks. They are unmapped later, before any of them is used again. NULL is
+ * allowed. */
 void kv_space_free(struct kv_space *s);
 
-/* Makes positions [0, n) writable where they are new: takes and maps blocks. FULL: the cap; nothing changed.
- * BAD_INPUT: n above n_position_max. */
+/* Makes positions [0, n) writable where they are new: takes and maps blocks. FULL: the cap; nothing
+ * changed. BAD_INPUT: n above n_position_max. */
 must_use enum status kv_space_grow(struct kv_space *s, uint32_t n_position);
 
-/* Blocks that grow(n) would have to take, of each group; grow succeeds where kv_pool_fits says they fit. Pure. */
+/* Blocks that grow(n) would have to take, of each group; grow succeeds where kv_pool_fits says they
+ * fit. Pure. */
 void kv_space_need(const struct kv_space *s, uint32_t n_position, uint32_t n_block[KV_GROUP_MAX]);
 
-/* Says that rows below n are written: full blocks are sealed, and windowed groups give back blocks that no
- * query at position >= n can see. */
+/* Says that rows below n are written: full blocks are sealed, and windowed groups give back blocks
+ * that no query at position >= n can see. */
 void kv_space_commit(struct kv_space *s, uint32_t n_position);
 
-/* A new space that shares the first n committed positions of `s`: sealed blocks read-only at the same index, a partial
- * last block copied. FULL: no block for the copy, nothing changed. NOT_FOUND: a window has passed rows that it needs. */
+/* A new space that shares the first n committed positions of `s`: sealed blocks read-only at the
+ * same index, a partial last block copied. FULL: no block for the copy, nothing changed. NOT_FOUND:
+ * a window has passed rows that it needs. */
 must_use enum status kv_space_fork(struct kv_space **out, struct kv_space *s, uint32_t n_position,
                                    struct note *why);
 
-/* Forgets positions n.. (n <= committed; 0 always can be). A sealed block that becomes partial is copied first (FULL possible), and
- * windowed groups that no longer hold what a query at n would see answer NOT_FOUND: nothing changed. */
+/* Forgets positions n.. (n <= committed; 0 always can be). A sealed block that becomes partial is
+ * copied first (FULL possible), and windowed groups that no longer hold what a query at n would see
+ * answer NOT_FOUND: nothing changed. */
 must_use enum status kv_space_truncate(struct kv_space *s, uint32_t n_position);
 
 uint32_t kv_space_committed(const struct kv_space *s);

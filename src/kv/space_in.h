@@ -1,17 +1,20 @@
-/* kv/space_in.h - a space from the inside. Private to space.c (sequences), space_map.c (addresses), spaces.c (all).
+/* kv/space_in.h - a space from the inside. Private to space.c (sequences), space_map.c (addresses),
+ * spaces.c (all).
  *
  *   a span: one group of one space, by block index
  *
- *      given back      held, read-only        held, writable     kept ahead      reserved
- *   |.......|########|========================|===============|-------------|...............|
- *         mapped_from first             committed / 64         n       n + n_ahead       n_block_max
+ *      given back        held, read-only    held, writable    kept ahead        reserved
+ *   |............|########|=================|================|==============|................|
+ *           mapped_from  first       committed / 64          n         n + n_ahead     n_block_max
  *                                                                      = mapped_to
  *
- * I1  What is mapped is [mapped_from, mapped_to), without a gap; the rest is PROT_NONE. (A mapping just posted
- *     to the mapper counts as mapped, one just posted to be taken away too, until it is collected.)
- * I2  Blocks below mapped_from and from mapped_to on never have a mapping here, so block[] may be reused there.
- * I3  In the table form nothing is mapped and nothing kept ahead. address[first..n) are the pool's addresses always:
- *     a space can take to the table form at any time. */
+ * I1  What is mapped is [mapped_from, mapped_to), without a gap; the rest is PROT_NONE. (A mapping
+ *     just posted to the mapper counts as mapped, one just posted to be taken away too, until it is
+ *     collected.)
+ * I2  Blocks below mapped_from and from mapped_to on never have a mapping here, so block[] may be
+ *     reused there.
+ * I3  In the table form nothing is mapped and nothing kept ahead. address[first..n) are the pool's
+ *     addresses always: a space can take to the table form at any time. */
 #ifndef KV_SPACE_IN_H
 #define KV_SPACE_IN_H
 
@@ -70,11 +73,13 @@ uint32_t first_needed(const struct kv_space *s, uint32_t group, uint32_t n_posit
 
 /* ---- space_map.c ---- */
 
-/* Makes blocks [mapped_to, to) of every group accessible at their indices, as runs of file neighbours. Where the system
- * or the VMA budget refuses, the space leaves its addresses for the table form. */
+/* Makes blocks [mapped_to, to) of every group accessible at their indices, as runs of file
+ * neighbours. Where the system or the VMA budget refuses, the space leaves its addresses for the
+ * table form. */
 void space_map(struct kv_space *s, uint32_t to, enum vm_access access);
 
-/* Lets nobody write blocks [from, to) of every group any more; leaves the addresses if the system refuses. */
+/* Lets nobody write blocks [from, to) of every group any more; leaves the addresses if the system
+ * refuses. */
 void space_protect(struct kv_space *s, uint32_t from, uint32_t to);
 
 /* Takes blocks [from, mapped_to) of a group away, now. */

@@ -4,7 +4,8 @@
 
 /* ---- the VMA budget: mappings are counted as runs of file neighbours ---- */
 
-/* Whether a mapping of its own starts at block i (protection aside: spaces_vma_of counts that seam). */
+/* Whether a mapping of its own starts at block i (protection aside: spaces_vma_of counts that
+ * seam). */
 static bool starts_run(const struct span *span, uint32_t i)
 {
     return i == span->mapped_from || !kv_block_follows(span->block[i - 1], span->block[i]);
@@ -293,6 +294,8 @@ void space_leave(struct kv_space *s)
     for (uint32_t g = 0; g < s->all->shape->n_group; g++) {
         space_drop_ahead(s, g);
         space_unmap_tail(s, g, s->span[g].mapped_from);
+        for (uint32_t i = s->span[g].first; i < s->span[g].n; i++)
+            kv_pool_show(s->all->pool, s->span[g].block[i]);
     }
     s->table = true;
     s->all->stats.n_left++;

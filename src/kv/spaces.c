@@ -1,4 +1,5 @@
-/* All spaces of a process: reservations, the budget of mappings, and what to let go of when blocks are short. */
+/* All spaces of a process: reservations, the budget of mappings, and what to let go of when blocks
+ * are short. */
 #include <assert.h>
 
 #include "base/mem.h"
@@ -22,8 +23,8 @@ static enum status reserve_bytes(const struct kv_spaces *all, size_t *out, struc
     return OK;
 }
 
-/* Mappings a space may make besides its runs: what is reserved before, between and behind the groups, and the seam
- * between read-only and writable blocks of each. */
+/* Mappings a space may make besides its runs: what is reserved before, between and behind the
+ * groups, and the seam between read-only and writable blocks of each. */
 static uint32_t vma_of_space(const struct kv_spaces *all)
 {
     return 2 * all->shape->n_group + 1;
@@ -40,6 +41,7 @@ static bool let_go(void *arg);
 enum status kv_spaces_new(struct kv_spaces **out, const struct kv_spaces_config *config,
                           struct note *why)
 {
+    assert(config->n_position_max > 0);
     struct kv_spaces *all = mem_new(1, sizeof *all);
     if (!all) {
         note_set(why, "no memory for the KV spaces");
@@ -116,7 +118,8 @@ static enum status create(struct kv_space **out, struct kv_spaces *all, struct n
     return OK;
 }
 
-/* Gives a space that has none its addresses, where the budget allows. FULL: the system has none left. */
+/* Gives a space that has none its addresses, where the budget allows. FULL: the system has none
+ * left. */
 static enum status reserve(struct kv_space *s, struct note *why)
 {
     struct kv_spaces *all = s->all;
@@ -240,7 +243,8 @@ static bool drop_some_ahead(struct kv_spaces *all)
     return false;
 }
 
-/* The pool is short: blocks whose mappings are on their way out come first, those kept ahead then. */
+/* The pool is short: blocks whose mappings are on their way out come first, those kept ahead
+ * then. */
 static bool let_go(void *arg)
 {
     struct kv_spaces *all = arg;

@@ -17,8 +17,7 @@ struct version {
     const char *controller; // of the line in /proc/self/cgroup; v2's has none
     const char *limit[2];
     const char *usage;
-    const char *
-        cache; // key in memory.stat: file pages that were not used lately, by this cgroup and those below
+    const char *cache; // key in memory.stat: file pages not used lately, here and below
 };
 
 static const struct version versions[] = {
@@ -45,7 +44,8 @@ static char *read_text(const char *dir, const char *name, struct note *why)
     return text;
 }
 
-/* Reads the number behind `key` at the start of a line ("MemTotal:  24103 kB", "inactive_file 123"). */
+/* Reads the number behind `key` at the start of a line ("MemTotal: 24103 kB", "inactive_file
+ * 123"). */
 static bool read_key(const char *text, const char *key, uint64_t *out)
 {
     size_t len = strlen(key);
@@ -121,7 +121,8 @@ struct mount {
     char point[PATH_BYTES]; // where
 };
 
-/* A line of mountinfo: "36 35 0:32 ROOT POINT options [optional...] - TYPE source super,options". */
+/* A line of mountinfo: "36 35 0:32 ROOT POINT options [optional...] - TYPE source
+ * super,options". */
 static bool read_mount(const char *line, const struct version *v, struct mount *out)
 {
     const char *field = line, *end = strchr(line, '\n');
@@ -152,8 +153,9 @@ static bool find_mount(const char *mounts, const struct version *v, struct mount
     return false;
 }
 
-/* The cgroup's path below the mount point. A container may see the path from outside (/docker/1f..) and have just
- * that part mounted; a path that is not below what is mounted tells nothing, and the mount point is all we see. */
+/* The cgroup's path below the mount point. A container may see the path from outside (/docker/1f..)
+ * and have just that part mounted; a path that is not below what is mounted tells nothing, and the
+ * mount point is all we see. */
 static const char *path_below(const char *path, const struct mount *m)
 {
     size_t len = strcmp(m->root, "/") ? strlen(m->root) : 0;

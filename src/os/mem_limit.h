@@ -1,12 +1,13 @@
-/* os/mem_limit.h - the memory this process can really have: the machine's, and that of every cgroup above it.
+/* os/mem_limit.h - the memory this process can really have: the machine's, and that of every cgroup
+ * above it.
  *
  *   /proc/meminfo           MemAvailable: what the machine can give without swapping
  *   /a       1 GiB ------.
- *   /a/b     none ------ +-- each level leaves limit - usage + page cache not in active use, and a parent
+ *   /a/b     none ------ +-- each level leaves limit - usage + page cache not in use; a parent
  *   /a/b/c   512 MiB ----'   may have less left than its child: the minimum along the path counts
  *
- * cgroup v2 (memory.max, memory.high), v1 (memory.limit_in_bytes) and both at once are read from where
- * /proc/self/mountinfo says they are mounted. What cannot be read limits nothing.
+ * cgroup v2 (memory.max, memory.high), v1 (memory.limit_in_bytes) and both at once are read from
+ * where /proc/self/mountinfo says they are mounted. What cannot be read limits nothing.
  *
  * Threads  any. Cost  some ten small files. */
 #ifndef OS_MEM_LIMIT_H

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #ifndef MADV_POPULATE_WRITE // Linux 5.14
+#define MADV_POPULATE_READ 22
 #define MADV_POPULATE_WRITE 23
 #endif
 #ifndef MADV_COLLAPSE // Linux 6.1
@@ -93,8 +94,8 @@ void vm_file_close(int fd)
         close(fd);
 }
 
-/* Linux before 6.12 unmaps the old pages first and may then, out of kernel memory, fail to map the new ones:
- * the hole must be reserved again before another thread's mmap finds it (VM1). */
+/* Linux before 6.12 unmaps the old pages first and may then, out of kernel memory, fail to map the
+ * new ones: the hole must be reserved again before another thread's mmap finds it (VM1). */
 static enum status mend_hole(char *at, size_t bytes)
 {
     void *p = mmap(at, bytes, PROT_NONE, RESERVED | MAP_FIXED_NOREPLACE, -1, 0);
@@ -133,9 +134,11 @@ enum status vm_back(char *at, size_t bytes, int fd, uint64_t offset)
 {
     if (refused())
         return FULL;
-    if (madvise(at, bytes, MADV_POPULATE_WRITE) == 0)
+    if (madvise(at, bytes, MADV_POPULATE_WRITE) == 0) {
+        vm_hide(at, bytes);
         return OK;
-    // A kernel that does not know the advice can still promise the pages; who touches them first clears them.
+    }
+    // An older kernel can still promise the pages; who touches them first clears them.
     if (errno == EINVAL && fallocate(fd, 0, (off_t)offset, (off_t)bytes) == 0)
         return OK;
     fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)bytes);
@@ -154,11 +157,19 @@ uint64_t vm_file_backed(int fd)
     return fstat(fd, &st) ? 0 : (uint64_t)st.st_blocks * 512;
 }
 
+void vm_show(char *at, size_t bytes)
+{
+    madvise(at, bytes, MADV_POPULATE_READ); // refused by old kernels: then the first access faults
+}
+
+void vm_hide(char *at, size_t bytes)
+{
+    madvise(at, bytes, MADV_DONTNEED);
+}
+
 void vm_forbid_huge(char *at, size_t bytes)
 {
-    madvise(
-        at, bytes,
-        MADV_NOHUGEPAGE); // refused by kernels without huge pages, and then there is nothing to forbid
+    madvise(at, bytes, MADV_NOHUGEPAGE); // refused where the kernel has none to forbid
 }
 
 enum status vm_collapse(char *at)

@@ -1,5 +1,6 @@
-/* The k-th allocation, and the k-th call on virtual memory, fails, for every k: births answer FULL and leave nothing
- * behind; a life goes on, refused or in the table form, with every row as written. */
+/* The k-th allocation, and the k-th call on virtual memory, fails, for every k: births answer FULL
+ * and leave nothing behind; a life goes on, refused or in the table form, with every row as
+ * written. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -49,7 +50,8 @@ static uint32_t count_fds(void)
     return n;
 }
 
-/* Mappings that a pool or a space left behind. A sanitizer's allocator and thread stacks come and go by themselves. */
+/* Mappings that a pool or a space left behind. A sanitizer's allocator and thread stacks come and
+ * go by themselves. */
 static uint32_t count_maps(void)
 {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -206,7 +208,8 @@ static void free_space(struct life *f, uint32_t i)
     f->space[i] = NULL;
 }
 
-/* A bit of everything: growth by one and by many, a window that passes, forks, cuts, reuse, a full pool. */
+/* A bit of everything: growth by one and by many, a window that passes, forks, cuts, reuse, a full
+ * pool. */
 static void live(struct life *f)
 {
     for (uint32_t n = 1; n <= 130; n += 3)

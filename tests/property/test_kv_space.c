@@ -1,7 +1,8 @@
-/* Random lives of sequences over pool and spaces, beside a plain twin: same answers, same holders, same bytes.
+/* Random lives of sequences over pool and spaces, beside a plain twin: same answers, same holders,
+ * same bytes.
  *
- * Every position is written with a tag of its own, in every layer, K and V; forks inherit tags. A wrong mapping, a
- * lost copy, a block that two sequences write: each shows as a wrong tag. */
+ * Every position is written with a tag of its own, in every layer, K and V; forks inherit tags. A
+ * wrong mapping, a lost copy, a block that two sequences write: each shows as a wrong tag. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -147,16 +148,25 @@ struct map_list {
     struct map_line line[20000];
 };
 
+/* The kernel prints in pieces, and the mapper may make one mapping of two meanwhile: then the
+ * second piece begins with addresses of the first again. */
 static void read_maps(struct map_list *maps)
 {
     char text[512];
+    uintptr_t seen = 0;
     FILE *f = fopen("/proc/self/maps", "re");
     assert_non_null(f);
     for (maps->n = 0; maps->n < 20000 && fgets(text, sizeof text, f);) {
         struct map_line *l = &maps->line[maps->n];
         if (sscanf(text, "%lx-%lx %4s %lx %*s %lu", &l->from, &l->to, l->access, &l->offset,
-                   &l->inode) == 5)
-            maps->n++;
+                   &l->inode) != 5)
+            continue;
+        if (l->from < seen) {
+            l->offset += seen - l->from;
+            l->from = seen;
+        }
+        seen = l->to;
+        maps->n += l->from < l->to;
     }
     fclose(f);
 }
@@ -169,8 +179,8 @@ static const struct map_line *line_at(const struct map_list *maps, const void *a
     return NULL;
 }
 
-/* S2 for every block at once, also those of freed spaces: no page of a pool's file is writable at two addresses, the
- * pool's own mapping aside. */
+/* S2 for every block at once, also those of freed spaces: no page of a pool's file is writable at
+ * two addresses, the pool's own mapping aside. */
 static void check_writable_once(struct life *f, uint32_t group, const struct map_list *maps)
 {
     static uint8_t seen[1 << 16];

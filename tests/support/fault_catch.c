@@ -12,7 +12,8 @@ static void jump_back(int sig)
     siglongjmp(back, 1);
 }
 
-/* Not instrumented: a sanitizer would look up shadow memory of a bad address, and report before the fault. */
+/* Not instrumented: a sanitizer would look up shadow memory of a bad address, and report before the
+ * fault. */
 __attribute__((no_sanitize("address", "thread"))) static bool touch(volatile char *at, bool write)
 {
     struct sigaction on_fault = { .sa_handler = jump_back }, segv, bus;

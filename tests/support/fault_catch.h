@@ -1,4 +1,5 @@
-/* support/fault_catch.h - touches memory and says whether that was a fault (SIGSEGV, SIGBUS), and survives it.
+/* support/fault_catch.h - touches memory and says whether that was a fault (SIGSEGV, SIGBUS), and
+ * survives it.
  *
  * Threads  one at a time: the handler is the process's, and is put back before returning. */
 #ifndef SUPPORT_FAULT_CATCH_H

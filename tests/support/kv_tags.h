@@ -1,6 +1,8 @@
-/* support/kv_tags.h - rows that say whose they are: a tag a position, different in every layer, head, K and V.
+/* support/kv_tags.h - rows that say whose they are: a tag a position, different in every layer,
+ * head, K and V.
  *
- * A part is cut in 64 equal slots, whatever the kernels make of it, and a row's mark lies at the start of its own. */
+ * A part is cut in 64 equal slots, whatever the kernels make of it, and a row's mark lies at the
+ * start of its own. */
 #ifndef SUPPORT_KV_TAGS_H
 #define SUPPORT_KV_TAGS_H
 

@@ -1,7 +1,9 @@
-/* twin/kv_twin.h - pool and spaces as plain arrays: what must come out, with nothing mapped and nothing shared.
+/* twin/kv_twin.h - pool and spaces as plain arrays: what must come out, with nothing mapped and
+ * nothing shared.
  *
- * A sequence is an array of the tags that were written at its positions, and for each group an array of block
- * numbers; a block is a count of holders. Forks copy arrays. Every answer (OK, FULL, NOT_FOUND) is predicted. */
+ * A sequence is an array of the tags that were written at its positions, and for each group an
+ * array of block numbers; a block is a count of holders. Forks copy arrays. Every answer (OK, FULL,
+ * NOT_FOUND) is predicted. */
 #ifndef TWIN_KV_TWIN_H
 #define TWIN_KV_TWIN_H
 

@@ -1,4 +1,5 @@
-/* pool: the cap over all groups, neighbours first, blocks kept ahead or still mapped, and the populator. */
+/* pool: the cap over all groups, neighbours first, blocks kept ahead or still mapped, and the
+ * populator. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -262,7 +263,8 @@ static void the_populator_stays_ahead(void **state)
     kv_pool_free(p);
 }
 
-/* With huge pages asked for, granted or not: the cap holds and bytes stay. Blocks of 1.5 MiB lie across huge pages. */
+/* With huge pages asked for, granted or not: the cap holds and bytes stay. Blocks of 1.5 MiB lie
+ * across huge pages. */
 static void the_populator_fills_the_cap(void **state)
 {
     (void)state;

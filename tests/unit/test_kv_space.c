@@ -1,10 +1,12 @@
-/* space and view: what may be touched and what faults, one mapping for many blocks, map-ahead, and the table form. */
+/* space and view: what may be touched and what faults, one mapping for many blocks, map-ahead, and
+ * the table form. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <string.h>
 
 #include "kv/view.h"
@@ -251,6 +253,63 @@ static void views_read_the_same_in_every_form(void **state)
     }
 }
 
+/* Of shared memory, as the process's resident memory counts it. */
+static uint64_t resident_bytes(void)
+{
+    char line[128];
+    unsigned long kib = 0;
+    FILE *f = fopen("/proc/self/status", "re");
+    assert_non_null(f);
+    while (fgets(line, sizeof line, f))
+        sscanf(line, "RssShmem: %lu", &kib);
+    fclose(f);
+    return (uint64_t)kib << 10;
+}
+
+/* A page mapped in the pool and in a space would count twice. */
+static void resident_memory_counts_rows_once(void **state)
+{
+    (void)state;
+    static const struct kv_shape large = {
+        .type = KV_F16,
+        .n_group = 1,
+        .group = { { .n_layer = 16, .n_kv_head = 4, .d_k = 64, .d_v = 64 } },
+        .n_layer = 16,
+    };
+    const uint32_t n_block = 32;
+    const size_t block_bytes = kv_block_bytes(&large, 0);
+    const struct kv_spaces_config forms[] = { { 0 }, { .map_ahead = true }, { .table = true } };
+    for (int i = 0; i < 3; i++) {
+        struct kv_pool_config pool = { .shape = &large,
+                                       .bytes_max = n_block * block_bytes,
+                                       .populate = i == 1 };
+        struct kv_spaces_config config = forms[i];
+        struct kv_space *s, *child;
+        struct fixture f;
+        uint64_t before = resident_bytes();
+        assert_int_equal(kv_pool_new(&f.pool, &pool, NULL), OK);
+        config.pool = f.pool;
+        config.n_position_max = N_POSITION;
+        assert_int_equal(kv_spaces_new(&f.all, &config, NULL), OK);
+        s = space_new(&f);
+        for (uint32_t n = 64; n <= 64 * 20; n += 64) {
+            assert_int_equal(kv_space_grow(s, n), OK);
+            memset(block(s, 0, n / 64 - 1), 1, block_bytes);
+            kv_space_commit(s, n);
+        }
+        assert_int_equal(kv_space_fork(&child, s, 64 * 19 + 1, NULL), OK);
+        assert_int_equal(kv_space_truncate(s, 64 * 18 + 1), OK);
+        kv_spaces_settle(f.all);
+        uint64_t grown = resident_bytes() - before, held = 20 * block_bytes;
+        print_message("form %d: %.1f blocks resident\n", i, (double)grown / (double)block_bytes);
+        assert_true(grown >= held);
+        assert_true(grown <= held + 3 * block_bytes);
+        kv_space_free(s);
+        kv_space_free(child);
+        close_spaces(&f);
+    }
+}
+
 static void limits_are_told(void **state)
 {
     (void)state;
@@ -296,6 +355,7 @@ int main(void)
         cmocka_unit_test(decode_never_waits_for_a_mapping),
         cmocka_unit_test(blocks_kept_ahead_are_let_go_of),
         cmocka_unit_test(views_read_the_same_in_every_form),
+        cmocka_unit_test(resident_memory_counts_rows_once),
         cmocka_unit_test(limits_are_told),
     };
     return cmocka_run_group_tests_name("kv_space", tests, NULL, NULL);

@@ -1,4 +1,5 @@
-/* vm: reservations without holes, files with holes, accesses that the MMU enforces, and refusals on request. */
+/* vm: reservations without holes, files with holes, accesses that the MMU enforces, and refusals on
+ * request. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
