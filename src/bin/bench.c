@@ -494,7 +494,7 @@ static enum status read_types(const char *text, uint32_t list[LIST_MAX], uint32_
 
 int verb_bench(int argc, char **argv)
 {
-    struct bench_options o;
+    struct bench_options o = { 0 };
     struct plan p = { 0 };
     struct note why = { "" };
     uint32_t types[LIST_MAX], n_type = 0;

@@ -400,7 +400,7 @@ done:
 
 int verb_eval(int argc, char **argv)
 {
-    struct eval_options o;
+    struct eval_options o = { 0 };
     struct operands operands;
     struct engine_opened opened;
     struct note why = { "" };
