@@ -1,0 +1,216 @@
+/* The public API on the real default model: an answer does not depend on what else runs, on a pool too small for all, or on
+ * what a session kept; requests end, cancel and fail with words. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "akvifer.h"
+
+enum { N_RUN = 4, N_PROMPT = 90, N_ANSWER = 50 };
+
+struct answer {
+    int32_t ids[N_ANSWER];
+    uint32_t n;
+    enum akv_stop stop;
+    struct akv_usage usage;
+    bool done;
+};
+
+static akv_model *model;
+
+static int open_model(void **state)
+{
+    struct akv_note why = { "" };
+    const struct akv_model_params params = { .path = "models/SmolLM2-135M-Instruct.Q4_1.gguf" };
+    (void)state;
+    if (akv_model_open(&model, &params, &why) == AKV_OK)
+        return 0;
+    print_error("%s\n", why.text);
+    return -1;
+}
+
+static int close_model(void **state)
+{
+    (void)state;
+    akv_model_close(model);
+    return 0;
+}
+
+static akv_engine *engine_of(struct akv_limits limits)
+{
+    akv_engine *engine;
+    struct akv_note why = { "" };
+    if (akv_engine_new(&engine, model, &limits, &why) != AKV_OK)
+        fail_msg("%s", why.text);
+    return engine;
+}
+
+/* A prompt of its own for each i: 90 ids and more. */
+static uint32_t prompt_of(uint32_t i, int32_t *ids)
+{
+    for (uint32_t p = 0; p < N_PROMPT + i; p++)
+        ids[p] = (int32_t)(100 + (p * 37 + i * 1009) % 40000);
+    return N_PROMPT + i;
+}
+
+static uint64_t submit(akv_engine *engine, uint32_t i, uint64_t session, struct answer *a)
+{
+    int32_t ids[N_PROMPT + N_RUN];
+    struct akv_note why = { "" };
+    uint64_t id;
+    const struct akv_request r = {
+        .ids = ids,
+        .n_id = prompt_of(i, ids),
+        .n_predict = N_ANSWER,
+        .sampling = { .temperature = 0.9f,
+                      .top_p = 0.95f,
+                      .typical_p = 1,
+                      .repeat_penalty = 1,
+                      .seed = i },
+        .ignore_eos = true,
+        .session = session,
+        .user = a,
+    };
+    *a = (struct answer){ 0 };
+    if (akv_submit(engine, &r, &id, &why) != AKV_OK)
+        fail_msg("%s", why.text);
+    return id;
+}
+
+static void wait_for(akv_engine *engine, const struct answer *a)
+{
+    struct akv_event event;
+    while (!a->done) {
+        assert_int_equal(akv_next_event(engine, &event, 60000), AKV_OK);
+        struct answer *its = event.user;
+        if (event.kind == AKV_EVENT_TOKEN)
+            its->ids[its->n++] = event.token;
+        if (event.kind == AKV_EVENT_DONE) {
+            its->stop = event.stop;
+            its->usage = event.usage;
+            its->done = true;
+        }
+    }
+}
+
+static void alone(uint32_t i, struct answer *a)
+{
+    akv_engine *engine = engine_of((struct akv_limits){ .n_ctx = 192, .n_parallel = 1 });
+    submit(engine, i, 0, a);
+    wait_for(engine, a);
+    akv_engine_free(engine);
+    assert_int_equal(a->stop, AKV_STOP_LENGTH);
+    assert_int_equal(a->n, N_ANSWER);
+}
+
+static void together(struct akv_limits limits)
+{
+    struct answer expected, got[N_RUN];
+    struct akv_stats stats;
+    akv_engine *engine = engine_of(limits);
+    for (uint32_t i = 0; i < N_RUN; i++)
+        submit(engine, i, 0, &got[i]);
+    for (uint32_t i = 0; i < N_RUN; i++)
+        wait_for(engine, &got[i]);
+    akv_stats(engine, &stats);
+    assert_true(stats.kv_bytes_backed <= stats.kv_bytes_max);
+    akv_engine_free(engine);
+    for (uint32_t i = 0; i < N_RUN; i++) {
+        alone(i, &expected);
+        assert_memory_equal(got[i].ids, expected.ids, sizeof expected.ids);
+    }
+}
+
+static void answers_together_are_those_alone(void **state)
+{
+    (void)state;
+    together((struct akv_limits){ .n_ctx = 192, .n_parallel = N_RUN, .n_ubatch = 64 });
+}
+
+/* Four blocks for four sequences that need three each: the youngest pause and are computed again. */
+static void a_pool_too_small_for_all_changes_nothing(void **state)
+{
+    (void)state;
+    together((struct akv_limits){ .n_ctx = 192, .n_parallel = N_RUN, .kv_bytes = 4 * 1474560 });
+}
+
+static void a_session_reuses_what_it_can(void **state)
+{
+    struct answer cold, first, second, other;
+    (void)state;
+    akv_engine *engine = engine_of((struct akv_limits){ .n_ctx = 192, .n_parallel = 2 });
+    alone(0, &cold);
+    submit(engine, 0, 7, &first);
+    wait_for(engine, &first);
+    submit(engine, 0, 7, &second); /* the same prompt: all but its last position is there */
+    wait_for(engine, &second);
+    submit(engine, 1, 8, &other);
+    wait_for(engine, &other);
+    assert_int_equal(first.usage.n_cached, 0);
+    assert_int_equal(second.usage.n_cached, N_PROMPT - 1);
+    assert_int_equal(other.usage.n_cached, 0);
+    assert_memory_equal(first.ids, cold.ids, sizeof cold.ids);
+    assert_memory_equal(second.ids, cold.ids, sizeof cold.ids);
+    akv_engine_free(engine);
+}
+
+static void a_canceled_request_ends(void **state)
+{
+    struct answer a, b;
+    (void)state;
+    akv_engine *engine = engine_of((struct akv_limits){ .n_ctx = 192, .n_parallel = 1 });
+    submit(engine, 0, 0, &a);
+    akv_cancel(engine, submit(engine, 1, 0, &b)); /* while it waits */
+    akv_cancel(engine, 12345);                    /* nobody */
+    wait_for(engine, &b);
+    wait_for(engine, &a);
+    assert_int_equal(b.stop, AKV_STOP_CANCELED);
+    assert_int_equal(a.stop, AKV_STOP_LENGTH);
+    akv_engine_free(engine);
+}
+
+static void refusals_have_words(void **state)
+{
+    struct akv_note why = { "" };
+    int32_t ids[200] = { 0 };
+    uint64_t id;
+    akv_engine *engine = engine_of((struct akv_limits){ .n_ctx = 128, .n_parallel = 1 });
+    struct akv_request r = {
+        .ids = ids, .n_id = 200, .n_predict = 1, .sampling = akv_sampling_default()
+    };
+    (void)state;
+    assert_int_equal(akv_submit(engine, &r, &id, &why), AKV_BAD_INPUT);
+    assert_string_equal(
+        why.text, "the prompt has 200 tokens; the context holds 128, and an answer needs room too");
+    r.n_id = 0;
+    assert_int_equal(akv_submit(engine, &r, &id, &why), AKV_BAD_INPUT);
+    r.n_id = 3;
+    ids[2] = 49152;
+    assert_int_equal(akv_submit(engine, &r, &id, &why), AKV_BAD_INPUT);
+    assert_string_equal(why.text,
+                        "token 2 of the prompt is 49152; the vocabulary has ids 0 to 49151");
+    akv_engine_free(engine);
+
+    const struct akv_limits tight = { .n_ctx = 4096, .kv_bytes = 4 << 20 };
+    assert_int_equal(akv_engine_new(&engine, model, &tight, &why), AKV_BAD_INPUT);
+    assert_non_null(strstr(why.text, "a context of 4096 tokens needs"));
+    const struct akv_limits type = { .kv_type = "q3" };
+    assert_int_equal(akv_engine_new(&engine, model, &type, &why), AKV_BAD_INPUT);
+    assert_string_equal(why.text, "--kv-type is 'q3'; it must be f16, f32 or int8");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(answers_together_are_those_alone),
+        cmocka_unit_test(a_pool_too_small_for_all_changes_nothing),
+        cmocka_unit_test(a_session_reuses_what_it_can),
+        cmocka_unit_test(a_canceled_request_ends),
+        cmocka_unit_test(refusals_have_words),
+    };
+    return cmocka_run_group_tests(tests, open_model, close_model);
+}
