@@ -5,7 +5,7 @@
 # "N passed, N failed, N skipped", and the exit status is 0 only when none failed.
 set -u
 B=${B:-build} SAN=${SAN:-}
-TEST_SECONDS=${TEST_SECONDS:-300}
+TEST_SECONDS=${TEST_SECONDS:-900}
 FUZZ_SECONDS=${FUZZ_SECONDS:-5}
 export B SAN
 export ASAN_OPTIONS=halt_on_error=1:detect_leaks=1:detect_stack_use_after_return=1:${ASAN_OPTIONS:-}
