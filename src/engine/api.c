@@ -19,7 +19,8 @@ _Static_assert((int)AKV_CORRUPT == (int)CORRUPT && (int)AKV_FULL == (int)FULL,
 struct akv_model {
     struct model *model;
     struct vocab *vocab;
-    struct chat_template *chat; // NULL: the model has none
+    struct chat_template *chat; // NULL: the model has none that works
+    struct note chat_why;       // why it has none
     char *name;
     char kernels[256];
 };
@@ -75,8 +76,9 @@ enum akv_status akv_model_open(akv_model **out, const struct akv_model_params *p
         const char *source = params->chat_template;
         st = chat_template_new(&m->chat, model_file(m->model), m->vocab, source,
                                source ? strlen(source) : 0, inner(why));
-        if (st == NOT_FOUND)
-            st = OK;
+        m->chat_why = inner(why) && st != OK ? *inner(why) : (struct note){ "" };
+        if (st == NOT_FOUND || (st == BAD_INPUT && !source))
+            st = OK; /* the model still completes text; akv_render_chat says what is wrong */
     }
     if (st == OK)
         st = name_of(m, params->path);
@@ -164,8 +166,8 @@ enum akv_status akv_render_chat(const akv_model *m, const char *json, size_t len
     json_t *request = NULL;
     if (!m->chat) {
         note_set(inner(why),
-                 "the model '%s' has no chat template; use it for plain completion (--raw)",
-                 m->name);
+                 "the model '%s' has no chat template%s%.300s; use it for plain completion (--raw)",
+                 m->name, m->chat_why.text[0] ? " that works: " : "", m->chat_why.text);
         return AKV_NOT_FOUND;
     }
     enum status st = json_from_text(&request, json, len, inner(why));
