@@ -35,20 +35,20 @@ always_inline void float_tile(widen_fn *widen, size_t elem_bytes, uint32_t n_row
     size_t k_bytes = PANEL * elem_bytes, n_k = c->x->k;
     const float *x = c->x->f + row * n_k;
     __m256 sum[TILE_ROWS][2];
-#pragma GCC unroll 6
+    UNROLL(6)
     for (uint32_t r = 0; r < n_row; r++)
         sum[r][0] = sum[r][1] = _mm256_setzero_ps();
     for (size_t k = 0; k < n_k; k++, panel += k_bytes) {
         __m256 w0 = widen(panel), w1 = widen(panel + k_bytes / 2);
         _mm_prefetch((const char *)panel + 4096, _MM_HINT_T0);
-#pragma GCC unroll 6
+        UNROLL(6)
         for (uint32_t r = 0; r < n_row; r++) {
             __m256 xk = _mm256_broadcast_ss(&x[r * n_k + k]);
             sum[r][0] = _mm256_fmadd_ps(xk, w0, sum[r][0]);
             sum[r][1] = _mm256_fmadd_ps(xk, w1, sum[r][1]);
         }
     }
-#pragma GCC unroll 6
+    UNROLL(6)
     for (uint32_t r = 0; r < n_row; r++)
         store_row(y + (row + r) * c->y_stride, sum[r], n);
 }

@@ -5,46 +5,43 @@
 always_inline void look_up(__m256i code[8])
 {
     __m256i book = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)iq4_values));
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int g = 0; g < 8; g++)
         code[g] = _mm256_shuffle_epi8(book, code[g]);
 }
 
-always_inline void unpack_nl(struct half_block *out, const uint8_t *panel, uint32_t block, int h)
+always_inline void unpack_nl(struct half_block *out, const uint8_t *record, int s, int h)
 {
-    const struct panel_q4_0 *p = (const struct panel_q4_0 *)panel + block;
+    const struct panel_q4_0 *p = (const struct panel_q4_0 *)record + s;
     unpack_nibbles(out->code, p->qs, h);
     look_up(out->code);
     out->ws = load_halves(p->d, h);
 }
 
-always_inline void unpack_xs(struct half_block *out, const uint8_t *panel, uint32_t block, int h)
+always_inline void unpack_xs(struct half_block *out, const uint8_t *record, int s, int h)
 {
-    const struct panel_iq4_xs *p = (const struct panel_iq4_xs *)panel + block / 8;
-    int s = (int)(block % 8);
+    const struct panel_iq4_xs *p = (const struct panel_iq4_xs *)record;
     __m256i upper = _mm256_cvtepu16_epi32(_mm_load_si128((const __m128i *)p->scales_h + h));
-    __m256i low =
-        _mm256_and_si256(shift_right(load_lanes(p->scales_l, h), 4 * s), _mm256_set1_epi32(15));
-    __m256i high = _mm256_and_si256(shift_right(upper, 2 * s), _mm256_set1_epi32(3));
+    __m256i low = _mm256_srli_epi32(load_lanes(p->scales_l, h), 4 * s),
+            high = _mm256_srli_epi32(upper, 2 * s);
     __m256i scale =
-        _mm256_sub_epi32(_mm256_or_si256(low, _mm256_slli_epi32(high, 4)), _mm256_set1_epi32(32));
+        _mm256_or_si256(_mm256_and_si256(low, _mm256_set1_epi32(15)),
+                        _mm256_slli_epi32(_mm256_and_si256(high, _mm256_set1_epi32(3)), 4));
     unpack_nibbles(out->code, p->qs[s], h);
     look_up(out->code);
+    scale = _mm256_sub_epi32(scale, _mm256_set1_epi32(32));
     out->ws = _mm256_mul_ps(load_halves(p->d, h), _mm256_cvtepi32_ps(scale));
 }
 
 void avx2_matmul_iq4_nl(const struct call *c)
 {
-    static const struct kind kind = { .block_bytes = sizeof(struct panel_q4_0),
-                                      .depth = 1,
-                                      .is_signed = true };
+    static const struct kind kind = { sizeof(struct panel_q4_0), 1, .depth = 1, .is_signed = true };
     matmul_of_kind(kind, unpack_nl, c);
 }
 
 void avx2_matmul_iq4_xs(const struct call *c)
 {
-    static const struct kind kind = { .block_bytes = sizeof(struct panel_iq4_xs) / 8,
-                                      .depth = 1,
+    static const struct kind kind = { sizeof(struct panel_iq4_xs), 8, .depth = 1,
                                       .is_signed = true };
     matmul_of_kind(kind, unpack_xs, c);
 }

@@ -1,16 +1,16 @@
 /* Q4_0: d (n - 8), and Q4_1: d n + m. Both nibbles of dword g: products g and g + 4. */
 #include "kernels/avx2/matmul_tile.h"
 
-always_inline void unpack_q4_0(struct half_block *out, const uint8_t *panel, uint32_t block, int h)
+always_inline void unpack_q4_0(struct half_block *out, const uint8_t *record, int s, int h)
 {
-    const struct panel_q4_0 *p = (const struct panel_q4_0 *)panel + block;
+    const struct panel_q4_0 *p = (const struct panel_q4_0 *)record + s;
     unpack_nibbles(out->code, p->qs, h);
     out->ws = load_halves(p->d, h);
 }
 
-always_inline void unpack_q4_1(struct half_block *out, const uint8_t *panel, uint32_t block, int h)
+always_inline void unpack_q4_1(struct half_block *out, const uint8_t *record, int s, int h)
 {
-    const struct panel_q4_1 *p = (const struct panel_q4_1 *)panel + block;
+    const struct panel_q4_1 *p = (const struct panel_q4_1 *)record + s;
     unpack_nibbles(out->code, p->qs, h);
     out->ws = load_halves(p->d, h);
     out->wm = load_halves(p->m, h);
@@ -18,16 +18,13 @@ always_inline void unpack_q4_1(struct half_block *out, const uint8_t *panel, uin
 
 void avx2_matmul_q4_0(const struct call *c)
 {
-    static const struct kind kind = { .block_bytes = sizeof(struct panel_q4_0),
-                                      .depth = 8,
-                                      .offset = 8 };
+    static const struct kind kind = { sizeof(struct panel_q4_0), 1, .depth = 8, .offset = 8 };
     matmul_of_kind(kind, unpack_q4_0, c);
 }
 
 void avx2_matmul_q4_1(const struct call *c)
 {
-    static const struct kind kind = { .block_bytes = sizeof(struct panel_q4_1),
-                                      .depth = 8,
+    static const struct kind kind = { sizeof(struct panel_q4_1), 1, .depth = 8,
                                       .minima = ONE_MINIMUM };
     matmul_of_kind(kind, unpack_q4_1, c);
 }

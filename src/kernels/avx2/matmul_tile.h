@@ -2,8 +2,8 @@
  *
  *   packed panel --unpack--> half blocks: 8 outputs x 32 k of byte codes, scales as floats
  *
- *   few rows (decode)    for each block: unpack into registers, all rows                  weights read once
- *   many rows (prefill)  unpack a range of blocks into scratch (L1), then tiles of 4 rows x 16 outputs over it;
+ *   one row (decode)     unpack a block into registers, multiply, forget it
+ *   more (prefill)       unpack a range of blocks into scratch (L1), then tiles of 4 rows x 16 outputs over it;
  *                        y waits in memory between ranges, which costs no bit
  *
  * Integer products without VNNI: vpmaddubsw multiplies unsigned codes by signed q and adds pairs into 16 bits, vpmaddwd
@@ -16,7 +16,8 @@
  *     signed 8   128 * 254 = 32,512                     1, as |code| times q with the code's sign
  *
  * Codes are stored unsigned; their offset comes off as offset * sum q, an integer too. Scales of halves of 16 are
- * the multiplier of the widening. */
+ * the multiplier of the widening. On Zen 3 the tile of 4-bit codes runs at 80 % of a loop of nothing but products
+ * and widenings, as fast as the same loop written in assembly. */
 #ifndef KERNELS_AVX2_MATMUL_TILE_H
 #define KERNELS_AVX2_MATMUL_TILE_H
 
@@ -27,12 +28,15 @@
 #include "kernels/panel.h"
 
 #define always_inline static inline __attribute__((always_inline))
+#define PRAGMA(text) _Pragma(#text)
+#define UNROLL(n) PRAGMA(GCC unroll n)
 
 enum minima { NO_MINIMA, ONE_MINIMUM, MINIMA_OF_HALVES };
 
 /* What the compiler knows of a type: all of it folds away. */
 struct kind {
-    size_t block_bytes; // of 32 k of a packed panel
+    uint32_t record_bytes; // what the file's block takes in a packed panel,
+    uint32_t group;        // and how many blocks of 32 it is: 1 or 8
     int depth;
     bool is_signed, halves;
     int offset; // what codes are stored too large by
@@ -48,8 +52,8 @@ struct half_block {
     __m256i mins;     // MINIMA_OF_HALVES: (m0, m1)
 };
 
-/* Fills all of `out` but W, and of the rest what the kind has. h: outputs 8 h .. 8 h + 7 of the panel. */
-typedef void unpack_fn(struct half_block *out, const uint8_t *panel, uint32_t block, int h);
+/* Fills all of `out` but W, and of the rest what the kind has: block s of the record, outputs 8 h .. 8 h + 7. */
+typedef void unpack_fn(struct half_block *out, const uint8_t *record, int s, int h);
 
 /* The rows of a tile, at its first block. */
 struct tile_rows {
@@ -78,31 +82,48 @@ always_inline __m256i add_pairs(__m256i pairs)
     return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
 }
 
-/* I_b of n_row rows and n_half halves of a panel. */
+/* Keeps the compiler from adding up in another order: it would hold all products at once and spill half of them. */
+always_inline __m256i in_order(__m256i x)
+{
+    __asm__("" : "+x"(x));
+    return x;
+}
+
+always_inline __m256i product(struct kind kind, __m256i code, __m256i q)
+{
+    if (kind.is_signed)
+        return _mm256_maddubs_epi16(_mm256_abs_epi8(code), _mm256_sign_epi8(q, code));
+    return _mm256_maddubs_epi16(code, q);
+}
+
+/* I_b of n_row rows and n_half halves of a panel, but for the offset. */
 always_inline void dots(struct kind kind, int n_row, int n_half, const struct half_block *w,
                         struct tile_rows x, size_t b, __m256i I[4][2])
 {
     __m256i sum[4][2];
-#pragma GCC unroll 8
-    for (int g = 0; g < 8; g++)
-#pragma GCC unroll 4
+    UNROLL(8)
+    for (int g = 0; g < 8; g++) {
+        int step = g % kind.depth;
+        UNROLL(4)
         for (int r = 0; r < n_row; r++) {
             __m256i q = broadcast_4(x.q + ((size_t)r * x.n_block + b) * QBLOCK + 4 * g);
-#pragma GCC unroll 2
+            UNROLL(2)
             for (int h = 0; h < n_half; h++) {
-                __m256i code = w[h].code[g], p;
-                if (kind.is_signed)
-                    p = _mm256_maddubs_epi16(_mm256_abs_epi8(code), _mm256_sign_epi8(q, code));
-                else
-                    p = _mm256_maddubs_epi16(code, q);
-                sum[r][h] = g % kind.depth == 0 ? p : _mm256_add_epi16(sum[r][h], p);
-                if (g % kind.depth == kind.depth - 1) {
-                    __m256i wide = kind.halves ? _mm256_madd_epi16(sum[r][h], w[h].scale[g / 4])
-                                               : add_pairs(sum[r][h]);
-                    I[r][h] = g < kind.depth ? wide : _mm256_add_epi32(I[r][h], wide);
-                }
+                __m256i p = product(kind, w[h].code[g], q);
+                sum[r][h] = step == 0 ? p : in_order(_mm256_add_epi16(sum[r][h], p));
+                if (step < kind.depth - 1)
+                    continue;
+                p = kind.halves ? _mm256_madd_epi16(sum[r][h], w[h].scale[g / 4])
+                                : add_pairs(sum[r][h]);
+                I[r][h] = g < kind.depth ? p : in_order(_mm256_add_epi32(I[r][h], p));
             }
         }
+    }
+}
+
+always_inline __m256i offset_of(struct kind kind, const struct half_block *w, __m256i half)
+{
+    return _mm256_madd_epi16(half, kind.halves ? w->offset : _mm256_set1_epi16((short)kind.offset));
 }
 
 /* One block's terms onto y. */
@@ -111,27 +132,24 @@ always_inline void add_block(struct kind kind, int n_row, int n_half, const stru
 {
     __m256i I[4][2];
     dots(kind, n_row, n_half, w, x, b, I);
-#pragma GCC unroll 4
+    UNROLL(4)
     for (int r = 0; r < n_row; r++) {
         size_t at = (size_t)r * x.n_block + b;
         __m256 d = _mm256_broadcast_ss(&x.d[at]), z = _mm256_broadcast_ss(&x.z[at]);
         __m256i half = broadcast_4(&x.half[2 * at]);
-#pragma GCC unroll 2
+        UNROLL(2)
         for (int h = 0; h < n_half; h++) {
-            if (kind.offset && kind.halves)
-                I[r][h] = _mm256_sub_epi32(I[r][h], _mm256_madd_epi16(half, w[h].offset));
-            else if (kind.offset)
-                I[r][h] = _mm256_sub_epi32(
-                    I[r][h], _mm256_madd_epi16(half, _mm256_set1_epi16((short)kind.offset)));
-            y[r][h] =
-                _mm256_fmadd_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(I[r][h]), d), w[h].ws, y[r][h]);
+            __m256i i =
+                kind.offset ? _mm256_sub_epi32(I[r][h], offset_of(kind, &w[h], half)) : I[r][h];
+            __m256 f = _mm256_mul_ps(_mm256_cvtepi32_ps(i), d);
+            f = _mm256_fmadd_ps(f, w[h].ws, y[r][h]);
             if (kind.minima == ONE_MINIMUM)
-                y[r][h] = _mm256_fmadd_ps(_mm256_broadcast_ss(&x.t[at]), w[h].wm, y[r][h]);
+                f = _mm256_fmadd_ps(_mm256_broadcast_ss(&x.t[at]), w[h].wm, f);
             if (kind.minima == MINIMA_OF_HALVES) {
                 __m256 J = _mm256_cvtepi32_ps(_mm256_madd_epi16(half, w[h].mins));
-                y[r][h] = _mm256_fmadd_ps(_mm256_mul_ps(J, d), w[h].wm, y[r][h]);
+                f = _mm256_fmadd_ps(_mm256_mul_ps(J, d), w[h].wm, f);
             }
-            y[r][h] = _mm256_fmadd_ps(z, w[h].W, y[r][h]);
+            y[r][h] = _mm256_fmadd_ps(z, w[h].W, f);
         }
     }
 }
@@ -162,9 +180,14 @@ always_inline __m256i sum_of_codes(struct kind kind, const struct half_block *w)
 }
 
 always_inline void unpack_half(struct kind kind, unpack_fn *unpack, struct half_block *w,
-                               const uint8_t *panel, uint32_t block, int h)
+                               const uint8_t *record, int s, int h)
 {
-    unpack(w, panel, block, h);
+    __asm__ volatile(
+        ""
+        :
+        :
+        : "memory"); /* or loads of all 16 half blocks of a super-block move up here, and spill */
+    unpack(w, record, s, h);
     w->W = _mm256_mul_ps(_mm256_cvtepi32_ps(sum_of_codes(kind, w)), w->ws);
     if (kind.minima == ONE_MINIMUM)
         w->W = _mm256_fmadd_ps(_mm256_set1_ps(32), w->wm, w->W);
@@ -174,13 +197,15 @@ always_inline void unpack_half(struct kind kind, unpack_fn *unpack, struct half_
     }
 }
 
-/* The memory that will be read while this block is worked on; behind the end it is a no-op. */
-always_inline void prefetch_block(struct kind kind, const uint8_t *panel, uint32_t block)
+/* The memory that will be read while block s of this record is worked on; behind the end it is a no-op. */
+always_inline void prefetch_block(struct kind kind, const uint8_t *record, uint32_t s)
 {
     enum { AHEAD = 4096 };
-    const uint8_t *at = panel + block * kind.block_bytes + AHEAD;
-    for (size_t i = 0; i < kind.block_bytes; i += 64)
-        _mm_prefetch((const char *)(at + i), _MM_HINT_T0);
+    uint32_t first = kind.record_bytes * s / kind.group,
+             last = kind.record_bytes * (s + 1) / kind.group;
+    UNROLL(16)
+    for (uint32_t i = first / 64 * 64; i < last / 64 * 64; i += 64)
+        _mm_prefetch((const char *)record + AHEAD + i, _MM_HINT_T0);
 }
 
 /* The lanes that exist: all 16 but in the last panel. */
@@ -208,30 +233,28 @@ always_inline void load_row(__m256 lanes[2], const float *y, uint32_t n)
     }
 }
 
-/* One panel, few rows. */
-always_inline void fused_panel(struct kind kind, unpack_fn *unpack, int n_row, const struct call *c,
-                               const uint8_t *panel, float *y, uint32_t n)
+/* One panel, one row. */
+always_inline void fused_panel(struct kind kind, unpack_fn *unpack, const struct call *c,
+                               const uint8_t *record, float *y, uint32_t n)
 {
-    __m256 sum[4][2] = { { _mm256_setzero_ps() } };
+    __m256 sum[2] = { _mm256_setzero_ps(), _mm256_setzero_ps() };
     struct tile_rows x = rows_at(c->x, 0, 0);
-    for (uint32_t b = 0; b < x.n_block; b++) {
-        prefetch_block(kind, panel, b);
-#pragma GCC unroll 2
-        for (int h = 0; h < 2; h++) {
-            struct half_block w;
-            __m256 part[4][2];
-            unpack_half(kind, unpack, &w, panel, b, h);
-#pragma GCC unroll 4
-            for (int r = 0; r < n_row; r++)
-                part[r][0] = sum[r][h];
-            add_block(kind, n_row, 1, &w, x, b, part);
-#pragma GCC unroll 4
-            for (int r = 0; r < n_row; r++)
-                sum[r][h] = part[r][0];
+    for (uint32_t b = 0; b < x.n_block; b += kind.group, record += kind.record_bytes) {
+        UNROLL(8)
+        for (uint32_t s = 0; s < kind.group; s++) {
+            prefetch_block(kind, record, s);
+            UNROLL(2)
+            for (int h = 0; h < 2; h++) {
+                struct half_block w;
+                __m256 part[4][2];
+                unpack_half(kind, unpack, &w, record, (int)s, h);
+                part[0][0] = sum[h];
+                add_block(kind, 1, 1, &w, x, b + s, part);
+                sum[h] = part[0][0];
+            }
         }
     }
-    for (int r = 0; r < n_row; r++)
-        store_row(y + (size_t)r * c->y_stride, sum[r], n);
+    store_row(y, sum, n);
 }
 
 /* n_row rows over the blocks of a range. */
@@ -239,37 +262,61 @@ always_inline void tile(struct kind kind, int n_row, const struct half_block (*w
                         uint32_t n_block, struct tile_rows x, float *y, size_t y_stride, uint32_t n,
                         bool first)
 {
-    __m256 sum[4][2] = { { _mm256_setzero_ps() } };
-    if (!first)
-        for (int r = 0; r < n_row; r++)
+    __m256 sum[4][2];
+    UNROLL(4)
+    for (int r = 0; r < n_row; r++)
+        if (first)
+            sum[r][0] = sum[r][1] = _mm256_setzero_ps();
+        else
             load_row(sum[r], y + (size_t)r * y_stride, n);
     for (uint32_t b = 0; b < n_block; b++)
         add_block(kind, n_row, 2, w[b], x, b, sum);
+    UNROLL(4)
     for (int r = 0; r < n_row; r++)
         store_row(y + (size_t)r * y_stride, sum[r], n);
 }
 
-enum { RANGE = MATMUL_SCRATCH / (2 * sizeof(struct half_block)) };
+/* All rows over an unpacked range, blocks [b0, b1). */
+always_inline void tiles(struct kind kind, const struct half_block (*w)[2], uint32_t b0,
+                         uint32_t b1, const struct call *c, float *y, uint32_t n)
+{
+    uint32_t r = 0, n_row = c->x->n_row, n_block = b1 - b0;
+    size_t stride = c->y_stride;
+    for (; r + 4 <= n_row; r += 4)
+        tile(kind, 4, w, n_block, rows_at(c->x, r, b0), y + r * stride, stride, n, b0 == 0);
+    if (n_row - r == 3)
+        tile(kind, 3, w, n_block, rows_at(c->x, r, b0), y + r * stride, stride, n, b0 == 0);
+    else if (n_row - r == 2)
+        tile(kind, 2, w, n_block, rows_at(c->x, r, b0), y + r * stride, stride, n, b0 == 0);
+    else if (n_row - r == 1)
+        tile(kind, 1, w, n_block, rows_at(c->x, r, b0), y + r * stride, stride, n, b0 == 0);
+}
 
-/* One panel, many rows. Ranges are equally long, at most RANGE blocks. */
+always_inline void unpack_record(struct kind kind, unpack_fn *unpack, struct half_block (*w)[2],
+                                 const uint8_t *record)
+{
+    UNROLL(8)
+    for (uint32_t s = 0; s < kind.group; s++) {
+        prefetch_block(kind, record, s);
+        unpack_half(kind, unpack, &w[s][0], record, (int)s, 0);
+        unpack_half(kind, unpack, &w[s][1], record, (int)s, 1);
+    }
+}
+
+/* One panel, several rows. Ranges are equally long, and as long as scratch allows at most. */
 always_inline void unpacked_panel(struct kind kind, unpack_fn *unpack, const struct call *c,
                                   const uint8_t *panel, float *y, uint32_t n)
 {
+    const uint32_t records_max = MATMUL_SCRATCH / (2 * sizeof(struct half_block)) / kind.group;
     struct half_block(*w)[2] = c->scratch;
-    uint32_t n_block = c->x->k / QBLOCK, n_range = (n_block + RANGE - 1) / RANGE;
+    uint32_t n_record = c->x->k / QBLOCK / kind.group,
+             n_range = (n_record + records_max - 1) / records_max;
     for (uint32_t i = 0; i < n_range; i++) {
-        uint32_t b0 = n_block * i / n_range, b1 = n_block * (i + 1) / n_range, r = 0;
-        for (uint32_t b = b0; b < b1; b++) {
-            prefetch_block(kind, panel, b);
-            unpack_half(kind, unpack, &w[b - b0][0], panel, b, 0);
-            unpack_half(kind, unpack, &w[b - b0][1], panel, b, 1);
-        }
-        for (; r + 4 <= c->x->n_row; r += 4)
-            tile(kind, 4, w, b1 - b0, rows_at(c->x, r, b0), y + r * c->y_stride, c->y_stride, n,
-                 i == 0);
-        for (; r < c->x->n_row; r++)
-            tile(kind, 1, w, b1 - b0, rows_at(c->x, r, b0), y + r * c->y_stride, c->y_stride, n,
-                 i == 0);
+        uint32_t first = n_record * i / n_range, last = n_record * (i + 1) / n_range;
+        for (uint32_t j = first; j < last; j++)
+            unpack_record(kind, unpack, &w[(j - first) * kind.group],
+                          panel + (size_t)j * kind.record_bytes);
+        tiles(kind, w, first * kind.group, last * kind.group, c, y, n);
     }
 }
 
@@ -279,24 +326,10 @@ always_inline void matmul_of_kind(struct kind kind, unpack_fn *unpack, const str
         const uint8_t *panel = c->w->data + p * c->w->panel_bytes;
         float *y = c->y + (size_t)p * PANEL;
         uint32_t n = c->w->n - p * PANEL;
-        switch (c->x->n_row) {
-        case 0:
-            break;
-        case 1:
-            fused_panel(kind, unpack, 1, c, panel, y, n);
-            break;
-        case 2:
-            fused_panel(kind, unpack, 2, c, panel, y, n);
-            break;
-        case 3:
-            fused_panel(kind, unpack, 3, c, panel, y, n);
-            break;
-        case 4:
-            fused_panel(kind, unpack, 4, c, panel, y, n);
-            break;
-        default:
+        if (c->x->n_row == 1)
+            fused_panel(kind, unpack, c, panel, y, n);
+        else
             unpacked_panel(kind, unpack, c, panel, y, n);
-        }
     }
 }
 
@@ -312,25 +345,23 @@ always_inline __m256 load_halves(const lanes16 halves, int h)
     return _mm256_cvtph_ps(_mm_load_si128((const __m128i *)halves + h));
 }
 
-always_inline __m256i shift_right(__m256i x, int n)
+/* Bits [from, from + width of mask) of every byte, at [to, ...): one shift, or none, and one mask. */
+always_inline __m256i bits(__m256i x, int from, int to, int mask)
 {
-    return _mm256_srl_epi32(x, _mm_cvtsi32_si128(n));
-}
-
-/* Bits [shift, shift + width of mask) of every byte. */
-always_inline __m256i bits(__m256i x, int shift, int mask)
-{
-    return _mm256_and_si256(shift_right(x, shift), _mm256_set1_epi8((char)mask));
+    __m256i moved = from > to   ? _mm256_srli_epi32(x, from - to)
+                    : from < to ? _mm256_slli_epi32(x, to - from)
+                                : x;
+    return _mm256_and_si256(moved, _mm256_set1_epi8((char)(mask << to)));
 }
 
 /* A 32-block's nibbles: the low ones are its first half. */
 always_inline void unpack_nibbles(__m256i code[8], const lanes32 qs[4], int h)
 {
-#pragma GCC unroll 4
+    UNROLL(4)
     for (int g = 0; g < 4; g++) {
         __m256i both = load_lanes(qs[g], h);
-        code[g] = bits(both, 0, 15);
-        code[g + 4] = bits(both, 4, 15);
+        code[g] = bits(both, 0, 0, 15);
+        code[g + 4] = bits(both, 4, 0, 15);
     }
 }
 
