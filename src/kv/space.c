@@ -189,50 +189,96 @@ static void append_copies(struct kv_space *s, const block_id copy[KV_GROUP_MAX])
     space_map(s, s->span[0].n, VM_WRITE);
 }
 
-static void share_blocks(struct kv_space *s, const struct kv_space *from, uint32_t n_position)
+/* Blocks of each group by index, of somebody who holds them: [n_position / KV_BLOCK] or one more. */
+struct blocks {
+    const block_id *of[KV_GROUP_MAX];
+};
+
+static void share_blocks(struct kv_space *s, const struct blocks *from, uint32_t n_position)
 {
     for (uint32_t g = 0; g < s->all->shape->n_group; g++) {
         struct span *span = &s->span[g];
         span->first = span->n = span->mapped_from = span->mapped_to =
-            first_needed(from, g, n_position);
+            first_needed(s, g, n_position);
         while (span->n < n_position / KV_BLOCK) {
-            kv_pool_hold(s->all->pool, from->span[g].block[span->n]);
-            add_block(s, span, from->span[g].block[span->n]);
+            kv_pool_hold(s->all->pool, from->of[g][span->n]);
+            add_block(s, span, from->of[g][span->n]);
         }
     }
     space_map(s, n_position / KV_BLOCK, VM_READ);
+}
+
+/* A new space over the first n positions of those blocks. A partial last block gets a block of its own, to be filled by
+ * the caller. */
+static enum status space_over(struct kv_space **out, struct kv_spaces *all,
+                              const struct blocks *from, uint32_t n_position, struct note *why)
+{
+    struct kv_space *s;
+    block_id copy[KV_GROUP_MAX];
+    const bool copies = n_position % KV_BLOCK;
+    enum status st = kv_space_new(&s, all, why);
+    if (st != OK)
+        return st;
+    if (copies && (st = take_copies(all, copy)) != OK) {
+        note_set(why, "no KV block is free for the copy of position %u's block", n_position);
+        kv_space_free(s);
+        return st;
+    }
+    share_blocks(s, from, n_position);
+    if (copies)
+        append_copies(s, copy);
+    s->n_grown = s->n_committed = n_position;
+    *out = s;
+    return OK;
 }
 
 enum status kv_space_fork(struct kv_space **out, struct kv_space *s, uint32_t n_position,
                           struct note *why)
 {
     assert(n_position <= s->n_committed);
-    struct kv_space *child;
-    block_id copy[KV_GROUP_MAX];
-    uint32_t whole = n_position / KV_BLOCK;
-    bool copies = n_position % KV_BLOCK;
+    const uint32_t whole = n_position / KV_BLOCK;
+    struct blocks from = { 0 };
     if (is_lost(s, n_position)) {
         note_set(why, "rows before position %u were given back: the window passed them",
                  n_position);
         return NOT_FOUND;
     }
-    enum status st = kv_space_new(&child, s->all, why);
-    if (st != OK)
-        return st;
-    if (copies && (st = take_copies(s->all, copy)) != OK) {
-        note_set(why, "no KV block is free for the copy of position %u's block", n_position);
-        kv_space_free(child);
-        return st;
+    for (uint32_t g = 0; g < s->all->shape->n_group; g++)
+        from.of[g] = s->span[g].block;
+    enum status st = space_over(out, s->all, &from, n_position, why);
+    for (uint32_t g = 0; st == OK && n_position % KV_BLOCK && g < s->all->shape->n_group; g++)
+        memcpy(address_of(*out, g, whole), address_of(s, g, whole), s->span[g].block_bytes);
+    return st;
+}
+
+enum status kv_space_adopt(struct kv_space **out, struct kv_spaces *all, uint32_t n_position,
+                           const block_id *block, struct note *why)
+{
+    assert(n_position > 0);
+    assert(n_position <= all->n_position_max);
+    const uint32_t whole = n_position / KV_BLOCK;
+    struct blocks from = { 0 };
+    for (uint32_t g = 0; g < all->shape->n_group; g++)
+        from.of[g] = block + (size_t)g * blocks_of(n_position);
+    enum status st = space_over(out, all, &from, n_position, why);
+    for (uint32_t g = 0; st == OK && n_position % KV_BLOCK && g < all->shape->n_group; g++) {
+        const block_id tail = from.of[g][whole];
+        memcpy(address_of(*out, g, whole), kv_pool_address(all->pool, tail),
+               (*out)->span[g].block_bytes);
+        if (!(*out)->table)
+            kv_pool_hide(all->pool, tail);
     }
-    share_blocks(child, s, n_position);
-    if (copies) {
-        append_copies(child, copy);
-        for (uint32_t g = 0; g < s->all->shape->n_group; g++)
-            memcpy(address_of(child, g, whole), address_of(s, g, whole), s->span[g].block_bytes);
-    }
-    child->n_grown = child->n_committed = n_position;
-    *out = child;
-    return OK;
+    return st;
+}
+
+/* The partial last block too: nothing can be written behind it any more. */
+void kv_space_seal(struct kv_space *s)
+{
+    const uint32_t whole = s->n_committed / KV_BLOCK;
+    assert(s->n_committed % KV_BLOCK);
+    for (uint32_t g = 0; g < s->all->shape->n_group; g++)
+        kv_pool_seal(s->all->pool, s->span[g].block[whole]);
+    space_protect(s, whole, whole + 1);
 }
 
 /* Forgets everything: also what the window passed no longer stands in the way. */
@@ -291,6 +337,11 @@ uint32_t kv_space_committed(const struct kv_space *s)
 uint32_t kv_space_grown(const struct kv_space *s)
 {
     return s->n_grown;
+}
+
+uint32_t kv_space_first(const struct kv_space *s, uint32_t group)
+{
+    return s->span[group].first;
 }
 
 block_id kv_space_block(const struct kv_space *s, uint32_t group, uint32_t i)

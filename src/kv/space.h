@@ -66,6 +66,15 @@ void kv_space_commit(struct kv_space *s, uint32_t n_position);
 must_use enum status kv_space_fork(struct kv_space **out, struct kv_space *s, uint32_t n_position,
                                    struct note *why);
 
+/* A new space of n >= 1 positions over sealed blocks that the caller holds, as fork makes one:
+ * block[g * n_block + i] is block i of group g, n_block of them where n_block = n / 64 rounded up.
+ * Blocks that a query at n no longer sees may be anything. FULL: as fork. */
+must_use enum status kv_space_adopt(struct kv_space **out, struct kv_spaces *all,
+                                    uint32_t n_position, const block_id *block, struct note *why);
+
+/* Seals the partial last block too (committed is no multiple of 64): the sequence has ended. */
+void kv_space_seal(struct kv_space *s);
+
 /* Forgets positions n.. (n <= committed; 0 always can be). A sealed block that becomes partial is
  * copied first (FULL possible), and windowed groups that no longer hold what a query at n would see
  * answer NOT_FOUND: nothing changed. */
@@ -74,7 +83,8 @@ must_use enum status kv_space_truncate(struct kv_space *s, uint32_t n_position);
 uint32_t kv_space_committed(const struct kv_space *s);
 uint32_t kv_space_grown(const struct kv_space *s);
 
-/* Block i of a group; only where mapped. */
+/* The first block of a group that is held, and block i from there on. */
+uint32_t kv_space_first(const struct kv_space *s, uint32_t group);
 block_id kv_space_block(const struct kv_space *s, uint32_t group, uint32_t i);
 
 struct kv_spaces_stats {

@@ -1,0 +1,114 @@
+/* kv/index.h - sealed blocks by what they hold, so that who needs the same KV takes it instead of computing it.
+ *
+ *   salt "a" -- [64 ids] -- [64 ids] -- [64 ids]      a node: one block of every group, and the ids
+ *                   |            \-- [17 ids]         whose rows it holds; a partial one is shared by
+ *                   \-- [64 ids]                      copying its rows
+ *   salt "b" -- [64 ids]                              never meets salt "a"
+ *
+ * A node's key is XXH3-128 of (parent's key, ids); a root's is that of (version, model fingerprint,
+ * KV type, salt). Keys find, ids decide: they are compared one by one, so a hit is never a matter
+ * of a hash alone. What a sequence sealed is put here at once, so another one shares it while the
+ * first still runs.
+ *
+ * N1  Every node holds its blocks (kv_pool_hold), so they are SEALED and never change.
+ * N2  A node with children or pins stays: nodes go from the leaves, the longest unused first.
+ * N3  Only exact KV of this process's model and KV type enters.
+ * N4  A hit depends on the salt and the ids alone; no salt sees, or learns of, another's nodes.
+ * N5  Blocks that a window has passed may go while their node stays: they are dropped apart, the
+ *     longest unused first. A hit at position n needs only what a query at n sees.
+ *
+ * Lifetime  from start to end; nodes are sized at kv_index_new. A put that finds none free evicts,
+ *           or leaves out what it wanted to put.
+ * Threads   the engine thread.
+ * Cost      a lookup: one hash of 256 bytes a block, and a comparison with each sibling at the end.
+ *           An eviction: O(log nodes). */
+#ifndef KV_INDEX_H
+#define KV_INDEX_H
+
+#include "kv/space.h"
+
+struct kv_index;
+struct kv_node;
+
+/* Why no more of a prompt was found. */
+enum kv_miss {
+    KV_MISS_NONE,     // all that can be reused was (all positions but the last)
+    KV_MISS_COLD,     // nothing under this salt begins like this
+    KV_MISS_DIVERGED, // other ids follow here in all that is kept
+    KV_MISS_END,      // what is kept ends here: the prompt is longer
+    KV_MISS_EVICTED,  // it was here, and went to make room
+    KV_MISS_WINDOW,   // the rows that a windowed layer would need went
+    KV_MISS_OFF,      // the request asked for no reuse
+    KV_MISS_N,
+};
+const char *kv_miss_name(enum kv_miss m);
+
+struct kv_hit {
+    uint32_t n_position;   // reusable
+    enum kv_miss miss;     // why not more
+    uint32_t miss_at;      // position at which it ends
+    uint64_t evicted_tick; // of what is missing there (KV_MISS_EVICTED)
+};
+
+/* Where a sequence stands in the tree: what it put, or took. Zero: nowhere yet. */
+struct kv_trail {
+    struct kv_node *node; // pinned; NULL: nowhere
+    uint32_t n_block;     // full blocks from the root to it
+};
+
+struct kv_key {
+    uint64_t low, high;
+};
+
+struct kv_index_config {
+    struct kv_pool *pool;
+    struct kv_spaces *spaces;
+    struct kv_key model; // what the KV depends on besides the ids: weights, adapters
+};
+
+/* Room for as many nodes as blocks of every group fit the pool, and a few more. FULL: no memory. */
+must_use enum status kv_index_new(struct kv_index **out, const struct kv_index_config *config,
+                                  struct note *why);
+void kv_index_free(struct kv_index *x); // every trail must be dropped; NULL is allowed
+
+/* Time for "unused for": the engine's step. */
+void kv_index_tick(struct kv_index *x, uint64_t tick);
+
+/* How much of ids[0..n_id) is here under the salt (any text up to 255 bytes), at most n_id - 1
+ * positions. Pure. */
+struct kv_hit kv_index_find(const struct kv_index *x, const char *salt, const int32_t *ids,
+                            uint32_t n_id);
+
+/* A new space of the positions that kv_index_find promises, and the trail there. NOT_FOUND: none.
+ * FULL: no block for a copy, no address space: nothing changed. */
+must_use enum status kv_index_take(struct kv_index *x, const char *salt, const int32_t *ids,
+                                   uint32_t n_id, struct kv_space **space, struct kv_trail *trail,
+                                   struct kv_hit *hit, struct note *why);
+
+/* Puts what the space has sealed since the trail's end: ids[0..committed) are the sequence's. Where
+ * the same is here already, the trail goes on over it. */
+void kv_index_put(struct kv_index *x, const char *salt, const int32_t *ids, struct kv_space *space,
+                  struct kv_trail *trail);
+
+/* The sequence ends here: its partial last block is sealed and put too. Frees the space. */
+void kv_index_leave(struct kv_index *x, const char *salt, const int32_t *ids,
+                    struct kv_space *space, struct kv_trail *trail);
+
+void kv_index_drop(struct kv_index *x, struct kv_trail *trail); // unpins
+
+/* Lets the longest unused go: one node, or one node's passed window blocks. False: there is none
+ * that would free memory. */
+bool kv_index_evict(struct kv_index *x);
+/* Forgets every node under the salt that nobody uses; returns how many. */
+uint32_t kv_index_forget(struct kv_index *x, const char *salt);
+
+struct kv_index_stats {
+    uint32_t n_node, n_salt;
+    uint64_t n_evicted, n_window_dropped;
+    uint64_t n_put, n_put_twice; // nodes made; blocks that were here already
+};
+void kv_index_stats(const struct kv_index *x, struct kv_index_stats *out);
+
+void kv_index_check(const struct kv_index *x); // N1, N2 and the lists, for tests: aborts
+
+#endif

@@ -1,0 +1,206 @@
+/* What the index lets go of: leaves by a heap, passed window blocks by a list. */
+#include <assert.h>
+
+#include "base/mem.h"
+#include "kv/index_in.h"
+
+/* ---- the heap of leaves: the longest unused at the top ---- */
+
+static void heap_set(struct kv_index *x, uint32_t i, struct kv_node *n)
+{
+    x->heap[i] = n;
+    n->heap_at = i;
+}
+
+static void heap_up(struct kv_index *x, uint32_t i, struct kv_node *n)
+{
+    for (; i > 0 && n->used < x->heap[(i - 1) / 2]->used; i = (i - 1) / 2)
+        heap_set(x, i, x->heap[(i - 1) / 2]);
+    heap_set(x, i, n);
+}
+
+static void heap_down(struct kv_index *x, uint32_t i, struct kv_node *n)
+{
+    for (uint32_t child; (child = 2 * i + 1) < x->n_heap; i = child) {
+        if (child + 1 < x->n_heap && x->heap[child + 1]->used < x->heap[child]->used)
+            child++;
+        if (n->used <= x->heap[child]->used)
+            break;
+        heap_set(x, i, x->heap[child]);
+    }
+    heap_set(x, i, n);
+}
+
+static void heap_remove(struct kv_index *x, struct kv_node *n)
+{
+    const uint32_t i = n->heap_at;
+    struct kv_node *last = x->heap[--x->n_heap];
+    n->heap_at = NODE_IN_NO_HEAP;
+    if (last == n)
+        return;
+    heap_down(x, i, last);
+    heap_up(x, last->heap_at, last);
+}
+
+void index_leaf_update(struct kv_index *x, struct kv_node *n)
+{
+    const bool belongs = n->n_child == 0 && n->n_pin == 0, is_there = n->heap_at != NODE_IN_NO_HEAP;
+    if (belongs && !is_there)
+        heap_up(x, x->n_heap++, n);
+    else if (!belongs && is_there)
+        heap_remove(x, n);
+}
+
+void index_touch(struct kv_index *x, struct kv_node *n)
+{
+    for (; n && n->used != x->tick; n = n->parent) {
+        n->used = x->tick;
+        if (n->heap_at != NODE_IN_NO_HEAP)
+            heap_down(x, n->heap_at, n);
+    }
+}
+
+/* ---- the list of nodes with window blocks ---- */
+
+static bool holds_window(const struct kv_index *x, const struct kv_node *n)
+{
+    for (uint32_t g = 0; x->windowed && g < x->shape->n_group; g++) {
+        if (x->shape->group[g].window && node_has(n, g))
+            return true;
+    }
+    return false;
+}
+
+static void window_unlink(struct kv_index *x, struct kv_node *n)
+{
+    *(n->window_before ? &n->window_before->window_next : &x->window_first) = n->window_next;
+    *(n->window_next ? &n->window_next->window_before : &x->window_last) = n->window_before;
+    n->window_next = n->window_before = NULL;
+}
+
+static bool window_is_linked(const struct kv_index *x, const struct kv_node *n)
+{
+    return n->window_before || n->window_next || x->window_first == n;
+}
+
+void index_touch_window(struct kv_index *x, struct kv_node *n)
+{
+    if (!holds_window(x, n))
+        return;
+    if (window_is_linked(x, n))
+        window_unlink(x, n);
+    n->window_used = x->tick;
+    n->window_before = x->window_last;
+    *(x->window_last ? &x->window_last->window_next : &x->window_first) = n;
+    x->window_last = n;
+}
+
+/* Whether its window blocks are held here only, so that dropping them frees memory. */
+static bool window_is_idle(const struct kv_index *x, const struct kv_node *n)
+{
+    for (uint32_t g = 0; g < x->shape->n_group; g++) {
+        if (x->shape->group[g].window && node_has(n, g) &&
+            kv_pool_holders(x->pool, n->block[g]) > 1)
+            return false;
+    }
+    return true;
+}
+
+static void window_drop(struct kv_index *x, struct kv_node *n)
+{
+    window_unlink(x, n);
+    for (uint32_t g = 0; g < x->shape->n_group; g++) {
+        if (x->shape->group[g].window && node_has(n, g)) {
+            kv_pool_release(x->pool, n->block[g]);
+            n->block[g] = KV_NO_BLOCK;
+        }
+    }
+    x->stats.n_window_dropped++;
+}
+
+/* ---- nodes ---- */
+
+static struct ghost *ghost_of(const struct kv_index *x, struct kv_key key)
+{
+    return &x->ghost[key.high % GHOST_MAX];
+}
+
+bool index_was_evicted(const struct kv_index *x, struct kv_key key, uint64_t *tick)
+{
+    const struct ghost *ghost = ghost_of(x, key);
+    *tick = ghost->tick;
+    return ghost->key.low == key.low && ghost->key.high == key.high;
+}
+
+static void chain_unlink(struct kv_index *x, struct kv_node *n)
+{
+    struct kv_node **at = &x->bucket[n->key.low % x->n_bucket];
+    while (*at != n)
+        at = &(*at)->chain;
+    *at = n->chain;
+}
+
+static void parent_unlink(struct kv_index *x, struct kv_node *n)
+{
+    *(n->elder ? &n->elder->sibling : &n->parent->child) = n->sibling;
+    if (n->sibling)
+        n->sibling->elder = n->elder;
+    n->parent->n_child--;
+    index_leaf_update(x, n->parent);
+}
+
+void index_remove(struct kv_index *x, struct kv_node *n)
+{
+    assert(n->n_child == 0 && n->n_pin == 0);
+    if (n->heap_at != NODE_IN_NO_HEAP)
+        heap_remove(x, n);
+    if (holds_window(x, n))
+        window_unlink(x, n);
+    for (uint32_t g = 0; g < x->shape->n_group && !node_is_root(n); g++) {
+        if (node_has(n, g))
+            kv_pool_release(x->pool, n->block[g]);
+    }
+    *ghost_of(x, n->key) = (struct ghost){ .key = n->key, .tick = x->tick };
+    chain_unlink(x, n);
+    if (node_is_root(n)) {
+        mem_free(n->salt);
+        x->stats.n_salt--;
+    } else {
+        parent_unlink(x, n);
+        x->stats.n_node--;
+    }
+    *n = (struct kv_node){ .chain = x->unused, .heap_at = NODE_IN_NO_HEAP };
+    x->unused = n;
+}
+
+struct kv_node *index_node_new(struct kv_index *x)
+{
+    if (!x->unused && x->n_made < x->n_node_max)
+        return &x->node[x->n_made++];
+    if (!x->unused && x->n_heap > 0)
+        index_remove(x, x->heap[0]);
+    struct kv_node *n = x->unused;
+    if (n)
+        x->unused = n->chain;
+    return n;
+}
+
+bool kv_index_evict(struct kv_index *x)
+{
+    struct kv_node *window = x->window_first;
+    while (window && !window_is_idle(x, window))
+        window = window->window_next;
+    if (window && (x->n_heap == 0 || window->window_used <= x->heap[0]->used)) {
+        window_drop(x, window);
+        return true;
+    }
+    while (x->n_heap > 0) {
+        struct kv_node *leaf = x->heap[0];
+        const bool frees = !node_is_root(leaf);
+        index_remove(x, leaf);
+        x->stats.n_evicted += frees;
+        if (frees)
+            return true;
+    }
+    return false;
+}

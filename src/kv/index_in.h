@@ -1,0 +1,76 @@
+/* kv/index_in.h - the index from the inside. Private to index.c (what is found and put) and index_evict.c (what goes).
+ *
+ *   leaf heap    nodes without children and pins, the longest unused at the top        N2
+ *   window list  nodes that hold window blocks, the longest unused first               N5
+ *   ghosts       keys of nodes that went, for the reason of a miss; the newest overwrite */
+#ifndef KV_INDEX_IN_H
+#define KV_INDEX_IN_H
+
+#include "kv/index.h"
+
+enum { NODE_IN_NO_HEAP = UINT32_MAX, GHOST_MAX = 8192 };
+
+struct kv_node {
+    struct kv_key key;
+    struct kv_node *chain;                   // in the same bucket
+    struct kv_node *parent;                  // NULL: a root
+    struct kv_node *child, *sibling, *elder; // first child; next and previous child of the parent
+    struct kv_node *window_next, *window_before;
+    char *salt;    // a root's
+    uint32_t n_id; // rows; 0: a root
+    uint32_t n_child, n_pin;
+    uint32_t heap_at;             // place in the leaf heap
+    uint64_t used, window_used;   // ticks of last use
+    block_id block[KV_GROUP_MAX]; // KV_NO_BLOCK: a windowed group's that went
+    int32_t id[KV_BLOCK];
+};
+
+struct ghost {
+    struct kv_key key;
+    uint64_t tick;
+};
+
+struct kv_index {
+    struct kv_pool *pool;
+    struct kv_spaces *spaces;
+    const struct kv_shape *shape;
+    struct kv_key model;
+    bool windowed; // some group is
+    uint64_t tick;
+
+    struct kv_node *node;        // [n_node_max]
+    uint32_t n_node_max, n_made; // node[0..n_made) were in use at some time
+    struct kv_node *unused;      // of those, by chain
+    uint32_t n_bucket;
+    struct kv_node **bucket;
+    struct kv_node **heap; // [n_node_max]
+    uint32_t n_heap;
+    struct kv_node *window_first, *window_last;
+    struct ghost *ghost; // [GHOST_MAX], by key
+    struct kv_index_stats stats;
+};
+
+static inline bool node_is_root(const struct kv_node *n)
+{
+    return n->parent == NULL;
+}
+
+static inline bool node_has(const struct kv_node *n, uint32_t group)
+{
+    return n->block[group].n != KV_NO_BLOCK.n;
+}
+
+/* ---- index_evict.c ---- */
+
+/* A node was made, or its children or pins changed: it enters or leaves the leaf heap. */
+void index_leaf_update(struct kv_index *x, struct kv_node *n);
+void index_touch(struct kv_index *x, struct kv_node *n); // used now, and with it all before it
+void index_touch_window(struct kv_index *x, struct kv_node *n);
+
+/* Takes the node out of everything, releases its blocks and remembers its key. It has neither children nor pins. */
+void index_remove(struct kv_index *x, struct kv_node *n);
+/* A node to fill, evicting where there is none. NULL: all are in use. */
+struct kv_node *index_node_new(struct kv_index *x);
+bool index_was_evicted(const struct kv_index *x, struct kv_key key, uint64_t *tick);
+
+#endif
