@@ -132,9 +132,11 @@ struct akv_request {
     uint32_t n_logprob; /* best alternatives to report with each generated token, 0..64 */
     bool
         prompt_logprobs; /* report log-probabilities of every prompt position, with n_logprob alternatives */
-    uint64_t
-        session; /* not 0: keep this sequence's KV after the answer, and reuse what the next request of the same
-                                  session shares with it, token by token; until akv_session_end */
+    /* KV is shared by itself: what of the prompt some request computed before, under the same salt, is reused. */
+    const char
+        *cache_salt;     /* NULL: "". Requests of different salts share nothing; up to 255 bytes */
+    bool cache_no_read;  /* compute the whole prompt */
+    bool cache_no_write; /* leave no KV behind for others */
     const char *const *stop; /* n_stop texts that end the answer; they are not part of it */
     uint32_t n_stop;
     void *user; /* comes back with every event */
@@ -146,7 +148,6 @@ AKV_API enum akv_status akv_submit(akv_engine *engine, const struct akv_request 
 AKV_API void
 akv_cancel(akv_engine *engine,
            uint64_t id); /* a DONE event with AKV_STOP_CANCELED follows, unless it was done */
-AKV_API void akv_session_end(akv_engine *engine, uint64_t session);
 
 enum akv_event_kind { AKV_EVENT_TOKEN, AKV_EVENT_PROMPT, AKV_EVENT_DONE };
 enum akv_stop {
@@ -165,6 +166,9 @@ struct akv_logprob {
 
 struct akv_usage {
     uint32_t n_prompt, n_cached, n_generated; /* cached: prompt positions whose KV was reused */
+    const char *
+        cache_miss; /* why no more was: "none", "cold", "diverged", "end", "evicted", "window" or "off" */
+    uint32_t cache_miss_at; /* the position at which it ended */
     uint64_t queue_ns, prompt_ns, generate_ns;
     size_t kv_bytes_peak;
 };
@@ -199,10 +203,13 @@ AKV_API enum akv_status akv_next_event(akv_engine *engine, struct akv_event *out
 
 struct akv_stats {
     size_t kv_bytes_max, kv_bytes_backed, kv_bytes_held;
-    uint32_t n_running, n_waiting, n_session;
-    uint32_t n_block_held, n_ctx, n_ubatch;
-    uint64_t n_step, n_token_prompt, n_token_generated;
-    uint64_t step_ns, map_ns; /* sums */
+    uint32_t n_running, n_waiting;
+    uint32_t n_block_held;    /* by sequences, or idle for reuse */
+    uint32_t n_block_indexed; /* of them, those that another request could reuse */
+    uint32_t n_ctx, n_ubatch;
+    uint64_t n_step, n_token_prompt, n_token_cached, n_token_generated;
+    uint64_t n_evicted, n_paused; /* blocks forgotten to make room; sequences put back for it */
+    uint64_t step_ns, map_ns;     /* sums */
     size_t weight_bytes, workspace_bytes;
     size_t kv_bytes_per_token;
 };

@@ -1,6 +1,6 @@
 /* bin/bench.c - tokens a second of reading (pp) and of generating (tg), at depths, threads and KV types.
  *
- * Each figure is the median of -r repetitions inside one engine. A test at depth d first reads d tokens into a session;
+ * Each figure is the median of -r repetitions inside one engine. A test at depth d first reads d tokens, whose KV is kept;
  * what is timed reuses them, and `cached` is checked. The share of the roof is that of memory: bytes of weights and KV a
  * generated token reads, against the bandwidth that all threads together reach on a large buffer in the same run. */
 #include <math.h>
@@ -220,14 +220,16 @@ static enum status ask(akv_engine *engine, const struct akv_request *r, struct a
     return OK;
 }
 
-/* Reads `depth` tokens into session 1, then reads or generates on top of them. */
+/* Reads `depth` tokens, whose KV is kept, then reads or generates on top of them. */
 static enum status run_once(akv_engine *engine, const struct test *t, const int32_t *ids,
                             double *ns, struct note *why)
 {
-    struct akv_request r = { .ids = ids, .session = 1, .n_predict = 1, .ignore_eos = true };
+    struct akv_request r = { .ids = ids, .n_predict = 1, .ignore_eos = true };
     struct akv_usage usage;
     enum status st = OK;
-    akv_session_end(engine, 1);
+    char salt[32]; /* tests at other depths begin with the same tokens */
+    snprintf(salt, sizeof salt, "depth %u", t->depth);
+    r.cache_salt = salt;
     r.sampling = akv_sampling_default();
     r.sampling.temperature = 0;
     r.n_id = t->depth;
@@ -235,6 +237,7 @@ static enum status run_once(akv_engine *engine, const struct test *t, const int3
         st = ask(engine, &r, &usage, why);
     r.n_id = t->depth + (t->n_prompt ? t->n_prompt : 1);
     r.n_predict = t->n_gen ? t->n_gen + 1 : 1;
+    r.cache_no_write = true;
     if (st == OK)
         st = ask(engine, &r, &usage, why);
     if (st != OK)

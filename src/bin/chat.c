@@ -15,7 +15,6 @@ struct chat {
     const struct chat_setup *setup;
     struct conversation talk;
     struct buf system; // empty: none
-    uint64_t session;
     uint64_t n_turn;   // of this conversation
     uint64_t n_answer; // of all: no two are drawn with one seed
     struct akv_usage last;
@@ -47,8 +46,6 @@ static void greet(const struct chat *c)
 
 static void start_over(struct chat *c)
 {
-    akv_session_end(c->setup->opened->engine, c->session);
-    c->session++;
     c->n_turn = 0;
     c->last = (struct akv_usage){ 0 };
     conversation_cut(&c->talk, 0);
@@ -64,7 +61,6 @@ static enum status ask(struct chat *c, struct answer *a, struct note *why)
     if (st == OK) {
         request.ids = ids.id;
         request.n_id = ids.n;
-        request.session = c->session;
         request.sampling.seed += c->n_answer;
         st = answer_get(a, c->setup->opened->engine, &request, stdout, why);
     }
@@ -153,6 +149,8 @@ static void show_kv(struct chat *c, const char *rest)
     uint32_t n_held = u->n_prompt + u->n_generated;
     fprintf(stderr, "  KV in use      %s in %u blocks, of at most %s\n",
             show_bytes(s.kv_bytes_held).text, s.n_block_held, show_bytes(s.kv_bytes_max).text);
+    fprintf(stderr, "  kept for reuse %u blocks, %llu forgotten to make room\n", s.n_block_indexed,
+            (unsigned long long)s.n_evicted);
     fprintf(stderr, "  in memory      %s\n", show_bytes(s.kv_bytes_backed).text);
     fprintf(stderr, "  a token        %s (%s)\n", show_bytes(s.kv_bytes_per_token).text,
             c->setup->kv_type);

@@ -2,8 +2,7 @@
  *
  *   read -> /command, or: say -> ids -> answer -> say -> remark -> read ...
  *
- * Every turn is a request of one session, so the KV of what was said before is reused and not
- * computed again. An answer that was stopped stays part of the conversation; one that failed is
+ * The KV of what was said before is found and reused, not computed again. An answer that was stopped stays part of the conversation; one that failed is
  * taken back with its question. */
 #ifndef BIN_CHAT_H
 #define BIN_CHAT_H

@@ -237,11 +237,6 @@ void akv_cancel(akv_engine *e, uint64_t id)
     engine_cancel(e->engine, id);
 }
 
-void akv_session_end(akv_engine *e, uint64_t session)
-{
-    engine_session_end(e->engine, session);
-}
-
 enum akv_status akv_next_event(akv_engine *e, struct akv_event *out, int timeout_ms)
 {
     struct outbox_event *event = engine_take_event(e->engine, timeout_ms);

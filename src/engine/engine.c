@@ -1,353 +1,19 @@
-#include "engine/engine.h"
+#include "engine/engine_in.h"
 
-#include <assert.h>
-#include <math.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/mem.h"
 
-enum { SESSIONS_MAX = 64 };
-
-/* A finished sequence whose KV is kept for the next request of its session. */
-struct session {
-    uint64_t name; // 0: free
-    int32_t *ids;
-    uint32_t n_id; // whose KV is there
-    struct kv_space *space;
-    uint64_t used; // step of last use, for eviction
-};
-
-/* What one running sequence does in this step. */
-struct share {
-    struct sequence *seq;
-    uint32_t first_row, n_row;
-};
-
-struct queue {
-    struct sequence *first, **last;
-    uint32_t n;
-};
-
-struct engine {
-    struct model *model;
-    const struct vocab *vocab;
-    struct engine_limits limits;
-    struct kv_pool *pool;
-    struct kv_spaces *spaces;
-    struct outbox outbox;
-    pthread_t thread;
-    bool started;
-
-    /* Shared with callers, under `lock`. */
-    pthread_mutex_t lock;
-    pthread_cond_t work;
-    struct queue inbox;
-    uint64_t next_id;
-    struct sequence **inside; // [n_inside_max] submitted and not done
-    uint32_t n_inside, n_inside_max;
-    uint64_t ended[SESSIONS_MAX]; // sessions to end
-    uint32_t n_ended;
-    pthread_cond_t ended_taken;
-    bool cancel_asked, quit;
-    struct akv_stats stats;
-
-    /* The engine thread's own. */
-    struct queue waiting;      // oldest first
-    struct sequence **running; // [n_parallel], oldest first
-    uint32_t n_running;
-    struct session session[SESSIONS_MAX];
-    uint64_t step;
-
-    /* The step's arrays, sized at start. */
-    struct share *share;         // [n_parallel]
-    struct batch_seq *batch_seq; // [n_parallel]
-    int32_t *batch_id;           // [n_ubatch]
-    struct buf text;             // what leaves with one token
-};
-
-static uint64_t now_ns(void)
+uint64_t engine_now_ns(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static void queue_open(struct queue *q)
-{
-    *q = (struct queue){ .last = &q->first };
-}
-
-static void queue_push(struct queue *q, struct sequence *s)
-{
-    s->next = NULL;
-    *q->last = s;
-    q->last = &s->next;
-    q->n++;
-}
-
-static struct sequence *queue_pop(struct queue *q)
-{
-    struct sequence *s = q->first;
-    if (s) {
-        q->first = s->next;
-        if (!q->first)
-            q->last = &q->first;
-        q->n--;
-    }
-    return s;
-}
-
-static void queue_push_front(struct queue *q, struct sequence *s)
-{
-    s->next = q->first;
-    q->first = s;
-    if (!s->next)
-        q->last = &s->next;
-    q->n++;
-}
-
-/* ---- sessions: KV kept between requests ---- */
-
-static void session_drop(struct session *s)
-{
-    kv_space_free(s->space);
-    mem_free(s->ids);
-    *s = (struct session){ 0 };
-}
-
-static struct session *session_find(struct engine *e, uint64_t name)
-{
-    for (uint32_t i = 0; i < SESSIONS_MAX; i++) {
-        if (e->session[i].name == name)
-            return &e->session[i];
-    }
-    return NULL;
-}
-
-/* Gives the blocks of the longest unused session back. False: there is none. */
-static bool session_evict(struct engine *e)
-{
-    struct session *oldest = NULL;
-    for (uint32_t i = 0; i < SESSIONS_MAX; i++) {
-        struct session *s = &e->session[i];
-        if (s->name && (!oldest || s->used < oldest->used))
-            oldest = s;
-    }
-    if (!oldest)
-        return false;
-    session_drop(oldest);
-    return true;
-}
-
-/* Keeps a finished sequence's KV under its session's name. */
-static void session_keep(struct engine *e, struct sequence *s)
-{
-    struct session *slot = session_find(e, s->session);
-    if (slot)
-        session_drop(slot);
-    else if (!(slot = session_find(e, 0))) {
-        session_evict(e);
-        slot = session_find(e, 0);
-    }
-    *slot = (struct session){
-        .name = s->session, .ids = s->ids, .n_id = s->n_done, .space = s->space, .used = e->step
-    };
-    s->ids = NULL;
-    s->space = NULL;
-}
-
-/* Hands what the session shares with this sequence over to it; what it does not share is forgotten. */
-static void session_resume(struct engine *e, struct sequence *s)
-{
-    struct session *kept = s->session ? session_find(e, s->session) : NULL;
-    if (!kept || s->prompt_logprobs)
-        return;
-    uint32_t n = 0;
-    while (n < kept->n_id && n + 1 < s->n_id && kept->ids[n] == s->ids[n])
-        n++;
-    if (n > 0 && kv_space_truncate(kept->space, n) == OK) {
-        s->space = kept->space;
-        s->n_done = s->n_cached = n;
-        kept->space = NULL;
-    }
-    session_drop(kept);
-}
-
-/* ---- events ---- */
-
-static void post(struct engine *e, struct sequence *s, struct outbox_event *event)
-{
-    event->event.id = s->id;
-    event->event.user = s->user;
-    outbox_post(&e->outbox, event);
-}
-
-static struct akv_usage usage_of(const struct sequence *s, uint64_t now)
-{
-    const uint64_t start = s->start_ns ? s->start_ns : now, first = s->first_ns ? s->first_ns : now;
-    return (struct akv_usage){
-        .n_prompt = s->n_prompt,
-        .n_cached = s->n_cached,
-        .n_generated = s->n_id - s->n_prompt,
-        .queue_ns = start - s->submit_ns,
-        .prompt_ns = first > start ? first - start : 0,
-        .generate_ns = now - first,
-        .kv_bytes_peak = s->kv_bytes_peak,
-    };
-}
-
-static void inside_remove(struct engine *e, const struct sequence *s)
-{
-    pthread_mutex_lock(&e->lock);
-    for (uint32_t i = 0; i < e->n_inside; i++) {
-        if (e->inside[i] == s) {
-            e->inside[i] = e->inside[--e->n_inside];
-            break;
-        }
-    }
-    pthread_mutex_unlock(&e->lock);
-}
-
-/* The last event of a sequence, and the end of it. */
-static void finish(struct engine *e, struct sequence *s, enum akv_stop stop, enum status st,
-                   const char *message)
-{
-    struct buf rest = { 0 };
-    sequence_flush(s, &rest);
-    const size_t len = strlen(message) + 1, text = rest.len + 1;
-    struct outbox_event *event = outbox_event_new(len + text);
-    memcpy(event->bytes, message, len);
-    memcpy(event->bytes + len, buf_text(&rest), text);
-    event->event = (struct akv_event){
-        .kind = AKV_EVENT_DONE,
-        .stop = stop,
-        .status = (enum akv_status)st,
-        .message = event->bytes,
-        .text = event->bytes + len,
-        .text_len = rest.len,
-        .usage = usage_of(s, now_ns()),
-    };
-    buf_close(&rest);
-    if (s->session && s->space && stop != AKV_STOP_ERROR)
-        session_keep(e, s);
-    if (s->space)
-        kv_space_free(s->space);
-    s->space = NULL;
-    inside_remove(e, s);
-    post(e, s, event);
-    sequence_free(s);
-}
-
-static void post_token(struct engine *e, struct sequence *s, int32_t id, const float *logits,
-                       const struct buf *text)
-{
-    const uint32_t n_vocab = model_hparams(e->model)->n_vocab;
-    struct outbox_event *event =
-        outbox_event_new(s->n_logprob * sizeof(struct akv_logprob) + text->len + 1);
-    struct akv_logprob *top = (struct akv_logprob *)event->bytes;
-    char *bytes = event->bytes + s->n_logprob * sizeof *top;
-    memcpy(bytes, buf_text(text), text->len + 1);
-    event->event = (struct akv_event){
-        .kind = AKV_EVENT_TOKEN,
-        .token = id,
-        .text = bytes,
-        .text_len = text->len,
-        .logprob = NAN,
-        .top = top,
-        .n_top = s->n_logprob,
-    };
-    if (s->n_logprob) {
-        const double lse = logits_lse(logits, n_vocab);
-        logits_best(logits, n_vocab, lse, top, s->n_logprob);
-        event->event.logprob = (float)((double)logits[id] - lse);
-    }
-    post(e, s, event);
-}
-
-/* ---- planning: who gets how many rows, and blocks for them ---- */
-
-static void pause_sequence(struct engine *e, uint32_t i)
-{
-    struct sequence *s = e->running[i];
-    kv_space_free(s->space);
-    s->space = NULL;
-    s->n_done = 0;
-    s->n_cached = 0;
-    memmove(&e->running[i], &e->running[i + 1], (e->n_running - i - 1) * sizeof *e->running);
-    e->n_running--;
-    queue_push_front(&e->waiting, s);
-}
-
-/* Grows running[i] by n rows; idle sessions go first, then the youngest sequences. False: it was paused itself. */
-static bool grow(struct engine *e, uint32_t i, uint32_t n)
-{
-    struct sequence *s = e->running[i];
-    for (;;) {
-        enum status st = kv_space_grow(s->space, s->n_done + n);
-        if (st == OK)
-            return true;
-        if (session_evict(e))
-            continue;
-        const uint32_t youngest = e->n_running - 1;
-        assert(youngest > 0); /* alone it fits: L1 */
-        pause_sequence(e, youngest);
-        if (youngest == i)
-            return false;
-    }
-}
-
-/* Whether all that the sequence has to read would fit beside one more block for each that runs. */
-static bool has_room(const struct engine *e, const struct sequence *s)
-{
-    uint32_t need[KV_GROUP_MAX];
-    kv_space_need(s->space, s->n_id, need);
-    for (uint32_t g = 0; g < e->limits.shape.n_group; g++) {
-        if (need[g] + e->n_running > kv_pool_available(e->pool, g))
-            return false;
-    }
-    return true;
-}
-
-static void start_waiting(struct engine *e)
-{
-    struct note why;
-    while (e->n_running < e->limits.n_parallel && e->waiting.first) {
-        struct sequence *s = e->waiting.first;
-        if (!s->space && s->n_done == 0)
-            session_resume(e, s);
-        while (!s->space && kv_space_new(&s->space, e->spaces, &why) != OK) {
-            if (!session_evict(e))
-                return;
-        }
-        while (e->n_running > 0 && !has_room(e, s)) {
-            if (!session_evict(e))
-                return; /* those that run go on; it would only be paused again */
-        }
-        queue_pop(&e->waiting);
-        if (!s->start_ns)
-            s->start_ns = now_ns();
-        e->running[e->n_running++] = s;
-    }
-}
-
-/* Rows for every running sequence, the oldest first; one each is kept for those behind. */
-static uint32_t plan(struct engine *e, uint32_t *n_share)
-{
-    uint32_t n_row = 0;
-    *n_share = 0;
-    for (uint32_t i = 0; i < e->n_running; i++) {
-        struct sequence *s = e->running[i];
-        const uint32_t behind = e->n_running - i - 1, left = e->limits.n_ubatch - n_row - behind;
-        const uint32_t want = s->n_id - s->n_done, n = want < left ? want : left;
-        if (!grow(e, i, n))
-            break;
-        e->share[(*n_share)++] = (struct share){ .seq = s, .first_row = n_row, .n_row = n };
-        n_row += n;
-    }
-    return n_row;
-}
+/* ---- a step ---- */
 
 static void batch_of(struct engine *e, uint32_t n_share, uint32_t n_row, struct batch *out)
 {
@@ -366,80 +32,37 @@ static void batch_of(struct engine *e, uint32_t n_share, uint32_t n_row, struct 
         (struct batch){ .n_row = n_row, .n_seq = n_share, .id = e->batch_id, .seq = e->batch_seq };
 }
 
-/* ---- after the pass ---- */
-
-/* Log-probabilities of the prompt rows that this step computed. */
-static void post_prompt(struct engine *e, const struct share *sh)
-{
-    struct sequence *s = sh->seq;
-    const uint32_t n_vocab = model_hparams(e->model)->n_vocab;
-    const uint32_t end = s->n_done + sh->n_row < s->n_prompt ? s->n_done + sh->n_row : s->n_prompt;
-    const uint32_t begin =
-        s->n_posted > s->n_done ? s->n_posted : s->n_done; /* it may have been paused */
-    if (begin >= end)
-        return;
-    const uint32_t n = end - begin;
-    s->n_posted = end;
-    struct outbox_event *event =
-        outbox_event_new(n * sizeof(float) + (size_t)n * s->n_logprob * sizeof(struct akv_logprob));
-    struct akv_logprob *top = (struct akv_logprob *)event->bytes;
-    float *next = (float *)(top + (size_t)n * s->n_logprob);
-    for (uint32_t done = 0; done < n; done += LOGIT_ROWS) {
-        const uint32_t m = n - done < LOGIT_ROWS ? n - done : LOGIT_ROWS;
-        uint32_t row[LOGIT_ROWS];
-        for (uint32_t i = 0; i < m; i++)
-            row[i] = sh->first_row + (begin - s->n_done) + done + i;
-        const float *logits = model_logits(e->model, row, m);
-        for (uint32_t i = 0; i < m; i++, logits += n_vocab) {
-            const uint32_t p = begin + done + i;
-            const double lse = logits_lse(logits, n_vocab);
-            next[done + i] =
-                p + 1 < s->n_prompt ? (float)((double)logits[s->ids[p + 1]] - lse) : NAN;
-            logits_best(logits, n_vocab, lse, top + (size_t)(done + i) * s->n_logprob,
-                        s->n_logprob);
-        }
-    }
-    event->event = (struct akv_event){
-        .kind = AKV_EVENT_PROMPT,
-        .first = begin,
-        .n = n,
-        .next = next,
-        .top = top,
-        .n_top = s->n_logprob,
-    };
-    post(e, s, event);
-}
-
 /* The sequence has read all it has: pick its next token. True: it goes on. */
 static bool generate(struct engine *e, struct sequence *s, const float *logits)
 {
     if (!s->first_ns)
-        s->first_ns = now_ns();
+        s->first_ns = engine_now_ns();
     if (s->n_id == s->n_id_max) {
-        finish(e, s,
-               s->length_is_context && s->n_id > s->n_prompt ? AKV_STOP_CONTEXT : AKV_STOP_LENGTH,
-               OK, "");
+        engine_finish(e, s,
+                      s->length_is_context && s->n_id > s->n_prompt ? AKV_STOP_CONTEXT
+                                                                    : AKV_STOP_LENGTH,
+                      OK, "");
         return false;
     }
     const int32_t id = sampler_pick(s->sampler, logits, NULL, 0);
     if (id < 0) {
-        finish(e, s, AKV_STOP_ERROR, CORRUPT,
-               "no token can be drawn: every logit is NaN, -inf or forbidden");
+        engine_finish(e, s, AKV_STOP_ERROR, CORRUPT,
+                      "no token can be drawn: every logit is NaN, -inf or forbidden");
         return false;
     }
     if (!s->ignore_eos && vocab_is_end(e->vocab, id)) {
-        finish(e, s, AKV_STOP_END, OK, "");
+        engine_finish(e, s, AKV_STOP_END, OK, "");
         return false;
     }
     buf_clear(&e->text);
     const bool stopped = sequence_accept(s, id, &e->text);
-    post_token(e, s, id, logits, &e->text);
+    engine_post_token(e, s, id, logits, &e->text);
     if (stopped) {
-        finish(e, s, AKV_STOP_TEXT, OK, "");
+        engine_finish(e, s, AKV_STOP_TEXT, OK, "");
         return false;
     }
     if (s->n_id == s->n_id_max) {
-        finish(e, s, s->length_is_context ? AKV_STOP_CONTEXT : AKV_STOP_LENGTH, OK, "");
+        engine_finish(e, s, s->length_is_context ? AKV_STOP_CONTEXT : AKV_STOP_LENGTH, OK, "");
         return false;
     }
     return true;
@@ -453,18 +76,8 @@ static void commit(struct engine *e, const struct share *sh)
         s->kv_bytes_peak = bytes;
     s->n_done += sh->n_row;
     kv_space_commit(s->space, s->n_done);
-}
-
-static void running_remove(struct engine *e, const struct sequence *s)
-{
-    for (uint32_t i = 0; i < e->n_running; i++) {
-        if (e->running[i] == s) {
-            memmove(&e->running[i], &e->running[i + 1],
-                    (e->n_running - i - 1) * sizeof *e->running);
-            e->n_running--;
-            return;
-        }
-    }
+    if (!s->cache_no_write)
+        kv_index_put(e->index, s->salt, s->ids, s->space, &s->trail);
 }
 
 /* Samples for the shares whose sequence is up to date, sixteen rows of logits at a time. */
@@ -485,7 +98,7 @@ static void sample_shares(struct engine *e, uint32_t n_share)
         for (uint32_t j = 0; j < n; j++) {
             struct sequence *s = ready[j];
             if (!generate(e, s, logits + (size_t)j * n_vocab))
-                running_remove(e, s);
+                engine_stop_running(e, s);
         }
         n = 0;
     }
@@ -497,11 +110,11 @@ static void stats_publish(struct engine *e, uint32_t n_prompt, uint32_t n_genera
 {
     struct kv_spaces_stats maps;
     struct kv_pool_usage kv;
-    uint32_t n_session = 0, n_held = 0;
+    struct kv_index_stats index;
+    uint32_t n_held = 0;
     kv_spaces_stats(e->spaces, &maps);
     kv_pool_usage(e->pool, &kv);
-    for (uint32_t i = 0; i < SESSIONS_MAX; i++)
-        n_session += e->session[i].name != 0;
+    kv_index_stats(e->index, &index);
     for (uint32_t g = 0; g < e->limits.shape.n_group; g++)
         n_held += kv.n_held[g];
     pthread_mutex_lock(&e->lock);
@@ -511,13 +124,16 @@ static void stats_publish(struct engine *e, uint32_t n_prompt, uint32_t n_genera
         .kv_bytes_backed = kv.bytes_backed,
         .kv_bytes_held = kv.bytes_held,
         .n_running = e->n_running,
-        .n_session = n_session,
         .n_block_held = n_held,
+        .n_block_indexed = index.n_node,
         .n_ctx = e->limits.n_ctx,
         .n_ubatch = e->limits.n_ubatch,
         .n_step = s->n_step + (step_ns > 0),
         .n_token_prompt = s->n_token_prompt + n_prompt,
+        .n_token_cached = e->n_token_cached,
         .n_token_generated = s->n_token_generated + n_generated,
+        .n_evicted = index.n_evicted,
+        .n_paused = e->n_pause,
         .step_ns = s->step_ns + step_ns,
         .map_ns = maps.map_ns,
         .weight_bytes = model_weights(e->model)->bytes,
@@ -530,12 +146,12 @@ static void stats_publish(struct engine *e, uint32_t n_prompt, uint32_t n_genera
 /* One step, in the order things happen. */
 static void step(struct engine *e)
 {
-    const uint64_t began = now_ns();
+    const uint64_t began = engine_now_ns();
     struct batch batch;
     uint32_t n_share, n_prompt = 0, n_generated = 0;
 
-    start_waiting(e);
-    const uint32_t n_row = plan(e, &n_share);
+    kv_index_tick(e->index, ++e->step);
+    const uint32_t n_row = engine_plan(e, &n_share);
     if (n_row == 0)
         return;
     batch_of(e, n_share, n_row, &batch);
@@ -544,14 +160,12 @@ static void step(struct engine *e)
         const struct share *sh = &e->share[i];
         const bool prompt = sh->seq->n_done < sh->seq->n_prompt;
         if (sh->seq->prompt_logprobs && prompt)
-            post_prompt(e, sh);
+            engine_post_prompt(e, sh);
         commit(e, sh);
         *(prompt ? &n_prompt : &n_generated) += sh->n_row;
     }
     sample_shares(e, n_share);
-
-    e->step++;
-    stats_publish(e, n_prompt, n_generated, now_ns() - began);
+    stats_publish(e, n_prompt, n_generated, engine_now_ns() - began);
 }
 
 /* ---- the inbox ---- */
@@ -564,13 +178,13 @@ static void finish_canceled(struct engine *e)
             i++;
             continue;
         }
-        running_remove(e, s);
-        finish(e, s, AKV_STOP_CANCELED, CANCELED, "the request was canceled");
+        engine_stop_running(e, s);
+        engine_finish(e, s, AKV_STOP_CANCELED, CANCELED, "the request was canceled");
     }
     for (uint32_t n = e->waiting.n; n > 0; n--) {
         struct sequence *s = queue_pop(&e->waiting);
         if (s->canceled)
-            finish(e, s, AKV_STOP_CANCELED, CANCELED, "the request was canceled");
+            engine_finish(e, s, AKV_STOP_CANCELED, CANCELED, "the request was canceled");
         else
             queue_push(&e->waiting, s);
     }
@@ -579,30 +193,20 @@ static void finish_canceled(struct engine *e)
 /* Takes what callers left; waits while there is nothing to do. False: quit. */
 static bool inbox_drain(struct engine *e)
 {
-    uint64_t ended[SESSIONS_MAX];
     pthread_mutex_lock(&e->lock);
-    while (!e->quit && !e->inbox.first && !e->cancel_asked && !e->n_ended && e->n_running == 0 &&
+    while (!e->quit && !e->inbox.first && !e->cancel_asked && e->n_running == 0 &&
            !e->waiting.first)
         pthread_cond_wait(&e->work, &e->lock);
     for (struct sequence *s; (s = queue_pop(&e->inbox));)
         queue_push(&e->waiting, s);
     const bool quit = e->quit, cancel = e->cancel_asked;
-    const uint32_t n_ended = e->n_ended;
-    memcpy(ended, e->ended, sizeof ended);
-    e->n_ended = 0;
     e->cancel_asked = false;
-    pthread_cond_broadcast(&e->ended_taken);
     pthread_mutex_unlock(&e->lock);
 
-    for (uint32_t i = 0; i < n_ended; i++) {
-        struct session *s = session_find(e, ended[i]);
-        if (s)
-            session_drop(s);
-    }
-    if (cancel)
+    if (cancel) {
         finish_canceled(e);
-    if (n_ended || cancel)
         stats_publish(e, 0, 0, 0);
+    }
     return !quit;
 }
 
@@ -615,13 +219,11 @@ static void *engine_main(void *arg)
     }
     while (e->n_running > 0) {
         struct sequence *s = e->running[0];
-        running_remove(e, s);
-        finish(e, s, AKV_STOP_CANCELED, CANCELED, "the engine was stopped");
+        engine_stop_running(e, s);
+        engine_finish(e, s, AKV_STOP_CANCELED, CANCELED, "the engine was stopped");
     }
     for (struct sequence *s; (s = queue_pop(&e->waiting));)
-        finish(e, s, AKV_STOP_CANCELED, CANCELED, "the engine was stopped");
-    while (session_evict(e))
-        ;
+        engine_finish(e, s, AKV_STOP_CANCELED, CANCELED, "the engine was stopped");
     return NULL;
 }
 
@@ -645,7 +247,7 @@ enum status engine_submit(struct engine *e, const struct akv_request *r, uint64_
         return FULL;
     }
     s->id = ++e->next_id;
-    s->submit_ns = now_ns();
+    s->submit_ns = engine_now_ns();
     *id = s->id;
     e->inside[e->n_inside++] = s;
     queue_push(&e->inbox, s);
@@ -664,17 +266,6 @@ void engine_cancel(struct engine *e, uint64_t id)
             pthread_cond_signal(&e->work);
         }
     }
-    pthread_mutex_unlock(&e->lock);
-}
-
-void engine_session_end(struct engine *e, uint64_t session)
-{
-    pthread_mutex_lock(&e->lock);
-    while (e->n_ended == SESSIONS_MAX)
-        pthread_cond_wait(&e->ended_taken, &e->lock);
-    if (session)
-        e->ended[e->n_ended++] = session;
-    pthread_cond_signal(&e->work);
     pthread_mutex_unlock(&e->lock);
 }
 
@@ -714,20 +305,25 @@ static enum status arrays_new(struct engine *e, struct note *why)
 static enum status memory_new(struct engine *e, struct note *why)
 {
     const struct engine_limits *l = &e->limits;
+    const struct kv_pool_config pool = { .shape = &e->limits.shape, .bytes_max = l->kv_bytes };
     enum status st = model_reserve(e->model, l->n_ubatch, why);
     if (st == OK)
-        st = kv_pool_new(
-            &e->pool,
-            &(struct kv_pool_config){ .shape = &e->limits.shape, .bytes_max = l->kv_bytes }, why);
+        st = kv_pool_new(&e->pool, &pool, why);
+    const struct kv_spaces_config spaces = {
+        .pool = e->pool,
+        .n_position_max = l->n_ctx,
+        .map_ahead = true,
+        .table = l->kv_table,
+    };
     if (st == OK)
-        st = kv_spaces_new(&e->spaces,
-                           &(struct kv_spaces_config){
-                               .pool = e->pool,
-                               .n_position_max = l->n_ctx,
-                               .map_ahead = true,
-                               .table = l->kv_table,
-                           },
-                           why);
+        st = kv_spaces_new(&e->spaces, &spaces, why);
+    const struct kv_index_config index = {
+        .pool = e->pool,
+        .spaces = e->spaces,
+        .model = model_fingerprint(e->model),
+    };
+    if (st == OK)
+        st = kv_index_new(&e->index, &index, why);
     return st;
 }
 
@@ -746,7 +342,6 @@ enum status engine_new(struct engine **out, struct model *m, const struct vocab 
     outbox_open(&e->outbox);
     pthread_mutex_init(&e->lock, NULL);
     pthread_cond_init(&e->work, NULL);
-    pthread_cond_init(&e->ended_taken, NULL);
     enum status st = engine_limits_choose(&e->limits, wish, m, why);
     if (st == OK)
         st = arrays_new(e, why);
@@ -779,12 +374,12 @@ void engine_free(struct engine *e)
         outbox_quit(&e->outbox);
         pthread_join(e->thread, NULL);
     }
+    kv_index_free(e->index);
     kv_spaces_free(e->spaces);
     kv_pool_free(e->pool);
     outbox_close(&e->outbox);
     pthread_mutex_destroy(&e->lock);
     pthread_cond_destroy(&e->work);
-    pthread_cond_destroy(&e->ended_taken);
     mem_free(e->inside);
     mem_free(e->running);
     mem_free(e->share);

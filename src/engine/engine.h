@@ -31,7 +31,6 @@ void engine_free(struct engine *e);
 must_use enum status engine_submit(struct engine *e, const struct akv_request *r, uint64_t *id,
                                    struct note *why);
 void engine_cancel(struct engine *e, uint64_t id);
-void engine_session_end(struct engine *e, uint64_t session);
 struct outbox_event *engine_take_event(struct engine *e, int timeout_ms);
 void engine_stats(struct engine *e, struct akv_stats *out);
 const struct engine_limits *engine_limits(const struct engine *e);

@@ -35,6 +35,11 @@ static enum status check(const struct akv_request *r, uint32_t n_vocab, uint32_t
         note_set(why, "n_logprob is %u; it must be at most 64", r->n_logprob);
         return BAD_INPUT;
     }
+    if (r->cache_salt && strlen(r->cache_salt) > KV_SALT_MAX) {
+        note_set(why, "cache_salt has %zu bytes; it may have %d", strlen(r->cache_salt),
+                 KV_SALT_MAX);
+        return BAD_INPUT;
+    }
     for (uint32_t i = 0; i < r->n_stop; i++) {
         if (!r->stop[i] || !r->stop[i][0]) {
             note_set(why, "stop text %u is empty", i);
@@ -68,17 +73,20 @@ enum status sequence_new(struct sequence **out, const struct akv_request *r,
     if (!s)
         goto full;
     const uint32_t room = n_ctx - (uint32_t)r->n_id;
+    const char *salt = r->cache_salt ? r->cache_salt : "";
     s->length_is_context = r->n_predict > room;
     s->n_prompt = s->n_id = (uint32_t)r->n_id;
     s->n_id_max = s->n_prompt + (s->length_is_context ? room : r->n_predict);
     s->user = r->user;
-    s->session = r->session;
+    s->cache_no_read = r->cache_no_read || r->prompt_logprobs; /* those are computed */
+    s->cache_no_write = r->cache_no_write;
     s->ignore_eos = r->ignore_eos;
     s->prompt_logprobs = r->prompt_logprobs;
     s->n_logprob = r->n_logprob;
     detok_open(&s->detok, vocab, false);
     s->ids = mem_new(s->n_id_max, sizeof *s->ids);
-    if (!s->ids || copy_stops(s, r) != OK)
+    s->salt = mem_copy_text(salt, strlen(salt));
+    if (!s->ids || !s->salt || copy_stops(s, r) != OK)
         goto full;
     memcpy(s->ids, r->ids, r->n_id * sizeof *s->ids);
     st = sampler_new(&s->sampler, &r->sampling, n_vocab, why);
@@ -104,6 +112,7 @@ void sequence_free(struct sequence *s)
         mem_free(s->stop[i]);
     mem_free(s->stop);
     mem_free(s->ids);
+    mem_free(s->salt);
     sampler_free(s->sampler);
     detok_close(&s->detok);
     buf_close(&s->text);

@@ -15,15 +15,15 @@
 #include "base/buf.h"
 #include "base/note.h"
 #include "engine/sample.h"
-#include "kv/space.h"
+#include "kv/index.h"
 #include "text/vocab.h"
 
 struct sequence {
     struct sequence *next; // in the queue it stands in
     uint64_t id;
     void *user;
-    uint64_t session;
-    bool ignore_eos, prompt_logprobs;
+    char *salt; // tenant and salt: KV is shared inside it only
+    bool ignore_eos, prompt_logprobs, cache_no_read, cache_no_write;
     _Atomic bool canceled; // set by any thread, under the engine's lock
     uint32_t n_logprob;
 
@@ -34,6 +34,8 @@ struct sequence {
     bool length_is_context; // n_id_max comes from n_ctx, not from n_predict
 
     struct kv_space *space; // NULL while waiting or paused
+    struct kv_trail trail;  // what of it the index holds
+    struct kv_hit hit;      // of its last start
     struct sampler *sampler;
 
     struct detok detok;

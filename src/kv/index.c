@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "kv/index_in.h"
 
-enum { KEY_VERSION = 1, SALT_MAX = 255, NODES_BESIDE = 64 };
+enum { KEY_VERSION = 1, NODES_BESIDE = 64 };
 
 const char *kv_miss_name(enum kv_miss m)
 {
@@ -30,10 +30,10 @@ static struct kv_key root_key(const struct kv_index *x, const char *salt)
     struct {
         struct kv_key model;
         uint64_t type;
-        char salt[SALT_MAX + 1];
+        char salt[KV_SALT_MAX + 1];
     } from = { .model = x->model, .type = (uint64_t)x->shape->type };
     const size_t len = strlen(salt);
-    assert(len <= SALT_MAX);
+    assert(len <= KV_SALT_MAX);
     memcpy(from.salt, salt, len);
     return key_of(&from, sizeof from, KEY_VERSION);
 }

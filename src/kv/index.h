@@ -27,6 +27,8 @@
 
 #include "kv/space.h"
 
+enum { KV_SALT_MAX = 255 }; // bytes
+
 struct kv_index;
 struct kv_node;
 
@@ -74,7 +76,7 @@ void kv_index_free(struct kv_index *x); // every trail must be dropped; NULL is 
 /* Time for "unused for": the engine's step. */
 void kv_index_tick(struct kv_index *x, uint64_t tick);
 
-/* How much of ids[0..n_id) is here under the salt (any text up to 255 bytes), at most n_id - 1
+/* How much of ids[0..n_id) is here under the salt (a text of up to KV_SALT_MAX bytes), at most n_id - 1
  * positions. Pure. */
 struct kv_hit kv_index_find(const struct kv_index *x, const char *salt, const int32_t *ids,
                             uint32_t n_id);
@@ -99,6 +101,8 @@ void kv_index_drop(struct kv_index *x, struct kv_trail *trail); // unpins
 /* Lets the longest unused go: one node, or one node's passed window blocks. False: there is none
  * that would free memory. */
 bool kv_index_evict(struct kv_index *x);
+size_t kv_index_idle_bytes(const struct kv_index *x); // that evicting would free. Cost  O(nodes)
+
 /* Forgets every node under the salt that nobody uses; returns how many. */
 uint32_t kv_index_forget(struct kv_index *x, const char *salt);
 

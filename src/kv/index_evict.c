@@ -204,3 +204,16 @@ bool kv_index_evict(struct kv_index *x)
     }
     return false;
 }
+
+size_t kv_index_idle_bytes(const struct kv_index *x)
+{
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < x->n_made; i++) {
+        const struct kv_node *n = &x->node[i];
+        for (uint32_t g = 0; n->parent && g < x->shape->n_group; g++) {
+            if (node_has(n, g) && kv_pool_holders(x->pool, n->block[g]) == 1)
+                bytes += kv_block_bytes(x->shape, g);
+        }
+    }
+    return bytes;
+}

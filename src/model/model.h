@@ -12,6 +12,7 @@
 #define MODEL_MODEL_H
 
 #include "kernels/kernels.h"
+#include "kv/index.h"
 #include "kv/view.h"
 #include "model/hparams.h"
 #include "model/weights.h"
@@ -41,6 +42,9 @@ const struct hparams *model_hparams(const struct model *m);
 const struct weights *model_weights(const struct model *m);
 const struct gguf *model_file(const struct model *m);
 const struct kernels *model_kernels(const struct model *m);
+/* Names what KV depends on besides the ids: XXH3-128 of the file's metadata, its tensors' names, types and places, and
+ * 64 bytes from the middle of each. */
+struct kv_key model_fingerprint(const struct model *m);
 const char *model_arch_name(const struct model *m);
 uint32_t model_n_thread(const struct model *m);
 

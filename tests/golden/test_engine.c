@@ -1,5 +1,5 @@
 /* The public API on the real default model: an answer does not depend on what else runs, on a pool too small for all, or on
- * what a session kept; requests end, cancel and fail with words. */
+ * what was computed before; requests end, cancel and fail with words. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -57,7 +57,7 @@ static uint32_t prompt_of(uint32_t i, int32_t *ids)
     return N_PROMPT + i;
 }
 
-static uint64_t submit(akv_engine *engine, uint32_t i, uint64_t session, struct answer *a)
+static uint64_t submit(akv_engine *engine, uint32_t i, const char *salt, struct answer *a)
 {
     int32_t ids[N_PROMPT + N_RUN];
     struct akv_note why = { "" };
@@ -72,7 +72,7 @@ static uint64_t submit(akv_engine *engine, uint32_t i, uint64_t session, struct 
                       .repeat_penalty = 1,
                       .seed = i },
         .ignore_eos = true,
-        .session = session,
+        .cache_salt = salt,
         .user = a,
     };
     *a = (struct answer){ 0 };
@@ -100,7 +100,7 @@ static void wait_for(akv_engine *engine, const struct answer *a)
 static void alone(uint32_t i, struct answer *a)
 {
     akv_engine *engine = engine_of((struct akv_limits){ .n_ctx = 192, .n_parallel = 1 });
-    submit(engine, i, 0, a);
+    submit(engine, i, NULL, a);
     wait_for(engine, a);
     akv_engine_free(engine);
     assert_int_equal(a->stop, AKV_STOP_LENGTH);
@@ -113,7 +113,7 @@ static void together(struct akv_limits limits)
     struct akv_stats stats;
     akv_engine *engine = engine_of(limits);
     for (uint32_t i = 0; i < N_RUN; i++)
-        submit(engine, i, 0, &got[i]);
+        submit(engine, i, NULL, &got[i]);
     for (uint32_t i = 0; i < N_RUN; i++)
         wait_for(engine, &got[i]);
     akv_stats(engine, &stats);
@@ -138,23 +138,47 @@ static void a_pool_too_small_for_all_changes_nothing(void **state)
     together((struct akv_limits){ .n_ctx = 192, .n_parallel = N_RUN, .kv_bytes = 4 * 1474560 });
 }
 
-static void a_session_reuses_what_it_can(void **state)
+static void a_prompt_seen_before_is_reused_inside_its_salt(void **state)
 {
-    struct answer cold, first, second, other;
+    struct answer cold, first, second, longer, other;
     (void)state;
     akv_engine *engine = engine_of((struct akv_limits){ .n_ctx = 192, .n_parallel = 2 });
     alone(0, &cold);
-    submit(engine, 0, 7, &first);
+    submit(engine, 0, "alice", &first);
     wait_for(engine, &first);
-    submit(engine, 0, 7, &second); /* the same prompt: all but its last position is there */
+    submit(engine, 0, "alice", &second); /* the same prompt: all but its last position is there */
     wait_for(engine, &second);
-    submit(engine, 1, 8, &other);
+    submit(engine, 1, "alice", &longer);
+    wait_for(engine, &longer);
+    submit(engine, 0, "bob", &other);
     wait_for(engine, &other);
     assert_int_equal(first.usage.n_cached, 0);
+    assert_string_equal(first.usage.cache_miss, "cold");
     assert_int_equal(second.usage.n_cached, N_PROMPT - 1);
+    assert_string_equal(second.usage.cache_miss, "none");
+    assert_int_equal(longer.usage.n_cached, 0); /* it begins with another token */
     assert_int_equal(other.usage.n_cached, 0);
+    assert_string_equal(other.usage.cache_miss, "cold");
     assert_memory_equal(first.ids, cold.ids, sizeof cold.ids);
     assert_memory_equal(second.ids, cold.ids, sizeof cold.ids);
+    assert_memory_equal(other.ids, cold.ids, sizeof cold.ids);
+    akv_engine_free(engine);
+}
+
+/* Four requests with one prompt at once: one computes it, the others wait for its whole blocks. */
+static void a_prompt_that_many_share_is_computed_once(void **state)
+{
+    struct answer cold, got[N_RUN];
+    (void)state;
+    alone(0, &cold);
+    akv_engine *engine = engine_of((struct akv_limits){ .n_ctx = 192, .n_parallel = N_RUN });
+    for (uint32_t i = 0; i < N_RUN; i++)
+        submit(engine, 0, NULL, &got[i]);
+    for (uint32_t i = 0; i < N_RUN; i++) {
+        wait_for(engine, &got[i]);
+        assert_memory_equal(got[i].ids, cold.ids, sizeof cold.ids);
+        assert_true(got[i].usage.n_cached >= (i ? 64 : 0));
+    }
     akv_engine_free(engine);
 }
 
@@ -163,9 +187,9 @@ static void a_canceled_request_ends(void **state)
     struct answer a, b;
     (void)state;
     akv_engine *engine = engine_of((struct akv_limits){ .n_ctx = 192, .n_parallel = 1 });
-    submit(engine, 0, 0, &a);
-    akv_cancel(engine, submit(engine, 1, 0, &b)); /* while it waits */
-    akv_cancel(engine, 12345);                    /* nobody */
+    submit(engine, 0, NULL, &a);
+    akv_cancel(engine, submit(engine, 1, NULL, &b)); /* while it waits */
+    akv_cancel(engine, 12345);                       /* nobody */
     wait_for(engine, &b);
     wait_for(engine, &a);
     assert_int_equal(b.stop, AKV_STOP_CANCELED);
@@ -208,7 +232,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_together_are_those_alone),
         cmocka_unit_test(a_pool_too_small_for_all_changes_nothing),
-        cmocka_unit_test(a_session_reuses_what_it_can),
+        cmocka_unit_test(a_prompt_seen_before_is_reused_inside_its_salt),
+        cmocka_unit_test(a_prompt_that_many_share_is_computed_once),
         cmocka_unit_test(a_canceled_request_ends),
         cmocka_unit_test(refusals_have_words),
     };

@@ -1,0 +1,79 @@
+/* engine/engine_in.h - the engine from the inside. Private to engine.c (threads and the loop), plan.c (who gets rows and
+ * blocks) and post.c (what is told). */
+#ifndef ENGINE_ENGINE_IN_H
+#define ENGINE_ENGINE_IN_H
+
+#include <pthread.h>
+
+#include "engine/engine.h"
+#include "kv/index.h"
+
+/* What one running sequence does in this step. */
+struct share {
+    struct sequence *seq;
+    uint32_t first_row, n_row;
+};
+
+struct queue {
+    struct sequence *first, **last;
+    uint32_t n;
+};
+
+struct engine {
+    struct model *model;
+    const struct vocab *vocab;
+    struct engine_limits limits;
+    struct kv_pool *pool;
+    struct kv_spaces *spaces;
+    struct kv_index *index;
+    struct outbox outbox;
+    pthread_t thread;
+    bool started;
+
+    /* Shared with callers, under `lock`. */
+    pthread_mutex_t lock;
+    pthread_cond_t work;
+    struct queue inbox;
+    uint64_t next_id;
+    struct sequence **inside; // [n_inside_max] submitted and not done
+    uint32_t n_inside, n_inside_max;
+    bool cancel_asked, quit;
+    struct akv_stats stats;
+
+    /* The engine thread's own. */
+    struct queue waiting;      // oldest first
+    struct sequence **running; // [n_parallel], oldest first
+    uint32_t n_running;
+    uint64_t step;
+    uint64_t n_pause, n_hit[KV_MISS_N]; // pauses; requests by why no more was reused
+    uint64_t n_token_cached;
+
+    /* The step's arrays, sized at start. */
+    struct share *share;         // [n_parallel]
+    struct batch_seq *batch_seq; // [n_parallel]
+    int32_t *batch_id;           // [n_ubatch]
+    struct buf text;             // what leaves with one token
+};
+
+uint64_t engine_now_ns(void); // monotonic
+
+/* ---- plan.c ---- */
+void queue_open(struct queue *q);
+void queue_push(struct queue *q, struct sequence *s);
+struct sequence *queue_pop(struct queue *q); // NULL: empty
+
+/* Starts waiting sequences that fit, oldest first; gives every running one rows, and blocks for them. Returns the rows,
+ * with who gets which in e->share[0 .. *n_share). */
+uint32_t engine_plan(struct engine *e, uint32_t *n_share);
+void engine_stop_running(struct engine *e, const struct sequence *s); // takes it off the list
+
+/* ---- post.c ---- */
+void engine_post_token(struct engine *e, struct sequence *s, int32_t id, const float *logits,
+                       const struct buf *text);
+/* Log-probabilities of the prompt rows that this step computed; n_done is still that of before. */
+void engine_post_prompt(struct engine *e, const struct share *sh);
+/* The last event of a sequence, and the end of it. Its KV stays in the index unless it failed. */
+void engine_finish(struct engine *e, struct sequence *s, enum akv_stop stop, enum status st,
+                   const char *message);
+
+#endif

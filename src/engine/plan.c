@@ -1,0 +1,234 @@
+/* Who runs, who waits for whom, and blocks for the rows of a step. */
+#include <assert.h>
+#include <string.h>
+
+#include "engine/engine_in.h"
+
+void queue_open(struct queue *q)
+{
+    *q = (struct queue){ .last = &q->first };
+}
+
+void queue_push(struct queue *q, struct sequence *s)
+{
+    s->next = NULL;
+    *q->last = s;
+    q->last = &s->next;
+    q->n++;
+}
+
+struct sequence *queue_pop(struct queue *q)
+{
+    struct sequence *s = q->first;
+    if (s) {
+        q->first = s->next;
+        if (!q->first)
+            q->last = &q->first;
+        q->n--;
+    }
+    return s;
+}
+
+static void queue_push_front(struct queue *q, struct sequence *s)
+{
+    s->next = q->first;
+    q->first = s;
+    if (!s->next)
+        q->last = &s->next;
+    q->n++;
+}
+
+/* Takes s, which stands behind `before` (NULL: first), out of the middle. */
+static void queue_take(struct queue *q, struct sequence *before, struct sequence *s)
+{
+    *(before ? &before->next : &q->first) = s->next;
+    if (!s->next)
+        q->last = before ? &before->next : &q->first;
+    q->n--;
+}
+
+void engine_stop_running(struct engine *e, const struct sequence *s)
+{
+    for (uint32_t i = 0; i < e->n_running; i++) {
+        if (e->running[i] == s) {
+            memmove(&e->running[i], &e->running[i + 1],
+                    (e->n_running - i - 1) * sizeof *e->running);
+            e->n_running--;
+            return;
+        }
+    }
+}
+
+/* ---- blocks ---- */
+
+static void pause_sequence(struct engine *e, struct sequence *s)
+{
+    kv_index_drop(e->index, &s->trail); /* what it sealed can be found again, or goes */
+    kv_space_free(s->space);
+    s->space = NULL;
+    s->n_done = 0;
+    e->n_pause++;
+    engine_stop_running(e, s);
+    queue_push_front(&e->waiting, s);
+}
+
+/* Grows running[i] by n rows; idle blocks go first, then the youngest sequences. False: it was
+ * paused itself. */
+static bool grow(struct engine *e, uint32_t i, uint32_t n)
+{
+    struct sequence *s = e->running[i];
+    while (kv_space_grow(s->space, s->n_done + n) != OK) {
+        if (kv_index_evict(e->index))
+            continue;
+        const uint32_t youngest = e->n_running - 1;
+        assert(youngest > 0); /* alone it fits: L1 */
+        pause_sequence(e, e->running[youngest]);
+        if (youngest == i)
+            return false;
+    }
+    return true;
+}
+
+/* Bytes that blocks shared by a hit of so many positions need not take again. Windowed groups count for nothing: what
+ * they share is small. */
+static size_t shared_bytes(const struct kv_shape *shape, uint32_t n_position)
+{
+    size_t bytes = 0;
+    for (uint32_t g = 0; g < shape->n_group; g++) {
+        if (!shape->group[g].window)
+            bytes += n_position / KV_BLOCK * kv_block_bytes(shape, g);
+    }
+    return bytes;
+}
+
+/* Whether all that the sequence has to read would fit beside one more block for each that runs, if `idle` bytes more
+ * were free. */
+static bool has_room(const struct engine *e, const struct sequence *s, uint32_t n_hit, size_t idle)
+{
+    const struct kv_shape *shape = &e->limits.shape;
+    struct kv_pool_usage kv;
+    size_t block = 0;
+    for (uint32_t g = 0; g < shape->n_group; g++)
+        block += kv_block_bytes(shape, g);
+    kv_pool_usage(e->pool, &kv);
+    return kv_sequence_bytes(shape, s->n_id, e->limits.n_ubatch) + e->n_running * block <=
+           kv.bytes_max - kv.bytes_held + idle + shared_bytes(shape, n_hit);
+}
+
+static uint32_t hit_now(const struct engine *e, const struct sequence *s)
+{
+    return s->cache_no_read ? 0 : kv_index_find(e->index, s->salt, s->ids, s->n_id).n_position;
+}
+
+/* Evicts until the sequence has room. False: it would only be paused again, those that run go on. */
+static bool make_room(struct engine *e, const struct sequence *s)
+{
+    if (e->n_running == 0)
+        return true; /* alone it fits: L1 */
+    if (has_room(e, s, hit_now(e, s), 0))
+        return true;
+    if (!has_room(e, s, 0, kv_index_idle_bytes(e->index)))
+        return false;
+    while (!has_room(e, s, hit_now(e, s), 0)) {
+        if (!kv_index_evict(e->index))
+            return false;
+    }
+    return true;
+}
+
+/* ---- who starts ---- */
+
+static uint32_t same_ids(const struct sequence *a, const struct sequence *b)
+{
+    const uint32_t n = a->n_id < b->n_id ? a->n_id : b->n_id;
+    uint32_t i = 0;
+    while (i < n && a->ids[i] == b->ids[i])
+        i++;
+    return i;
+}
+
+/* Whether a running sequence is about to compute at least a block that this one shares and that is not there yet:
+ * then it waits, and takes it. Of eight agents with one long prompt, one computes it. */
+static bool waits_for_prefix(const struct engine *e, const struct sequence *s)
+{
+    for (uint32_t i = 0; i < e->n_running && !s->cache_no_read; i++) {
+        const struct sequence *r = e->running[i];
+        if (r->cache_no_write || strcmp(r->salt, s->salt) != 0)
+            continue;
+        const uint32_t whole = same_ids(r, s) / KV_BLOCK * KV_BLOCK;
+        if (r->n_done < whole && whole >= hit_now(e, s) + KV_BLOCK)
+            return true;
+    }
+    return false;
+}
+
+/* Its space, with as much of its KV as is there already. FULL: none now. */
+static enum status take_space(struct engine *e, struct sequence *s)
+{
+    struct note why;
+    enum status st = NOT_FOUND;
+    s->hit = (struct kv_hit){ .miss = KV_MISS_OFF };
+    if (!s->cache_no_read)
+        st = kv_index_take(e->index, s->salt, s->ids, s->n_id, &s->space, &s->trail, &s->hit, &why);
+    if (st == OK)
+        s->n_done = s->hit.n_position;
+    if (st == NOT_FOUND)
+        st = kv_space_new(&s->space, e->spaces, &why);
+    return st;
+}
+
+/* False: no memory for it now. */
+static bool start(struct engine *e, struct sequence *s)
+{
+    if (!make_room(e, s))
+        return false;
+    while (take_space(e, s) != OK) {
+        if (!kv_index_evict(e->index))
+            return false;
+    }
+    if (!s->start_ns) { /* not one that was paused */
+        s->start_ns = engine_now_ns();
+        s->n_cached = s->n_done;
+        e->n_token_cached += s->n_cached;
+        e->n_hit[s->hit.miss]++;
+    }
+    e->running[e->n_running++] = s;
+    return true;
+}
+
+/* Oldest first; one that waits for a prefix lets others pass, one without room does not. */
+static void start_waiting(struct engine *e)
+{
+    struct sequence *before = NULL, *next;
+    for (struct sequence *s = e->waiting.first; s && e->n_running < e->limits.n_parallel;
+         s = next) {
+        next = s->next;
+        if (waits_for_prefix(e, s)) {
+            before = s;
+            continue;
+        }
+        if (!start(e, s))
+            return;
+        queue_take(&e->waiting, before, s);
+    }
+}
+
+/* ---- rows ---- */
+
+/* Rows for every running sequence, the oldest first; one each is kept for those behind. */
+uint32_t engine_plan(struct engine *e, uint32_t *n_share)
+{
+    uint32_t n_row = 0;
+    *n_share = 0;
+    start_waiting(e);
+    for (uint32_t i = 0; i < e->n_running; i++) {
+        struct sequence *s = e->running[i];
+        const uint32_t behind = e->n_running - i - 1, left = e->limits.n_ubatch - n_row - behind;
+        const uint32_t want = s->n_id - s->n_done, n = want < left ? want : left;
+        if (!grow(e, i, n))
+            break;
+        e->share[(*n_share)++] = (struct share){ .seq = s, .first_row = n_row, .n_row = n };
+        n_row += n;
+    }
+    return n_row;
+}

@@ -1,0 +1,146 @@
+/* What the engine tells: events, made on its thread, read on any. */
+#include <math.h>
+#include <string.h>
+
+#include "engine/engine_in.h"
+
+static void post(struct engine *e, struct sequence *s, struct outbox_event *event)
+{
+    event->event.id = s->id;
+    event->event.user = s->user;
+    outbox_post(&e->outbox, event);
+}
+
+static struct akv_usage usage_of(const struct sequence *s, uint64_t now)
+{
+    const uint64_t start = s->start_ns ? s->start_ns : now, first = s->first_ns ? s->first_ns : now;
+    return (struct akv_usage){
+        .n_prompt = s->n_prompt,
+        .n_cached = s->n_cached,
+        .cache_miss = kv_miss_name(s->hit.miss),
+        .cache_miss_at = s->hit.miss_at,
+        .n_generated = s->n_id - s->n_prompt,
+        .queue_ns = start - s->submit_ns,
+        .prompt_ns = first > start ? first - start : 0,
+        .generate_ns = now - first,
+        .kv_bytes_peak = s->kv_bytes_peak,
+    };
+}
+
+static void inside_remove(struct engine *e, const struct sequence *s)
+{
+    pthread_mutex_lock(&e->lock);
+    for (uint32_t i = 0; i < e->n_inside; i++) {
+        if (e->inside[i] == s) {
+            e->inside[i] = e->inside[--e->n_inside];
+            break;
+        }
+    }
+    pthread_mutex_unlock(&e->lock);
+}
+
+/* Its KV goes to the index, or away. */
+static void leave_space(struct engine *e, struct sequence *s, bool keep)
+{
+    if (!s->space)
+        return;
+    if (keep) {
+        kv_index_leave(e->index, s->salt, s->ids, s->space, &s->trail);
+    } else {
+        kv_index_drop(e->index, &s->trail);
+        kv_space_free(s->space);
+    }
+    s->space = NULL;
+}
+
+void engine_finish(struct engine *e, struct sequence *s, enum akv_stop stop, enum status st,
+                   const char *message)
+{
+    struct buf rest = { 0 };
+    sequence_flush(s, &rest);
+    const size_t len = strlen(message) + 1, text = rest.len + 1;
+    struct outbox_event *event = outbox_event_new(len + text);
+    memcpy(event->bytes, message, len);
+    memcpy(event->bytes + len, buf_text(&rest), text);
+    event->event = (struct akv_event){
+        .kind = AKV_EVENT_DONE,
+        .stop = stop,
+        .status = (enum akv_status)st,
+        .message = event->bytes,
+        .text = event->bytes + len,
+        .text_len = rest.len,
+        .usage = usage_of(s, engine_now_ns()),
+    };
+    buf_close(&rest);
+    leave_space(e, s, stop != AKV_STOP_ERROR && !s->cache_no_write);
+    inside_remove(e, s);
+    post(e, s, event);
+    sequence_free(s);
+}
+
+void engine_post_token(struct engine *e, struct sequence *s, int32_t id, const float *logits,
+                       const struct buf *text)
+{
+    const uint32_t n_vocab = model_hparams(e->model)->n_vocab;
+    struct outbox_event *event =
+        outbox_event_new(s->n_logprob * sizeof(struct akv_logprob) + text->len + 1);
+    struct akv_logprob *top = (struct akv_logprob *)event->bytes;
+    char *bytes = event->bytes + s->n_logprob * sizeof *top;
+    memcpy(bytes, buf_text(text), text->len + 1);
+    event->event = (struct akv_event){
+        .kind = AKV_EVENT_TOKEN,
+        .token = id,
+        .text = bytes,
+        .text_len = text->len,
+        .logprob = NAN,
+        .top = top,
+        .n_top = s->n_logprob,
+    };
+    if (s->n_logprob) {
+        const double lse = logits_lse(logits, n_vocab);
+        logits_best(logits, n_vocab, lse, top, s->n_logprob);
+        event->event.logprob = (float)((double)logits[id] - lse);
+    }
+    post(e, s, event);
+}
+
+void engine_post_prompt(struct engine *e, const struct share *sh)
+{
+    struct sequence *s = sh->seq;
+    const uint32_t n_vocab = model_hparams(e->model)->n_vocab;
+    const uint32_t end = s->n_done + sh->n_row < s->n_prompt ? s->n_done + sh->n_row : s->n_prompt;
+    const uint32_t begin =
+        s->n_posted > s->n_done ? s->n_posted : s->n_done; /* it may have been paused */
+    if (begin >= end)
+        return;
+    const uint32_t n = end - begin;
+    s->n_posted = end;
+    struct outbox_event *event =
+        outbox_event_new(n * sizeof(float) + (size_t)n * s->n_logprob * sizeof(struct akv_logprob));
+    struct akv_logprob *top = (struct akv_logprob *)event->bytes;
+    float *next = (float *)(top + (size_t)n * s->n_logprob);
+    for (uint32_t done = 0; done < n; done += LOGIT_ROWS) {
+        const uint32_t m = n - done < LOGIT_ROWS ? n - done : LOGIT_ROWS;
+        uint32_t row[LOGIT_ROWS];
+        for (uint32_t i = 0; i < m; i++)
+            row[i] = sh->first_row + (begin - s->n_done) + done + i;
+        const float *logits = model_logits(e->model, row, m);
+        for (uint32_t i = 0; i < m; i++, logits += n_vocab) {
+            const uint32_t p = begin + done + i;
+            const double lse = logits_lse(logits, n_vocab);
+            next[done + i] =
+                p + 1 < s->n_prompt ? (float)((double)logits[s->ids[p + 1]] - lse) : NAN;
+            logits_best(logits, n_vocab, lse, top + (size_t)(done + i) * s->n_logprob,
+                        s->n_logprob);
+        }
+    }
+    event->event = (struct akv_event){
+        .kind = AKV_EVENT_PROMPT,
+        .first = begin,
+        .n = n,
+        .next = next,
+        .top = top,
+        .n_top = s->n_logprob,
+    };
+    post(e, s, event);
+}
