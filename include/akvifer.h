@@ -139,7 +139,10 @@ struct akv_request {
     bool cache_no_write; /* leave no KV behind for others */
     const char *const *stop; /* n_stop texts that end the answer; they are not part of it */
     uint32_t n_stop;
-    void *user; /* comes back with every event */
+    const int32_t *stop_id; /* n_stop_id tokens that end it as an end token does */
+    uint32_t n_stop_id;
+    uint32_t n_predict_min; /* before so many tokens, end tokens and stop_id cannot be drawn */
+    void *user;             /* comes back with every event */
 };
 
 /* *id names the request. AKV_BAD_INPUT: it could never run (the note has the numbers: tokens, n_ctx, bytes, cap). */

@@ -44,13 +44,13 @@ static bool generate(struct engine *e, struct sequence *s, const float *logits)
                       OK, "");
         return false;
     }
-    const int32_t id = sampler_pick(s->sampler, logits, NULL, 0);
+    const int32_t id = sequence_pick(s, logits);
     if (id < 0) {
         engine_finish(e, s, AKV_STOP_ERROR, CORRUPT,
                       "no token can be drawn: every logit is NaN, -inf or forbidden");
         return false;
     }
-    if (!s->ignore_eos && vocab_is_end(e->vocab, id)) {
+    if (sequence_is_stop(s, id)) {
         engine_finish(e, s, AKV_STOP_END, OK, "");
         return false;
     }

@@ -29,7 +29,7 @@ void sampler_free(struct sampler *s);
 must_use enum status sampler_accept(struct sampler *s, int32_t id);
 void sampler_reset_history(struct sampler *s);
 
-/* Picks one of [n_vocab] logits. `forbidden` ids (n_forbidden, may be 0) cannot be picked (ignore_eos).
+/* Picks one of [n_vocab] logits. `forbidden` ids (n_forbidden, may be 0) cannot be picked.
  * -1: no token can be drawn, because every logit is NaN, -inf or forbidden. */
 int32_t sampler_pick(struct sampler *s, const float *logits, const int32_t *forbidden,
                      uint32_t n_forbidden);

@@ -40,6 +40,18 @@ static enum status check(const struct akv_request *r, uint32_t n_vocab, uint32_t
                  KV_SALT_MAX);
         return BAD_INPUT;
     }
+    if (r->n_predict_min > r->n_predict) {
+        note_set(why, "at least %u tokens are asked for, and at most %u", r->n_predict_min,
+                 r->n_predict);
+        return BAD_INPUT;
+    }
+    for (uint32_t i = 0; i < r->n_stop_id; i++) {
+        if (r->stop_id[i] < 0 || (uint32_t)r->stop_id[i] >= n_vocab) {
+            note_set(why, "stop token %u is %d; the vocabulary has ids 0 to %u", i, r->stop_id[i],
+                     n_vocab - 1);
+            return BAD_INPUT;
+        }
+    }
     for (uint32_t i = 0; i < r->n_stop; i++) {
         if (!r->stop[i] || !r->stop[i][0]) {
             note_set(why, "stop text %u is empty", i);
@@ -62,6 +74,25 @@ static enum status copy_stops(struct sequence *s, const struct akv_request *r)
     return OK;
 }
 
+static enum status copy_stop_ids(struct sequence *s, const struct akv_request *r,
+                                 const struct vocab *vocab)
+{
+    const uint32_t n_vocab = vocab_n_token(vocab);
+    uint32_t n_end = 0;
+    for (uint32_t i = 0; i < n_vocab && !r->ignore_eos; i++)
+        n_end += vocab_is_end(vocab, (int32_t)i);
+    s->stop_id = mem_new(r->n_stop_id + n_end, sizeof *s->stop_id);
+    if (!s->stop_id)
+        return FULL;
+    for (uint32_t i = 0; i < r->n_stop_id; i++)
+        s->stop_id[s->n_stop_id++] = r->stop_id[i];
+    for (uint32_t i = 0; i < n_vocab && !r->ignore_eos; i++) {
+        if (vocab_is_end(vocab, (int32_t)i))
+            s->stop_id[s->n_stop_id++] = (int32_t)i;
+    }
+    return OK;
+}
+
 enum status sequence_new(struct sequence **out, const struct akv_request *r,
                          const struct vocab *vocab, uint32_t n_vocab, uint32_t n_ctx,
                          struct note *why)
@@ -77,16 +108,16 @@ enum status sequence_new(struct sequence **out, const struct akv_request *r,
     s->length_is_context = r->n_predict > room;
     s->n_prompt = s->n_id = (uint32_t)r->n_id;
     s->n_id_max = s->n_prompt + (s->length_is_context ? room : r->n_predict);
+    s->n_id_min = s->n_prompt + r->n_predict_min;
     s->user = r->user;
     s->cache_no_read = r->cache_no_read || r->prompt_logprobs; /* those are computed */
     s->cache_no_write = r->cache_no_write;
-    s->ignore_eos = r->ignore_eos;
     s->prompt_logprobs = r->prompt_logprobs;
     s->n_logprob = r->n_logprob;
     detok_open(&s->detok, vocab, false);
     s->ids = mem_new(s->n_id_max, sizeof *s->ids);
     s->salt = mem_copy_text(salt, strlen(salt));
-    if (!s->ids || !s->salt || copy_stops(s, r) != OK)
+    if (!s->ids || !s->salt || copy_stops(s, r) != OK || copy_stop_ids(s, r, vocab) != OK)
         goto full;
     memcpy(s->ids, r->ids, r->n_id * sizeof *s->ids);
     st = sampler_new(&s->sampler, &r->sampling, n_vocab, why);
@@ -113,6 +144,7 @@ void sequence_free(struct sequence *s)
     mem_free(s->stop);
     mem_free(s->ids);
     mem_free(s->salt);
+    mem_free(s->stop_id);
     sampler_free(s->sampler);
     detok_close(&s->detok);
     buf_close(&s->text);
@@ -151,6 +183,20 @@ static void text_leaves(struct sequence *s, size_t n, struct buf *out)
     buf_add(out, s->text.bytes, n);
     memmove(s->text.bytes, s->text.bytes + n, s->text.len - n + 1);
     s->text.len -= n;
+}
+
+int32_t sequence_pick(struct sequence *s, const float *logits)
+{
+    return sampler_pick(s->sampler, logits, s->stop_id, s->n_id < s->n_id_min ? s->n_stop_id : 0);
+}
+
+bool sequence_is_stop(const struct sequence *s, int32_t id)
+{
+    for (uint32_t i = 0; i < s->n_stop_id; i++) {
+        if (s->stop_id[i] == id)
+            return true;
+    }
+    return false;
 }
 
 bool sequence_accept(struct sequence *s, int32_t id, struct buf *out)

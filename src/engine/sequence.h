@@ -23,7 +23,7 @@ struct sequence {
     uint64_t id;
     void *user;
     char *salt; // tenant and salt: KV is shared inside it only
-    bool ignore_eos, prompt_logprobs, cache_no_read, cache_no_write;
+    bool prompt_logprobs, cache_no_read, cache_no_write;
     _Atomic bool canceled; // set by any thread, under the engine's lock
     uint32_t n_logprob;
 
@@ -42,6 +42,9 @@ struct sequence {
     struct buf text; // decoded, held back while it may begin a stop text
     char **stop;
     uint32_t n_stop;
+    int32_t *stop_id; // stop_id, and behind them the vocabulary's end tokens unless ignore_eos
+    uint32_t n_stop_id;
+    uint32_t n_id_min; // prompt and tokens before which none of them may come
 
     uint64_t submit_ns, start_ns, first_ns; // monotonic; 0: not yet
     size_t kv_bytes_peak;
@@ -52,6 +55,10 @@ must_use enum status sequence_new(struct sequence **out, const struct akv_reques
                                   const struct vocab *vocab, uint32_t n_vocab, uint32_t n_ctx,
                                   struct note *why);
 void sequence_free(struct sequence *s); // its space must be gone
+
+/* Draws the next token. -1: none can be. */
+int32_t sequence_pick(struct sequence *s, const float *logits);
+bool sequence_is_stop(const struct sequence *s, int32_t id); // whether this token ends it
 
 /* Takes a generated token: appends it, decodes it, and moves the text that may leave to `out`.
  * True when a stop text was met (what precedes it is in `out`). */
