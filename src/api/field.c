@@ -1,0 +1,148 @@
+#include "api/field.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+const json_t *field_find(const struct fields *f, const char *names, char found[64])
+{
+    for (const char *at = names, *end; *at; at = *end ? end + 1 : end) {
+        end = strchrnul(at, '|');
+        const json_t *value = json_object_getn(f->object, at, (size_t)(end - at));
+        if (!value || json_is_null(value))
+            continue;
+        if (found) {
+            memcpy(found, at, (size_t)(end - at));
+            found[end - at] = '\0';
+        }
+        return value;
+    }
+    return NULL;
+}
+
+static const char *type_name(const json_t *v)
+{
+    switch (json_typeof(v)) {
+    case JSON_OBJECT:
+        return "an object";
+    case JSON_ARRAY:
+        return "an array";
+    case JSON_STRING:
+        return "a string";
+    case JSON_INTEGER:
+        return "an integer";
+    case JSON_REAL:
+        return "a number";
+    default:
+        return "true or false";
+    }
+}
+
+double field_number(const struct fields *f, const char *names, double by_default, double least,
+                    double most)
+{
+    char name[64];
+    const json_t *v = field_find(f, names, name);
+    if (!v)
+        return by_default;
+    if (!json_is_number(v)) {
+        api_error_set(f->error, API_BAD, name, "%s is %s; it must be a number", name, type_name(v));
+        return by_default;
+    }
+    const double x = json_number_value(v);
+    if (x >= least && x <= most)
+        return x;
+    api_error_set(f->error, API_BAD, name, "%s is %g; it must be from %g to %g", name, x, least,
+                  most);
+    return by_default;
+}
+
+int64_t field_int(const struct fields *f, const char *names, int64_t by_default, int64_t least,
+                  int64_t most)
+{
+    char name[64];
+    const json_t *v = field_find(f, names, name);
+    if (!v)
+        return by_default;
+    const double real = json_is_real(v) ? json_real_value(v) : 0.5;
+    const bool whole = json_is_integer(v) || (fabs(real) < 9e15 && real == floor(real));
+    if (!whole) {
+        api_error_set(f->error, API_BAD, name, "%s is %s; it must be an integer", name,
+                      type_name(v));
+        return by_default;
+    }
+    const int64_t x = json_is_integer(v) ? json_integer_value(v) : (int64_t)real;
+    if (x >= least && x <= most)
+        return x;
+    api_error_set(f->error, API_BAD, name, "%s is %lld; it must be from %lld to %lld", name,
+                  (long long)x, (long long)least, (long long)most);
+    return by_default;
+}
+
+bool field_bool(const struct fields *f, const char *names, bool by_default)
+{
+    char name[64];
+    const json_t *v = field_find(f, names, name);
+    if (v && !json_is_boolean(v))
+        api_error_set(f->error, API_BAD, name, "%s is %s; it must be true or false", name,
+                      type_name(v));
+    return v && json_is_boolean(v) ? json_is_true(v) : by_default;
+}
+
+const char *field_text(const struct fields *f, const char *names, size_t *len)
+{
+    char name[64];
+    const json_t *v = field_find(f, names, name);
+    if (!v)
+        return NULL;
+    if (!json_is_string(v)) {
+        api_error_set(f->error, API_BAD, name, "%s is %s; it must be a string", name, type_name(v));
+        return NULL;
+    }
+    *len = json_string_length(v);
+    return json_string_value(v);
+}
+
+/* A text without zero bytes, for those who take zero-terminated ones. */
+static const char *plain_text(const struct fields *f, const char *name, const json_t *v)
+{
+    if (!json_is_string(v))
+        api_error_set(f->error, API_BAD, name, "%s holds %s; it must hold strings", name,
+                      type_name(v));
+    else if (json_string_length(v) == 0 || strlen(json_string_value(v)) < json_string_length(v))
+        api_error_set(f->error, API_BAD, name,
+                      "%s holds an empty string, or one with a zero character", name);
+    else
+        return json_string_value(v);
+    return NULL;
+}
+
+const char **field_texts(const struct fields *f, const char *names, uint32_t most, uint32_t *n)
+{
+    char name[64];
+    const json_t *v = field_find(f, names, name);
+    *n = 0;
+    if (!v)
+        return NULL;
+    const size_t n_text = json_is_array(v) ? json_array_size(v) : 1;
+    if (n_text > most) {
+        api_error_set(f->error, API_BAD, name, "%s holds %zu strings; it may hold %u", name, n_text,
+                      most);
+        return NULL;
+    }
+    const char **text = mem_new(n_text, sizeof *text);
+    if (!text) {
+        api_error_set(f->error, API_BUSY, name, "no memory for %zu strings", n_text);
+        return NULL;
+    }
+    for (size_t i = 0; i < n_text; i++) {
+        text[i] = plain_text(f, name, json_is_array(v) ? json_array_get(v, i) : v);
+        if (!text[i]) {
+            mem_free(text);
+            return NULL;
+        }
+    }
+    *n = (uint32_t)n_text;
+    return text;
+}

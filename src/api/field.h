@@ -1,0 +1,41 @@
+/* api/field.h - the fields of a JSON request, read with bounds.
+ *
+ *     struct fields f = { object, &error };
+ *     temperature = field_number(&f, "temperature", 0.8, 0, 100);
+ *     n = field_int(&f, "n", 1, 1, 64);
+ *     if (error.kind) ...
+ *
+ * F1  Absent and null are the default. A value of another type or out of bounds is a 400 that names the field, the value
+ *     and the bounds; the first one stays, and the reader answers the default.
+ * F2  Names are tried in the order given, separated by bars ("max_completion_tokens|max_tokens").
+ *
+ * Lifetime  texts live as long as the object. Threads  any. */
+#ifndef API_FIELD_H
+#define API_FIELD_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "api/error.h"
+
+struct fields {
+    const json_t *object;
+    struct api_error *error;
+};
+
+/* The value and, where `found` is not NULL, the name it had. NULL: absent or null. */
+const json_t *field_find(const struct fields *f, const char *names, char found[64]);
+
+double field_number(const struct fields *f, const char *names, double by_default, double least,
+                    double most);
+int64_t field_int(const struct fields *f, const char *names, int64_t by_default, int64_t least,
+                  int64_t most);
+bool field_bool(const struct fields *f, const char *names, bool by_default);
+const char *field_text(const struct fields *f, const char *names, size_t *len); // NULL: absent
+
+/* A text or an array of at most `most` texts, none empty: pointers into the object, *n of them. The caller frees the array
+ * with mem_free. NULL and *n = 0: absent. */
+const char **field_texts(const struct fields *f, const char *names, uint32_t most, uint32_t *n);
+
+#endif

@@ -1,0 +1,205 @@
+/* OpenAI's two dialects: chat.completion and text_completion, whole or as chunks. */
+#include <string.h>
+
+#include "api/api.h"
+#include "api/job.h"
+
+/* ---- what both have ---- */
+
+static void add_head(const struct job *j, const char *object, struct buf *out)
+{
+    buf_addf(out, "{\"id\":\"%s\",\"object\":\"%s\",\"created\":%lld,\"model\":", j->id, object,
+             j->created);
+    buf_add_json_text(out, j->api->name, strlen(j->api->name));
+    buf_addf(out, ",\"system_fingerprint\":\"akvifer-%s\"", akv_version());
+}
+
+static void add_usage(const struct job *j, struct buf *out)
+{
+    const struct akv_usage u = job_usage(j);
+    buf_addf(out,
+             "{\"prompt_tokens\":%u,\"completion_tokens\":%u,\"total_tokens\":%u,"
+             "\"prompt_tokens_details\":{\"cached_tokens\":%u},"
+             "\"completion_tokens_details\":{\"reasoning_tokens\":0}}",
+             u.n_prompt, u.n_generated, u.n_prompt + u.n_generated, u.n_cached);
+}
+
+static void add_finish(const struct choice *c, struct buf *out)
+{
+    if (c->done)
+        buf_addf(out, "\"%s\"", job_finish_reason(c->stop));
+    else
+        buf_add_text(out, "null");
+}
+
+static void add_ids(const struct job *j, const struct choice *c, struct buf *out)
+{
+    if (!j->request.return_ids)
+        return;
+    buf_add_text(out, ",\"token_ids\":[");
+    for (size_t i = 0; i < c->ids.n; i++)
+        buf_addf(out, "%s%d", i ? "," : "", c->ids.id[i]);
+    buf_add_byte(out, ']');
+}
+
+/* The extension: why no more of the prompt was reused. */
+static void add_cache(const struct job *j, struct buf *out)
+{
+    const struct akv_usage *u = &j->choice[0].usage;
+    buf_addf(out, ",\"akvifer\":{\"cached_tokens\":%u,\"cache_miss\":\"%s\",\"cache_miss_at\":%u}",
+             u->n_cached, u->cache_miss ? u->cache_miss : "none", u->cache_miss_at);
+}
+
+/* usage: null in all chunks but the last, where usage was asked for; vLLM can repeat it in each. */
+static void add_chunk_end(const struct job *j, struct buf *out)
+{
+    if (j->request.continuous_usage) {
+        buf_add_text(out, "],\"usage\":");
+        add_usage(j, out);
+    } else {
+        buf_add_text(out, j->request.include_usage ? "],\"usage\":null" : "]");
+    }
+    buf_add_byte(out, '}');
+}
+
+static void usage_chunk(const struct job *j, const char *object, struct buf *out)
+{
+    add_head(j, object, out);
+    buf_add_text(out, ",\"choices\":[],\"usage\":");
+    add_usage(j, out);
+    add_cache(j, out);
+    buf_add_byte(out, '}');
+}
+
+/* ---- chat ---- */
+
+static void add_chat_logprobs(const struct job *j, const struct choice *c, struct buf *out)
+{
+    if (j->request.want_logprobs)
+        buf_addf(out, ",\"logprobs\":{\"content\":[%s],\"refusal\":null}", buf_text(&c->logprobs));
+    else
+        buf_add_text(out, ",\"logprobs\":null");
+}
+
+static void chat_chunk_of(const struct job *j, const struct choice *c, const char *delta_begin,
+                          const struct buf *text, struct buf *out)
+{
+    add_head(j, "chat.completion.chunk", out);
+    buf_addf(out, ",\"choices\":[{\"index\":%u,\"delta\":{%s", c->index, delta_begin);
+    if (text) {
+        buf_add_text(out, "\"content\":");
+        buf_add_json_text(out, buf_text(text), text->len);
+    }
+    buf_add_byte(out, '}');
+    add_chat_logprobs(j, c, out);
+    buf_add_text(out, ",\"finish_reason\":");
+    add_finish(c, out);
+    add_ids(j, c, out);
+    buf_add_byte(out, '}');
+    add_chunk_end(j, out);
+}
+
+static void chat_begin(const struct job *j, const struct choice *c, struct buf *out)
+{
+    const struct buf none = { 0 };
+    chat_chunk_of(j, c, "\"role\":\"assistant\",", &none, out);
+}
+
+static void chat_chunk(const struct job *j, const struct choice *c, struct buf *out)
+{
+    chat_chunk_of(j, c, "", &c->text, out);
+}
+
+static void chat_end(const struct job *j, const struct choice *c, struct buf *out)
+{
+    chat_chunk_of(j, c, "", c->text.len ? &c->text : NULL, out);
+}
+
+static void chat_usage(const struct job *j, struct buf *out)
+{
+    usage_chunk(j, "chat.completion.chunk", out);
+}
+
+static void chat_answer(const struct job *j, struct buf *out)
+{
+    add_head(j, "chat.completion", out);
+    buf_add_text(out, ",\"choices\":[");
+    for (uint32_t i = 0; i < j->n_choice; i++) {
+        const struct choice *c = &j->choice[i];
+        buf_addf(out, "%s{\"index\":%u,\"message\":{\"role\":\"assistant\",\"content\":", i ? "," : "", i);
+        buf_add_json_text(out, buf_text(&c->text), c->text.len);
+        buf_add_text(out, ",\"refusal\":null}");
+        add_chat_logprobs(j, c, out);
+        buf_add_text(out, ",\"finish_reason\":");
+        add_finish(c, out);
+        add_ids(j, c, out);
+        buf_add_byte(out, '}');
+    }
+    buf_add_text(out, "],\"usage\":");
+    add_usage(j, out);
+    add_cache(j, out);
+    buf_add_byte(out, '}');
+}
+
+const struct dialect openai_chat = {
+    .id_prefix = "chatcmpl-",
+    .begin = chat_begin,
+    .chunk = chat_chunk,
+    .end = chat_end,
+    .usage = chat_usage,
+    .answer = chat_answer,
+    .last = "[DONE]",
+};
+
+/* ---- text ---- */
+
+static void add_text_choice(const struct job *j, const struct choice *c, struct buf *out)
+{
+    buf_addf(out, "{\"index\":%u,\"text\":", c->index);
+    buf_add_json_text(out, buf_text(&c->text), c->text.len);
+    buf_add_text(out, ",\"logprobs\":");
+    if (j->request.want_logprobs)
+        legacy_json(&c->legacy, out);
+    else
+        buf_add_text(out, "null");
+    buf_add_text(out, ",\"finish_reason\":");
+    add_finish(c, out);
+    add_ids(j, c, out);
+    buf_add_byte(out, '}');
+}
+
+static void text_chunk(const struct job *j, const struct choice *c, struct buf *out)
+{
+    add_head(j, "text_completion", out);
+    buf_add_text(out, ",\"choices\":[");
+    add_text_choice(j, c, out);
+    add_chunk_end(j, out);
+}
+
+static void text_usage(const struct job *j, struct buf *out)
+{
+    usage_chunk(j, "text_completion", out);
+}
+
+static void text_answer(const struct job *j, struct buf *out)
+{
+    add_head(j, "text_completion", out);
+    buf_add_text(out, ",\"choices\":[");
+    for (uint32_t i = 0; i < j->n_choice; i++) {
+        buf_add_text(out, i ? "," : "");
+        add_text_choice(j, &j->choice[i], out);
+    }
+    buf_add_text(out, "],\"usage\":");
+    add_usage(j, out);
+    add_cache(j, out);
+    buf_add_byte(out, '}');
+}
+
+const struct dialect openai_text = {
+    .id_prefix = "cmpl-",
+    .chunk = text_chunk,
+    .end = text_chunk,
+    .usage = text_usage,
+    .answer = text_answer,
+    .last = "[DONE]",
+};

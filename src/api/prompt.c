@@ -1,0 +1,220 @@
+#include "api/prompt.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+/* ---- text ---- */
+
+static bool room_for(struct ids *out, size_t n, struct api_error *error)
+{
+    int32_t *id = mem_resize(out->id, n ? n : 1, sizeof *id);
+    if (!id) {
+        api_error_set(error, API_BUSY, NULL, "no memory for %zu tokens", n);
+        return false;
+    }
+    out->id = id;
+    out->room = n;
+    return true;
+}
+
+bool prompt_text(struct ids *out, const akv_model *model, const char *text, size_t len,
+                 bool special, bool bos, struct api_error *error)
+{
+    struct akv_note why = { "" };
+    size_t n = len / 3 + 16; /* enough for most; else the answer says how many */
+    for (;;) {
+        if (!room_for(out, n, error))
+            return false;
+        const size_t room = n;
+        const enum akv_status st = akv_tokenize(model, text, len, special, bos, out->id, &n, &why);
+        if (st == AKV_OK) {
+            out->n = n;
+            return true;
+        }
+        if (st != AKV_FULL || n <= room) {
+            api_error_from(error, st, &why);
+            return false;
+        }
+    }
+}
+
+/* ---- chat ---- */
+
+bool prompt_chat(struct ids *out, const akv_model *model, const json_t *body,
+                 struct api_error *error)
+{
+    struct akv_note why = { "" };
+    char *text = json_dumps(body, JSON_COMPACT);
+    if (!text) {
+        api_error_set(error, API_BUSY, NULL, "no memory for the messages");
+        return false;
+    }
+    enum akv_status st;
+    size_t n = strlen(text) / 3 + 64;
+    for (;;) {
+        if (!room_for(out, n, error)) {
+            free(text);
+            return false;
+        }
+        const size_t room = n;
+        st = akv_render_chat(model, text, strlen(text), out->id, &n, &why);
+        if (st != AKV_FULL || n <= room)
+            break;
+    }
+    free(text);
+    if (st == AKV_OK)
+        out->n = n;
+    else
+        api_error_from(error, st, &why);
+    return st == AKV_OK;
+}
+
+/* "content": [{"type": "text", "text": ...}, ...] becomes one text; other kinds of parts are refused. */
+static json_t *flat_content(const json_t *parts, size_t message, struct api_error *error)
+{
+    struct buf text = { 0 };
+    size_t i;
+    const json_t *part;
+    json_array_foreach(parts, i, part)
+    {
+        const char *type = json_string_value(json_object_get(part, "type"));
+        const json_t *t = json_object_get(part, "text");
+        if (!type || strcmp(type, "text") != 0 || !json_is_string(t)) {
+            api_error_set(error, type ? API_NOT_SUPPORTED : API_BAD, "messages",
+                          "messages[%zu].content[%zu] is of type '%.40s'; only text is supported",
+                          message, i, type ? type : "none");
+            break;
+        }
+        buf_add(&text, json_string_value(t), json_string_length(t));
+    }
+    json_t *flat = text.failed ? NULL : json_stringn(buf_text(&text), text.len);
+    buf_close(&text);
+    if (!flat && error->kind == API_NONE)
+        api_error_set(error, API_BAD, "messages", "messages[%zu].content is no UTF-8 text",
+                      message);
+    return flat;
+}
+
+/* A copy of the messages with plain content. NULL: *error. */
+static json_t *flat_messages(const json_t *messages, struct api_error *error)
+{
+    json_t *flat = json_array();
+    size_t i;
+    const json_t *m;
+    json_array_foreach(messages, i, m)
+    {
+        const json_t *content = json_object_get(m, "content");
+        json_t *copy = json_is_object(m) ? json_copy((json_t *)m) : NULL;
+        if (!copy)
+            api_error_set(error, API_BAD, "messages", "messages[%zu] must be an object with a role",
+                          i);
+        else if (json_is_array(content))
+            json_object_set_new(copy, "content", flat_content(content, i, error));
+        json_array_append_new(flat, copy);
+        if (error->kind) {
+            json_decref(flat);
+            return NULL;
+        }
+    }
+    return flat;
+}
+
+static void read_chat(struct gen_request *r, const struct fields *f,
+                      const struct request_defaults *d)
+{
+    const json_t *messages = field_find(f, "messages", NULL);
+    const json_t *more = field_find(f, "chat_template_kwargs", NULL);
+    if (!json_is_array(messages) || json_array_size(messages) == 0) {
+        api_error_set(f->error, API_BAD, "messages",
+                      "messages must be an array of at least one message");
+        return;
+    }
+    if (field_find(f, "chat_template", NULL)) {
+        api_error_set(f->error, API_NOT_SUPPORTED, "chat_template",
+                      "chat_template: a request cannot bring a template; the server has "
+                      "--chat-template-file");
+        return;
+    }
+    if (field_bool(f, "continue_final_message", false)) {
+        api_error_set(f->error, API_NOT_SUPPORTED, "continue_final_message",
+                      "continue_final_message is not supported yet; leave it out");
+        return;
+    }
+    json_t *flat = flat_messages(messages, f->error);
+    if (!flat)
+        return;
+    json_t *body = json_is_object(more) ? json_copy((json_t *)more) : json_object();
+    json_object_set_new(body, "messages", flat);
+    json_object_set_new(body, "add_generation_prompt",
+                        json_boolean(field_bool(f, "add_generation_prompt", true)));
+    if (f->error->kind == API_NONE)
+        prompt_chat(&r->prompt[r->n_prompt++], d->model, body, f->error);
+    json_decref(body);
+}
+
+/* ---- prompts ---- */
+
+static void read_ids(struct ids *out, const json_t *list, const struct fields *f, uint32_t n_vocab)
+{
+    size_t i;
+    const json_t *id;
+    json_array_foreach(list, i, id)
+    {
+        const json_int_t x = json_integer_value(id);
+        if (!json_is_integer(id) || x < 0 || x >= n_vocab) {
+            api_error_set(f->error, API_BAD, "prompt",
+                          "token %zu of the prompt is no id of the vocabulary, 0 to %u", i,
+                          n_vocab - 1);
+            return;
+        }
+        ids_add(out, (int32_t)x);
+    }
+    if (out->failed)
+        api_error_set(f->error, API_BUSY, NULL, "no memory for the prompt");
+}
+
+static bool is_ids(const json_t *v)
+{
+    return json_is_array(v) && json_array_size(v) > 0 && json_is_integer(json_array_get(v, 0));
+}
+
+static void read_one(struct gen_request *r, const struct fields *f, const json_t *v,
+                     const struct request_defaults *d)
+{
+    struct ids *out = &r->prompt[r->n_prompt++];
+    if (json_is_string(v))
+        prompt_text(out, d->model, json_string_value(v), json_string_length(v), true, true,
+                    f->error);
+    else if (is_ids(v))
+        read_ids(out, v, f, d->n_vocab);
+    else
+        api_error_set(f->error, API_BAD, "prompt",
+                      "prompt must be a text, an array of token ids, or an array of either");
+    if (out->n == 0)
+        api_error_set(f->error, API_BAD, "prompt", "the prompt has no tokens; give at least one");
+}
+
+void prompt_read(struct gen_request *r, const struct fields *f, const struct request_defaults *d)
+{
+    const json_t *v = r->kind == REQUEST_CHAT ? NULL : field_find(f, "prompt", NULL);
+    const bool many = json_is_array(v) && !is_ids(v);
+    const size_t n = many ? json_array_size(v) : 1;
+    if (n == 0 || n > PROMPTS_MAX) {
+        api_error_set(f->error, API_BAD, "prompt", "prompt holds %zu prompts; 1 to %d may be given",
+                      n, PROMPTS_MAX);
+        return;
+    }
+    r->prompt = mem_new(n, sizeof *r->prompt);
+    if (!r->prompt) {
+        api_error_set(f->error, API_BUSY, NULL, "no memory for %zu prompts", n);
+        return;
+    }
+    if (r->kind == REQUEST_CHAT)
+        read_chat(r, f, d);
+    else if (!v)
+        api_error_set(f->error, API_BAD, "prompt", "prompt is missing");
+    for (size_t i = 0; v && i < n && f->error->kind == API_NONE; i++)
+        read_one(r, f, many ? json_array_get(v, i) : v, d);
+}

@@ -1,0 +1,18 @@
+/* api/prompt.h - the prompt of a request, in all its forms, to ids. */
+#ifndef API_PROMPT_H
+#define API_PROMPT_H
+
+#include "api/request.h"
+
+/* Fills r->prompt. Chat: messages through the template, where text of the user never becomes a control token. Others: text,
+ * ids, or a list of either; text may name control tokens, as with llama-server and vLLM. */
+void prompt_read(struct gen_request *r, const struct fields *f, const struct request_defaults *d);
+
+/* One text to ids, with the model's BOS. False: *error says why. */
+bool prompt_text(struct ids *out, const akv_model *model, const char *text, size_t len,
+                 bool special, bool bos, struct api_error *error);
+/* {"messages": [...], ...} to ids. */
+bool prompt_chat(struct ids *out, const akv_model *model, const json_t *body,
+                 struct api_error *error);
+
+#endif

@@ -1,0 +1,367 @@
+#include "api/request.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "api/prompt.h"
+#include "base/mem.h"
+
+/* ---- what is not there yet ---- */
+
+struct refusal {
+    const char *field, *what;
+    const char *harmless; // a text value that means "off"; NULL: only null, false, 0 and empty do
+};
+
+static const struct refusal refusals[] = {
+    { "tools", "tool calls", NULL },
+    { "tool_choice", "tool calls", "none" },
+    { "functions", "tool calls", NULL },
+    { "response_format", "constrained output", "text" },
+    { "grammar", "constrained output", NULL },
+    { "json_schema", "constrained output", NULL },
+    { "structured_outputs", "constrained output", NULL },
+    { "guided_json", "constrained output", NULL },
+    { "guided_regex", "constrained output", NULL },
+    { "guided_choice", "constrained output", NULL },
+    { "suffix", "filling in before a suffix", NULL },
+    { "audio", "audio", NULL },
+    { "bad_words", "bad_words", NULL },
+    { "allowed_token_ids", "allowed_token_ids", NULL },
+    { "truncate_prompt_tokens", "truncating a prompt (nothing is truncated silently)", NULL },
+    { "mirostat", "mirostat", NULL },
+    { "dry_multiplier", "DRY sampling", NULL },
+    { "xtc_probability", "XTC sampling", NULL },
+    { "dynatemp_range", "dynamic temperature", NULL },
+    { "lora", "adapters", NULL },
+    { "kv", "a KV policy for a request", NULL },
+    { "use_beam_search", "beam search", NULL },
+};
+
+static bool is_off(const json_t *v, const char *harmless)
+{
+    if (json_is_object(v) && harmless) { /* response_format: {"type": "text"} */
+        const char *type = json_string_value(json_object_get(v, "type"));
+        return type && strcmp(type, harmless) == 0;
+    }
+    return json_is_false(v) || (json_is_number(v) && json_number_value(v) == 0) ||
+           (json_is_array(v) && json_array_size(v) == 0) ||
+           (json_is_string(v) && (json_string_length(v) == 0 ||
+                                  (harmless && strcmp(json_string_value(v), harmless) == 0)));
+}
+
+static void refuse_what_is_not_there(const struct fields *f)
+{
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
+        const json_t *v = field_find(f, refusals[i].field, NULL);
+        if (v && !is_off(v, refusals[i].harmless))
+            api_error_set(f->error, API_NOT_SUPPORTED, refusals[i].field,
+                          "%s: %s is not supported yet; leave it out", refusals[i].field,
+                          refusals[i].what);
+    }
+}
+
+/* ---- sampling ---- */
+
+static uint64_t seed_of(const struct fields *f, bool *given)
+{
+    uint64_t seed = 0;
+    const int64_t x = field_int(f, "seed", -1, INT64_MIN, INT64_MAX);
+    *given = x != -1;
+    if (!*given && getrandom(&seed, sizeof seed, 0) != sizeof seed)
+        seed = 0;
+    return *given ? (uint64_t)x : seed;
+}
+
+static struct akv_sampling sampling_of(const struct fields *f, const struct akv_sampling *d,
+                                       bool *has_seed)
+{
+    struct akv_sampling s = *d;
+    s.temperature = (float)field_number(f, "temperature", (double)d->temperature, 0, 100);
+    s.top_p = (float)field_number(f, "top_p", (double)d->top_p, 0, 1);
+    s.min_p = (float)field_number(f, "min_p", (double)d->min_p, 0, 1);
+    s.typical_p = (float)field_number(f, "typical_p", (double)d->typical_p, 0, 1);
+    s.top_k = (int32_t)field_int(f, "top_k", d->top_k, -1, INT32_MAX);
+    s.top_k = s.top_k < 0 ? 0 : s.top_k; /* vLLM: -1 is off */
+    s.repeat_penalty = (float)field_number(f, "repetition_penalty|repeat_penalty",
+                                           (double)d->repeat_penalty, 0.01, 100);
+    s.repeat_last_n = (int32_t)field_int(f, "repeat_last_n", d->repeat_last_n, -1, 1 << 20);
+    s.presence_penalty =
+        (float)field_number(f, "presence_penalty", (double)d->presence_penalty, -2, 2);
+    s.frequency_penalty =
+        (float)field_number(f, "frequency_penalty", (double)d->frequency_penalty, -2, 2);
+    s.seed = seed_of(f, has_seed);
+    return s;
+}
+
+static void add_bias(struct gen_request *r, const struct fields *f, int64_t id, const json_t *value,
+                     uint32_t n_vocab)
+{
+    const bool forbids = json_is_false(value); /* llama-server: [id, false] */
+    const double bias = forbids ? -INFINITY : json_number_value(value);
+    if (!forbids && !(json_is_number(value) && fabs(bias) <= 100))
+        api_error_set(f->error, API_BAD, "logit_bias",
+                      "logit_bias of token %lld is not a number from -100 to 100", (long long)id);
+    else if (id < 0 || id >= n_vocab)
+        api_error_set(f->error, API_BAD, "logit_bias",
+                      "logit_bias names token %lld; the vocabulary has ids 0 to %u", (long long)id,
+                      n_vocab - 1);
+    if (f->error->kind)
+        return;
+    r->bias_id[r->like.sampling.n_bias] = (int32_t)id;
+    r->bias[r->like.sampling.n_bias++] = bias == -100 ? -INFINITY : (float)bias;
+}
+
+/* {"15043": -100, ...} or llama-server's [[15043, false], ...]. */
+static void read_bias(struct gen_request *r, const struct fields *f, uint32_t n_vocab)
+{
+    const json_t *v = field_find(f, "logit_bias", NULL);
+    const size_t n = json_is_array(v) ? json_array_size(v) : json_object_size(v);
+    if (!v)
+        return;
+    if ((!json_is_array(v) && !json_is_object(v)) || n > BIAS_MAX) {
+        api_error_set(f->error, API_BAD, "logit_bias",
+                      "logit_bias must be an object of up to %d token ids and numbers", BIAS_MAX);
+        return;
+    }
+    r->bias_id = mem_new(n, sizeof *r->bias_id);
+    r->bias = mem_new(n, sizeof *r->bias);
+    if (!r->bias_id || !r->bias) {
+        api_error_set(f->error, API_BUSY, NULL, "no memory for %zu logit biases", n);
+        return;
+    }
+    const char *key;
+    const json_t *value;
+    size_t i;
+    if (json_is_array(v)) {
+        json_array_foreach(v, i, value)
+        {
+            const json_t *id = json_array_get(value, 0);
+            add_bias(r, f, json_is_integer(id) ? json_integer_value(id) : -1,
+                     json_array_get(value, 1), n_vocab);
+        }
+    } else {
+        json_object_foreach((json_t *)v, key, value)
+        {
+            char *end;
+            const long long id = strtoll(key, &end, 10);
+            add_bias(r, f, *end || end == key ? -1 : id, value, n_vocab);
+        }
+    }
+    r->like.sampling.bias_id = r->bias_id;
+    r->like.sampling.bias = r->bias;
+}
+
+/* ---- where it ends ---- */
+
+static void read_stops(struct gen_request *r, const struct fields *f)
+{
+    uint32_t n;
+    const char **text = field_texts(f, "stop", STOPS_MAX, &n);
+    r->stop = n ? mem_new(n, sizeof *r->stop) : NULL;
+    for (uint32_t i = 0; i < n && r->stop; i++) {
+        r->stop[i] = mem_copy_text(text[i], strlen(text[i]));
+        r->like.n_stop += r->stop[i] != NULL;
+    }
+    if (r->like.n_stop < n)
+        api_error_set(f->error, API_BUSY, NULL, "no memory for %u stop texts", n);
+    mem_free(text);
+    r->like.stop = (const char *const *)r->stop;
+}
+
+static void read_stop_ids(struct gen_request *r, const struct fields *f, uint32_t n_vocab)
+{
+    const json_t *v = field_find(f, "stop_token_ids", NULL);
+    if (!v)
+        return;
+    const size_t n = json_array_size(v);
+    if (!json_is_array(v) || n > STOPS_MAX) {
+        api_error_set(f->error, API_BAD, "stop_token_ids",
+                      "stop_token_ids must be an array of up to %d token ids", STOPS_MAX);
+        return;
+    }
+    r->stop_id = mem_new(n, sizeof *r->stop_id);
+    for (size_t i = 0; r->stop_id && i < n; i++) {
+        const json_t *id = json_array_get(v, i);
+        const json_int_t x = json_integer_value(id);
+        if (!json_is_integer(id) || x < 0 || x >= n_vocab) {
+            api_error_set(f->error, API_BAD, "stop_token_ids",
+                          "stop_token_ids[%zu] is no token; the vocabulary has ids 0 to %u", i,
+                          n_vocab - 1);
+            return;
+        }
+        r->stop_id[i] = (int32_t)x;
+    }
+    if (!r->stop_id)
+        api_error_set(f->error, API_BUSY, NULL, "no memory for %zu stop tokens", n);
+    r->like.stop_id = r->stop_id;
+    r->like.n_stop_id = r->stop_id ? (uint32_t)n : 0;
+}
+
+static void read_lengths(struct gen_request *r, const struct fields *f,
+                         const struct request_defaults *d)
+{
+    const char *names = r->kind == REQUEST_CHAT   ? "max_completion_tokens|max_tokens"
+                        : r->kind == REQUEST_TEXT ? "max_tokens"
+                                                  : "n_predict|max_tokens";
+    const int64_t by_default = r->kind == REQUEST_TEXT ? 16 : d->n_predict; /* OpenAI: 16 */
+    const bool may_be_none = r->kind != REQUEST_CHAT;
+    const int64_t n =
+        field_int(f, names, by_default, r->kind == REQUEST_LLAMA ? -1 : !may_be_none, INT32_MAX);
+    r->like.n_predict = n < 0 ? UINT32_MAX : (uint32_t)n;
+    r->like.n_predict_min = (uint32_t)field_int(f, "min_tokens", 0, 0, INT32_MAX);
+    r->like.ignore_eos = field_bool(f, "ignore_eos", false);
+    if (r->like.n_predict_min > r->like.n_predict)
+        api_error_set(f->error, API_BAD, "min_tokens", "min_tokens is %u, above %s, which is %u",
+                      r->like.n_predict_min, names, r->like.n_predict);
+}
+
+/* ---- log-probabilities ---- */
+
+static void read_logprobs(struct gen_request *r, const struct fields *f)
+{
+    uint32_t n = 0;
+    if (r->kind == REQUEST_CHAT) {
+        r->want_logprobs = field_bool(f, "logprobs", false);
+        n = (uint32_t)field_int(f, "top_logprobs", 0, 0, 20);
+        if (n > 0 && !r->want_logprobs)
+            api_error_set(f->error, API_BAD, "top_logprobs", "top_logprobs needs logprobs: true");
+    } else {
+        const int64_t asked =
+            field_int(f, r->kind == REQUEST_TEXT ? "logprobs" : "n_probs", -1, -1, 64);
+        r->want_logprobs = r->kind == REQUEST_TEXT ? asked >= 0 : asked > 0;
+        n = asked > 0 ? (uint32_t)asked : 0;
+    }
+    r->echo = r->kind == REQUEST_TEXT && field_bool(f, "echo", false);
+    r->like.n_logprob = r->want_logprobs ? (n ? n : 1) : 0;
+    r->like.prompt_logprobs = r->echo && r->want_logprobs;
+    r->n_top = n;
+}
+
+/* ---- sharing ---- */
+
+static void read_sharing(struct gen_request *r, const struct fields *f, const char *tenant)
+{
+    size_t len = 0;
+    const char *salt = field_text(f, "cache_salt", &len);
+    const bool use = field_bool(f, "cache_prompt", true);
+    if (salt && (len == 0 || len > 128 || strlen(salt) < len)) {
+        api_error_set(f->error, API_BAD, "cache_salt",
+                      "cache_salt has %zu bytes; it must have 1 to 128, none of them zero", len);
+        return;
+    }
+    struct buf all = { 0 };
+    buf_addf(&all, "%s%s%s", tenant, salt ? "/" : "", salt ? salt : "");
+    r->salt = all.failed ? NULL : mem_copy_text(buf_text(&all), all.len);
+    buf_close(&all);
+    if (!r->salt)
+        api_error_set(f->error, API_BUSY, NULL, "no memory for a request");
+    r->like.cache_salt = r->salt;
+    r->like.cache_no_read = r->like.cache_no_write = !use;
+}
+
+/* ---- all of it ---- */
+
+static void read_stream(struct gen_request *r, const struct fields *f)
+{
+    r->stream = field_bool(f, "stream", false);
+    r->return_ids = field_bool(f, "return_token_ids|return_tokens", false);
+    const json_t *options = field_find(f, "stream_options", NULL);
+    if (!options)
+        return;
+    if (!r->stream || !json_is_object(options)) {
+        api_error_set(f->error, API_BAD, "stream_options",
+                      "stream_options must be an object, and needs stream: true");
+        return;
+    }
+    const struct fields inner = { options, f->error };
+    r->include_usage = field_bool(&inner, "include_usage", false);
+    r->continuous_usage = field_bool(&inner, "continuous_usage_stats", false);
+}
+
+static void read_model(const struct fields *f, const char *name)
+{
+    size_t len = 0;
+    const char *asked = field_text(f, "model", &len);
+    if (asked && len && strcmp(asked, name) != 0)
+        api_error_set(f->error, API_NOT_FOUND, "model",
+                      "the model '%.200s' is not served here; '%.200s' is", asked, name);
+}
+
+/* A prompt that leaves no room for an answer: both numbers, here and not from the engine. */
+static void check_context(const struct gen_request *r, uint32_t n_ctx, struct api_error *error)
+{
+    for (uint32_t p = 0; p < r->n_prompt; p++) {
+        const size_t n = r->prompt[p].n + (r->like.n_predict > 0);
+        if (n <= n_ctx)
+            continue;
+        api_error_set(error, API_CONTEXT, r->kind == REQUEST_CHAT ? "messages" : "prompt",
+                      "the prompt has %zu tokens and the context holds %u, an answer included; "
+                      "shorten it or start the server with a larger -c",
+                      r->prompt[p].n, n_ctx);
+        error->n_prompt_tokens = (uint32_t)r->prompt[p].n;
+        error->n_ctx = n_ctx;
+    }
+}
+
+bool request_read(struct gen_request *r, enum request_kind kind, const json_t *body,
+                  const struct request_defaults *d, struct api_error *error)
+{
+    const struct fields f = { body, error };
+    *r = (struct gen_request){ .kind = kind };
+    if (!json_is_object(body)) {
+        api_error_set(error, API_BAD, NULL, "the body must be a JSON object");
+        return false;
+    }
+    read_model(&f, d->name);
+    refuse_what_is_not_there(&f);
+    r->n = (uint32_t)field_int(&f, "n", 1, 1, CHOICES_MAX);
+    if (field_int(&f, "best_of", r->n, 1, CHOICES_MAX) != r->n)
+        api_error_set(error, API_NOT_SUPPORTED, "best_of", "best_of other than n is not supported");
+    r->like.sampling = sampling_of(&f, &d->sampling, &r->has_seed);
+    read_bias(r, &f, d->n_vocab);
+    read_stops(r, &f);
+    read_stop_ids(r, &f, d->n_vocab);
+    read_lengths(r, &f, d);
+    read_logprobs(r, &f);
+    read_sharing(r, &f, d->tenant);
+    read_stream(r, &f);
+    if (error->kind == API_NONE)
+        prompt_read(r, &f, d);
+    if (error->kind == API_NONE)
+        check_context(r, d->n_ctx, error);
+    if (error->kind == API_NONE && (uint64_t)r->n * r->n_prompt > PROMPTS_MAX)
+        api_error_set(error, API_BAD, "n", "%u answers to each of %u prompts; at most %d in all",
+                      r->n, r->n_prompt, PROMPTS_MAX);
+    if (error->kind == API_NONE && r->like.n_predict == 0 && !r->like.prompt_logprobs)
+        api_error_set(error, API_BAD, "max_tokens",
+                      "max_tokens is 0: there is nothing to do without echo and logprobs");
+    return error->kind == API_NONE;
+}
+
+void request_close(struct gen_request *r)
+{
+    for (uint32_t i = 0; i < r->n_prompt; i++)
+        ids_close(&r->prompt[i]);
+    for (uint32_t i = 0; i < r->like.n_stop; i++)
+        mem_free(r->stop[i]);
+    mem_free(r->prompt);
+    mem_free(r->stop);
+    mem_free(r->stop_id);
+    mem_free(r->bias_id);
+    mem_free(r->bias);
+    mem_free(r->salt);
+    *r = (struct gen_request){ 0 };
+}
+
+struct akv_request request_of(const struct gen_request *r, uint32_t p, uint32_t i, void *user)
+{
+    struct akv_request one = r->like;
+    one.ids = r->prompt[p].id;
+    one.n_id = r->prompt[p].n;
+    one.sampling.seed += i; /* answers to one prompt differ */
+    one.user = user;
+    return one;
+}
