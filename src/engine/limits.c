@@ -51,8 +51,9 @@ static enum status choose_kv_bytes(struct engine_limits *l, const struct akv_lim
                                    struct note *why)
 {
     struct mem_limit memory = { 0 };
-    if (mem_limit_read("", &memory, why) != OK)
-        return IO_ERROR;
+    enum status st = mem_limit_read("", &memory, why);
+    if (st != OK)
+        return st;
     const size_t budget =
         memory.available / 2; /* the other half stays with the rest of the machine */
     const uint32_t n_want =
