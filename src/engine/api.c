@@ -199,6 +199,11 @@ enum akv_status akv_engine_new(akv_engine **out, akv_model *model, const struct 
         return (enum akv_status)st;
     }
     engine_plan_text(engine_limits(e->engine), model->model, &e->plan);
+    if (e->plan.failed) {
+        note_set(inner(why), "no memory for the text of the memory plan");
+        akv_engine_free(e);
+        return AKV_FULL;
+    }
     *out = e;
     return AKV_OK;
 }

@@ -1,8 +1,8 @@
 #include "engine/engine.h"
 
-#include <assert.h>
 #include <math.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -214,38 +214,45 @@ static void inside_remove(struct engine *e, const struct sequence *s)
 static void finish(struct engine *e, struct sequence *s, enum akv_stop stop, enum status st,
                    const char *message)
 {
+    struct outbox_event *done = s->done;
     struct buf rest = { 0 };
+    s->done = NULL;
     sequence_flush(s, &rest);
-    const size_t len = strlen(message) + 1, text = rest.len + 1;
-    struct outbox_event *event = outbox_event_new(len + text);
-    memcpy(event->bytes, message, len);
-    memcpy(event->bytes + len, buf_text(&rest), text);
-    event->event = (struct akv_event){
+    if ((rest.failed || s->lost) && stop != AKV_STOP_ERROR) {
+        stop = AKV_STOP_ERROR;
+        st = FULL;
+        message = "there was no memory to deliver the whole answer";
+    }
+    snprintf(done->bytes, MESSAGE_BYTES, "%s", message);
+    done->text = rest.bytes; // the event's from here on
+    done->event = (struct akv_event){
         .kind = AKV_EVENT_DONE,
         .stop = stop,
         .status = (enum akv_status)st,
-        .message = event->bytes,
-        .text = event->bytes + len,
+        .message = done->bytes,
+        .text = buf_text(&rest),
         .text_len = rest.len,
         .usage = usage_of(s, now_ns()),
     };
-    buf_close(&rest);
     if (s->session && s->space && stop != AKV_STOP_ERROR)
         session_keep(e, s);
     if (s->space)
         kv_space_free(s->space);
     s->space = NULL;
     inside_remove(e, s);
-    post(e, s, event);
+    post(e, s, done);
     sequence_free(s);
 }
 
-static void post_token(struct engine *e, struct sequence *s, int32_t id, const float *logits,
+/* False: no memory for the event. */
+static bool post_token(struct engine *e, struct sequence *s, int32_t id, const float *logits,
                        const struct buf *text)
 {
     const uint32_t n_vocab = model_hparams(e->model)->n_vocab;
     struct outbox_event *event =
         outbox_event_new(s->n_logprob * sizeof(struct akv_logprob) + text->len + 1);
+    if (!event)
+        return false;
     struct akv_logprob *top = (struct akv_logprob *)event->bytes;
     char *bytes = event->bytes + s->n_logprob * sizeof *top;
     memcpy(bytes, buf_text(text), text->len + 1);
@@ -264,6 +271,7 @@ static void post_token(struct engine *e, struct sequence *s, int32_t id, const f
         event->event.logprob = (float)((double)logits[id] - lse);
     }
     post(e, s, event);
+    return true;
 }
 
 /* ---- planning: who gets how many rows, and blocks for them ---- */
@@ -280,7 +288,20 @@ static void pause_sequence(struct engine *e, uint32_t i)
     queue_push_front(&e->waiting, s);
 }
 
-/* Grows running[i] by n rows; idle sessions go first, then the youngest sequences. False: it was paused itself. */
+static void running_remove(struct engine *e, const struct sequence *s)
+{
+    for (uint32_t i = 0; i < e->n_running; i++) {
+        if (e->running[i] == s) {
+            memmove(&e->running[i], &e->running[i + 1],
+                    (e->n_running - i - 1) * sizeof *e->running);
+            e->n_running--;
+            return;
+        }
+    }
+}
+
+/* Grows running[i] by n rows; idle sessions go first, then the youngest sequences. False: it was paused itself, or is the
+ * last one and ended: the cap has room for it (L1), but the system does not give the memory. */
 static bool grow(struct engine *e, uint32_t i, uint32_t n)
 {
     struct sequence *s = e->running[i];
@@ -291,7 +312,13 @@ static bool grow(struct engine *e, uint32_t i, uint32_t n)
         if (session_evict(e))
             continue;
         const uint32_t youngest = e->n_running - 1;
-        assert(youngest > 0); /* alone it fits: L1 */
+        if (youngest == 0) {
+            running_remove(e, s);
+            finish(e, s, AKV_STOP_ERROR, FULL,
+                   "the system has no memory for the KV of this request, though the cap (--kv-ram) "
+                   "allows it; lower the cap or -c");
+            return false;
+        }
         pause_sequence(e, youngest);
         if (youngest == i)
             return false;
@@ -312,14 +339,17 @@ static bool has_room(const struct engine *e, const struct sequence *s)
 
 static void start_waiting(struct engine *e)
 {
-    struct note why;
+    struct note why = { "" };
     while (e->n_running < e->limits.n_parallel && e->waiting.first) {
         struct sequence *s = e->waiting.first;
         if (!s->space && s->n_done == 0)
             session_resume(e, s);
         while (!s->space && kv_space_new(&s->space, e->spaces, &why) != OK) {
-            if (!session_evict(e))
-                return;
+            if (session_evict(e))
+                continue;
+            if (e->n_running == 0) /* nobody will give anything back */
+                finish(e, queue_pop(&e->waiting), AKV_STOP_ERROR, FULL, why.text);
+            return;
         }
         while (e->n_running > 0 && !has_room(e, s)) {
             if (!session_evict(e))
@@ -382,6 +412,10 @@ static void post_prompt(struct engine *e, const struct share *sh)
     s->n_posted = end;
     struct outbox_event *event =
         outbox_event_new(n * sizeof(float) + (size_t)n * s->n_logprob * sizeof(struct akv_logprob));
+    if (!event) {
+        s->lost = true;
+        return;
+    }
     struct akv_logprob *top = (struct akv_logprob *)event->bytes;
     float *next = (float *)(top + (size_t)n * s->n_logprob);
     for (uint32_t done = 0; done < n; done += LOGIT_ROWS) {
@@ -433,8 +467,8 @@ static bool generate(struct engine *e, struct sequence *s, const float *logits)
     }
     buf_clear(&e->text);
     const bool stopped = sequence_accept(s, id, &e->text);
-    post_token(e, s, id, logits, &e->text);
-    if (stopped) {
+    s->lost = e->text.failed || !post_token(e, s, id, logits, &e->text);
+    if (stopped || s->lost) {
         finish(e, s, AKV_STOP_TEXT, OK, "");
         return false;
     }
@@ -455,18 +489,6 @@ static void commit(struct engine *e, const struct share *sh)
     kv_space_commit(s->space, s->n_done);
 }
 
-static void running_remove(struct engine *e, const struct sequence *s)
-{
-    for (uint32_t i = 0; i < e->n_running; i++) {
-        if (e->running[i] == s) {
-            memmove(&e->running[i], &e->running[i + 1],
-                    (e->n_running - i - 1) * sizeof *e->running);
-            e->n_running--;
-            return;
-        }
-    }
-}
-
 /* Samples for the shares whose sequence is up to date, sixteen rows of logits at a time. */
 static void sample_shares(struct engine *e, uint32_t n_share)
 {
@@ -475,7 +497,7 @@ static void sample_shares(struct engine *e, uint32_t n_share)
     uint32_t row[LOGIT_ROWS], n = 0;
     for (uint32_t i = 0; i < n_share; i++) {
         const struct share *sh = &e->share[i];
-        if (sh->seq->n_done == sh->seq->n_id) {
+        if (sh->seq->n_done == sh->seq->n_id && !sh->seq->lost) {
             ready[n] = sh->seq;
             row[n++] = sh->first_row + sh->n_row - 1;
         }
@@ -488,6 +510,20 @@ static void sample_shares(struct engine *e, uint32_t n_share)
                 running_remove(e, s);
         }
         n = 0;
+    }
+}
+
+/* Ends those whose prompt rows could not be reported. */
+static void finish_lost(struct engine *e)
+{
+    for (uint32_t i = 0; i < e->n_running;) {
+        struct sequence *s = e->running[i];
+        if (!s->lost) {
+            i++;
+            continue;
+        }
+        running_remove(e, s);
+        finish(e, s, AKV_STOP_ERROR, FULL, "no memory for the log-probabilities of the prompt");
     }
 }
 
@@ -536,8 +572,10 @@ static void step(struct engine *e)
 
     start_waiting(e);
     const uint32_t n_row = plan(e, &n_share);
-    if (n_row == 0)
+    if (n_row == 0) {
+        stats_publish(e, 0, 0, 0); // whoever was to run has ended
         return;
+    }
     batch_of(e, n_share, n_row, &batch);
     model_forward(e->model, &batch);
     for (uint32_t i = 0; i < n_share; i++) {
@@ -549,6 +587,7 @@ static void step(struct engine *e)
         *(prompt ? &n_prompt : &n_generated) += sh->n_row;
     }
     sample_shares(e, n_share);
+    finish_lost(e);
 
     e->step++;
     stats_publish(e, n_prompt, n_generated, now_ns() - began);
@@ -692,7 +731,8 @@ void engine_stats(struct engine *e, struct akv_stats *out)
 {
     pthread_mutex_lock(&e->lock);
     *out = e->stats;
-    out->n_waiting = e->n_inside - e->stats.n_running;
+    // n_running is of the last step's end: some of those may have ended since
+    out->n_waiting = e->n_inside > out->n_running ? e->n_inside - out->n_running : 0;
     pthread_mutex_unlock(&e->lock);
 }
 

@@ -78,7 +78,8 @@ enum status sequence_new(struct sequence **out, const struct akv_request *r,
     s->n_logprob = r->n_logprob;
     detok_open(&s->detok, vocab, false);
     s->ids = mem_new(s->n_id_max, sizeof *s->ids);
-    if (!s->ids || copy_stops(s, r) != OK)
+    s->done = outbox_event_new(MESSAGE_BYTES);
+    if (!s->ids || !s->done || copy_stops(s, r) != OK)
         goto full;
     memcpy(s->ids, r->ids, r->n_id * sizeof *s->ids);
     st = sampler_new(&s->sampler, &r->sampling, n_vocab, why);
@@ -105,6 +106,7 @@ void sequence_free(struct sequence *s)
     mem_free(s->stop);
     mem_free(s->ids);
     sampler_free(s->sampler);
+    outbox_event_free(s->done);
     detok_close(&s->detok);
     buf_close(&s->text);
     mem_free(s);
@@ -150,6 +152,7 @@ bool sequence_accept(struct sequence *s, int32_t id, struct buf *out)
     assert(known == OK); /* it came out of this vocabulary's logits */
     s->ids[s->n_id++] = id;
     detok_push(&s->detok, id, &s->text);
+    out->failed |= s->text.failed;
     size_t hit = stop_at(s);
     if (hit != SIZE_MAX) {
         text_leaves(s, hit, out);
@@ -168,5 +171,6 @@ bool sequence_accept(struct sequence *s, int32_t id, struct buf *out)
 void sequence_flush(struct sequence *s, struct buf *out)
 {
     detok_flush(&s->detok, &s->text);
+    out->failed |= s->text.failed;
     text_leaves(s, s->text.len, out);
 }

@@ -6,6 +6,7 @@
  * Q1  KV of positions below n_done is computed; n_done < n_id, or the request is finished.
  * Q2  Pausing drops the KV and sets n_done to 0; what was generated stays, so the same answer comes later.
  * Q3  Text leaves in complete characters, and never a byte of a stop text.
+ * Q4  It can always end: its last event is there from the start.
  *
  * Lifetime  from submit to its DONE event. Threads  built by the submitting thread, then the engine thread's. */
 #ifndef ENGINE_SEQUENCE_H
@@ -14,9 +15,12 @@
 #include "akvifer.h"
 #include "base/buf.h"
 #include "base/note.h"
+#include "engine/outbox.h"
 #include "engine/sample.h"
 #include "kv/space.h"
 #include "text/vocab.h"
+
+enum { MESSAGE_BYTES = sizeof(struct note) };
 
 struct sequence {
     struct sequence *next; // in the queue it stands in
@@ -41,6 +45,9 @@ struct sequence {
     char **stop;
     uint32_t n_stop;
 
+    struct outbox_event *done; // its last event: a message of MESSAGE_BYTES fits
+    bool lost;                 // there was no memory for something that should have left
+
     uint64_t submit_ns, start_ns, first_ns; // monotonic; 0: not yet
     size_t kv_bytes_peak;
 };
@@ -52,10 +59,10 @@ must_use enum status sequence_new(struct sequence **out, const struct akv_reques
 void sequence_free(struct sequence *s); // its space must be gone
 
 /* Takes a generated token: appends it, decodes it, and moves the text that may leave to `out`.
- * True when a stop text was met (what precedes it is in `out`). */
+ * True when a stop text was met (what precedes it is in `out`). Without memory `out` is failed. */
 bool sequence_accept(struct sequence *s, int32_t id, struct buf *out);
 
-/* The rest of the text, at the end. */
+/* The rest of the text, at the end. Without memory `out` is failed. */
 void sequence_flush(struct sequence *s, struct buf *out);
 
 #endif
