@@ -128,7 +128,7 @@ struct akv_request {
     uint32_t
         n_predict; /* most tokens to generate; 0: none, with prompt_logprobs; UINT32_MAX: until an end token or n_ctx */
     struct akv_sampling sampling;
-    bool ignore_eos;
+    bool ignore_eos;    /* end tokens cannot be drawn */
     uint32_t n_logprob; /* best alternatives to report with each generated token, 0..64 */
     bool
         prompt_logprobs; /* report log-probabilities of every prompt position, with n_logprob alternatives */

@@ -1,13 +1,12 @@
 #include "base/mem.h"
 
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 static _Atomic uint64_t fail_at, asked;
 
-static bool refused(void)
+bool mem_refused(void)
 {
     uint64_t n = atomic_fetch_add_explicit(&asked, 1, memory_order_relaxed) + 1;
     return n == atomic_load_explicit(&fail_at, memory_order_relaxed);
@@ -27,7 +26,7 @@ uint64_t mem_fail_count(void)
 void *mem_new(size_t n, size_t size)
 {
     size_t bytes;
-    if (refused() || __builtin_mul_overflow(n, size, &bytes))
+    if (mem_refused() || __builtin_mul_overflow(n, size, &bytes))
         return NULL;
     return calloc(bytes ? bytes : 1, 1);
 }
@@ -36,7 +35,7 @@ void *mem_new_aligned(size_t n, size_t size, size_t align)
 {
     size_t bytes;
     void *p;
-    if (refused() || __builtin_mul_overflow(n, size, &bytes))
+    if (mem_refused() || __builtin_mul_overflow(n, size, &bytes))
         return NULL;
     if (posix_memalign(&p, align, bytes ? bytes : 1))
         return NULL;
@@ -47,7 +46,7 @@ void *mem_new_aligned(size_t n, size_t size, size_t align)
 void *mem_resize(void *old, size_t n, size_t size)
 {
     size_t bytes;
-    if (refused() || __builtin_mul_overflow(n, size, &bytes))
+    if (mem_refused() || __builtin_mul_overflow(n, size, &bytes))
         return NULL;
     return realloc(old, bytes ? bytes : 1);
 }

@@ -7,6 +7,7 @@
 #ifndef BASE_MEM_H
 #define BASE_MEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,5 +31,9 @@ void mem_free(void *p);
  * mem_fail_count() tells how many allocations were asked for since. */
 void mem_fail_at(uint64_t k);
 uint64_t mem_fail_count(void);
+
+/* Counts as one allocation: whether it is the one to fail. For memory that comes from elsewhere
+ * (os/pages.h). */
+bool mem_refused(void);
 
 #endif

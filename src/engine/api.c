@@ -2,6 +2,7 @@
 #include "akvifer.h"
 
 #include <jansson.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 
@@ -23,9 +24,11 @@ struct akv_model {
     struct note chat_why;       // why it has none
     char *name;
     char kernels[256];
+    atomic_bool in_use; // an engine runs it: its workspace and workers are not shared
 };
 
 struct akv_engine {
+    akv_model *model; // marked as in use
     struct engine *engine;
     struct outbox_event *last; // what the caller may still point into
     struct buf plan;
@@ -192,6 +195,14 @@ enum akv_status akv_engine_new(akv_engine **out, akv_model *model, const struct 
         note_set(inner(why), "no memory for an engine");
         return AKV_FULL;
     }
+    if (atomic_exchange(&model->in_use, true)) {
+        note_set(inner(why),
+                 "the model '%s' runs in another engine; open it again for a second one",
+                 model->name);
+        mem_free(e);
+        return AKV_BAD_INPUT;
+    }
+    e->model = model;
     enum status st = engine_new(&e->engine, model->model, model->vocab,
                                 limits ? limits : &by_default, inner(why));
     if (st != OK) {
@@ -199,6 +210,11 @@ enum akv_status akv_engine_new(akv_engine **out, akv_model *model, const struct 
         return (enum akv_status)st;
     }
     engine_plan_text(engine_limits(e->engine), model->model, &e->plan);
+    if (e->plan.failed) {
+        note_set(inner(why), "no memory for the text of the memory plan");
+        akv_engine_free(e);
+        return AKV_FULL;
+    }
     *out = e;
     return AKV_OK;
 }
@@ -208,6 +224,7 @@ void akv_engine_free(akv_engine *e)
     if (!e)
         return;
     engine_free(e->engine);
+    atomic_store(&e->model->in_use, false);
     outbox_event_free(e->last);
     buf_close(&e->plan);
     mem_free(e);

@@ -56,8 +56,9 @@ static bool generate(struct engine *e, struct sequence *s, const float *logits)
     }
     buf_clear(&e->text);
     const bool stopped = sequence_accept(s, id, &e->text);
-    engine_post_token(e, s, id, logits, &e->text);
-    if (stopped) {
+    s->lost = e->text.failed || !engine_post_token(e, s, id, logits, &e->text);
+    e->n_token_generated++;
+    if (stopped || s->lost) {
         engine_finish(e, s, AKV_STOP_TEXT, OK, "");
         return false;
     }
@@ -88,7 +89,7 @@ static void sample_shares(struct engine *e, uint32_t n_share)
     uint32_t row[LOGIT_ROWS], n = 0;
     for (uint32_t i = 0; i < n_share; i++) {
         const struct share *sh = &e->share[i];
-        if (sh->seq->n_done == sh->seq->n_id) {
+        if (sh->seq->n_done == sh->seq->n_id && !sh->seq->lost) {
             ready[n] = sh->seq;
             row[n++] = sh->first_row + sh->n_row - 1;
         }
@@ -104,9 +105,23 @@ static void sample_shares(struct engine *e, uint32_t n_share)
     }
 }
 
+/* Ends those whose prompt rows could not be reported. */
+static void finish_lost(struct engine *e)
+{
+    for (uint32_t i = 0; i < e->n_running;) {
+        struct sequence *s = e->running[i];
+        if (!s->lost) {
+            i++;
+            continue;
+        }
+        engine_stop_running(e, s);
+        engine_finish(e, s, AKV_STOP_ERROR, FULL,
+                      "no memory for the log-probabilities of the prompt");
+    }
+}
+
 /* What engine_stats shows: a copy made once a step, so that callers never touch the pool. */
-static void stats_publish(struct engine *e, uint32_t n_prompt, uint32_t n_generated,
-                          uint64_t step_ns)
+static void stats_publish(struct engine *e, uint64_t step_ns)
 {
     struct kv_spaces_stats maps;
     struct kv_pool_usage kv;
@@ -129,9 +144,9 @@ static void stats_publish(struct engine *e, uint32_t n_prompt, uint32_t n_genera
         .n_ctx = e->limits.n_ctx,
         .n_ubatch = e->limits.n_ubatch,
         .n_step = s->n_step + (step_ns > 0),
-        .n_token_prompt = s->n_token_prompt + n_prompt,
+        .n_token_prompt = e->n_token_prompt,
         .n_token_cached = e->n_token_cached,
-        .n_token_generated = s->n_token_generated + n_generated,
+        .n_token_generated = e->n_token_generated,
         .n_evicted = index.n_evicted,
         .n_paused = e->n_pause,
         .step_ns = s->step_ns + step_ns,
@@ -148,12 +163,14 @@ static void step(struct engine *e)
 {
     const uint64_t began = engine_now_ns();
     struct batch batch;
-    uint32_t n_share, n_prompt = 0, n_generated = 0;
+    uint32_t n_share;
 
     kv_index_tick(e->index, ++e->step);
     const uint32_t n_row = engine_plan(e, &n_share);
-    if (n_row == 0)
+    if (n_row == 0) {
+        stats_publish(e, 0); // whoever was to run has ended
         return;
+    }
     batch_of(e, n_share, n_row, &batch);
     model_forward(e->model, &batch);
     for (uint32_t i = 0; i < n_share; i++) {
@@ -162,10 +179,11 @@ static void step(struct engine *e)
         if (sh->seq->prompt_logprobs && prompt)
             engine_post_prompt(e, sh);
         commit(e, sh);
-        *(prompt ? &n_prompt : &n_generated) += sh->n_row;
+        e->n_token_prompt += prompt ? sh->n_row : 0;
     }
     sample_shares(e, n_share);
-    stats_publish(e, n_prompt, n_generated, engine_now_ns() - began);
+    finish_lost(e);
+    stats_publish(e, engine_now_ns() - began);
 }
 
 /* ---- the inbox ---- */
@@ -205,7 +223,7 @@ static bool inbox_drain(struct engine *e)
 
     if (cancel) {
         finish_canceled(e);
-        stats_publish(e, 0, 0, 0);
+        stats_publish(e, 0);
     }
     return !quit;
 }
@@ -283,7 +301,8 @@ void engine_stats(struct engine *e, struct akv_stats *out)
 {
     pthread_mutex_lock(&e->lock);
     *out = e->stats;
-    out->n_waiting = e->n_inside - e->stats.n_running;
+    /* n_running is of the last step's end: some of those may have ended since */
+    out->n_waiting = e->n_inside > out->n_running ? e->n_inside - out->n_running : 0;
     pthread_mutex_unlock(&e->lock);
 }
 
@@ -348,9 +367,10 @@ enum status engine_new(struct engine **out, struct model *m, const struct vocab 
     if (st == OK)
         st = memory_new(e, why);
     if (st == OK)
-        stats_publish(e, 0, 0, 0); // before the thread: whoever asks first sees the limits
-    if (st == OK && pthread_create(&e->thread, NULL, engine_main, e) != 0) {
-        note_set(why, "cannot start the engine thread: %m");
+        stats_publish(e, 0); // before the thread: whoever asks first sees the limits
+    const int error = st == OK ? pthread_create(&e->thread, NULL, engine_main, e) : 0;
+    if (error) {
+        note_set(why, "cannot start the engine thread: %s", strerror(error));
         st = FULL;
     }
     e->started = st == OK;

@@ -46,7 +46,7 @@ struct engine {
     uint32_t n_running;
     uint64_t step;
     uint64_t n_pause, n_hit[KV_MISS_N]; // pauses; requests by why no more was reused
-    uint64_t n_token_cached;
+    uint64_t n_token_prompt, n_token_cached, n_token_generated;
 
     /* The step's arrays, sized at start. */
     struct share *share;         // [n_parallel]
@@ -68,9 +68,11 @@ uint32_t engine_plan(struct engine *e, uint32_t *n_share);
 void engine_stop_running(struct engine *e, const struct sequence *s); // takes it off the list
 
 /* ---- post.c ---- */
-void engine_post_token(struct engine *e, struct sequence *s, int32_t id, const float *logits,
+/* False: no memory for the event. */
+bool engine_post_token(struct engine *e, struct sequence *s, int32_t id, const float *logits,
                        const struct buf *text);
-/* Log-probabilities of the prompt rows that this step computed; n_done is still that of before. */
+/* Log-probabilities of the prompt rows that this step computed; n_done is still that of before.
+ * Without memory s->lost is set. */
 void engine_post_prompt(struct engine *e, const struct share *sh);
 /* The last event of a sequence, and the end of it. Its KV stays in the index unless it failed. */
 void engine_finish(struct engine *e, struct sequence *s, enum akv_stop stop, enum status st,

@@ -1,5 +1,6 @@
 #include "engine/limits.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "os/mem_limit.h"
@@ -38,21 +39,26 @@ static size_t one_sequence(const struct engine_limits *l, uint32_t n_ctx)
     return kv_sequence_bytes(&l->shape, n_ctx, l->n_ubatch < n_ctx ? l->n_ubatch : n_ctx);
 }
 
-/* The longest context, in blocks, of which one sequence fits. */
+/* The longest context of whole blocks, at most n_ctx, of which one sequence fits; one block at least. */
 static uint32_t longest_fit(const struct engine_limits *l, uint32_t n_ctx, size_t bytes)
 {
-    while (n_ctx > CTX_MIN && one_sequence(l, n_ctx) > bytes)
-        n_ctx =
-            n_ctx / 2 / KV_BLOCK * KV_BLOCK > CTX_MIN ? n_ctx / 2 / KV_BLOCK * KV_BLOCK : CTX_MIN;
-    return n_ctx;
+    uint32_t fits = CTX_MIN / KV_BLOCK, above = n_ctx / KV_BLOCK + 1; /* in blocks */
+    if (one_sequence(l, n_ctx) <= bytes)
+        return n_ctx;
+    while (above - fits > 1) {
+        const uint32_t middle = fits + (above - fits) / 2;
+        *(one_sequence(l, middle * KV_BLOCK) <= bytes ? &fits : &above) = middle;
+    }
+    return fits * KV_BLOCK;
 }
 
 static enum status choose_kv_bytes(struct engine_limits *l, const struct akv_limits *wish,
                                    struct note *why)
 {
     struct mem_limit memory = { 0 };
-    if (mem_limit_read("", &memory, why) != OK)
-        return IO_ERROR;
+    enum status st = mem_limit_read("", &memory, why);
+    if (st != OK)
+        return st;
     const size_t budget =
         memory.available / 2; /* the other half stays with the rest of the machine */
     const uint32_t n_want =
@@ -66,15 +72,17 @@ static enum status choose_kv_bytes(struct engine_limits *l, const struct akv_lim
         if (l->kv_bytes < one && wish->n_ctx)
             l->kv_bytes = one; /* asked for: let the system say whether it has it */
     }
-    if (l->kv_bytes < one) {
-        note_set(why,
-                 "a context of %u tokens needs %zu bytes of KV, the cap (--kv-ram) is %zu; raise "
-                 "it to at least %zu or "
-                 "lower -c to %u",
-                 l->n_ctx, one, l->kv_bytes, one, longest_fit(l, l->n_ctx, l->kv_bytes));
-        return BAD_INPUT;
-    }
-    return OK;
+    if (l->kv_bytes >= one)
+        return OK;
+    char or_lower[64] = "";
+    if (one_sequence(l, CTX_MIN) <= l->kv_bytes)
+        snprintf(or_lower, sizeof or_lower, ", or lower -c to %u",
+                 longest_fit(l, l->n_ctx, l->kv_bytes));
+    note_set(why,
+             "a context of %u tokens needs %zu bytes of KV, the cap (--kv-ram) is %zu; raise it to "
+             "at least %zu%s",
+             l->n_ctx, one, l->kv_bytes, one, or_lower);
+    return BAD_INPUT;
 }
 
 enum status engine_limits_choose(struct engine_limits *out, const struct akv_limits *wish,

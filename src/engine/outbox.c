@@ -1,7 +1,5 @@
 #include "engine/outbox.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <time.h>
 
 #include "base/mem.h"
@@ -32,18 +30,14 @@ void outbox_close(struct outbox *o)
 
 struct outbox_event *outbox_event_new(size_t extra)
 {
-    struct outbox_event *e = mem_new_aligned(1, sizeof *e + extra, 16);
-    if (!e) {
-        fprintf(stderr,
-                "akvifer: no memory for an event of %zu bytes; an answer cannot be delivered\n",
-                extra);
-        abort();
-    }
-    return e;
+    return mem_new_aligned(1, sizeof(struct outbox_event) + extra, 16);
 }
 
 void outbox_event_free(struct outbox_event *e)
 {
+    if (!e)
+        return;
+    mem_free(e->text);
     mem_free(e);
 }
 

@@ -16,7 +16,8 @@ enum { OUTBOX_MAX = 4096 };
 
 struct outbox_event {
     struct outbox_event *next;
-    struct akv_event event; // its pointers lead into `bytes`
+    struct akv_event event; // its pointers lead into `bytes` and `text`
+    char *text;             // its own, or NULL
     _Alignas(16) char bytes[];
 };
 
@@ -31,8 +32,7 @@ struct outbox {
 void outbox_open(struct outbox *o);
 void outbox_close(struct outbox *o); // frees what was not read
 
-/* An event with room for `extra` bytes behind it. Ends the process when there is no memory: an event lost would be an
- * answer silently wrong. */
+/* An event with room for `extra` bytes behind it. NULL: no memory. */
 must_use struct outbox_event *outbox_event_new(size_t extra);
 void outbox_event_free(struct outbox_event *e);
 

@@ -1,5 +1,4 @@
 /* Who runs, who waits for whom, and blocks for the rows of a step. */
-#include <assert.h>
 #include <string.h>
 
 #include "engine/engine_in.h"
@@ -72,8 +71,8 @@ static void pause_sequence(struct engine *e, struct sequence *s)
     queue_push_front(&e->waiting, s);
 }
 
-/* Grows running[i] by n rows; idle blocks go first, then the youngest sequences. False: it was
- * paused itself. */
+/* Grows running[i] by n rows; idle blocks go first, then the youngest sequences. False: it was paused itself, or is the
+ * last one and ended: the cap has room for it (L1), but the system does not give the memory. */
 static bool grow(struct engine *e, uint32_t i, uint32_t n)
 {
     struct sequence *s = e->running[i];
@@ -81,7 +80,13 @@ static bool grow(struct engine *e, uint32_t i, uint32_t n)
         if (kv_index_evict(e->index))
             continue;
         const uint32_t youngest = e->n_running - 1;
-        assert(youngest > 0); /* alone it fits: L1 */
+        if (youngest == 0) {
+            engine_stop_running(e, s);
+            engine_finish(e, s, AKV_STOP_ERROR, FULL,
+                          "the system has no memory for the KV of this request, though the cap "
+                          "(--kv-ram) allows it; lower the cap or -c");
+            return false;
+        }
         pause_sequence(e, e->running[youngest]);
         if (youngest == i)
             return false;
@@ -163,28 +168,27 @@ static bool waits_for_prefix(const struct engine *e, const struct sequence *s)
 }
 
 /* Its space, with as much of its KV as is there already. FULL: none now. */
-static enum status take_space(struct engine *e, struct sequence *s)
+static enum status take_space(struct engine *e, struct sequence *s, struct note *why)
 {
-    struct note why;
     enum status st = NOT_FOUND;
     s->hit = (struct kv_hit){ .miss = KV_MISS_OFF };
     if (!s->cache_no_read)
-        st = kv_index_take(e->index, s->salt, s->ids, s->n_id, &s->space, &s->trail, &s->hit, &why);
+        st = kv_index_take(e->index, s->salt, s->ids, s->n_id, &s->space, &s->trail, &s->hit, why);
     if (st == OK)
         s->n_done = s->hit.n_position;
     if (st == NOT_FOUND)
-        st = kv_space_new(&s->space, e->spaces, &why);
+        st = kv_space_new(&s->space, e->spaces, why);
     return st;
 }
 
-/* False: no memory for it now. */
-static bool start(struct engine *e, struct sequence *s)
+/* FULL: no memory for it now; the note says what lacks. */
+static enum status start(struct engine *e, struct sequence *s, struct note *why)
 {
     if (!make_room(e, s))
-        return false;
-    while (take_space(e, s) != OK) {
+        return FULL;
+    while (take_space(e, s, why) != OK) {
         if (!kv_index_evict(e->index))
-            return false;
+            return FULL;
     }
     if (!s->start_ns) { /* not one that was paused */
         s->start_ns = engine_now_ns();
@@ -193,12 +197,13 @@ static bool start(struct engine *e, struct sequence *s)
         e->n_hit[s->hit.miss]++;
     }
     e->running[e->n_running++] = s;
-    return true;
+    return OK;
 }
 
 /* Oldest first; one that waits for a prefix lets others pass, one without room does not. */
 static void start_waiting(struct engine *e)
 {
+    struct note why = { "" };
     struct sequence *before = NULL, *next;
     for (struct sequence *s = e->waiting.first; s && e->n_running < e->limits.n_parallel;
          s = next) {
@@ -207,9 +212,15 @@ static void start_waiting(struct engine *e)
             before = s;
             continue;
         }
-        if (!start(e, s))
-            return;
-        queue_take(&e->waiting, before, s);
+        if (start(e, s, &why) == OK) {
+            queue_take(&e->waiting, before, s);
+            continue;
+        }
+        if (e->n_running == 0) { /* nobody will give anything back */
+            queue_take(&e->waiting, before, s);
+            engine_finish(e, s, AKV_STOP_ERROR, FULL, why.text);
+        }
+        return;
     }
 }
 

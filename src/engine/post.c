@@ -1,5 +1,6 @@
 /* What the engine tells: events, made on its thread, read on any. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "engine/engine_in.h"
@@ -56,34 +57,40 @@ static void leave_space(struct engine *e, struct sequence *s, bool keep)
 void engine_finish(struct engine *e, struct sequence *s, enum akv_stop stop, enum status st,
                    const char *message)
 {
+    struct outbox_event *done = s->done;
     struct buf rest = { 0 };
+    s->done = NULL;
     sequence_flush(s, &rest);
-    const size_t len = strlen(message) + 1, text = rest.len + 1;
-    struct outbox_event *event = outbox_event_new(len + text);
-    memcpy(event->bytes, message, len);
-    memcpy(event->bytes + len, buf_text(&rest), text);
-    event->event = (struct akv_event){
+    if ((rest.failed || s->lost) && stop != AKV_STOP_ERROR) {
+        stop = AKV_STOP_ERROR;
+        st = FULL;
+        message = "there was no memory to deliver the whole answer";
+    }
+    snprintf(done->bytes, MESSAGE_BYTES, "%s", message);
+    done->text = rest.bytes; // the event's from here on
+    done->event = (struct akv_event){
         .kind = AKV_EVENT_DONE,
         .stop = stop,
         .status = (enum akv_status)st,
-        .message = event->bytes,
-        .text = event->bytes + len,
+        .message = done->bytes,
+        .text = buf_text(&rest),
         .text_len = rest.len,
         .usage = usage_of(s, engine_now_ns()),
     };
-    buf_close(&rest);
     leave_space(e, s, stop != AKV_STOP_ERROR && !s->cache_no_write);
     inside_remove(e, s);
-    post(e, s, event);
+    post(e, s, done);
     sequence_free(s);
 }
 
-void engine_post_token(struct engine *e, struct sequence *s, int32_t id, const float *logits,
+bool engine_post_token(struct engine *e, struct sequence *s, int32_t id, const float *logits,
                        const struct buf *text)
 {
     const uint32_t n_vocab = model_hparams(e->model)->n_vocab;
     struct outbox_event *event =
         outbox_event_new(s->n_logprob * sizeof(struct akv_logprob) + text->len + 1);
+    if (!event)
+        return false;
     struct akv_logprob *top = (struct akv_logprob *)event->bytes;
     char *bytes = event->bytes + s->n_logprob * sizeof *top;
     memcpy(bytes, buf_text(text), text->len + 1);
@@ -102,6 +109,7 @@ void engine_post_token(struct engine *e, struct sequence *s, int32_t id, const f
         event->event.logprob = (float)((double)logits[id] - lse);
     }
     post(e, s, event);
+    return true;
 }
 
 void engine_post_prompt(struct engine *e, const struct share *sh)
@@ -117,6 +125,10 @@ void engine_post_prompt(struct engine *e, const struct share *sh)
     s->n_posted = end;
     struct outbox_event *event =
         outbox_event_new(n * sizeof(float) + (size_t)n * s->n_logprob * sizeof(struct akv_logprob));
+    if (!event) {
+        s->lost = true;
+        return;
+    }
     struct akv_logprob *top = (struct akv_logprob *)event->bytes;
     float *next = (float *)(top + (size_t)n * s->n_logprob);
     for (uint32_t done = 0; done < n; done += LOGIT_ROWS) {

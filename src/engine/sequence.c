@@ -74,22 +74,23 @@ static enum status copy_stops(struct sequence *s, const struct akv_request *r)
     return OK;
 }
 
+/* The vocabulary's end tokens, and behind them those of the request. */
 static enum status copy_stop_ids(struct sequence *s, const struct akv_request *r,
                                  const struct vocab *vocab)
 {
     const uint32_t n_vocab = vocab_n_token(vocab);
-    uint32_t n_end = 0;
-    for (uint32_t i = 0; i < n_vocab && !r->ignore_eos; i++)
-        n_end += vocab_is_end(vocab, (int32_t)i);
-    s->stop_id = mem_new(r->n_stop_id + n_end, sizeof *s->stop_id);
+    for (uint32_t i = 0; i < n_vocab; i++)
+        s->n_end_id += vocab_is_end(vocab, (int32_t)i);
+    s->stop_id = mem_new(s->n_end_id + r->n_stop_id, sizeof *s->stop_id);
     if (!s->stop_id)
         return FULL;
-    for (uint32_t i = 0; i < r->n_stop_id; i++)
-        s->stop_id[s->n_stop_id++] = r->stop_id[i];
-    for (uint32_t i = 0; i < n_vocab && !r->ignore_eos; i++) {
+    for (uint32_t i = 0; i < n_vocab; i++) {
         if (vocab_is_end(vocab, (int32_t)i))
             s->stop_id[s->n_stop_id++] = (int32_t)i;
     }
+    for (uint32_t i = 0; i < r->n_stop_id; i++)
+        s->stop_id[s->n_stop_id++] = r->stop_id[i];
+    s->ignore_eos = r->ignore_eos;
     return OK;
 }
 
@@ -117,9 +118,13 @@ enum status sequence_new(struct sequence **out, const struct akv_request *r,
     detok_open(&s->detok, vocab, false);
     s->ids = mem_new(s->n_id_max, sizeof *s->ids);
     s->salt = mem_copy_text(salt, strlen(salt));
-    if (!s->ids || !s->salt || copy_stops(s, r) != OK || copy_stop_ids(s, r, vocab) != OK)
+    s->done = outbox_event_new(MESSAGE_BYTES);
+    if (!s->ids || !s->salt || !s->done || copy_stops(s, r) != OK ||
+        copy_stop_ids(s, r, vocab) != OK)
         goto full;
     memcpy(s->ids, r->ids, r->n_id * sizeof *s->ids);
+    /* The answer goes on with a text, unless a control token stands before it. */
+    s->detok.started = vocab_piece(vocab, s->ids[s->n_id - 1], false).len > 0;
     st = sampler_new(&s->sampler, &r->sampling, n_vocab, why);
     for (size_t i = 0; st == OK && i < r->n_id; i++)
         st = sampler_accept(s->sampler, r->ids[i]);
@@ -146,6 +151,7 @@ void sequence_free(struct sequence *s)
     mem_free(s->salt);
     mem_free(s->stop_id);
     sampler_free(s->sampler);
+    outbox_event_free(s->done);
     detok_close(&s->detok);
     buf_close(&s->text);
     mem_free(s);
@@ -187,7 +193,10 @@ static void text_leaves(struct sequence *s, size_t n, struct buf *out)
 
 int32_t sequence_pick(struct sequence *s, const float *logits)
 {
-    return sampler_pick(s->sampler, logits, s->stop_id, s->n_id < s->n_id_min ? s->n_stop_id : 0);
+    const uint32_t n_forbidden = s->n_id < s->n_id_min ? s->n_stop_id
+                                 : s->ignore_eos       ? s->n_end_id
+                                                       : 0;
+    return sampler_pick(s->sampler, logits, s->stop_id, n_forbidden);
 }
 
 bool sequence_is_stop(const struct sequence *s, int32_t id)
@@ -205,10 +214,12 @@ bool sequence_accept(struct sequence *s, int32_t id, struct buf *out)
     assert(known == OK); /* it came out of this vocabulary's logits */
     s->ids[s->n_id++] = id;
     detok_push(&s->detok, id, &s->text);
+    out->failed |= s->text.failed;
     size_t hit = stop_at(s);
     if (hit != SIZE_MAX) {
         text_leaves(s, hit, out);
         buf_clear(&s->text);
+        buf_clear(&s->detok.held); /* nor the beginning of a character behind it */
         return true;
     }
     size_t held = 0;
@@ -223,5 +234,6 @@ bool sequence_accept(struct sequence *s, int32_t id, struct buf *out)
 void sequence_flush(struct sequence *s, struct buf *out)
 {
     detok_flush(&s->detok, &s->text);
+    out->failed |= s->text.failed;
     text_leaves(s, s->text.len, out);
 }

@@ -6,6 +6,7 @@
  * Q1  KV of positions below n_done is computed; n_done < n_id, or the request is finished.
  * Q2  Pausing drops the KV and sets n_done to 0; what was generated stays, so the same answer comes later.
  * Q3  Text leaves in complete characters, and never a byte of a stop text.
+ * Q4  It can always end: its last event is there from the start.
  *
  * Lifetime  from submit to its DONE event. Threads  built by the submitting thread, then the engine thread's. */
 #ifndef ENGINE_SEQUENCE_H
@@ -14,16 +15,19 @@
 #include "akvifer.h"
 #include "base/buf.h"
 #include "base/note.h"
+#include "engine/outbox.h"
 #include "engine/sample.h"
 #include "kv/index.h"
 #include "text/vocab.h"
+
+enum { MESSAGE_BYTES = sizeof(struct note) };
 
 struct sequence {
     struct sequence *next; // in the queue it stands in
     uint64_t id;
     void *user;
     char *salt; // tenant and salt: KV is shared inside it only
-    bool prompt_logprobs, cache_no_read, cache_no_write;
+    bool ignore_eos, prompt_logprobs, cache_no_read, cache_no_write;
     _Atomic bool canceled; // set by any thread, under the engine's lock
     uint32_t n_logprob;
 
@@ -42,9 +46,12 @@ struct sequence {
     struct buf text; // decoded, held back while it may begin a stop text
     char **stop;
     uint32_t n_stop;
-    int32_t *stop_id; // stop_id, and behind them the vocabulary's end tokens unless ignore_eos
-    uint32_t n_stop_id;
+    int32_t *stop_id; // [n_stop_id] the vocabulary's n_end_id end tokens, then the request's
+    uint32_t n_stop_id, n_end_id;
     uint32_t n_id_min; // prompt and tokens before which none of them may come
+
+    struct outbox_event *done; // its last event: a message of MESSAGE_BYTES fits
+    bool lost;                 // there was no memory for something that should have left
 
     uint64_t submit_ns, start_ns, first_ns; // monotonic; 0: not yet
     size_t kv_bytes_peak;
@@ -61,10 +68,10 @@ int32_t sequence_pick(struct sequence *s, const float *logits);
 bool sequence_is_stop(const struct sequence *s, int32_t id); // whether this token ends it
 
 /* Takes a generated token: appends it, decodes it, and moves the text that may leave to `out`.
- * True when a stop text was met (what precedes it is in `out`). */
+ * True when a stop text was met (what precedes it is in `out`). Without memory `out` is failed. */
 bool sequence_accept(struct sequence *s, int32_t id, struct buf *out);
 
-/* The rest of the text, at the end. */
+/* The rest of the text, at the end. Without memory `out` is failed. */
 void sequence_flush(struct sequence *s, struct buf *out);
 
 #endif

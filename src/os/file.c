@@ -12,9 +12,10 @@ enum { READ_BYTES = 64 << 10 }; // one read(2)
 
 static const uint8_t empty_file[1];
 
-static enum status open_to_read(int *out, const char *path, struct note *why)
+/* `also` is 0 or O_NONBLOCK. */
+static enum status open_to_read(int *out, const char *path, int also, struct note *why)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | also);
     if (fd < 0) {
         enum status st = errno == ENOENT || errno == ENOTDIR ? NOT_FOUND : IO_ERROR;
         note_set(why, "cannot open '%s': %m", path);
@@ -47,7 +48,8 @@ enum status file_map(struct file_map *out, const char *path, struct note *why)
     size_t len = 0;
     *out = (struct file_map){ 0 };
 
-    enum status st = open_to_read(&fd, path, why);
+    // A pipe that nobody writes to is refused below; without O_NONBLOCK it would be waited for.
+    enum status st = open_to_read(&fd, path, O_NONBLOCK, why);
     if (st != OK)
         return st;
     st = regular_bytes(&len, fd, path, why);
@@ -105,7 +107,7 @@ enum status file_read(char **out, size_t *len, const char *path, size_t bytes_ma
     int fd = -1;
     struct buf all = { 0 };
 
-    enum status st = open_to_read(&fd, path, why);
+    enum status st = open_to_read(&fd, path, 0, why);
     if (st != OK)
         return st;
     st = read_all(&all, fd, path, bytes_max, why);

@@ -31,17 +31,19 @@ static const struct version versions[] = {
 
 /* ---- reading ---- */
 
-/* The whole file as text, to be freed; NULL where it cannot be read. */
-static char *read_text(const char *dir, const char *name, struct note *why)
+/* The whole file as text, to be freed. FULL: no memory. Others: it cannot be read. */
+static enum status read_text(char **out, const char *dir, const char *name, struct note *why)
 {
     struct buf path = { 0 };
-    char *text = NULL;
     size_t len;
+    enum status st = FULL;
     buf_addf(&path, "%s/%s", dir, name);
-    if (path.failed || file_read(&text, &len, buf_text(&path), FILE_BYTES_MAX, why) != OK)
-        text = NULL;
+    if (path.failed)
+        note_set(why, "no memory for the path of %s/%s", dir, name);
+    else
+        st = file_read(out, &len, buf_text(&path), FILE_BYTES_MAX, why);
     buf_close(&path);
-    return text;
+    return st;
 }
 
 /* Reads the number behind `key` at the start of a line ("MemTotal: 24103 kB", "inactive_file
@@ -58,16 +60,20 @@ static bool read_key(const char *text, const char *key, uint64_t *out)
     return false;
 }
 
-/* A file that holds one number; "max" is none. */
-static bool read_number(const char *dir, const char *name, uint64_t *out)
+/* A file that holds one number; "max" is none, which is NOT_FOUND as an absent file is. */
+static enum status read_number(const char *dir, const char *name, uint64_t *out)
 {
-    char *text = read_text(dir, name, NULL), *end;
-    if (!text)
-        return false;
-    *out = strtoull(text, &end, 10);
-    bool found = end != text;
+    char *text, *end;
+    enum status st = read_text(&text, dir, name, NULL);
+    if (st != OK)
+        return st == FULL ? FULL : NOT_FOUND;
+    const uint64_t n = strtoull(text, &end, 10);
+    const bool found = end != text;
     mem_free(text);
-    return found;
+    if (!found)
+        return NOT_FOUND;
+    *out = n;
+    return OK;
 }
 
 /* ---- where our cgroup is ---- */
@@ -177,52 +183,79 @@ static void lower(struct mem_limit *m, uint64_t total, uint64_t available, const
     }
 }
 
-/* One level: dir is the cgroup's directory, `name` how a human knows it. */
-static void read_level(const struct version *v, const char *dir, const char *name,
-                       struct mem_limit *m)
+/* One level: dir is the cgroup's directory, `name` how a human knows it. FULL: no memory to read it. */
+static enum status read_level(const struct version *v, const char *dir, const char *name,
+                              struct mem_limit *m)
 {
-    uint64_t limit = UINT64_MAX, usage = 0, cache = 0, n;
-    for (int i = 0; i < 2 && v->limit[i]; i++)
-        if (read_number(dir, v->limit[i], &n) && n < limit)
-            limit = n;
-    if (limit == UINT64_MAX || !read_number(dir, v->usage, &usage))
-        return;
-    char *stat = read_text(dir, "memory.stat", NULL);
-    if (stat)
+    uint64_t limit = UINT64_MAX, usage = 0, cache = 0, n = UINT64_MAX;
+    char *stat;
+    for (int i = 0; i < 2 && v->limit[i]; i++) {
+        if (read_number(dir, v->limit[i], &n) == FULL)
+            return FULL;
+        limit = n < limit ? n : limit;
+    }
+    enum status st = limit == UINT64_MAX ? NOT_FOUND : read_number(dir, v->usage, &usage);
+    if (st != OK)
+        return st == FULL ? FULL : OK;
+    st = read_text(&stat, dir, "memory.stat", NULL);
+    if (st == FULL)
+        return FULL;
+    if (st == OK) {
         read_key(stat, v->cache, &cache);
-    mem_free(stat);
+        mem_free(stat);
+    }
     uint64_t used = usage > cache ? usage - cache : 0;
     lower(m, limit, limit > used ? limit - used : 0, name);
+    return OK;
 }
 
-static void read_levels(const char *root, const struct version *v, const char *cgroups,
-                        const char *mounts, struct mem_limit *m)
+static enum status read_levels(const char *root, const struct version *v, const char *cgroups,
+                               const char *mounts, struct mem_limit *m)
 {
     char path[PATH_BYTES];
     struct mount mount;
     struct buf dir = { 0 };
+    enum status st = OK;
     if (!find_path(cgroups, v, path) || !find_mount(mounts, v, &mount))
-        return;
+        return OK;
     buf_addf(&dir, "%s%s", root, mount.point);
     size_t mount_len = dir.len;
     buf_add_text(&dir, path_below(path, &mount));
-    while (!dir.failed) {
+    if (dir.failed)
+        st = FULL;
+    while (st == OK) {
         char *below = dir.bytes + mount_len;
-        read_level(v, dir.bytes, *below ? below : "/", m);
+        st = read_level(v, dir.bytes, *below ? below : "/", m);
         char *last = strrchr(below, '/');
         if (!last)
             break;
         *last = 0; // the parent
     }
     buf_close(&dir);
+    return st;
+}
+
+/* All levels of all versions lower *m. */
+static enum status read_cgroups(const char *root, const char *proc, struct mem_limit *m)
+{
+    char *cgroups = NULL, *mounts = NULL;
+    enum status st = read_text(&cgroups, proc, "self/cgroup", NULL);
+    if (st == OK)
+        st = read_text(&mounts, proc, "self/mountinfo", NULL);
+    for (size_t i = 0; i < sizeof versions / sizeof *versions && st == OK; i++)
+        st = read_levels(root, &versions[i], cgroups, mounts, m);
+    mem_free(cgroups);
+    mem_free(mounts);
+    return st == FULL ? FULL : OK;
 }
 
 static enum status read_machine(const char *proc, struct mem_limit *out, struct note *why)
 {
     uint64_t total, available;
-    char *text = read_text(proc, "meminfo", why);
-    if (!text)
-        return IO_ERROR;
+    char *text;
+    enum status st = read_text(&text, proc, "meminfo", why);
+    if (st != OK)
+        return st == FULL ? FULL : IO_ERROR;
     bool found = read_key(text, "MemTotal", &total) && read_key(text, "MemAvailable", &available);
     mem_free(text);
     if (!found) {
@@ -237,17 +270,16 @@ static enum status read_machine(const char *proc, struct mem_limit *out, struct 
 
 enum status mem_limit_read(const char *root, struct mem_limit *out, struct note *why)
 {
+    struct mem_limit m;
     struct buf proc = { 0 };
     buf_addf(&proc, "%s/proc", root);
-    enum status st = read_machine(buf_text(&proc), out, why);
-    if (st == OK) {
-        char *cgroups = read_text(buf_text(&proc), "self/cgroup", NULL);
-        char *mounts = read_text(buf_text(&proc), "self/mountinfo", NULL);
-        for (size_t i = 0; i < sizeof versions / sizeof *versions && cgroups && mounts; i++)
-            read_levels(root, &versions[i], cgroups, mounts, out);
-        mem_free(cgroups);
-        mem_free(mounts);
-    }
+    enum status st = proc.failed ? FULL : read_machine(buf_text(&proc), &m, why);
+    if (st == OK)
+        st = read_cgroups(root, buf_text(&proc), &m);
+    if (st == OK)
+        *out = m;
+    else if (st == FULL)
+        note_set(why, "no memory to read how much memory there is");
     buf_close(&proc);
     return st;
 }

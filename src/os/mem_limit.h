@@ -25,7 +25,7 @@ struct mem_limit {
 };
 
 /* `root` is "" for this machine, or a directory that holds a proc/ and the mounts it names (tests).
- * IO_ERROR: not even /proc/meminfo can be read; the note says why. */
+ * IO_ERROR: not even /proc/meminfo can be read; the note says why. FULL: no memory to read it. */
 must_use enum status mem_limit_read(const char *root, struct mem_limit *out, struct note *why);
 
 #endif

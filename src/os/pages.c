@@ -1,12 +1,19 @@
 #include "os/pages.h"
 
+#include <errno.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/mem.h"
+
 enum status pages_new(void **out, size_t bytes, const char *what, struct note *why)
 {
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *p = MAP_FAILED;
+    if (mem_refused())
+        errno = ENOMEM;
+    else
+        p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) {
         note_set(why, "no memory for %s (%zu bytes): %m", what, bytes);
         return FULL;

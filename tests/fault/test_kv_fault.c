@@ -8,11 +8,11 @@
 #include <cmocka.h>
 
 #include <dirent.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "os/vm.h"
+#include "support/count_maps.h"
 #include "support/kv_tags.h"
 
 static const struct kv_shape shape = {
@@ -48,24 +48,6 @@ static uint32_t count_fds(void)
         n++;
     closedir(dir);
     return n;
-}
-
-/* Mappings that a pool or a space left behind. A sanitizer's allocator and thread stacks come and
- * go by themselves. */
-static uint32_t count_maps(void)
-{
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    char line[512];
-    uint32_t n = 0;
-    FILE *f = fopen("/proc/self/maps", "re");
-    assert_non_null(f);
-    while (fgets(line, sizeof line, f))
-        n += strstr(line, "akvifer-kv") != NULL;
-    fclose(f);
-    return n;
-#else
-    return vm_count();
-#endif
 }
 
 static enum status open_all(struct life *f, struct options o, struct note *why)

@@ -9,8 +9,9 @@
 #include <string.h>
 
 #include "akvifer.h"
+#include "support/sanitized.h"
 
-enum { N_RUN = 4, N_PROMPT = 90, N_ANSWER = 50 };
+enum { N_RUN = SANITIZED ? 2 : 4, N_PROMPT = 90, N_ANSWER = 50 };
 
 struct answer {
     int32_t ids[N_ANSWER];
@@ -131,7 +132,7 @@ static void answers_together_are_those_alone(void **state)
     together((struct akv_limits){ .n_ctx = 192, .n_parallel = N_RUN, .n_ubatch = 64 });
 }
 
-/* Four blocks for four sequences that need three each: the youngest pause and are computed again. */
+/* Four blocks for sequences that need three each: the youngest pause and are computed again. */
 static void a_pool_too_small_for_all_changes_nothing(void **state)
 {
     (void)state;
@@ -142,8 +143,8 @@ static void a_prompt_seen_before_is_reused_inside_its_salt(void **state)
 {
     struct answer cold, first, second, longer, other;
     (void)state;
-    akv_engine *engine = engine_of((struct akv_limits){ .n_ctx = 192, .n_parallel = 2 });
     alone(0, &cold);
+    akv_engine *engine = engine_of((struct akv_limits){ .n_ctx = 192, .n_parallel = 2 });
     submit(engine, 0, "alice", &first);
     wait_for(engine, &first);
     submit(engine, 0, "alice", &second); /* the same prompt: all but its last position is there */
@@ -217,6 +218,9 @@ static void refusals_have_words(void **state)
     assert_int_equal(akv_submit(engine, &r, &id, &why), AKV_BAD_INPUT);
     assert_string_equal(why.text,
                         "token 2 of the prompt is 49152; the vocabulary has ids 0 to 49151");
+    akv_engine *second;
+    assert_int_equal(akv_engine_new(&second, model, NULL, &why), AKV_BAD_INPUT);
+    assert_non_null(strstr(why.text, "runs in another engine"));
     akv_engine_free(engine);
 
     const struct akv_limits tight = { .n_ctx = 4096, .kv_bytes = 4 << 20 };

@@ -17,6 +17,12 @@
 #include "base/mem.h"
 #include "engine/sample.h"
 #include "support/runner.h"
+#include "support/sanitized.h"
+
+enum {
+    RECORD_MAX = SANITIZED ? 40 : UINT16_MAX, // positions to read of a text or prompt
+    STEPS = SANITIZED ? 4 : 48,               // greedy ones behind a prompt that is read whole
+};
 
 struct bar { // llama.cpp's own figures (default settings), from the golden data
     const char *name, *path;
@@ -65,7 +71,8 @@ static int32_t *ids_of(const json_t *list)
 static void compare(struct runner *r, const json_t *record, struct tally *t)
 {
     const json_t *positions = json_object_get(record, "positions");
-    const uint32_t n = (uint32_t)json_array_size(positions);
+    const uint32_t n_all = (uint32_t)json_array_size(positions),
+                   n = n_all < RECORD_MAX ? n_all : RECORD_MAX;
     int32_t *ids = ids_of(json_object_get(record, "ids"));
     float *logits = mem_new((size_t)n * r->n_vocab, sizeof *logits);
     run_all(r, ids, n, 512, logits);
@@ -94,7 +101,6 @@ static int32_t argmax(const float *logits, uint32_t n)
 /* Greedy steps agree until one whose margin in the reference is within what rounding activations may turn. */
 static void greedy(struct runner *r, const json_t *record)
 {
-    enum { STEPS = 48 };
     const json_t *expected = json_object_get(record, "greedy"),
                  *list = json_object_get(record, "ids");
     const uint32_t n_prompt = (uint32_t)json_array_size(list);
@@ -134,7 +140,10 @@ static void judge(const struct bar *bar, const char *what, const struct tally *t
     print_message(
         "%s %s: %u positions, mean KL9 %.3e (llama.cpp %.3e, %.2fx), top-1 %.2f %% (%.2f %%)\n",
         bar->name, what, t->n, kl, kl9_bar, kl9_bar / kl, 100 * top1, 100 * top1_bar);
-    if (!(kl <= kl9_bar) || !(top1 >= top1_bar))
+    // Means over a few positions scatter: enough to see that it is this model and nothing is broken.
+    const double kl9_most = SANITIZED ? 4 * kl9_bar : kl9_bar,
+                 top1_least = SANITIZED ? 0.9 * top1_bar : top1_bar;
+    if (!(kl <= kl9_most) || !(top1 >= top1_least))
         fail_msg("%s %s is further from the reference than llama.cpp is", bar->name, what);
 }
 
@@ -165,7 +174,8 @@ static void model_agrees(const struct bar *bar)
         json_t *record = json_loads(line, 0, NULL);
         assert_non_null(record);
         compare(&r, record, &prompts);
-        greedy(&r, record);
+        if (json_array_size(json_object_get(record, "ids")) <= RECORD_MAX)
+            greedy(&r, record);
         json_decref(record);
     }
     fclose(f);

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "support/gguf_writer.h"
+#include "support/gguf_vocab.h"
 #include "support/weights.h"
 
 struct tiny_model tiny_model_of(const char *arch, enum dtype type)
@@ -102,6 +102,10 @@ static void pairs(struct writing *o)
         gguf_write_int(&o->w, KEY("attention.sliding_window"), GGUF_U32, t->window);
         gguf_write_int(&o->w, KEY("attention.sliding_window_pattern"), GGUF_U32, 3);
     }
+    if (t->vocab)
+        gguf_write_vocab(&o->w, t->vocab);
+    if (t->chat_template)
+        gguf_write_text(&o->w, "tokenizer.chat_template", t->chat_template);
 #undef KEY
 }
 

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "base/dtype.h"
+#include "support/small_vocab.h"
 
 struct tiny_model {
     const char *arch; // "llama", "qwen2", "qwen3", "gemma3"
@@ -12,6 +13,8 @@ struct tiny_model {
     uint32_t n_layer, n_embd, n_head, n_kv_head, d_head, n_ff, n_vocab, n_ctx;
     uint32_t window; // gemma3
     uint64_t seed;
+    const struct vocab_maker *vocab; // NULL: the file has no tokens
+    const char *chat_template;       // NULL: none
 };
 
 /* The usual small shape of an architecture: everything divides, nothing is square. */

@@ -549,9 +549,7 @@ static void says_why_a_path_does_not_open(void **state)
     expect_open_fails("absent.gguf", NOT_FOUND, "No such file");
     expect_open_fails(".", BAD_INPUT, "is a directory");
     assert_int_equal(mkfifo(in_dir("pipe"), 0600), 0);
-    int keeper = open(in_dir("pipe"), O_RDWR); // or the open for reading would wait
-    expect_open_fails("pipe", BAD_INPUT, "is a pipe or a device");
-    close(keeper);
+    expect_open_fails("pipe", BAD_INPUT, "is a pipe or a device"); // and does not wait for a writer
     fclose(fopen(in_dir("empty.gguf"), "w"));
     expect_open_fails("empty.gguf", BAD_INPUT, "empty.gguf': the file ends in the magic");
 }

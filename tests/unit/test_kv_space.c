@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "kv/view.h"
-#include "os/vm.h"
+#include "support/count_maps.h"
 #include "support/fault_catch.h"
 #include "support/kv_tags.h"
 
@@ -172,15 +172,15 @@ static void a_growing_sequence_is_few_mappings(void **state)
     (void)state;
     struct fixture f = open_spaces(400, (struct kv_spaces_config){ 0 });
     struct kv_space *s = space_new(&f);
-    uint32_t before = vm_count();
+    uint32_t before = count_maps();
     for (uint32_t n = 1; n <= 64 * 60; n++)
         step(&f, s, n);
     kv_spaces_settle(f.all);
-    assert_true(vm_count() <= before + 6); // each group: given back, read-only, reserved
-    assert_true(vm_count() - before <= stats_of(&f).n_vma);
+    assert_true(count_maps() <= before + 6); // each group: given back, read-only, reserved
+    assert_true(count_maps() - before <= stats_of(&f).n_vma);
     kv_space_free(s);
     kv_spaces_settle(f.all);
-    assert_true(vm_count() <= before);
+    assert_true(count_maps() <= before);
     close_spaces(&f);
 }
 

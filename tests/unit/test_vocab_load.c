@@ -9,44 +9,10 @@
 
 #include "base/mem.h"
 #include "model/vocab_load.h"
-#include "support/gguf_writer.h"
-#include "support/small_vocab.h"
+#include "support/gguf_vocab.h"
 
 /* What a case does to a file before it is read. */
 typedef void add_keys(struct gguf_writer *w);
-
-enum { N_MAX = 512 };
-
-/* The small vocabulary of this model with tokens and what belongs to them, but nothing else. */
-static void write_tokens(struct gguf_writer *w, const struct vocab_maker *m)
-{
-    static char text[MAKER_BYTES * 2];
-    const char *token[N_MAX], *merge[N_MAX];
-    int64_t type[N_MAX];
-    double score[N_MAX];
-    char *at = text;
-    assert_true(m->src.n_token < N_MAX);
-    for (uint32_t i = 0; i < m->src.n_token; i++) {
-        token[i] = at;
-        at = mempcpy(at, m->token[i].bytes, m->token[i].len);
-        *at++ = 0;
-        type[i] = m->type[i];
-        score[i] = m->score[i];
-    }
-    for (uint32_t i = 0; i < m->src.n_merge; i++) {
-        merge[i] = at;
-        at = mempcpy(at, m->merge[i].bytes, m->merge[i].len);
-        *at++ = 0;
-    }
-    bool spm = m->src.model == VOCAB_SPM;
-    gguf_write_text(w, "tokenizer.ggml.model", spm ? "llama" : "gpt2");
-    gguf_write_texts(w, "tokenizer.ggml.tokens", token, m->src.n_token);
-    gguf_write_ints(w, "tokenizer.ggml.token_type", GGUF_I32, type, m->src.n_token);
-    if (spm)
-        gguf_write_floats(w, "tokenizer.ggml.scores", GGUF_F32, score, m->src.n_token);
-    else
-        gguf_write_texts(w, "tokenizer.ggml.merges", merge, m->src.n_merge);
-}
 
 static enum status read_back(struct gguf_writer *w, struct vocab **out, struct note *why)
 {
@@ -67,7 +33,7 @@ static struct vocab *load(void (*make)(struct vocab_maker *), add_keys *add, str
     struct vocab *v = NULL;
     make(&m);
     gguf_writer_open(&w, 3);
-    write_tokens(&w, &m);
+    gguf_write_vocab(&w, &m);
     add(&w);
     if (read_back(&w, &v, why) != OK)
         fail_msg("%s", why->text);
@@ -346,7 +312,7 @@ static void memory_may_run_out(void **state)
     struct gguf *g;
     small_bpe(&m);
     gguf_writer_open(&w, 3);
-    write_tokens(&w, &m);
+    gguf_write_vocab(&w, &m);
     gguf_write_text(&w, "tokenizer.ggml.pre", "smollm");
     gguf_writer_finish(&w, &file);
     assert_int_equal(gguf_open_bytes(&g, file.bytes, file.len, NULL), OK);

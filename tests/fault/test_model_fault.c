@@ -1,0 +1,281 @@
+/* Loading a model with the k-th allocation failing, for every k, and from files that are cut short, unreadable or exchanged:
+ * a status and a note, no memory, thread or descriptor left behind (SAN=address), and never another answer. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "akvifer.h"
+#include "base/mem.h"
+#include "support/tiny_model.h"
+
+#define TALK "{\"messages\": [{\"role\": \"user\", \"content\": \"hello world\"}]}"
+
+enum { N_ID_MAX = 256, N_ANSWER = 8, TIMEOUT_MS = 60000 };
+
+static char dir[] = "/tmp/akvifer-fault-XXXXXX";
+
+static const char *in_dir(const char *name)
+{
+    static char path[2][320];
+    static unsigned turn;
+    char *p = path[turn++ % 2];
+    snprintf(p, sizeof path[0], "%s/%s", dir, name);
+    return p;
+}
+
+static void save(const char *name, uint64_t seed)
+{
+    static struct vocab_maker vocab;
+    struct tiny_model t = tiny_model_of("qwen2", DT_Q4_1);
+    small_bpe(&vocab);
+    t.vocab = &vocab;
+    t.chat_template = "{% for m in messages %}<|im_start|>{{ m.role }} {{ m.content }}{% endfor %}";
+    t.n_embd = 64;
+    t.n_head = 2;
+    t.n_kv_head = 1;
+    t.d_head = 32;
+    t.n_ff = 96;
+    t.n_ctx = 128;
+    t.seed = seed;
+    tiny_model_save(&t, in_dir(name));
+}
+
+static int make_files(void **state)
+{
+    (void)state;
+    if (!mkdtemp(dir))
+        return -1;
+    save("tiny.gguf", 1);
+    return 0;
+}
+
+static int remove_files(void **state)
+{
+    (void)state;
+    DIR *d = opendir(dir);
+    for (struct dirent *e; d && (e = readdir(d));)
+        unlink(in_dir(e->d_name));
+    if (d)
+        closedir(d);
+    return rmdir(dir);
+}
+
+static uint32_t count_fds(void)
+{
+    uint32_t n = 0;
+    DIR *d = opendir("/proc/self/fd");
+    assert_non_null(d);
+    while (readdir(d))
+        n++;
+    closedir(d);
+    return n;
+}
+
+static enum akv_status open_file(akv_model **out, const char *name, struct akv_note *why)
+{
+    const struct akv_model_params params = { .path = in_dir(name), .n_thread = 2 };
+    return akv_model_open(out, &params, why);
+}
+
+static akv_model *opened(const char *name)
+{
+    akv_model *m = NULL;
+    struct akv_note why = { "" };
+    if (open_file(&m, name, &why) != AKV_OK)
+        fail_msg("%s", why.text);
+    return m;
+}
+
+/* ---- memory ---- */
+
+static enum akv_status ids_of_talk(const akv_model *m, int32_t *ids, size_t *n,
+                                   struct akv_note *why)
+{
+    *n = N_ID_MAX;
+    return akv_render_chat(m, TALK, strlen(TALK), ids, n, why);
+}
+
+static void expect_talk(const akv_model *m, const int32_t *expected, size_t n_expected)
+{
+    int32_t ids[N_ID_MAX];
+    size_t n;
+    struct akv_note why = { "" };
+    if (ids_of_talk(m, ids, &n, &why) != AKV_OK)
+        fail_msg("%s", why.text);
+    assert_int_equal(n, n_expected);
+    assert_memory_equal(ids, expected, n * sizeof *ids);
+}
+
+/* Some allocations may be done without (PCRE2's machine code, classes of characters): then the model is none the worse. */
+static void allocations_of_a_load_fail(void **state)
+{
+    int32_t expected[N_ID_MAX];
+    size_t n_expected;
+    struct akv_note why = { "" };
+    uint64_t n_asked, k = 0;
+    (void)state;
+    akv_model *m = opened("tiny.gguf");
+    assert_int_equal(ids_of_talk(m, expected, &n_expected, &why), AKV_OK);
+    akv_model_close(m);
+    const uint32_t n_fd = count_fds();
+    do {
+        m = NULL;
+        why.text[0] = 0;
+        mem_fail_at(++k);
+        const enum akv_status st = open_file(&m, "tiny.gguf", &why);
+        n_asked = mem_fail_count();
+        mem_fail_at(0);
+        if (st == AKV_OK)
+            expect_talk(m, expected, n_expected);
+        else
+            assert_true(st == AKV_FULL && why.text[0] && !m);
+        akv_model_close(m);
+        assert_int_equal(count_fds(), n_fd);
+    } while (n_asked >= k);
+    print_message("failed each of %llu allocations\n", (unsigned long long)k - 1);
+    assert_true(k > 50);
+}
+
+static void allocations_of_a_talk_fail(void **state)
+{
+    int32_t expected[N_ID_MAX], ids[N_ID_MAX];
+    size_t n_expected, n;
+    struct akv_note why = { "" };
+    uint64_t n_asked, k = 0;
+    (void)state;
+    akv_model *m = opened("tiny.gguf");
+    assert_int_equal(ids_of_talk(m, expected, &n_expected, &why), AKV_OK);
+    do {
+        why.text[0] = 0;
+        mem_fail_at(++k);
+        const enum akv_status st = ids_of_talk(m, ids, &n, &why);
+        n_asked = mem_fail_count();
+        mem_fail_at(0);
+        if (st == AKV_OK)
+            assert_true(n == n_expected && memcmp(ids, expected, n * sizeof *ids) == 0);
+        else
+            assert_true(st == AKV_FULL && why.text[0] && n == N_ID_MAX);
+    } while (n_asked >= k);
+    assert_true(k > 5);
+    akv_model_close(m);
+}
+
+/* ---- files ---- */
+
+/* Every length but the whole one is refused: all short ones, and steps of a prime through the tensors. */
+static void a_file_cut_short_is_refused(void **state)
+{
+    enum { EVERY_BELOW = 600, STEP = 61 };
+    struct stat whole;
+    (void)state;
+    save("cut.gguf", 1);
+    assert_int_equal(stat(in_dir("cut.gguf"), &whole), 0);
+    const uint32_t n_fd = count_fds();
+    for (off_t len = whole.st_size - 1; len >= 0; len -= len > EVERY_BELOW ? STEP : 1) {
+        akv_model *m = NULL;
+        struct akv_note why = { "" };
+        assert_int_equal(truncate(in_dir("cut.gguf"), len), 0);
+        const enum akv_status st = open_file(&m, "cut.gguf", &why);
+        if (st != AKV_BAD_INPUT || !why.text[0] || m)
+            fail_msg("%lld of %lld bytes: status %d, '%s'", (long long)len,
+                     (long long)whole.st_size, st, why.text);
+    }
+    assert_int_equal(count_fds(), n_fd);
+}
+
+static void expect_refused(const char *name, enum akv_status expected)
+{
+    akv_model *m = NULL;
+    struct akv_note why = { "" };
+    assert_int_equal(open_file(&m, name, &why), expected);
+    assert_true(!m && why.text[0]);
+}
+
+static void what_is_no_file_is_refused(void **state)
+{
+    (void)state;
+    expect_refused("absent.gguf", AKV_NOT_FOUND);
+    expect_refused("tiny.gguf/in.gguf", AKV_NOT_FOUND);
+    expect_refused(".", AKV_BAD_INPUT);
+    assert_int_equal(symlink("circle", in_dir("circle")), 0);
+    expect_refused("circle", AKV_IO_ERROR);
+    assert_int_equal(mkfifo(in_dir("pipe"), 0600), 0);
+    expect_refused("pipe", AKV_BAD_INPUT); // and not waited for
+    if (geteuid() == 0)
+        return; // the superuser reads everything
+    save("secret.gguf", 1);
+    assert_int_equal(chmod(in_dir("secret.gguf"), 0), 0);
+    expect_refused("secret.gguf", AKV_IO_ERROR);
+}
+
+static void answer(akv_engine *engine, int32_t *token)
+{
+    const int32_t ids[] = { 72, 101, 108, 108, 111 };
+    const struct akv_request r = { .ids = ids,
+                                   .n_id = 5,
+                                   .n_predict = N_ANSWER,
+                                   .sampling = { .top_p = 1, .typical_p = 1, .repeat_penalty = 1 },
+                                   .ignore_eos = true };
+    struct akv_note why = { "" };
+    struct akv_event event;
+    uint64_t id;
+    uint32_t n = 0;
+    if (akv_submit(engine, &r, &id, &why) != AKV_OK)
+        fail_msg("%s", why.text);
+    do {
+        assert_int_equal(akv_next_event(engine, &event, TIMEOUT_MS), AKV_OK);
+        if (event.kind == AKV_EVENT_TOKEN)
+            token[n++] = event.token;
+    } while (event.kind != AKV_EVENT_DONE);
+    assert_int_equal(n, N_ANSWER);
+}
+
+/* A model file is replaced by renaming (os/file.h): who has the old one open keeps it, embedding rows included. */
+static void a_file_replaced_in_use_stays(void **state)
+{
+    const struct akv_limits limits = { .n_ctx = 64, .n_parallel = 1 };
+    int32_t before[N_ANSWER], after[N_ANSWER];
+    akv_engine *engine;
+    struct akv_note why = { "" };
+    (void)state;
+    save("used.gguf", 1);
+    save("other.gguf", 2);
+    akv_model *m = opened("used.gguf");
+    if (akv_engine_new(&engine, m, &limits, &why) != AKV_OK)
+        fail_msg("%s", why.text);
+    answer(engine, before);
+    assert_int_equal(rename(in_dir("other.gguf"), in_dir("used.gguf")), 0);
+    answer(engine, after);
+    assert_memory_equal(before, after, sizeof before);
+    akv_engine_free(engine);
+    akv_model_close(m);
+
+    m = opened("used.gguf");
+    if (akv_engine_new(&engine, m, &limits, &why) != AKV_OK)
+        fail_msg("%s", why.text);
+    answer(engine, after);
+    assert_memory_not_equal(before, after, sizeof before); // it was another model indeed
+    akv_engine_free(engine);
+    akv_model_close(m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(allocations_of_a_load_fail),
+        cmocka_unit_test(allocations_of_a_talk_fail),
+        cmocka_unit_test(a_file_cut_short_is_refused),
+        cmocka_unit_test(what_is_no_file_is_refused),
+        cmocka_unit_test(a_file_replaced_in_use_stays),
+    };
+    return cmocka_run_group_tests_name("model fault", tests, make_files, remove_files);
+}
