@@ -209,7 +209,7 @@ struct akv_stats {
     uint32_t n_running, n_waiting;
     uint32_t n_block_held;    /* by sequences, or idle for reuse */
     uint32_t n_block_indexed; /* of them, those that another request could reuse */
-    uint32_t n_ctx, n_ubatch;
+    uint32_t n_ctx, n_ubatch, n_parallel;
     uint64_t n_step, n_token_prompt, n_token_cached, n_token_generated;
     uint64_t n_evicted, n_paused; /* blocks forgotten to make room; sequences put back for it */
     uint64_t step_ns, map_ns;     /* sums */

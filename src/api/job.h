@@ -15,7 +15,7 @@
 
 #include "api/logprobs.h"
 #include "api/request.h"
-#include "http/server.h"
+#include "http/request.h"
 
 struct api;
 struct job;
@@ -28,16 +28,17 @@ struct choice {
     struct buf logprobs;    // chat: elements with commas between
     struct legacy_logprobs legacy;
     struct ids ids; // generated, where they are asked for
-    float *prompt_next;        // echo: log-probabilities of the prompt's tokens, by what precedes them
     enum akv_stop stop;
     struct akv_usage usage;
-    bool begun, done;
+    uint64_t last_ns; // when its last token left; 0: none has
+    bool done;
 };
 
 /* How a dialect tells what happened: each appends to `out` a whole SSE payload (stream) or the answer. */
 struct dialect {
     const char *id_prefix; // "chatcmpl-"
-    void (*begin)(const struct job *j, const struct choice *c, struct buf *out); // first chunk; may be NULL
+    void (*begin)(const struct job *j, const struct choice *c,
+                  struct buf *out); // first chunk; may be NULL
     void (*chunk)(const struct job *j, const struct choice *c, struct buf *out);
     void (*end)(const struct job *j, const struct choice *c, struct buf *out);
     void (*usage)(const struct job *j, struct buf *out); // a last chunk with usage; may be NULL
@@ -49,12 +50,11 @@ struct job {
     struct api *api;
     const struct dialect *dialect;
     struct gen_request request;
-    struct http_request *http;
-    struct http_stream *stream; // NULL: one answer at the end
+    struct http_request *http; // NULL: it was answered with an error
     char id[48];
-    long long created;          // seconds since 1970
-    uint64_t start_ns, last_ns; // the last token that left, for latencies
-    struct choice *choice;      // [n_choice]
+    long long created; // seconds since 1970
+    uint64_t start_ns;
+    struct choice *choice; // [n_choice]
     uint32_t n_choice, n_submitted, n_done;
     bool gone;              // nobody listens any more
     struct akv_note failed; // the first failure of a choice; empty: none

@@ -118,8 +118,9 @@ void legacy_add(struct legacy_logprobs *l, const akv_model *model, int32_t id, f
 
 void legacy_json(const struct legacy_logprobs *l, struct buf *out)
 {
-    buf_addf(out, "{\"tokens\":[%s],\"token_logprobs\":[%s],\"top_logprobs\":[%s],"
-                  "\"text_offset\":[%s]}",
+    buf_addf(out,
+             "{\"tokens\":[%s],\"token_logprobs\":[%s],\"top_logprobs\":[%s],"
+             "\"text_offset\":[%s]}",
              buf_text(&l->tokens), buf_text(&l->logprobs), buf_text(&l->top),
              buf_text(&l->offsets));
 }

@@ -126,7 +126,9 @@ static void chat_answer(const struct job *j, struct buf *out)
     buf_add_text(out, ",\"choices\":[");
     for (uint32_t i = 0; i < j->n_choice; i++) {
         const struct choice *c = &j->choice[i];
-        buf_addf(out, "%s{\"index\":%u,\"message\":{\"role\":\"assistant\",\"content\":", i ? "," : "", i);
+        buf_addf(out,
+                 "%s{\"index\":%u,\"message\":{\"role\":\"assistant\",\"content\":", i ? "," : "",
+                 i);
         buf_add_json_text(out, buf_text(&c->text), c->text.len);
         buf_add_text(out, ",\"refusal\":null}");
         add_chat_logprobs(j, c, out);

@@ -1,0 +1,173 @@
+#include "api/api.h"
+
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <xxhash.h>
+
+#include "api/job.h"
+#include "base/mem.h"
+
+enum { PUMP_WAIT_MS = 200 };
+
+/* ---- answers ---- */
+
+void api_answer_json(struct http_request *http, unsigned status, const struct buf *json)
+{
+    http_answer(http, status, "application/json", buf_text(json), json->len, NULL, 0);
+}
+
+void api_answer_error(struct http_request *http, const struct api_error *error)
+{
+    const struct http_field retry = { "Retry-After", "1" };
+    const struct http_field key = { "WWW-Authenticate", "Bearer" };
+    const bool busy = error->kind == API_BUSY, no_key = error->kind == API_NO_KEY;
+    struct buf out = { 0 };
+    api_error_json(error, &out);
+    http_answer(http, api_error_http(error), "application/json", buf_text(&out), out.len,
+                busy ? &retry : &key, busy || no_key);
+    buf_close(&out);
+}
+
+void api_error_text(struct buf *out, unsigned status, const char *sentence)
+{
+    api_error_json_of(status, sentence, out);
+}
+
+/* ---- keys ---- */
+
+static const char *key_of(const struct http_request *http)
+{
+    const char *bearer = http_header(http, "Authorization");
+    if (bearer && strncasecmp(bearer, "Bearer ", 7) == 0)
+        return bearer + 7;
+    const char *key = http_header(http, "X-Api-Key");
+    return key ? key : "";
+}
+
+/* Looks at every key, and at all bytes of each: how long it takes tells nothing. */
+static const struct tenant *tenant_of(const struct api *a, const char *key)
+{
+    const struct tenant *found = NULL;
+    char padded[sizeof a->tenant->key] = { 0 };
+    const size_t len = strlen(key);
+    if (len < sizeof padded)
+        memcpy(padded, key, len);
+    for (uint32_t i = 0; i < a->n_tenant; i++) {
+        const bool same = CRYPTO_memcmp(a->tenant[i].key, padded, sizeof padded) == 0;
+        found = same && len < sizeof padded && len > 0 ? &a->tenant[i] : found;
+    }
+    return found;
+}
+
+const char *api_tenant(struct api *a, struct http_request *http)
+{
+    if (a->n_tenant == 0)
+        return "";
+    const struct tenant *t = tenant_of(a, key_of(http));
+    if (t)
+        return t->salt;
+    struct api_error error = { API_NONE };
+    api_error_set(&error, API_NO_KEY, NULL,
+                  "Invalid API key: send it as 'Authorization: Bearer KEY'");
+    api_answer_error(http, &error);
+    return NULL;
+}
+
+static enum status tenants_new(struct api *a, const struct api_options *o, struct note *why)
+{
+    a->tenant = mem_new(o->n_key, sizeof *a->tenant);
+    if (!a->tenant) {
+        note_set(why, "no memory for %u API keys", o->n_key);
+        return FULL;
+    }
+    for (; a->n_tenant < o->n_key; a->n_tenant++) {
+        struct tenant *t = &a->tenant[a->n_tenant];
+        t->len = strlen(o->key[a->n_tenant]);
+        if (t->len == 0 || t->len >= sizeof t->key) {
+            note_set(why, "API key %u has %zu characters; it must have 1 to %zu", a->n_tenant + 1,
+                     t->len, sizeof t->key - 1);
+            return BAD_INPUT;
+        }
+        memcpy(t->key, o->key[a->n_tenant], t->len);
+        const XXH128_hash_t h = XXH3_128bits(t->key, t->len);
+        snprintf(t->salt, sizeof t->salt, "t-%016llx%016llx", (unsigned long long)h.high64,
+                 (unsigned long long)h.low64);
+    }
+    return OK;
+}
+
+/* ---- the pump: engine events to jobs ---- */
+
+static void *pump_main(void *arg)
+{
+    struct api *a = arg;
+    struct akv_event event;
+    while (!atomic_load(&a->quit) || atomic_load(&a->n_job) > 0) {
+        if (akv_next_event(a->engine, &event, PUMP_WAIT_MS) == AKV_OK)
+            job_event(&event);
+    }
+    return NULL;
+}
+
+/* ---- birth and death ---- */
+
+static enum status names_new(struct api *a, const struct api_options *o, struct note *why)
+{
+    a->name = mem_copy_text(o->name, strlen(o->name));
+    a->path = mem_copy_text(o->path, strlen(o->path));
+    if (a->name && a->path)
+        return OK;
+    note_set(why, "no memory for the model's name");
+    return FULL;
+}
+
+enum status api_open(struct api *a, const struct api_options *o, struct note *why)
+{
+    struct akv_stats stats;
+    *a = (struct api){ .model = o->model, .engine = o->engine, .options = *o };
+    metrics_open(&a->metrics);
+    akv_model_info(o->model, &a->info);
+    akv_stats(o->engine, &stats);
+    enum status st = names_new(a, o, why);
+    if (st == OK)
+        st = tenants_new(a, o, why);
+    if (st == OK) {
+        a->started = (long long)time(NULL);
+        a->by_default = (struct request_defaults){
+            .model = a->model,
+            .name = a->name,
+            .n_vocab = a->info.n_vocab,
+            .n_ctx = stats.n_ctx,
+            .sampling = o->sampling,
+            .n_predict = o->n_predict,
+        };
+        const int error = pthread_create(&a->pump, NULL, pump_main, a);
+        a->pump_runs = error == 0;
+        if (error) {
+            note_set(why, "cannot start the thread of events: %s", strerror(error));
+            st = FULL;
+        }
+    }
+    if (st != OK)
+        api_close(a);
+    return st;
+}
+
+void api_drain(struct api *a)
+{
+    atomic_store(&a->draining, true);
+}
+
+void api_close(struct api *a)
+{
+    atomic_store(&a->quit, true);
+    if (a->pump_runs)
+        pthread_join(a->pump, NULL);
+    metrics_close(&a->metrics);
+    mem_free(a->tenant);
+    mem_free(a->name);
+    mem_free(a->path);
+    *a = (struct api){ 0 };
+}

@@ -1,0 +1,77 @@
+/* api/api.h - the server's side of a model: routes, jobs, keys, counters.
+ *
+ *   http/server --request--> route --> job (generates) or an answer at once (models, tokenize, health, metrics, ...)
+ *   engine --events--> pump thread --> job --> http/request
+ *
+ * A1  Every request that reached a route is answered exactly once (http/request.h R1), also when the engine fails or the
+ *     server stops.
+ * A2  A tenant is an API key: what it may reuse begins with its salt, which is made of the key and never shown.
+ * A3  Prompts and answers are never logged.
+ *
+ * Lifetime  opened over an open model and engine, closed after the HTTP server was freed. Threads  any. */
+#ifndef API_API_H
+#define API_API_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "api/metrics.h"
+#include "api/request.h"
+#include "http/server.h"
+
+enum { KEYS_MAX = 256 };
+
+struct api_options {
+    akv_model *model;
+    akv_engine *engine;
+    const char *name;       // the served model's (--alias)
+    const char *path;       // of its file, for /props
+    const char *const *key; // [n_key] API keys; none: everybody may
+    uint32_t n_key;
+    struct akv_sampling sampling; // where requests do not say
+    int32_t n_predict;
+    uint32_t ping_ms;           // between SSE pings of a silent stream; 0: none
+    bool metrics, props, slots; // which of llama-server's monitoring paths answer
+    FILE *log;                  // JSON lines; NULL: none
+};
+
+struct tenant {
+    char key[256];
+    size_t len;
+    char salt[40]; // "t-" and 32 hexadecimal digits of the key's hash
+};
+
+struct api {
+    akv_model *model;
+    akv_engine *engine;
+    struct akv_model_info info;
+    char *name, *path;
+    struct tenant *tenant; // [n_tenant]; none: everybody shares the salt ""
+    uint32_t n_tenant;
+    struct request_defaults by_default; // but for the tenant
+    struct api_options options;
+    struct metrics metrics;
+    atomic_uint n_job; // open
+    atomic_bool quit, draining;
+    pthread_t pump;
+    bool pump_runs;
+    long long started; // seconds since 1970
+};
+
+must_use enum status api_open(struct api *a, const struct api_options *options, struct note *why);
+void api_drain(struct api *a); // new generations are refused with 503 from now on
+void api_close(
+    struct api *a); // waits for the jobs: the HTTP server was freed, so all were canceled
+
+/* The HTTP server's handler and error text; `arg` is the api. */
+void api_handle(void *api, struct http_request *http);
+void api_error_text(struct buf *out, unsigned status, const char *sentence);
+
+/* Answers with JSON; an error of the api's kind. */
+void api_answer_json(struct http_request *http, unsigned status, const struct buf *json);
+void api_answer_error(struct http_request *http, const struct api_error *error);
+
+/* The tenant's salt of a request, or NULL where its key is missing or wrong: then it was answered. */
+const char *api_tenant(struct api *a, struct http_request *http);
+
+#endif

@@ -1,0 +1,256 @@
+#include "api/metrics.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char *const misses[MISSES] = { "none",    "cold",   "diverged", "end",
+                                            "evicted", "window", "off",      "other" };
+static const char *const finished[] = { "stop", "stop", "length", "length", "abort", "error" };
+
+/* Bounds in seconds, and in tokens. */
+static const double seconds[METRIC_BUCKETS] = { 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05,
+                                                0.075, 0.1,   0.15,  0.2,  0.3,  0.5,  0.75,
+                                                1,     2.5,   5,     10,   30,   60 };
+static const double tokens[METRIC_BUCKETS] = { 1,    2,     4,    8,     16,    32,    64,
+                                               128,  256,   512,  1024,  2048,  4096,  8192,
+                                               12e3, 16384, 24e3, 32768, 65536, 131072 };
+
+void metrics_open(struct metrics *m)
+{
+    *m = (struct metrics){ 0 };
+    pthread_mutex_init(&m->lock, NULL);
+}
+
+void metrics_close(struct metrics *m)
+{
+    pthread_mutex_destroy(&m->lock);
+}
+
+static void observe(struct histogram *h, const double *bound, double x)
+{
+    uint32_t i = 0;
+    while (i < METRIC_BUCKETS && x > bound[i])
+        i++;
+    h->count[i]++;
+    h->sum += x;
+}
+
+void metrics_token(struct metrics *m, bool first, uint64_t ns)
+{
+    pthread_mutex_lock(&m->lock);
+    observe(first ? &m->ttft : &m->inter_token, seconds, (double)ns / 1e9);
+    pthread_mutex_unlock(&m->lock);
+}
+
+void metrics_refused(struct metrics *m)
+{
+    pthread_mutex_lock(&m->lock);
+    m->n_refused++;
+    pthread_mutex_unlock(&m->lock);
+}
+
+static uint32_t miss_index(const char *name)
+{
+    for (uint32_t i = 0; name && i < MISSES; i++) {
+        if (strcmp(name, misses[i]) == 0)
+            return i;
+    }
+    return MISSES - 1;
+}
+
+void metrics_request_done(struct metrics *m, const struct metrics_request *r)
+{
+    const struct akv_usage *u = r->usage, *first = r->first;
+    pthread_mutex_lock(&m->lock);
+    m->n_request[r->stop]++;
+    m->n_prompt += u->n_prompt;
+    m->n_cached += u->n_cached;
+    m->n_generated += u->n_generated;
+    const uint64_t n = (uint64_t)u->n_prompt + u->n_generated;
+    m->n_tokens_max = n > m->n_tokens_max ? n : m->n_tokens_max;
+    m->n_miss[miss_index(first->cache_miss)]++;
+    m->prompt_seconds += (double)first->prompt_ns / 1e9;
+    m->generate_seconds += (double)first->generate_ns / 1e9;
+    observe(&m->end_to_end, seconds, (double)r->ns / 1e9);
+    observe(&m->queue, seconds, (double)first->queue_ns / 1e9);
+    observe(&m->prefill, seconds, (double)first->prompt_ns / 1e9);
+    observe(&m->decode, seconds, (double)first->generate_ns / 1e9);
+    observe(&m->prompt_tokens, tokens, u->n_prompt);
+    observe(&m->generated_tokens, tokens, u->n_generated);
+    pthread_mutex_unlock(&m->lock);
+}
+
+/* ---- text ---- */
+
+struct text {
+    struct buf *out;
+    struct buf label; // model_name="..."
+};
+
+static void head(const struct text *t, const char *name, const char *type, const char *help)
+{
+    buf_addf(t->out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void plain(const struct text *t, const char *name, const char *type, const char *help,
+                  double value)
+{
+    head(t, name, type, help);
+    if (strncmp(name, "vllm:", 5) == 0)
+        buf_addf(t->out, "%s{%s} %.17g\n", name, buf_text(&t->label), value);
+    else
+        buf_addf(t->out, "%s %.17g\n", name, value);
+}
+
+static void histogram(const struct text *t, const char *name, const char *help,
+                      const struct histogram *h, const double *bound)
+{
+    uint64_t n = 0;
+    head(t, name, "histogram", help);
+    for (uint32_t i = 0; i < METRIC_BUCKETS; i++) {
+        n += h->count[i];
+        buf_addf(t->out, "%s_bucket{%s,le=\"%g\"} %llu\n", name, buf_text(&t->label), bound[i],
+                 (unsigned long long)n);
+    }
+    n += h->count[METRIC_BUCKETS];
+    buf_addf(t->out, "%s_bucket{%s,le=\"+Inf\"} %llu\n", name, buf_text(&t->label),
+             (unsigned long long)n);
+    buf_addf(t->out, "%s_sum{%s} %.17g\n%s_count{%s} %llu\n", name, buf_text(&t->label), h->sum,
+             name, buf_text(&t->label), (unsigned long long)n);
+}
+
+static double rate(double n, double s)
+{
+    return s > 0 ? n / s : 0;
+}
+
+static void llama_names(const struct text *t, const struct metrics *m, const struct akv_stats *s)
+{
+    plain(t, "llamacpp:prompt_tokens_total", "counter", "Number of prompt tokens processed.",
+          (double)(m->n_prompt - m->n_cached));
+    plain(t, "llamacpp:prompt_tokens_cached_total", "counter",
+          "Number of prompt tokens reused from the cache.", (double)m->n_cached);
+    plain(t, "llamacpp:prompt_seconds_total", "counter", "Prompt process time.", m->prompt_seconds);
+    plain(t, "llamacpp:tokens_predicted_total", "counter", "Number of generation tokens processed.",
+          (double)m->n_generated);
+    plain(t, "llamacpp:tokens_predicted_seconds_total", "counter", "Predict process time.",
+          m->generate_seconds);
+    plain(t, "llamacpp:n_decode_total", "counter", "Total number of forward passes.",
+          (double)s->n_step);
+    plain(t, "llamacpp:n_tokens_max", "counter", "Largest observed number of tokens of a request.",
+          (double)m->n_tokens_max);
+    plain(t, "llamacpp:prompt_tokens_seconds", "gauge", "Average prompt throughput in tokens/s.",
+          rate((double)(m->n_prompt - m->n_cached), m->prompt_seconds));
+    plain(t, "llamacpp:predicted_tokens_seconds", "gauge",
+          "Average generation throughput in tokens/s.",
+          rate((double)m->n_generated, m->generate_seconds));
+    plain(t, "llamacpp:requests_processing", "gauge", "Number of requests processing.",
+          s->n_running);
+    plain(t, "llamacpp:requests_deferred", "gauge", "Number of requests deferred.", s->n_waiting);
+}
+
+static void vllm_names(const struct text *t, const struct metrics *m, const struct akv_stats *s)
+{
+    plain(t, "vllm:num_requests_running", "gauge", "Number of requests in the running batch.",
+          s->n_running);
+    plain(t, "vllm:num_requests_waiting", "gauge", "Number of requests waiting to be processed.",
+          s->n_waiting);
+    plain(t, "vllm:kv_cache_usage_perc", "gauge", "KV-cache usage; 1 means the cap is reached.",
+          rate((double)s->kv_bytes_held, (double)s->kv_bytes_max));
+    plain(t, "vllm:prompt_tokens_total", "counter", "Number of prefill tokens processed.",
+          (double)m->n_prompt);
+    plain(t, "vllm:generation_tokens_total", "counter", "Number of generation tokens processed.",
+          (double)m->n_generated);
+    plain(t, "vllm:prefix_cache_queries_total", "counter", "Prompt tokens looked up for reuse.",
+          (double)m->n_prompt);
+    plain(t, "vllm:prefix_cache_hits_total", "counter", "Prompt tokens that were reused.",
+          (double)m->n_cached);
+    plain(t, "vllm:num_preemptions_total", "counter", "Sequences put back to wait for memory.",
+          (double)s->n_paused);
+    head(t, "vllm:request_success_total", "counter", "Requests that ended, by how.");
+    for (size_t i = 0; i < sizeof finished / sizeof *finished; i++) {
+        uint64_t n = 0; /* two ways may have one name */
+        bool first = true;
+        for (size_t k = 0; k < sizeof finished / sizeof *finished; k++) {
+            if (strcmp(finished[k], finished[i]) != 0)
+                continue;
+            n += m->n_request[k];
+            first &= k >= i;
+        }
+        if (first)
+            buf_addf(t->out, "vllm:request_success_total{%s,finished_reason=\"%s\"} %llu\n",
+                     buf_text(&t->label), finished[i], (unsigned long long)n);
+    }
+    histogram(t, "vllm:time_to_first_token_seconds", "Time to first token.", &m->ttft, seconds);
+    histogram(t, "vllm:inter_token_latency_seconds", "Time between two tokens of an answer.",
+              &m->inter_token, seconds);
+    histogram(t, "vllm:e2e_request_latency_seconds", "Time from request to the end of its answer.",
+              &m->end_to_end, seconds);
+    histogram(t, "vllm:request_queue_time_seconds", "Time spent waiting.", &m->queue, seconds);
+    histogram(t, "vllm:request_prefill_time_seconds", "Time from start to first token.",
+              &m->prefill, seconds);
+    histogram(t, "vllm:request_decode_time_seconds", "Time from first token to the end.",
+              &m->decode, seconds);
+    histogram(t, "vllm:request_prompt_tokens", "Prompt tokens of a request.", &m->prompt_tokens,
+              tokens);
+    histogram(t, "vllm:request_generation_tokens", "Generated tokens of a request.",
+              &m->generated_tokens, tokens);
+}
+
+static void own_names(const struct text *t, const struct metrics *m, const struct akv_stats *s)
+{
+    plain(t, "akvifer_kv_cap_bytes", "gauge", "Hard cap on KV memory.", (double)s->kv_bytes_max);
+    plain(t, "akvifer_kv_used_bytes", "gauge", "KV memory in blocks that are held.",
+          (double)s->kv_bytes_held);
+    plain(t, "akvifer_kv_backed_bytes", "gauge", "KV memory taken from the system.",
+          (double)s->kv_bytes_backed);
+    head(t, "akvifer_kv_blocks", "gauge",
+         "Blocks held, by whether another request could reuse them.");
+    buf_addf(t->out,
+             "akvifer_kv_blocks{state=\"indexed\"} %u\nakvifer_kv_blocks{state=\"private\"} %u\n",
+             s->n_block_indexed,
+             s->n_block_held > s->n_block_indexed ? s->n_block_held - s->n_block_indexed : 0);
+    plain(t, "akvifer_kv_evictions_total", "counter", "Blocks forgotten to make room.",
+          (double)s->n_evicted);
+    plain(t, "akvifer_steps_total", "counter", "Forward passes.", (double)s->n_step);
+    plain(t, "akvifer_step_seconds_total", "counter", "Time in steps.", (double)s->step_ns / 1e9);
+    plain(t, "akvifer_map_seconds_total", "counter", "Of that, time in taking and mapping blocks.",
+          (double)s->map_ns / 1e9);
+    plain(t, "akvifer_weight_bytes", "gauge", "Resident weights.", (double)s->weight_bytes);
+    plain(t, "akvifer_workspace_bytes", "gauge", "Memory of a pass.", (double)s->workspace_bytes);
+    plain(t, "akvifer_requests_refused_total", "counter", "Requests answered with an error.",
+          (double)m->n_refused);
+    head(t, "akvifer_cache_miss_total", "counter",
+         "Requests by why no more of the prompt was reused.");
+    for (uint32_t i = 0; i < MISSES; i++)
+        buf_addf(t->out, "akvifer_cache_miss_total{reason=\"%s\"} %llu\n", misses[i],
+                 (unsigned long long)m->n_miss[i]);
+}
+
+/* A label's value: backslash, quote and line end are escaped. */
+static void add_label(struct buf *out, const char *text)
+{
+    for (; *text; text++) {
+        if (*text == '\\' || *text == '"')
+            buf_add_byte(out, '\\');
+        if (*text == '\n')
+            buf_add_text(out, "\\n");
+        else
+            buf_add_byte(out, *text);
+    }
+}
+
+void metrics_text(struct metrics *m, const struct akv_stats *s, const char *model, struct buf *out)
+{
+    struct text t = { .out = out };
+    buf_add_text(&t.label, "engine=\"0\",model_name=\"");
+    add_label(&t.label, model);
+    buf_add_byte(&t.label, '"');
+    pthread_mutex_lock(&m->lock);
+    const struct metrics copy = *m;
+    pthread_mutex_unlock(&m->lock);
+    llama_names(&t, &copy, s);
+    vllm_names(&t, &copy, s);
+    own_names(&t, &copy, s);
+    buf_close(&t.label);
+}

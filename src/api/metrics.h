@@ -1,0 +1,49 @@
+/* api/metrics.h - what dashboards read: counters and histograms in Prometheus' text format.
+ *
+ * Names are llama-server's and vLLM's where they mean the same, akvifer_ else; each with HELP and TYPE.
+ * Threads  any; a mutex inside, held for some additions. */
+#ifndef API_METRICS_H
+#define API_METRICS_H
+
+#include <pthread.h>
+
+#include "akvifer.h"
+#include "base/buf.h"
+
+enum { METRIC_BUCKETS = 20, MISSES = 8 };
+
+struct histogram {
+    uint64_t count[METRIC_BUCKETS + 1]; // the last: above all bounds
+    double sum;
+};
+
+struct metrics {
+    pthread_mutex_t lock;
+    uint64_t n_request[AKV_STOP_ERROR + 1]; // by how they ended
+    uint64_t n_refused;
+    uint64_t n_prompt, n_cached, n_generated, n_tokens_max;
+    uint64_t n_miss[MISSES];
+    double prompt_seconds, generate_seconds;
+    struct histogram ttft, inter_token, end_to_end, queue, prefill, decode, prompt_tokens,
+        generated_tokens;
+};
+
+void metrics_open(struct metrics *m);
+void metrics_close(struct metrics *m);
+
+/* A token left: `ns` since the one before it, or since the request came. */
+void metrics_token(struct metrics *m, bool first, uint64_t ns);
+void metrics_refused(struct metrics *m);
+
+struct metrics_request {
+    const struct akv_usage *usage; // of all its choices
+    const struct akv_usage *first; // of the first
+    enum akv_stop stop;
+    uint64_t ns;
+};
+void metrics_request_done(struct metrics *m, const struct metrics_request *r);
+
+/* All of it, with the engine's own numbers. `model` is a label. */
+void metrics_text(struct metrics *m, const struct akv_stats *s, const char *model, struct buf *out);
+
+#endif

@@ -1,0 +1,352 @@
+/* Which path does what, and the answers that need no generation. */
+#include <stdio.h>
+#include <string.h>
+
+#include "api/api.h"
+#include "api/job.h"
+#include "api/prompt.h"
+#include "base/json.h"
+#include "http/router.h"
+
+/* ---- generation ---- */
+
+static void chat(void *api, struct http_request *http)
+{
+    job_start(api, http, REQUEST_CHAT, &openai_chat);
+}
+
+static void text(void *api, struct http_request *http)
+{
+    job_start(api, http, REQUEST_TEXT, &openai_text);
+}
+
+static void completion(void *api, struct http_request *http)
+{
+    job_start(api, http, REQUEST_LLAMA, &llama_completion);
+}
+
+/* ---- what is there ---- */
+
+static void health(void *api, struct http_request *http)
+{
+    const struct api *a = api;
+    const bool stops = atomic_load(&a->draining);
+    const char *json = stops ? "{\"status\":\"stopping\"}" : "{\"status\":\"ok\"}";
+    http_answer(http, stops ? 503 : 200, "application/json", json, strlen(json), NULL, 0);
+}
+
+static void version(void *api, struct http_request *http)
+{
+    struct buf out = { 0 };
+    (void)api;
+    buf_addf(&out, "{\"version\":\"%s\"}", akv_version());
+    api_answer_json(http, 200, &out);
+    buf_close(&out);
+}
+
+static void add_model(const struct api *a, struct buf *out)
+{
+    buf_add_text(out, "{\"id\":");
+    buf_add_json_text(out, a->name, strlen(a->name));
+    buf_addf(out,
+             ",\"object\":\"model\",\"created\":%lld,\"owned_by\":\"akvifer\",\"max_model_len\":%u,"
+             "\"meta\":{\"n_vocab\":%u,\"n_ctx_train\":%u,\"n_embd\":%u,\"n_params\":%llu,"
+             "\"size\":%zu}}",
+             a->started, a->by_default.n_ctx, a->info.n_vocab, a->info.n_ctx_train, a->info.n_embd,
+             (unsigned long long)a->info.n_param, a->info.weight_bytes);
+}
+
+static void models(void *api, struct http_request *http)
+{
+    struct api *a = api;
+    struct buf out = { 0 };
+    if (!api_tenant(a, http))
+        return;
+    buf_add_text(&out, "{\"object\":\"list\",\"data\":[");
+    add_model(a, &out);
+    buf_add_text(&out, "]}");
+    api_answer_json(http, 200, &out);
+    buf_close(&out);
+}
+
+static void model(void *api, struct http_request *http)
+{
+    struct api *a = api;
+    struct buf out = { 0 };
+    if (!api_tenant(a, http))
+        return;
+    if (strcmp(http_name(http), a->name) == 0) {
+        add_model(a, &out);
+        api_answer_json(http, 200, &out);
+    } else {
+        struct api_error error = { API_NONE };
+        api_error_set(&error, API_NOT_FOUND, "model",
+                      "the model '%.200s' is not served here; '%.200s' is", http_name(http),
+                      a->name);
+        api_answer_error(http, &error);
+    }
+    buf_close(&out);
+}
+
+/* ---- watching ---- */
+
+static bool is_on(bool on, const char *flag, struct http_request *http)
+{
+    struct api_error error = { API_NONE };
+    if (on)
+        return true;
+    api_error_set(&error, API_NOT_SUPPORTED, NULL,
+                  "This server does not support this path; start it with %s", flag);
+    api_answer_error(http, &error);
+    return false;
+}
+
+static void metrics(void *api, struct http_request *http)
+{
+    struct api *a = api;
+    struct akv_stats stats;
+    struct buf out = { 0 };
+    if (!api_tenant(a, http) || !is_on(a->options.metrics, "--metrics", http))
+        return;
+    akv_stats(a->engine, &stats);
+    metrics_text(&a->metrics, &stats, a->name, &out);
+    http_answer(http, 200, "text/plain; version=0.0.4; charset=utf-8", buf_text(&out), out.len,
+                NULL, 0);
+    buf_close(&out);
+}
+
+/* We have no slots: one entry that tells how many sequences run, for tools that only look. */
+static void slots(void *api, struct http_request *http)
+{
+    struct api *a = api;
+    struct akv_stats s;
+    struct buf out = { 0 };
+    if (!api_tenant(a, http) || !is_on(a->options.slots, "--slots", http))
+        return;
+    akv_stats(a->engine, &s);
+    buf_add_byte(&out, '[');
+    for (uint32_t i = 0; i < s.n_running; i++)
+        buf_addf(&out, "%s{\"id\":%u,\"n_ctx\":%u,\"is_processing\":true}", i ? "," : "", i,
+                 s.n_ctx);
+    buf_add_byte(&out, ']');
+    api_answer_json(http, 200, &out);
+    buf_close(&out);
+}
+
+static void props(void *api, struct http_request *http)
+{
+    struct api *a = api;
+    struct akv_stats s;
+    struct buf out = { 0 };
+    const struct akv_sampling *d = &a->options.sampling;
+    if (!api_tenant(a, http))
+        return;
+    akv_stats(a->engine, &s);
+    buf_addf(&out,
+             "{\"default_generation_settings\":{\"n_ctx\":%u,\"params\":{\"n_predict\":%d,"
+             "\"temperature\":%g,\"top_k\":%d,\"top_p\":%g,\"min_p\":%g,\"typical_p\":%g,"
+             "\"repeat_penalty\":%g,\"repeat_last_n\":%d}},\"total_slots\":%u,\"model_alias\":",
+             s.n_ctx, a->options.n_predict, (double)d->temperature, d->top_k, (double)d->top_p,
+             (double)d->min_p, (double)d->typical_p, (double)d->repeat_penalty, d->repeat_last_n,
+             s.n_parallel);
+    buf_add_json_text(&out, a->name, strlen(a->name));
+    buf_add_text(&out, ",\"model_path\":");
+    buf_add_json_text(&out, a->path, strlen(a->path));
+    buf_addf(&out, ",\"kernels\":");
+    buf_add_json_text(&out, a->info.kernels, strlen(a->info.kernels));
+    buf_addf(&out,
+             ",\"kv_bytes_cap\":%zu,\"kv_bytes_per_token\":%zu,\"build_info\":\"akvifer %s\"}",
+             s.kv_bytes_max, s.kv_bytes_per_token, akv_version());
+    api_answer_json(http, 200, &out);
+    buf_close(&out);
+}
+
+/* ---- tokens and templates ---- */
+
+/* The request's JSON object, for a tenant. NULL: it was answered. */
+static json_t *body_of(struct api *a, struct http_request *http)
+{
+    struct api_error error = { API_NONE };
+    struct note why = { "" };
+    json_t *body = NULL;
+    size_t len;
+    if (!api_tenant(a, http))
+        return NULL;
+    const char *bytes = http_body(http, &len);
+    if (json_from_text(&body, bytes, len, &why) != OK)
+        api_error_set(&error, API_BAD, NULL, "%s", why.text);
+    else if (!json_is_object(body))
+        api_error_set(&error, API_BAD, NULL, "the body must be a JSON object");
+    if (error.kind == API_NONE)
+        return body;
+    json_decref(body);
+    api_answer_error(http, &error);
+    return NULL;
+}
+
+static void finish(struct http_request *http, json_t *body, const struct api_error *error,
+                   struct buf *out)
+{
+    if (error->kind)
+        api_answer_error(http, error);
+    else
+        api_answer_json(http, 200, out);
+    buf_close(out);
+    json_decref(body);
+}
+
+static void add_tokens(const struct api *a, const struct ids *ids, bool pieces, struct buf *out)
+{
+    buf_add_text(out, "{\"tokens\":[");
+    for (size_t i = 0; i < ids->n; i++) {
+        buf_add_text(out, i ? "," : "");
+        if (!pieces) {
+            buf_addf(out, "%d", ids->id[i]);
+            continue;
+        }
+        buf_addf(out, "{\"id\":%d,\"piece\":", ids->id[i]);
+        token_json(out, a->model, ids->id[i]);
+        buf_add_byte(out, '}');
+    }
+    buf_addf(out, "],\"count\":%zu,\"max_model_len\":%u}", ids->n, a->by_default.n_ctx);
+}
+
+/* {"content": text, "add_special", "parse_special", "with_pieces"}, or vLLM's {"prompt"} or {"messages"}. */
+static void tokenize(void *api, struct http_request *http)
+{
+    struct api *a = api;
+    struct api_error error = { API_NONE };
+    struct buf out = { 0 };
+    struct ids ids = { 0 };
+    size_t len = 0;
+    json_t *body = body_of(a, http);
+    if (!body)
+        return;
+    const struct fields f = { body, &error };
+    const bool bos = field_bool(&f, "add_special|add_special_tokens", false);
+    const bool special = field_bool(&f, "parse_special", true);
+    const bool pieces = field_bool(&f, "with_pieces|return_token_strs", false);
+    if (field_find(&f, "messages", NULL)) {
+        prompt_chat(&ids, a->model, body, &error);
+    } else {
+        const char *content = field_text(&f, "content|prompt", &len);
+        if (!content)
+            api_error_set(&error, API_BAD, "content", "content is missing: the text to tokenize");
+        else if (error.kind == API_NONE)
+            prompt_text(&ids, a->model, content, len, special, bos, &error);
+    }
+    add_tokens(a, &ids, pieces, &out);
+    ids_close(&ids);
+    finish(http, body, &error, &out);
+}
+
+static void add_text_of(const struct api *a, const struct ids *ids, struct buf *text)
+{
+    for (size_t i = 0; i < ids->n; i++) {
+        size_t len;
+        const char *bytes = akv_token_bytes(a->model, ids->id[i], true, &len);
+        buf_add(text, bytes, len);
+    }
+}
+
+static void detokenize(void *api, struct http_request *http)
+{
+    struct api *a = api;
+    struct api_error error = { API_NONE };
+    struct buf out = { 0 }, content = { 0 };
+    struct ids ids = { 0 };
+    json_t *body = body_of(a, http);
+    size_t i;
+    const json_t *id;
+    if (!body)
+        return;
+    const json_t *tokens = json_object_get(body, "tokens");
+    if (!json_is_array(tokens))
+        api_error_set(&error, API_BAD, "tokens", "tokens must be an array of token ids");
+    json_array_foreach(tokens, i, id)
+    {
+        const json_int_t x = json_integer_value(id);
+        if (!json_is_integer(id) || x < 0 || x >= a->info.n_vocab) {
+            api_error_set(&error, API_BAD, "tokens",
+                          "tokens[%zu] is no id of the vocabulary, 0 to %u", i,
+                          a->info.n_vocab - 1);
+            break;
+        }
+        ids_add(&ids, (int32_t)x);
+    }
+    add_text_of(a, &ids, &content);
+    buf_add_text(&out, "{\"content\":");
+    buf_add_json_text(&out, buf_text(&content), content.len);
+    buf_add_text(&out, ",\"prompt\":");
+    buf_add_json_text(&out, buf_text(&content), content.len);
+    buf_add_byte(&out, '}');
+    buf_close(&content);
+    ids_close(&ids);
+    finish(http, body, &error, &out);
+}
+
+static void apply_template(void *api, struct http_request *http)
+{
+    struct api *a = api;
+    struct api_error error = { API_NONE };
+    struct buf out = { 0 }, rendered = { 0 };
+    struct ids ids = { 0 };
+    json_t *body = body_of(a, http);
+    if (!body)
+        return;
+    prompt_chat(&ids, a->model, body, &error);
+    add_text_of(a, &ids, &rendered);
+    buf_add_text(&out, "{\"prompt\":");
+    buf_add_json_text(&out, buf_text(&rendered), rendered.len);
+    buf_add_byte(&out, '}');
+    buf_close(&rendered);
+    ids_close(&ids);
+    finish(http, body, &error, &out);
+}
+
+/* ---- what comes next ---- */
+
+static void not_yet(void *api, struct http_request *http)
+{
+    struct api_error error = { API_NONE };
+    if (!api_tenant(api, http))
+        return;
+    api_error_set(&error, API_NOT_SUPPORTED, NULL, "%s %s is not supported yet", http_method(http),
+                  http_path(http));
+    api_answer_error(http, &error);
+}
+
+static const struct http_route routes[] = {
+    { "POST", "/v1/chat/completions", chat },
+    { "POST", "/chat/completions", chat },
+    { "POST", "/v1/completions", text },
+    { "POST", "/completion", completion },
+    { "POST", "/completions", completion },
+    { "GET", "/v1/models", models },
+    { "GET", "/models", models },
+    { "GET", "/v1/models/{model*}", model },
+    { "GET", "/health", health },
+    { "GET", "/v1/health", health },
+    { "GET", "/ready", health },
+    { "GET", "/version", version },
+    { "GET", "/metrics", metrics },
+    { "GET", "/slots", slots },
+    { "GET", "/props", props },
+    { "POST", "/tokenize", tokenize },
+    { "POST", "/detokenize", detokenize },
+    { "POST", "/apply-template", apply_template },
+    { "POST", "/v1/responses", not_yet },
+    { "POST", "/v1/messages", not_yet },
+    { "POST", "/v1/embeddings", not_yet },
+    { "POST", "/embedding", not_yet },
+    { "POST", "/v1/rerank", not_yet },
+    { "POST", "/infill", not_yet },
+};
+
+void api_handle(void *api, struct http_request *http)
+{
+    struct http_router router = { .route = routes,
+                                  .n_route = sizeof routes / sizeof *routes,
+                                  .arg = api };
+    http_router_handle(&router, http);
+}
