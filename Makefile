@@ -11,7 +11,7 @@ B       := build$(if $(SAN),-$(SAN))
 Q       := $(if $(V),,@)
 
 VERSION := 0.1.0
-PKGS    := jansson libpcre2-8 libxxhash readline libcurl libzip libcrypto
+PKGS    := jansson libpcre2-8 libxxhash readline libcurl libzip libcrypto libmicrohttpd
 STD     := -std=gnu17 -O2 -g -fPIC -pthread -ffp-contract=off -fno-math-errno -fvisibility=hidden
 WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-psabi
 comma   := ,
