@@ -26,9 +26,11 @@ ISA_avx512 := -march=x86-64-v4 -mavx512vnni -O3
 isa_of      = $(if $(findstring /kernels/avx512/,$(1)),$(ISA_avx512),$(if $(findstring /kernels/avx2/,$(1)),$(ISA_avx2),$(ISA_ref)))
 
 LIBSRC  := $(sort $(wildcard src/base/*.c src/os/*.c src/kernels/*.c src/kernels/*/*.c src/gguf/*.c src/text/*.c \
-             src/http/*.c src/kv/*.c src/kv/policy/*.c src/model/*.c src/tier/*.c src/engine/*.c src/api/*.c))
+             src/kv/*.c src/kv/policy/*.c src/model/*.c src/tier/*.c src/engine/*.c))
+SRVSRC  := $(sort $(wildcard src/http/*.c src/api/*.c))
 BINSRC  := $(sort $(wildcard src/bin/*.c))
 LIBOBJ  := $(LIBSRC:%.c=$(B)/%.o)
+SRVOBJ  := $(SRVSRC:%.c=$(B)/%.o)
 BINOBJ  := $(BINSRC:%.c=$(B)/%.o)
 VERBOBJ := $(filter-out $(B)/src/bin/main.o,$(BINOBJ))
 TESTSRC := $(sort $(wildcard tests/unit/*.c tests/property/*.c tests/kernels/*.c tests/golden/*.c tests/fault/*.c tests/e2e/*.c))
@@ -79,11 +81,16 @@ tidy: deps
 format:
 	@clang-format -i $$(git ls-files '*.c' '*.h')
 
-$(B)/akvifer: $(BINOBJ) $(B)/libakvifer.a
+$(B)/akvifer: $(BINOBJ) $(B)/libserver.a $(B)/libakvifer.a
 	@echo "  LD  $@"
 	$(Q)$(CC) -o $@ $^ $(LDLIBS)
 
 $(B)/libakvifer.a: $(LIBOBJ)
+	@rm -f $@
+	@echo "  LD  $@"
+	$(Q)ar rcs $@ $^
+
+$(B)/libserver.a: $(SRVOBJ)
 	@rm -f $@
 	@echo "  LD  $@"
 	$(Q)ar rcs $@ $^
@@ -101,9 +108,9 @@ $(B)/example: docs/example.c $(B)/libakvifer.a
 	@echo "  LD  $@"
 	$(Q)$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
 
-$(B)/tests/%: $(B)/tests/%.o $(TESTLIB) $(B)/libverbs.a $(B)/libakvifer.a
+$(B)/tests/%: $(B)/tests/%.o $(TESTLIB) $(B)/libverbs.a $(B)/libserver.a $(B)/libakvifer.a
 	@echo "  LD  $@"
-	$(Q)$(CC) -o $@ $(filter %.o,$^) $(B)/libverbs.a $(B)/libakvifer.a $(LDLIBS) -lcmocka
+	$(Q)$(CC) -o $@ $(filter %.o,$^) $(B)/libverbs.a $(B)/libserver.a $(B)/libakvifer.a $(LDLIBS) -lcmocka
 
 $(B)/src/%.o: src/%.c Makefile
 	@mkdir -p $(@D)
@@ -128,4 +135,4 @@ install: all
 clean:
 	rm -rf build build-address build-thread
 
--include $(LIBOBJ:.o=.d) $(BINOBJ:.o=.d) $(TESTBIN:=.d) $(TESTLIB:.o=.d)
+-include $(LIBOBJ:.o=.d) $(SRVOBJ:.o=.d) $(BINOBJ:.o=.d) $(TESTBIN:=.d) $(TESTLIB:.o=.d)
