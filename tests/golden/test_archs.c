@@ -163,8 +163,32 @@ static void architectures_agree(void **state)
     assert_int_equal(n_wrong, 0);
 }
 
+/* A file that says its frequencies are scaled, but lacks the tensor that says how, would be another model. */
+static void llama3_needs_its_factors(void **state)
+{
+    char path[64], line[65536];
+    struct note why = { "" };
+    struct model *m;
+    (void)state;
+    FILE *f = fopen("tests/data/golden/archs.jsonl", "re");
+    assert_non_null(f);
+    assert_non_null(fgets(line, sizeof line, f)); // llama, without factors
+    fclose(f);
+    json_t *c = json_loads(line, 0, NULL);
+    json_object_set_new(json_object_get(c, "keys"), "rope.scaling.type", json_string("llama3"));
+    snprintf(path, sizeof path, "/tmp/akvifer-archs-%d.gguf", (int)getpid());
+    save_model(c, path);
+    assert_int_equal(model_open(&m, &(struct model_params){ .path = path }, &why), BAD_INPUT);
+    assert_non_null(strstr(why.text, "lacks the tensor 'rope_freqs.weight'"));
+    unlink(path);
+    json_decref(c);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(architectures_agree) };
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(architectures_agree),
+        cmocka_unit_test(llama3_needs_its_factors),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
