@@ -91,7 +91,9 @@ AKV_API enum akv_status akv_render_chat(const akv_model *model, const char *json
 /* ---- engines ---- */
 
 struct akv_limits {
-    uint32_t n_ctx; /* longest context of a request; 0: the model's, or what fits kv_bytes */
+    /* Longest context of a request, up to 2^30; 0: the model's, or what fits kv_bytes. More than the model's
+     * n_ctx_train is computed as asked: whether it makes sense is the model's affair. */
+    uint32_t n_ctx;
     size_t
         kv_bytes; /* hard cap on KV memory (--kv-ram); 0: from the model, n_ctx and the memory that is free */
     const char *kv_type; /* NULL or "f16", "f32", "int8" */

@@ -38,6 +38,8 @@ static const struct dtype_info infos[DT_LIMIT] = {
     [34] = { "TQ1_0", 0, 0 },
     [35] = { "TQ2_0", 0, 0 },
     [39] = { "MXFP4", 0, 0 },
+    [40] = { "NVFP4", 0, 0 },
+    [41] = { "Q1_0", 0, 0 },
 };
 
 const struct dtype_info *dtype_info(uint32_t number)

@@ -28,6 +28,17 @@ static enum status open_model(struct engine_opened *out, const struct engine_fla
     return (enum status)st;
 }
 
+/* Every position can be computed; whether the model makes sense of it is another matter. */
+static void warn_of_length(const struct engine_flags *f, const struct akv_model_info *info)
+{
+    if (f->n_ctx > info->n_ctx_train)
+        fprintf(stderr,
+                "akvifer: warning: a context of %lld tokens is asked for (-c), and this model was "
+                "trained for %u; what it says beyond them may make no sense, unless its file is "
+                "one converted with rope scaling (yarn or linear) for that length\n",
+                (long long)f->n_ctx, info->n_ctx_train);
+}
+
 enum status engine_open(struct engine_opened *out, const struct engine_flags *f, struct note *why)
 {
     static const char *const types[] = { "f16", "f32", "int8" }, *const maps[] = { "space",
@@ -54,6 +65,7 @@ enum status engine_open(struct engine_opened *out, const struct engine_flags *f,
         goto done;
     }
     akv_model_info(out->model, &out->info);
+    warn_of_length(f, &out->info);
     if (!f->quiet)
         fprintf(stderr, "model      %s, kernels %s\n%s", out->info.name, out->info.kernels,
                 akv_plan_text(out->engine));

@@ -5,7 +5,7 @@
 
 #include "os/mem_limit.h"
 
-enum { PARALLEL = 16, QUEUE = 256, CTX_MIN = 64, SEQUENCES_BY_DEFAULT = 4 };
+enum { PARALLEL = 16, QUEUE = 256, CTX_MIN = 64, CTX_MAX = 1 << 30, SEQUENCES_BY_DEFAULT = 4 };
 
 static const size_t WORKSPACE = (size_t)40 << 20;
 
@@ -69,8 +69,15 @@ static enum status choose_kv_bytes(struct engine_limits *l, const struct akv_lim
     const size_t one = one_sequence(l, l->n_ctx);
     if (l->kv_bytes == 0) {
         l->kv_bytes = one * n_want < budget ? one * n_want : budget;
-        if (l->kv_bytes < one && wish->n_ctx)
-            l->kv_bytes = one; /* asked for: let the system say whether it has it */
+        if (l->kv_bytes < one && one <= memory.available)
+            l->kv_bytes = one; /* asked for, and there is room */
+    }
+    if (l->kv_bytes < one && wish->kv_bytes == 0) {
+        note_set(why,
+                 "a context of %u tokens needs %zu bytes of KV, and %zu are free here; lower -c to "
+                 "%u, or say with --kv-ram that the memory will be there",
+                 l->n_ctx, one, memory.available, longest_fit(l, l->n_ctx, memory.available));
+        return BAD_INPUT;
     }
     if (l->kv_bytes >= one)
         return OK;
@@ -100,10 +107,9 @@ enum status engine_limits_choose(struct engine_limits *out, const struct akv_lim
         st = choose_kv_map(&l, wish->kv_map ? wish->kv_map : "space", why);
     if (st != OK)
         return st;
-    if (l.n_ctx > h->n_ctx) {
-        note_set(why,
-                 "a context of %u tokens is asked for (-c); this model was trained for at most %u",
-                 l.n_ctx, h->n_ctx);
+    if (l.n_ctx > CTX_MAX) {
+        note_set(why, "a context of %u tokens is asked for (-c); it must be at most %u", l.n_ctx,
+                 CTX_MAX);
         return BAD_INPUT;
     }
     if (l.n_ubatch > 4096) {

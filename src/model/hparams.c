@@ -95,49 +95,66 @@ static void get_uniform(struct keys *k, const char *name, uint32_t least, uint32
     *out = (uint32_t)gguf_value_int(v, 0);
 }
 
-static void read_rope_scaling(struct keys *k, struct rope_params *rope, uint32_t n_ctx)
+static bool text_is(struct gguf_text text, const char *word)
+{
+    return text.len == strlen(word) && memcmp(text.bytes, word, text.len) == 0;
+}
+
+/* A file without a type but with a factor is linear: it is older than the key. */
+static void read_rope_type(struct keys *k, struct rope_params *rope)
 {
     char key[128];
-    struct gguf_text kind = { "none", 4 };
+    struct gguf_text kind = { "linear", 6 };
     if (k->st != OK)
         return;
     key_of(k, "rope.scaling.type", key);
     settled(k, gguf_get_text(k->g, key, &kind, k->why), false, key);
-    rope->factor = 1;
-    rope->n_ctx_orig = n_ctx;
-    if (!get_f32(k, "rope.scaling.factor", false, &rope->factor))
-        get_f32(k, "rope.scale_linear", false, &rope->factor);
-    get_u32(k, "rope.scaling.original_context_length", false, 1, 1u << 30, &rope->n_ctx_orig);
-    rope->ext_factor = 1;
-    rope->attn_factor = 1;
-    rope->beta_fast = 32;
-    rope->beta_slow = 1;
-    get_f32(k, "rope.scaling.attn_factor", false, &rope->attn_factor);
-    get_f32(k, "rope.scaling.yarn_ext_factor", false, &rope->ext_factor);
-    get_f32(k, "rope.scaling.yarn_beta_fast", false, &rope->beta_fast);
-    get_f32(k, "rope.scaling.yarn_beta_slow", false, &rope->beta_slow);
     if (k->st != OK)
         return;
-    if (rope->factor == 0)
-        rope->factor = 1;
-    if (kind.len == 4 && memcmp(kind.bytes, "none", 4) == 0)
+    if (text_is(kind, "none"))
+        rope->scaling = ROPE_NONE;
+    else if (text_is(kind, "linear"))
         rope->scaling = rope->factor == 1 ? ROPE_NONE : ROPE_LINEAR;
-    else if (kind.len == 6 && memcmp(kind.bytes, "linear", 6) == 0)
-        rope->scaling = ROPE_LINEAR;
-    else if (kind.len == 4 && memcmp(kind.bytes, "yarn", 4) == 0)
+    else if (text_is(kind, "yarn"))
         rope->scaling = ROPE_YARN;
-    else if (kind.len == 6 && memcmp(kind.bytes, "llama3", 6) == 0)
+    else if (text_is(kind, "llama3"))
         rope->scaling = ROPE_LLAMA3;
     else {
         note_set(k->why, "'%s' is '%.*s'; supported are none, linear, yarn and llama3", key,
                  (int)(kind.len < 40 ? kind.len : 40), kind.bytes);
         k->st = BAD_INPUT;
     }
-    if (k->st == OK && rope->factor < 0) {
-        note_set(k->why, "'%s.rope.scaling.factor' is %g; it must be above 0", k->arch,
-                 (double)rope->factor);
+}
+
+static void get_factor(struct keys *k, const char *name, bool zero_too, float *out)
+{
+    if (get_f32(k, name, false, out) && !(*out > 0) && !(zero_too && *out == 0)) {
+        note_set(k->why, "'%s.%s' is %g; it must %s", k->arch, name, (double)*out,
+                 zero_too ? "not be below 0" : "be above 0");
         k->st = BAD_INPUT;
     }
+}
+
+static void read_rope_scaling(struct keys *k, struct rope_params *rope, uint32_t n_ctx)
+{
+    rope->factor = 1;
+    rope->n_ctx_orig = n_ctx;
+    rope->ext_factor = 1;
+    rope->attn_factor = 1;
+    rope->beta_fast = 32;
+    rope->beta_slow = 1;
+    get_factor(k, "rope.scale_linear", true, &rope->factor); // the older name
+    get_factor(k, "rope.scaling.factor", true, &rope->factor);
+    if (rope->factor == 0)
+        rope->factor = 1; // some converters write 0 for "none"
+    read_rope_type(k, rope);
+    get_u32(k, "rope.scaling.original_context_length", false, 1, 1u << 30, &rope->n_ctx_orig);
+    get_factor(k, "rope.scaling.yarn_ext_factor", true, &rope->ext_factor);
+    get_factor(k, "rope.scaling.yarn_beta_fast", false, &rope->beta_fast);
+    get_factor(k, "rope.scaling.yarn_beta_slow", false, &rope->beta_slow);
+    get_factor(k, "rope.scaling.yarn_attn_factor", false, &rope->yarn_attn_factor);
+    get_factor(k, "rope.scaling.yarn_log_multiplier", true, &rope->yarn_log_mul);
+    get_factor(k, "rope.scaling.attn_factor", false, &rope->attn_factor);
 }
 
 static void check_heads(struct keys *k, const struct hparams *h)

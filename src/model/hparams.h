@@ -17,9 +17,12 @@ enum rope_scaling { ROPE_NONE, ROPE_LINEAR, ROPE_YARN, ROPE_LLAMA3 };
 struct rope_params {
     float base;
     enum rope_scaling scaling;
-    float factor;        // positions are divided by it (linear, yarn)
-    uint32_t n_ctx_orig; // context before scaling (yarn)
-    float ext_factor, attn_factor, beta_fast, beta_slow; // yarn
+    float factor;                           // positions are divided by it (linear, yarn)
+    uint32_t n_ctx_orig;                    // context before scaling (yarn)
+    float ext_factor, beta_fast, beta_slow; // yarn: how much of the ramp, and where it lies
+    float yarn_attn_factor; // yarn: magnitude instead of the paper's; 0: the paper's
+    float yarn_log_mul; // yarn: the paper's is divided by one of this strength ("mscale_all_dim")
+    float attn_factor;  // yarn: times this
 };
 
 struct hparams {

@@ -16,7 +16,7 @@ static void llama_forward(struct pass *p, const struct weights *w)
 
 const struct model_arch arch_llama = {
     .name = "llama",
-    .parts = PART_QKV_BIAS,
+    .parts = PART_QKV_BIAS | PART_OTHER_BIAS,
     .adjust = llama_adjust,
     .forward = llama_forward,
 };

@@ -79,6 +79,13 @@ enum status model_describe(struct hparams *out, const char **arch_name, const st
 
 static enum status check_rope_factors(const struct model *m, struct note *why)
 {
+    if (m->h.rope.scaling == ROPE_LLAMA3 && !m->weights.rope_factors) {
+        note_set(why,
+                 "'%s.rope.scaling.type' is 'llama3', but the file lacks the tensor "
+                 "'rope_freqs.weight' that carries its factors; convert the model again",
+                 m->arch->name);
+        return BAD_INPUT;
+    }
     for (uint32_t i = 0; m->weights.rope_factors && i < m->h.n_rot / 2; i++) {
         float f = m->weights.rope_factors[i];
         if (!(f >= 1e-6f) || !isfinite(f)) {

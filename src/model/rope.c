@@ -32,6 +32,21 @@ static double yarn_ramp(const struct rope_params *p, uint32_t n_rot, uint32_t i)
     return 1 - clamped(y, 0, 1);
 }
 
+/* YaRN: attention sharper by 0.1 m ln(factor), so that it stays as peaked in a longer context; m = 1 in the paper. */
+static double yarn_sharpness(double factor, double m)
+{
+    return factor > 1 ? 1 + 0.1 * m * fm_log(factor) : 1;
+}
+
+static double yarn_magnitude(const struct rope_params *p)
+{
+    const double factor = (double)p->factor;
+    double own = yarn_sharpness(factor, 1) / yarn_sharpness(factor, (double)p->yarn_log_mul);
+    if (p->yarn_attn_factor > 0)
+        own = (double)p->yarn_attn_factor;
+    return (p->ext_factor != 0 ? own : 1) * (double)p->attn_factor;
+}
+
 void rope_init(struct rope *out, const struct rope_params *p, uint32_t n_rot, const float *factors)
 {
     out->n_pair = n_rot / 2;
@@ -48,10 +63,8 @@ void rope_init(struct rope *out, const struct rope_params *p, uint32_t n_rot, co
         }
         out->freq[i] = freq;
     }
-    if (p->scaling == ROPE_YARN) {
-        double spread = p->ext_factor != 0 ? 1 + 0.1 * fm_log((double)p->factor) : 1;
-        out->magnitude = (float)((double)p->attn_factor * spread);
-    }
+    if (p->scaling == ROPE_YARN)
+        out->magnitude = (float)yarn_magnitude(p);
 }
 
 void rope_angles(const struct rope *r, uint32_t position, float *cs)

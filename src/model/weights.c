@@ -98,6 +98,12 @@ static void take_layer(struct loader *l, const struct hparams *h, unsigned parts
         take_vector(l, NAMED("attn_k.bias"), n_kv, false, &w->k.bias);
         take_vector(l, NAMED("attn_v.bias"), n_kv, false, &w->v.bias);
     }
+    if (parts & PART_OTHER_BIAS) {
+        take_vector(l, NAMED("attn_output.bias"), h->n_embd, false, &w->o.bias);
+        take_vector(l, NAMED("ffn_gate.bias"), h->n_ff, false, &w->gate.bias);
+        take_vector(l, NAMED("ffn_up.bias"), h->n_ff, false, &w->up.bias);
+        take_vector(l, NAMED("ffn_down.bias"), h->n_embd, false, &w->down.bias);
+    }
     if (parts & PART_QK_NORM) {
         take_vector(l, NAMED("attn_q_norm.weight"), h->d_head, true, &w->q_norm);
         take_vector(l, NAMED("attn_k_norm.weight"), h->d_head, true, &w->k_norm);

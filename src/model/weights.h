@@ -43,9 +43,10 @@ struct weights {
 
 /* Which optional tensors an architecture has. Others must be absent. */
 enum layer_parts {
-    PART_QKV_BIAS = 1,  // may be there
-    PART_QK_NORM = 2,   // must be there
-    PART_POST_NORM = 4, // must be there
+    PART_QKV_BIAS = 1,   // may be there
+    PART_QK_NORM = 2,    // must be there
+    PART_POST_NORM = 4,  // must be there
+    PART_OTHER_BIAS = 8, // of the output of attention and of the feed-forward: may be there
 };
 
 typedef void weights_progress(void *arg, double done);

@@ -62,6 +62,7 @@
     "qwen2,deepseek-r1-qwen,megrez,stablelm2,hunyuan,solar-open,grok-2,kormo,f2llmv2"
 #define NAMES_SMOLLM "smollm,starcoder,refact,command-r,codeshell,exaone,minerva-7b,mellum2"
 #define NAMES_DEEPSEEK_LLM "deepseek-llm"
+#define NAMES_DEEPSEEK_CODER "deepseek-coder"
 #define NAMES_TEKKEN "tekken"
 
 struct pretoken_rule {
@@ -82,13 +83,17 @@ static const struct pretoken_rule RULES[] = {
       .pattern = { "[\\r\\n]", "[" WS "]?[" CASED "]+", "[" WS "]?[" DEEPSEEK_MARKS "]+",
                    // "\s+$"; the look-behind spares a start at each space of a long run
                    "(?<![" WS "])[" WS "]++\\z", "[" DEEPSEEK_CJK "]+", "\\p{N}+" } },
+    { .names = NAMES_DEEPSEEK_CODER,
+      .pattern = { "[\\r\\n]", "[" WS "]?\\p{L}+", "[" WS "]?\\p{P}+", "[" DEEPSEEK_CJK "]+",
+                   "\\p{N}" } },
     { .names = NAMES_TEKKEN, .ignore_merges = true, .add_bos = true, .pattern = { TEKKEN } },
 };
 
 const char *vocab_pre_names(void)
 {
     return NAMES_DEFAULT "," NAMES_GPT2 "," NAMES_LLAMA3 "," NAMES_LLAMA3_PLAIN "," NAMES_QWEN2
-                         "," NAMES_SMOLLM "," NAMES_DEEPSEEK_LLM "," NAMES_TEKKEN;
+                         "," NAMES_SMOLLM "," NAMES_DEEPSEEK_LLM "," NAMES_DEEPSEEK_CODER
+                         "," NAMES_TEKKEN;
 }
 
 static bool lists(const char *names, const char *name)

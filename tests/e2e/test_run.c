@@ -66,6 +66,21 @@ static void greedy_continues_as_the_reference(void **state)
     json_decref(a);
 }
 
+/* A context longer than the model's is computed, with a warning; one that the memory cannot hold is refused. */
+static void long_context_is_warned_of(void **state)
+{
+    (void)state;
+    program_expect(WORDS("akvifer", "run", "-q", "--raw", "--temp", "0", "-c", "9000", "-n", "1",
+                         "-p", FRANCE),
+                   NULL, 0, " Paris\n",
+                   "akvifer: warning: a context of 9000 tokens is asked for (-c), and this model "
+                   "was trained for 8192");
+    program_expect(WORDS("akvifer", "run", "-q", "-c", "1000000000", "-n", "1", "-p", "x"), NULL, 1,
+                   NULL, "a context of 1000000000 tokens needs 23040000000000 bytes of KV, and ");
+    program_expect(WORDS("akvifer", "run", "-q", "-c", "9000", "--kv-ram", "100M", "-p", "x"), NULL,
+                   1, NULL, "the cap (--kv-ram) is 104857600; raise it to at least ");
+}
+
 /* The seed alone decides: not threads, steps, the form of the KV cache, nor the machine. */
 static void same_seed_same_answer(void **state)
 {
@@ -321,6 +336,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(greedy_continues_as_the_reference),
+        cmocka_unit_test(long_context_is_warned_of),
         cmocka_unit_test(same_seed_same_answer),
         cmocka_unit_test(stop_texts_and_biases),
         cmocka_unit_test(other_templates_are_read),

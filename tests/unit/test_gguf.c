@@ -342,7 +342,11 @@ static void refuses_wrong_tensors(void **state)
     const uint64_t four[] = { 4, 1, 1, 1 };
     struct gguf_writer w;
 
+    expect_tensor_refused(16, 1, four,
+                          "tensor 'blk.0.x': type IQ2_XXS (number 16) is not supported");
+    expect_tensor_refused(34, 1, four, "tensor 'blk.0.x': type TQ1_0 (number 34) is not supported");
     expect_tensor_refused(39, 1, four, "tensor 'blk.0.x': type MXFP4 (number 39) is not supported");
+    expect_tensor_refused(40, 1, four, "tensor 'blk.0.x': type NVFP4 (number 40) is not supported");
     expect_tensor_refused(99, 1, four, "tensor 'blk.0.x': type unknown (number 99)");
     expect_tensor_refused(DT_F32, 0, four, "tensor 'blk.0.x': 0 dimensions; the limit is 1..4");
     expect_tensor_refused(DT_F32, 5, four, "5 dimensions; the limit is 1..4");

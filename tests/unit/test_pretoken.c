@@ -57,6 +57,8 @@ static const struct sample SAMPLES[] = {
 
     { "deepseek-llm", "Hi there\n\n42 \u4e2d\u6587a  ", "Hi| there|\n|\n|42| |\u4e2d\u6587|a|  " },
     { "deepseek-llm", "x  y \u0416\u00e9!?", "x| | y| \u0416\u00e9|!?" },
+    { "deepseek-coder", "f(x) = 10;\n\tg", "f|(|x|)| = |1|0|;|\n|\tg" },
+    { "deepseek-coder", "  \u0416\u00e9\u4e2d (!?) +", " | \u0416\u00e9|\u4e2d| (!?)| +" },
 };
 
 static enum status join_word(void *ctx, const char *word, size_t len, struct note *why)
