@@ -105,11 +105,11 @@ $(B)/tests/%: $(B)/tests/%.o $(TESTLIB) $(B)/libverbs.a $(B)/libakvifer.a
 	@echo "  LD  $@"
 	$(Q)$(CC) -o $@ $(filter %.o,$^) $(B)/libverbs.a $(B)/libakvifer.a $(LDLIBS) -lcmocka
 
-# Results carry the commit they belong to: `bench` is compiled again when it changes.
+# Results of `bench` carry the commit they belong to.
 COMMIT  := $(shell git describe --always --dirty --match= 2>/dev/null || echo unknown)
 COMMITS := $(shell git rev-list --count HEAD 2>/dev/null || echo 0)
-$(B)/src/bin/bench_report.o: CFLAGS += -DAKV_COMMIT='"$(COMMIT)"' -DAKV_COMMITS=$(COMMITS)
-$(B)/src/bin/bench_report.o: $(B)/commit-$(COMMIT)
+$(B)/src/bin/main.o: CFLAGS += -DAKV_COMMIT='"$(COMMIT)"' -DAKV_COMMITS=$(COMMITS)
+$(B)/src/bin/main.o: $(B)/commit-$(COMMIT)
 $(B)/commit-$(COMMIT):
 	@mkdir -p $(B)
 	@rm -f $(B)/commit-*

@@ -9,6 +9,8 @@
 #include "base/buf.h"
 #include "bin/show.h"
 
+struct program_build program_build = { "unknown", 0 };
+
 double machine_load(void)
 {
     double load[1] = { 0 };
@@ -44,7 +46,7 @@ static struct amounts shares(const struct bench_row *row)
 static void add_type(struct buf *out, const struct bench_row *row)
 {
     buf_addf(out, "%s %s %s", row->model->arch, show_count(row->info.n_param).text,
-             dtype_info(row->model->dtype)->name);
+             row->model->type);
 }
 
 /* ---- the table ---- */
@@ -57,7 +59,7 @@ void report_begin(struct report *r, enum report_form form, const struct kernels 
         puts("[");
     if (form == REPORT_MD)
         printf("%s, kernels %s, build %s; load %.2f\n", kernels_processor(processor), k->name,
-               AKV_COMMIT, machine_load());
+               program_build.commit, machine_load());
 }
 
 void report_roof(struct report *r, uint32_t n_thread, const struct amounts *roof)
@@ -155,8 +157,8 @@ static void add_setup(struct fields *f, const struct bench_row *row)
     char processor[PROCESSOR_NAME];
     struct buf type = { 0 };
     add_type(&type, row);
-    add_text(f, "build_commit", AKV_COMMIT);
-    add_number(f, "build_number", AKV_COMMITS, 0);
+    add_text(f, "build_commit", program_build.commit);
+    add_number(f, "build_number", program_build.number, 0);
     add_text(f, "cpu_info", kernels_processor(processor));
     add_text(f, "gpu_info", "");
     add_text(f, "backends", "CPU");

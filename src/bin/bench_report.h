@@ -36,6 +36,13 @@ struct bench_row {
     struct amounts work, roof;
 };
 
+/* Results carry the commit they belong to. main sets it: so a commit compiles main.o again, and not what tests link. */
+struct program_build {
+    const char *commit; // "b6e6cf4", or "b6e6cf4-dirty" where files differ from it
+    uint32_t number;    // commits up to it
+};
+extern struct program_build program_build;
+
 /* Running processes of the last minute, as the system counts them. */
 double machine_load(void);
 

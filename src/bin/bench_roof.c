@@ -118,22 +118,33 @@ static bool is_named(const struct gguf_tensor *t, const char *name)
 static void count_matrices(struct model_work *m, const struct gguf *g)
 {
     const char *head = gguf_tensor_find(g, "output.weight") ? "output.weight" : "token_embd.weight";
-    uint64_t n_element[DT_LIMIT] = { 0 };
     for (size_t i = 0; i < gguf_n_tensor(g); i++) {
         const struct gguf_tensor *t = gguf_tensor_at(g, i);
         const bool is_head = is_named(t, head);
         if (t->n_dim != 2)
             continue;
-        n_element[t->type] += t->dim[0] * t->dim[1];
         if (!is_head && is_named(t, "token_embd.weight"))
             continue; // a row is looked up, nothing is multiplied
         struct amounts *a = is_head ? &m->logits : &m->token;
         *(dtype_info(t->type)->block_elems > 1 ? &a->int8 : &a->fp32) +=
             2 * (double)t->dim[0] * (double)t->dim[1];
     }
-    for (int type = 0; type < DT_LIMIT; type++)
-        if (n_element[type] > n_element[m->dtype])
-            m->dtype = (enum dtype)type;
+}
+
+/* What general.file_type's number is called in the names of files. */
+static const char *file_type(const struct gguf *g)
+{
+    static const char *const names[] = {
+        [0] = "F32",     [1] = "F16",     [2] = "Q4_0",    [3] = "Q4_1",    [7] = "Q8_0",
+        [8] = "Q5_0",    [9] = "Q5_1",    [10] = "Q2_K",   [11] = "Q3_K_S", [12] = "Q3_K_M",
+        [13] = "Q3_K_L", [14] = "Q4_K_S", [15] = "Q4_K_M", [16] = "Q5_K_S", [17] = "Q5_K_M",
+        [18] = "Q6_K",   [25] = "IQ4_NL", [30] = "IQ4_XS", [32] = "BF16",
+    };
+    uint32_t type = UINT32_MAX;
+    if (gguf_get_u32(g, "general.file_type", &type, NULL) != OK ||
+        type >= sizeof names / sizeof *names || !names[type])
+        return "of a type unsaid";
+    return names[type];
 }
 
 enum status model_work_read(struct model_work *out, const char *path, enum kv_type type,
@@ -147,6 +158,7 @@ enum status model_work_read(struct model_work *out, const char *path, enum kv_ty
     st = model_describe(&m.h, &m.arch, g, why);
     if (st == OK) {
         count_matrices(&m, g);
+        m.type = file_type(g);
         hparams_kv_shape(&m.h, type, &m.kv);
         *out = m;
     }

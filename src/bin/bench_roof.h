@@ -29,9 +29,8 @@ struct model_work {
     struct hparams h;
     struct kv_shape kv;
     struct amounts token,
-        logits;       // matmul operations of a token's layers, and of its logits; `read` is 0
-    enum dtype dtype; // that most weights have
-    const char *arch;
+        logits; // matmul operations of a token's layers, and of its logits; `read` is 0
+    const char *arch, *type; // "llama", "Q4_K_M"
 };
 
 /* Counts a file's tensors. BAD_INPUT: a model that this program cannot run. */
