@@ -28,9 +28,8 @@ must_use enum status roof_measure(struct amounts *out, const struct kernels *k, 
 struct model_work {
     struct hparams h;
     struct kv_shape kv;
-    struct amounts token,
-        logits; // matmul operations of a token's layers, and of its logits; `read` is 0
-    const char *arch, *type; // "llama", "Q4_K_M"
+    struct amounts token, logits; // operations of matmul: of a token's layers, of its logits
+    const char *arch, *type;      // "llama", "Q4_K_M"
 };
 
 /* Counts a file's tensors. BAD_INPUT: a model that this program cannot run. */
