@@ -112,6 +112,16 @@ $(B)/tests/%: $(B)/tests/%.o $(TESTLIB) $(B)/libverbs.a $(B)/libserver.a $(B)/li
 	@echo "  LD  $@"
 	$(Q)$(CC) -o $@ $(filter %.o,$^) $(B)/libverbs.a $(B)/libserver.a $(B)/libakvifer.a $(LDLIBS) -lcmocka
 
+# Results of `bench` carry the commit they belong to: main is compiled again when it changed.
+COMMIT  := $(shell git describe --always --dirty --match= 2>/dev/null || echo unknown)
+COMMITS := $(shell git rev-list --count HEAD 2>/dev/null || echo 0)
+$(B)/src/bin/main.o: CFLAGS += -DAKV_COMMIT='"$(COMMIT)"' -DAKV_COMMITS=$(COMMITS)
+$(B)/src/bin/main.o: $(B)/commit
+.PHONY: always
+$(B)/commit: always
+	@mkdir -p $(B)
+	@echo "$(COMMIT)" | cmp -s - $@ || echo "$(COMMIT)" > $@
+
 $(B)/src/%.o: src/%.c Makefile
 	@mkdir -p $(@D)
 	@echo "  CC  $<"

@@ -47,7 +47,7 @@ second_compiler() {
     for source in $(files 'src/*.c' 'tests/*.c'); do
         grep -q '#pragma GCC target' $source $(sed -n 's|^#include "\(support/.*\)"|tests/\1|p' "$source") && continue
         clang -std=gnu17 -fsyntax-only -ferror-limit=3 -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -D_GNU_SOURCE \
-            -DAKV_VERSION='""' $(isa_of "$source") -Isrc -Iinclude -Itests "$source" || bad=1
+            -DAKV_VERSION='""' -DAKV_COMMIT='""' -DAKV_COMMITS=0 $(isa_of "$source") -Isrc -Iinclude -Itests "$source" || bad=1
     done
     return $bad
 }

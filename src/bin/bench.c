@@ -1,10 +1,10 @@
 /* bin/bench.c - tokens a second of reading (pp) and of generating (tg), at depths, threads and KV types.
  *
- * Each figure is the median of -r repetitions inside one engine. A test at depth d first reads d tokens, whose KV is kept;
- * what is timed reuses them, and `cached` is checked. The share of the roof is that of memory: bytes of weights and KV a
- * generated token reads, against the bandwidth that all threads together reach on a large buffer in the same run. */
+ *   for each thread count and KV type: one engine, and in it for each depth: every -p, every -n, every -pg
+ *
+ * Each figure is the median of -r repetitions, after one that does not count. A test at depth d first reads d tokens,
+ * whose KV is kept; what is timed reuses them, and `cached` is checked. Roofs are measured in the same run (bench_roof.h). */
 #include <math.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,18 +14,19 @@
 #include "base/rng.h"
 #include "bin/bench_attn.h"
 #include "bin/bench_kv.h"
+#include "bin/bench_report.h"
 #include "bin/engine_flags.h"
+#include "bin/models.h"
+#include "bin/progress.h"
 #include "bin/verbs.h"
-#include "os/pages.h"
 #include "os/workers.h"
 
-enum { LIST_MAX = 16, REPS_MAX = 100 };
-
-enum output { OUT_TABLE, OUT_JSONL, OUT_CSV };
+enum { LIST_MAX = 16, TESTS_MAX = LIST_MAX * (2 * LIST_MAX + FLAG_TEXTS_MAX) };
 
 struct bench_options {
     struct engine_flags engine;
     const char *n_prompt, *n_gen, *depth, *threads, *kv_types;
+    struct flag_texts both;
     int64_t reps;
     uint32_t output;
 };
@@ -49,6 +50,11 @@ static const struct flag rows[] = {
       .unit = "LIST",
       .preset = "128",
       .help = "Tokens to generate (tg), comma-separated; 0: none." },
+    { .names = "-pg",
+      .type = FLAG_TEXTS,
+      .at = FLAG_AT(bench_options, both),
+      .unit = "PP,TG",
+      .help = "Reads PP tokens and generates TG, timed together; may be given many times." },
     { .names = "-d --n-depth",
       .type = FLAG_TEXT,
       .at = FLAG_AT(bench_options, depth),
@@ -73,14 +79,14 @@ static const struct flag rows[] = {
       .unit = "N",
       .preset = "5",
       .least = 1,
-      .most = REPS_MAX,
-      .help = "Repetitions of each test." },
+      .most = SAMPLES_MAX,
+      .help = "Repetitions of each test; medians are shown." },
     { .names = "-o --output",
       .type = FLAG_ENUM,
       .at = FLAG_AT(bench_options, output),
       .unit = "FORM",
-      .preset = "table",
-      .words = "table jsonl csv",
+      .preset = "md",
+      .words = "md csv json jsonl", // in the order of enum report_form
       .help = "How results are printed." },
     { .names = "--cpu",
       .type = FLAG_TEXT,
@@ -116,85 +122,10 @@ const struct flag_table flags_of_bench = {
         },
 };
 
-/* ---- the roof ---- */
-
-struct reading {
-    const uint64_t *words;
-    size_t n;
-    _Atomic uint64_t sum; // keeps the loads
-};
-
-static void read_part(void *arg, uint32_t part, uint32_t n_part)
-{
-    struct reading *r = arg;
-    const size_t each = r->n / n_part;
-    const uint64_t *w = r->words + part * each;
-    uint64_t a = 0, b = 0, c = 0, d = 0;
-    for (size_t i = 0; i + 8 <= each; i += 8) {
-        a += w[i] + w[i + 4];
-        b += w[i + 1] + w[i + 5];
-        c += w[i + 2] + w[i + 6];
-        d += w[i + 3] + w[i + 7];
-    }
-    atomic_fetch_add(&r->sum, a + b + c + d);
-}
-
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(const double *values, uint32_t n)
-{
-    double sorted[REPS_MAX];
-    memcpy(sorted, values, n * sizeof *sorted);
-    qsort(sorted, n, sizeof *sorted, by_value);
-    return n % 2 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
-}
-
-/* Bytes a second that n threads read of a buffer of `bytes`; 0 when there is no memory for it. */
-static double read_bandwidth(uint32_t n_thread, size_t bytes)
-{
-    enum { TIMES = 9 };
-    struct workers *workers;
-    struct reading r = { .n = bytes / 8 };
-    void *memory;
-    double rate[TIMES];
-    if (pages_new(&memory, bytes, "the bandwidth probe", NULL) != OK)
-        return 0;
-    memset(memory, 1, bytes);
-    r.words = memory;
-    if (workers_new(&workers, n_thread, NULL) != OK) {
-        pages_free(memory, bytes);
-        return 0;
-    }
-    for (int i = 0; i < TIMES; i++) {
-        const double began = seconds();
-        workers_run(workers, read_part, &r);
-        rate[i] = (double)bytes / (seconds() - began);
-    }
-    workers_free(workers);
-    pages_free(memory, bytes);
-    return median(rate, TIMES);
-}
-
 /* ---- one test ---- */
 
 struct test {
     uint32_t n_prompt, n_gen, depth;
-};
-
-struct result {
-    double ns[REPS_MAX], rate[REPS_MAX]; // tokens a second
-    uint32_t n;
 };
 
 static enum status ask(akv_engine *engine, const struct akv_request *r, struct akv_usage *out,
@@ -236,7 +167,7 @@ static enum status run_once(akv_engine *engine, const struct test *t, const int3
     if (t->depth)
         st = ask(engine, &r, &usage, why);
     r.n_id = t->depth + (t->n_prompt ? t->n_prompt : 1);
-    r.n_predict = t->n_gen ? t->n_gen + 1 : 1;
+    r.n_predict = t->n_gen + 1; // the first comes with the prompt
     r.cache_no_write = true;
     if (st == OK)
         st = ask(engine, &r, &usage, why);
@@ -246,126 +177,31 @@ static enum status run_once(akv_engine *engine, const struct test *t, const int3
         note_set(why, "%u positions were to be in the cache, %u were", t->depth, usage.n_cached);
         return CORRUPT;
     }
-    *ns = (double)(t->n_gen ? usage.generate_ns : usage.prompt_ns);
+    *ns = (t->n_prompt ? (double)usage.prompt_ns : 0) + (t->n_gen ? (double)usage.generate_ns : 0);
     return OK;
 }
 
 static enum status run_test(akv_engine *engine, const struct test *t, const int32_t *ids,
-                            uint32_t reps, struct result *out, struct note *why)
+                            uint32_t reps, struct samples *out, struct note *why)
 {
-    double warm;
-    enum status st = run_once(engine, t, ids, &warm, why);
-    for (out->n = 0; st == OK && out->n < reps; out->n++) {
-        st = run_once(engine, t, ids, &out->ns[out->n], why);
-        out->rate[out->n] = (t->n_gen ? t->n_gen : t->n_prompt) / out->ns[out->n] * 1e9;
+    struct progress bar;
+    double ns;
+    char label[40];
+    snprintf(label, sizeof label, "pp%u tg%u @ d%u", t->n_prompt, t->n_gen, t->depth);
+    progress_begin(&bar, label, PROGRESS_COUNT, 0, reps + 1);
+    enum status st = run_once(engine, t, ids, &ns, why); // warms up
+    *out = (struct samples){ 0 };
+    while (st == OK && out->n < reps) {
+        progress_at(&bar, out->n + 1);
+        st = run_once(engine, t, ids, &ns, why);
+        if (st == OK)
+            samples_add(out, ns);
     }
+    progress_end(&bar);
     return st;
 }
 
-/* ---- printing ---- */
-
-struct context {
-    const struct bench_options *o;
-    struct akv_model_info info;
-    const char *kv_type;
-    uint32_t n_thread;
-    size_t kv_bytes_per_token;
-    double bandwidth;
-};
-
-static double spread(const double *values, uint32_t n)
-{
-    double sum = 0, squares = 0;
-    for (uint32_t i = 0; i < n; i++)
-        sum += values[i];
-    for (uint32_t i = 0; i < n; i++)
-        squares += (values[i] - sum / n) * (values[i] - sum / n);
-    return n > 1 ? sqrt(squares / (n - 1)) : 0;
-}
-
-static double mean(const double *values, uint32_t n)
-{
-    double sum = 0;
-    for (uint32_t i = 0; i < n; i++)
-        sum += values[i];
-    return sum / n;
-}
-
-/* Bytes a second that generating reads, as a share of the roof; NAN for reading, which computes. */
-static double roof_share(const struct context *c, const struct test *t, const struct result *r)
-{
-    const double kv = (double)c->kv_bytes_per_token * (t->depth + t->n_gen / 2.0);
-    return t->n_gen ? ((double)c->info.weight_bytes + kv) * median(r->rate, r->n) / c->bandwidth
-                    : NAN;
-}
-
-static void print_samples(const char *name, const double *values, uint32_t n, const char *format)
-{
-    printf(", \"%s\": [", name);
-    for (uint32_t i = 0; i < n; i++) {
-        fputs(i ? ", " : "", stdout);
-        printf(format, values[i]);
-    }
-    putchar(']');
-}
-
-static void print_jsonl(const struct context *c, const struct test *t, const struct result *r)
-{
-    struct buf name = { 0 };
-    buf_add_json_text(&name, c->info.name, strlen(c->info.name));
-    printf("{\"build_commit\": \"" AKV_VERSION
-           "\", \"model_type\": %s, \"model_size\": %zu, \"model_n_params\": %llu, "
-           "\"n_threads\": %u, \"type_k\": \"%s\", \"type_v\": \"%s\", \"n_prompt\": %u, "
-           "\"n_gen\": %u, \"n_depth\": %u, "
-           "\"avg_ns\": %.0f, \"stddev_ns\": %.0f, \"avg_ts\": %.3f, \"stddev_ts\": %.3f, "
-           "\"median_ts\": %.3f",
-           buf_text(&name), c->info.weight_bytes, (unsigned long long)c->info.n_param, c->n_thread,
-           c->kv_type, c->kv_type, t->n_prompt, t->n_gen, t->depth, mean(r->ns, r->n),
-           spread(r->ns, r->n), mean(r->rate, r->n), spread(r->rate, r->n), median(r->rate, r->n));
-    print_samples("samples_ns", r->ns, r->n, "%.0f");
-    print_samples("samples_ts", r->rate, r->n, "%.3f");
-    printf(", \"read_bandwidth\": %.0f", c->bandwidth);
-    if (t->n_gen)
-        printf(", \"roof_share\": %.3f", roof_share(c, t, r));
-    puts("}");
-    buf_close(&name);
-}
-
-static void print_result(const struct context *c, const struct test *t, const struct result *r)
-{
-    const char *verb = t->n_gen ? "tg" : "pp";
-    const uint32_t n = t->n_gen ? t->n_gen : t->n_prompt;
-    const double mid = median(r->rate, r->n), sd = spread(r->rate, r->n),
-                 share = 100 * roof_share(c, t, r);
-    if (c->o->output == OUT_JSONL)
-        print_jsonl(c, t, r);
-    else if (c->o->output == OUT_CSV)
-        printf("\"%s\",%s%u,%u,%u,%s,%.3f,%.3f,%.1f\n", c->info.name, verb, n, t->depth,
-               c->n_thread, c->kv_type, mid, sd, share);
-    else if (t->n_gen)
-        printf("| %-24.24s | %s%-5u | %7u | %7u | %-4s | %9.1f | %7.1f | %8.0f |\n", c->info.name,
-               verb, n, t->depth, c->n_thread, c->kv_type, mid, sd, share);
-    else
-        printf("| %-24.24s | %s%-5u | %7u | %7u | %-4s | %9.1f | %7.1f | %8s |\n", c->info.name,
-               verb, n, t->depth, c->n_thread, c->kv_type, mid, sd, "");
-    fflush(stdout);
-}
-
-static void print_head(const struct bench_options *o, const struct context *c)
-{
-    if (o->output == OUT_CSV)
-        puts("model,test,depth,threads,kv,median_ts,stddev_ts,roof_percent");
-    if (o->output != OUT_TABLE)
-        return;
-    printf("kernels %s; read bandwidth %.1f GB/s on %u threads\n\n", c->info.kernels,
-           c->bandwidth / 1e9, c->n_thread);
-    puts("| model                    | test    |   depth | threads | kv   |  tokens/s |      +- | "
-         "% of roof|");
-    puts("|--------------------------|---------|---------|---------|------|-----------|---------|--"
-         "--------|");
-}
-
-/* ---- all tests of one engine ---- */
+/* ---- the plan ---- */
 
 /* "0,4096" as numbers. */
 static enum status read_list(const char *text, const char *flag, double most,
@@ -389,118 +225,191 @@ static enum status read_list(const char *text, const char *flag, double most,
 }
 
 struct plan {
-    uint32_t n_prompt[LIST_MAX], n_gen[LIST_MAX], depth[LIST_MAX], thread[LIST_MAX];
-    uint32_t prompts, gens, depths, threads;
-    uint32_t longest; // positions that the largest test needs
+    struct test test[TESTS_MAX];
+    uint32_t n_test;
+    uint32_t thread[LIST_MAX], n_thread; // 0 was replaced by what it stands for
+    uint32_t type[LIST_MAX], n_type;     // of enum kv_type
+    uint32_t longest;                    // positions that the largest test needs
+    struct amounts roof[LIST_MAX];       // of each thread count
 };
 
-static enum status read_plan(const struct bench_options *o, struct plan *p, struct note *why)
+static void plan_test(struct plan *p, uint32_t depth, uint32_t n_prompt, uint32_t n_gen)
+{
+    const uint32_t n = depth + n_prompt + n_gen + 2;
+    if (n_prompt + n_gen == 0)
+        return;
+    p->test[p->n_test++] = (struct test){ .n_prompt = n_prompt, .n_gen = n_gen, .depth = depth };
+    if (n > p->longest)
+        p->longest = n;
+}
+
+/* Every test at every depth, in llama-bench's order. */
+static enum status plan_tests(const struct bench_options *o, struct plan *p, struct note *why)
 {
     const double most = 1 << 24;
-    enum status st = read_list(o->n_prompt, "-p", most, p->n_prompt, &p->prompts, why);
+    uint32_t depth[LIST_MAX], prompt[LIST_MAX], gen[LIST_MAX], n_depth, n_prompt, n_gen;
+    uint32_t both[FLAG_TEXTS_MAX][LIST_MAX], n_both;
+    enum status st = read_list(o->depth, "-d", most, depth, &n_depth, why);
     if (st == OK)
-        st = read_list(o->n_gen, "-n", most, p->n_gen, &p->gens, why);
+        st = read_list(o->n_prompt, "-p", most, prompt, &n_prompt, why);
     if (st == OK)
-        st = read_list(o->depth, "-d", most, p->depth, &p->depths, why);
-    if (st == OK)
-        st = read_list(o->threads, "-t", 1024, p->thread, &p->threads, why);
-    uint32_t work = 0, deepest = 0;
-    for (uint32_t i = 0; i < p->prompts; i++)
-        work = p->n_prompt[i] > work ? p->n_prompt[i] : work;
-    for (uint32_t i = 0; i < p->gens; i++)
-        work = p->n_gen[i] > work ? p->n_gen[i] : work;
-    for (uint32_t i = 0; i < p->depths; i++)
-        deepest = p->depth[i] > deepest ? p->depth[i] : deepest;
-    p->longest = deepest + work + 2;
-    return st;
-}
-
-static enum status run_tests(const struct plan *p, struct context *c, akv_engine *engine,
-                             struct note *why)
-{
-    struct rng rng = rng_seeded(1, 1);
-    struct result *r = mem_new(1, sizeof *r);
-    int32_t *ids = mem_new(p->longest, sizeof *ids);
-    enum status st = r && ids ? OK : FULL;
-    for (uint32_t i = 0; st == OK && i < p->longest; i++)
-        ids[i] = (int32_t)rng_below(&rng, c->info.n_vocab);
-    for (uint32_t d = 0; d < p->depths; d++) {
-        for (uint32_t i = 0; st == OK && i < p->prompts + p->gens; i++) {
-            const bool reads = i < p->prompts;
-            const struct test t = {
-                .n_prompt = reads ? p->n_prompt[i] : 0,
-                .n_gen = reads ? 0 : p->n_gen[i - p->prompts],
-                .depth = p->depth[d],
-            };
-            if (t.n_prompt + t.n_gen == 0)
-                continue;
-            st = run_test(engine, &t, ids, (uint32_t)c->o->reps, r, why);
-            if (st == OK)
-                print_result(c, &t, r);
+        st = read_list(o->n_gen, "-n", most, gen, &n_gen, why);
+    for (uint32_t i = 0; st == OK && i < o->both.n; i++) {
+        st = read_list(o->both.text[i], "-pg", most, both[i], &n_both, why);
+        if (st == OK && n_both != 2) {
+            note_set(why, "-pg: '%s' is not two numbers, as in 512,128", o->both.text[i]);
+            st = BAD_INPUT;
         }
     }
-    mem_free(r);
-    mem_free(ids);
-    return st;
-}
-
-static enum status run_engine(const struct bench_options *o, const struct plan *p,
-                              uint32_t n_thread, uint32_t kv_type, bool first, struct note *why)
-{
-    static const char *const types[] = { "f16", "f32", "int8" };
-    struct engine_flags flags = o->engine;
-    struct engine_opened opened;
-    struct akv_stats stats;
-    flags.n_thread = n_thread;
-    flags.n_ctx = p->longest;
-    flags.kv_type = kv_type;
-    flags.quiet = true;
-    enum status st = engine_open(&opened, &flags, why);
-    if (st != OK)
-        return st;
-    akv_stats(opened.engine, &stats);
-    struct context c = {
-        .o = o,
-        .info = opened.info,
-        .kv_type = types[kv_type],
-        .n_thread = n_thread ? n_thread : os_cpu_count(),
-        .kv_bytes_per_token = stats.kv_bytes_per_token,
-    };
-    c.bandwidth = read_bandwidth(c.n_thread, (size_t)512 << 20);
-    if (first)
-        print_head(o, &c);
-    st = run_tests(p, &c, opened.engine, why);
-    engine_close(&opened);
+    for (uint32_t d = 0; st == OK && d < n_depth; d++) {
+        for (uint32_t i = 0; i < n_prompt; i++)
+            plan_test(p, depth[d], prompt[i], 0);
+        for (uint32_t i = 0; i < n_gen; i++)
+            plan_test(p, depth[d], 0, gen[i]);
+        for (uint32_t i = 0; i < o->both.n; i++)
+            plan_test(p, depth[d], both[i][0], both[i][1]);
+    }
     return st;
 }
 
 /* "f16,int8" as numbers of the types. */
-static enum status read_types(const char *text, uint32_t list[LIST_MAX], uint32_t *n,
-                              struct note *why)
+static enum status read_types(const char *text, struct plan *p, struct note *why)
 {
-    static const char *const types[] = { "f16", "f32", "int8" };
-    for (*n = 0; *text && *n < LIST_MAX;) {
+    while (*text && p->n_type < LIST_MAX) {
         const size_t len = strcspn(text, ",");
-        uint32_t i = 0;
-        while (i < 3 && (strlen(types[i]) != len || memcmp(types[i], text, len) != 0))
+        uint32_t i = KV_F16;
+        while (i <= KV_INT8 &&
+               (strlen(kv_type_name(i)) != len || memcmp(kv_type_name(i), text, len) != 0))
             i++;
-        if (i == 3) {
+        if (i > KV_INT8) {
             note_set(why, "--kv-type: '%.*s' must be f16, f32 or int8", (int)(len < 40 ? len : 40),
                      text);
             return BAD_INPUT;
         }
-        list[(*n)++] = i;
+        p->type[p->n_type++] = i;
         text += len + (text[len] == ',');
     }
     return OK;
 }
 
+static enum status read_plan(const struct bench_options *o, struct plan *p, struct note *why)
+{
+    enum status st = plan_tests(o, p, why);
+    if (st == OK)
+        st = read_list(o->threads, "-t", 1024, p->thread, &p->n_thread, why);
+    for (uint32_t i = 0; st == OK && i < p->n_thread; i++)
+        p->thread[i] = p->thread[i] ? p->thread[i] : os_cpu_count();
+    return st == OK ? read_types(o->kv_types, p, why) : st;
+}
+
+/* ---- all tests ---- */
+
+struct run {
+    const struct bench_options *o;
+    struct plan plan;
+    const struct kernels *kernels;
+    struct buf path; // of the model
+    struct report report;
+    int32_t *ids; // [plan.longest]
+};
+
+static enum status run_tests(struct run *run, akv_engine *engine, struct bench_row *row,
+                             struct note *why)
+{
+    enum status st = OK;
+    for (uint32_t i = 0; st == OK && i < run->plan.n_test; i++) {
+        const struct test *t = &run->plan.test[i];
+        row->n_prompt = t->n_prompt;
+        row->n_gen = t->n_gen;
+        row->depth = t->depth;
+        row->work =
+            work_of_test(row->model, row->info.weight_bytes, t->n_prompt, t->n_gen, t->depth);
+        row->time = (int64_t)time(NULL);
+        row->load = machine_load();
+        st = run_test(engine, t, run->ids, (uint32_t)run->o->reps, &row->ns, why);
+        if (st == OK)
+            report_row(&run->report, row);
+    }
+    return st;
+}
+
+/* One engine: thread count i, KV type k. */
+static enum status run_engine(struct run *run, uint32_t i, uint32_t k, struct note *why)
+{
+    const struct plan *p = &run->plan;
+    struct engine_flags flags = run->o->engine;
+    struct engine_opened opened;
+    struct model_work model;
+    struct akv_stats stats;
+    enum status st = model_work_read(&model, buf_text(&run->path), (enum kv_type)p->type[k], why);
+    if (st != OK)
+        return st;
+    flags.n_thread = p->thread[i];
+    flags.n_ctx = p->longest;
+    flags.kv_type = p->type[k];
+    flags.quiet = true;
+    st = engine_open(&opened, &flags, why);
+    if (st != OK)
+        return st;
+    akv_stats(opened.engine, &stats);
+    struct bench_row row = {
+        .path = buf_text(&run->path),
+        .info = opened.info,
+        .model = &model,
+        .kernels = run->kernels->name,
+        .n_thread = p->thread[i],
+        .n_ubatch = stats.n_ubatch,
+        .roof = p->roof[i],
+    };
+    st = run_tests(run, opened.engine, &row, why);
+    engine_close(&opened);
+    return st;
+}
+
+/* The model's file, kernels and token ids. */
+static enum status run_open(struct run *run, struct note *why)
+{
+    struct rng rng = rng_seeded(1, 1);
+    struct model_work model;
+    enum status st = model_path_resolve(&run->path, run->o->engine.model, why);
+    if (st == OK)
+        st = model_work_read(&model, buf_text(&run->path), KV_F16, why);
+    if (st == OK)
+        st = kernels_select(&run->kernels, run->o->engine.cpu, why);
+    if (st != OK)
+        return st;
+    run->ids = mem_new(run->plan.longest, sizeof *run->ids);
+    if (!run->ids) {
+        note_set(why, "no memory for %u tokens", run->plan.longest);
+        return FULL;
+    }
+    for (uint32_t i = 0; i < run->plan.longest; i++)
+        run->ids[i] = (int32_t)rng_below(&rng, model.h.n_vocab);
+    return OK;
+}
+
+static enum status run_all(struct run *run, struct note *why)
+{
+    struct plan *p = &run->plan;
+    enum status st = OK;
+    report_begin(&run->report, (enum report_form)run->o->output, run->kernels);
+    for (uint32_t i = 0; st == OK && i < p->n_thread; i++) {
+        st = roof_measure(&p->roof[i], run->kernels, p->thread[i], why);
+        if (st == OK)
+            report_roof(&run->report, p->thread[i], &p->roof[i]);
+    }
+    for (uint32_t i = 0; st == OK && i < p->n_thread; i++)
+        for (uint32_t k = 0; st == OK && k < p->n_type; k++)
+            st = run_engine(run, i, k, why);
+    report_end(&run->report);
+    return st;
+}
+
 int verb_bench(int argc, char **argv)
 {
     struct bench_options o = { 0 };
-    struct plan p = { 0 };
+    struct run run = { .o = &o };
     struct note why = { "" };
-    uint32_t types[LIST_MAX], n_type = 0;
     int code;
     if (argc > 1 && strcmp(argv[1], "kv") == 0)
         return bench_kv(argc - 1, argv + 1);
@@ -508,16 +417,14 @@ int verb_bench(int argc, char **argv)
         return bench_attention(argc - 1, argv + 1);
     if (!flags_read(&flags_of_bench, &o, argc, argv, NULL, &code))
         return code;
-    enum status st = read_plan(&o, &p, &why);
-    if (st == OK)
-        st = read_types(o.kv_types, types, &n_type, &why);
-    if (st != OK) {
+    if (read_plan(&o, &run.plan, &why) != OK) {
         verb_fails(&flags_of_bench, &why);
         return EXIT_USAGE;
     }
-    for (uint32_t t = 0; st == OK && t < p.threads; t++) {
-        for (uint32_t k = 0; st == OK && k < n_type; k++)
-            st = run_engine(&o, &p, p.thread[t], types[k], t + k == 0, &why);
-    }
+    enum status st = run_open(&run, &why);
+    if (st == OK)
+        st = run_all(&run, &why);
+    mem_free(run.ids);
+    buf_close(&run.path);
     return st == OK ? EXIT_DONE : verb_fails(&flags_of_bench, &why);
 }

@@ -3,31 +3,18 @@
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "bin/samples.h"
 #include "bin/show.h"
 #include "bin/verbs.h"
 #include "kernels/attn_group.h"
 #include "kernels/kernels.h"
 #include "os/vm.h"
 
-enum {
-    REPS_MAX = 101,
-    PAGE_ROWS = 16,
-    PAGES = KV_BLOCK / PAGE_ROWS,
-    CHUNK = ATTN_CHUNK_BLOCKS,
-    PREFILL = 256
-};
-
-struct bench_attn_options {
-    int64_t n_layer, n_kv_head, n_share, d_head, n_ctx, n_rep;
-    uint32_t kv_type;
-    const char *cpu;
-};
+enum { PAGE_ROWS = 16, PAGES = KV_BLOCK / PAGE_ROWS, CHUNK = ATTN_CHUNK_BLOCKS, PREFILL = 256 };
 
 #define COUNT_FLAG(name, field, n, from, to, text)                                                 \
     {                                                                                              \
@@ -42,7 +29,7 @@ static const struct flag rows[] = {
     COUNT_FLAG("--head-dim", d_head, "64", 8, 512, "Elements a head; a multiple of 8."),
     COUNT_FLAG("-c --ctx-size", n_ctx, "4096", 64, 1 << 20,
                "Positions attended; a multiple of 64."),
-    COUNT_FLAG("-r --reps", n_rep, "9", 1, REPS_MAX, "Repetitions; medians are shown."),
+    COUNT_FLAG("-r --reps", n_rep, "9", 1, SAMPLES_MAX, "Repetitions; medians are shown."),
     { .names = "--kv-type",
       .type = FLAG_ENUM,
       .at = FLAG_AT(bench_attn_options, kv_type),
@@ -412,41 +399,21 @@ static bool same_bits(const struct world *w, uint32_t n_query)
 
 /* ---- time ---- */
 
-static double cpu_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static int by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *x, uint32_t n)
-{
-    qsort(x, n, sizeof *x, by_size);
-    return x[n / 2];
-}
-
-/* Medians of seconds for all heads of n_layer layers, layouts taking turns. */
+/* Median seconds for all heads of n_layer layers, layouts taking turns. */
 static void time_layouts(const struct world *w, uint32_t n_query, uint32_t n_layer,
                          double seconds[N_LAYOUT])
 {
-    static double t[N_LAYOUT][REPS_MAX];
-    uint32_t n_rep = (uint32_t)w->o->n_rep;
-    for (uint32_t rep = 0; rep < n_rep; rep++)
+    struct samples us[N_LAYOUT] = { 0 };
+    for (int64_t rep = 0; rep < w->o->n_rep; rep++)
         for (int layout = 0; layout < N_LAYOUT; layout++) {
-            double start = cpu_seconds();
+            double start = clock_thread_us();
             for (uint32_t l = 0; l < n_layer; l++)
                 for (uint32_t h = 0; h < (uint32_t)w->o->n_kv_head; h++)
                     attend(w, (enum layout)layout, n_query, l, h);
-            t[layout][rep] = cpu_seconds() - start;
+            samples_add(&us[layout], clock_thread_us() - start);
         }
     for (int layout = 0; layout < N_LAYOUT; layout++)
-        seconds[layout] = median(t[layout], n_rep);
+        seconds[layout] = samples_median(&us[layout]) * 1e-6;
 }
 
 static enum status print_times(const struct world *w, struct note *why)
@@ -478,26 +445,32 @@ static enum status check_options(const struct bench_attn_options *o, struct note
     return BAD_INPUT;
 }
 
+enum status bench_attn_compare(const struct bench_attn_options *o, struct note *why)
+{
+    struct world w = { .blocks.fd = -1, .pages.fd = -1 };
+    enum status st = check_options(o, why);
+    if (st == OK)
+        st = world_open(&w, o, why);
+    if (st == OK) {
+        printf("Attention to %lld positions, %lld layers x %lld kv_heads of %lld (%s), %lld heads "
+               "ask each, %s, one thread\n",
+               (long long)o->n_ctx, (long long)o->n_layer, (long long)o->n_kv_head,
+               (long long)o->d_head, show_bytes(w.n_block * w.block_bytes).text,
+               (long long)o->n_share, w.k->name);
+        st = print_times(&w, why);
+    }
+    world_close(&w);
+    return st;
+}
+
 int bench_attention(int argc, char **argv)
 {
     struct bench_attn_options o;
     struct note why = { "the system has no memory left" };
-    struct world w = { .blocks.fd = -1, .pages.fd = -1 };
     int exit_code;
     if (!flags_read(&flags_of_bench_attention, &o, argc, argv, NULL, &exit_code))
         return exit_code;
-    enum status st = check_options(&o, &why);
-    if (st == OK)
-        st = world_open(&w, &o, &why);
-    if (st == OK) {
-        printf("%lld positions, %lld layers x %lld kv_heads of %lld (%s), %lld heads ask each, %s, "
-               "one thread\n",
-               (long long)o.n_ctx, (long long)o.n_layer, (long long)o.n_kv_head,
-               (long long)o.d_head, show_bytes(w.n_block * w.block_bytes).text,
-               (long long)o.n_share, w.k->name);
-        st = print_times(&w, &why);
-    }
-    world_close(&w);
+    enum status st = bench_attn_compare(&o, &why);
     if (st == OK)
         return EXIT_DONE;
     verb_fails(&flags_of_bench_attention, &why);

@@ -2,24 +2,17 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "base/mem.h"
 #include "base/rng.h"
+#include "bin/bench_attn.h"
+#include "bin/bench_kv_in.h"
+#include "bin/bench_report.h"
+#include "bin/models.h"
+#include "bin/samples.h"
 #include "bin/show.h"
 #include "bin/verbs.h"
-#include "kv/view.h"
-#include "os/vm.h"
-
-enum { REPS_MAX = 101, SEQ_MAX = 64, OP_BLOCKS = 24 };
-
-struct bench_kv_options {
-    int64_t n_layer, n_kv_head, d_head, n_ctx, n_seq, n_rep;
-    uint32_t kv_type;
-    uint64_t kv_ram;
-};
 
 #define COUNT_FLAG(name, field, n, from, to, text)                                                 \
     {                                                                                              \
@@ -28,12 +21,37 @@ struct bench_kv_options {
     }
 
 static const struct flag rows[] = {
-    COUNT_FLAG("--layers", n_layer, "30", 1, KV_LAYER_MAX, "Layers of the model."),
-    COUNT_FLAG("--kv-heads", n_kv_head, "3", 1, 256, "Heads of keys and values a layer."),
-    COUNT_FLAG("--head-dim", d_head, "64", 8, 1024, "Elements a head; a multiple of 8."),
+    { .names = "-m --model",
+      .type = FLAG_TEXT,
+      .at = FLAG_AT(bench_kv_options, model),
+      .unit = "MODEL",
+      .preset = "smollm2",
+      .help = "A GGUF file, or a short name: its shape, and its steps, are measured." },
+    { .names = "-t --threads",
+      .type = FLAG_INT,
+      .at = FLAG_AT(bench_kv_options, n_thread),
+      .unit = "N",
+      .least = 0,
+      .most = 1024,
+      .shown = "all that this process may use",
+      .help = "Threads that compute." },
+    { .names = "--cpu",
+      .type = FLAG_TEXT,
+      .at = FLAG_AT(bench_kv_options, cpu),
+      .unit = "NAME",
+      .preset = "auto",
+      .help = "Kernels to use: auto, ref, avx2 or avx512." },
     COUNT_FLAG("-c --ctx-size", n_ctx, "8192", 2112, 1 << 24, "Longest context of a sequence."),
     COUNT_FLAG("-s --seqs", n_seq, "4", 1, SEQ_MAX, "Sequences that decode together."),
-    COUNT_FLAG("-r --reps", n_rep, "7", 1, REPS_MAX, "Repetitions; medians are shown."),
+    COUNT_FLAG("-r --reps", n_rep, "7", 1, SAMPLES_MAX, "Repetitions; medians are shown."),
+    { .names = "-ub --ubatch-size",
+      .type = FLAG_INT,
+      .at = FLAG_AT(bench_kv_options, n_ubatch),
+      .unit = "TOKENS",
+      .least = 0,
+      .most = 4096,
+      .shown = "what a 40 MiB workspace allows",
+      .help = "Tokens of a prefill step." },
     { .names = "--kv-type",
       .type = FLAG_ENUM,
       .at = FLAG_AT(bench_kv_options, kv_type),
@@ -53,7 +71,7 @@ static const struct flag rows[] = {
 
 static const char *const examples[] = {
     "akvifer bench kv",
-    "akvifer bench kv --layers 24 --kv-heads 2 --kv-type int8 --kv-ram 1G",
+    "akvifer bench kv -m qwen2 --kv-type int8 --kv-ram 1G",
     NULL,
 };
 
@@ -65,224 +83,15 @@ const struct flag_table flags_of_bench_kv = {
     .examples = examples,
 };
 
-static struct kv_shape shape_of(const struct bench_kv_options *o)
+/* As if all layers saw everything: one group, so that a block is a block. */
+struct kv_shape bench_kv_shape(const struct bench_kv_options *o)
 {
-    struct kv_shape s = {
-        .type = (enum kv_type)o->kv_type,
-        .n_group = 1,
-        .group = { { .n_layer = (uint32_t)o->n_layer,
-                     .n_kv_head = (uint32_t)o->n_kv_head,
-                     .d_k = (uint32_t)o->d_head,
-                     .d_v = (uint32_t)o->d_head } },
-        .n_layer = (uint32_t)o->n_layer,
-    };
-    for (uint32_t i = 0; i < s.n_layer; i++)
-        s.layer_index[i] = (uint16_t)i;
-    return s;
-}
-
-/* ---- time ---- */
-
-static double now_us(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec * 1e-3;
-}
-
-/* Microseconds of something that was repeated. */
-struct times {
-    uint32_t n;
-    double us[REPS_MAX];
-};
-
-static void times_add(struct times *t, double us)
-{
-    if (t->n < REPS_MAX)
-        t->us[t->n++] = us;
-}
-
-static int by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* The time that a share `q` of all took less than. */
-static double quantile(struct times *t, double q)
-{
-    qsort(t->us, t->n, sizeof *t->us, by_size);
-    return t->n ? t->us[(uint32_t)(q * (t->n - 1) + 0.5)] : NAN;
-}
-
-static double median(struct times *t)
-{
-    return quantile(t, 0.5);
-}
-
-/* ---- 1: system calls ---- */
-
-enum op { BACK, COLLAPSE, MAP, MAP_AGAIN, MAP_READ, SEAL, UNMAP, UNMAP_BATCH, PUNCH, N_OP };
-
-static const char *const op_names[N_OP] = {
-    [BACK] = "give it memory (cleared)",
-    [COLLAPSE] = "make huge pages of it",
-    [MAP] = "map, populated, alone",
-    [MAP_AGAIN] = "map, populated, behind its neighbour",
-    [MAP_READ] = "map, then read every page",
-    [SEAL] = "make it read-only",
-    [UNMAP] = "unmap one",
-    [UNMAP_BATCH] = "unmap in a batch",
-    [PUNCH] = "take its memory away",
-};
-
-struct blocks {
-    size_t block_bytes, bytes;
-    uint32_t n;
-    int fd;
-    char *pool, *space;
-};
-
-static enum status blocks_open(struct blocks *a, size_t block_bytes, size_t bytes_max,
-                               struct note *why)
-{
-    *a = (struct blocks){ .block_bytes = block_bytes, .fd = -1 };
-    a->n = (uint32_t)(bytes_max / block_bytes < OP_BLOCKS ? bytes_max / block_bytes : OP_BLOCKS);
-    a->bytes = (a->n * block_bytes + VM_HUGE_BYTES - 1) & -(size_t)VM_HUGE_BYTES;
-    enum status st = vm_file_open("akvifer-bench", a->bytes, &a->fd, why);
-    if (st == OK)
-        st = vm_reserve(a->bytes, &a->pool, why);
-    if (st == OK)
-        st = vm_reserve(a->bytes, &a->space, why);
-    if (st == OK && (st = vm_map(a->pool, a->bytes, a->fd, 0, VM_WRITE, false)) != OK)
-        note_set(why, "cannot map %zu MiB", a->bytes >> 20);
-    return st;
-}
-
-static void blocks_close(struct blocks *a)
-{
-    vm_unreserve(a->pool, a->bytes);
-    vm_unreserve(a->space, a->bytes);
-    vm_file_close(a->fd);
-}
-
-/* Maps block i of the file at place `to` of the space. */
-static enum status map_block(const struct blocks *a, uint32_t i, uint32_t to)
-{
-    return vm_map(a->space + to * a->block_bytes, a->block_bytes, a->fd, i * a->block_bytes,
-                  VM_WRITE, true);
-}
-
-/* As a fork does: mapped read-only, and then somebody reads. */
-static enum status map_and_read(const struct blocks *a, uint32_t i)
-{
-    volatile char *at = a->space + i * a->block_bytes;
-    enum status st = vm_map((char *)at, a->block_bytes, a->fd, i * a->block_bytes, VM_READ, false);
-    for (size_t k = 0; st == OK && k < a->block_bytes; k += 4096)
-        at[k];
-    return st;
-}
-
-static enum status collapse_all(const struct blocks *a)
-{
-    for (size_t at = 0; at < a->bytes; at += VM_HUGE_BYTES)
-        if (vm_collapse(a->pool + at) != OK)
-            return FULL;
-    return OK;
-}
-
-static enum status do_op(const struct blocks *a, enum op op, uint32_t i)
-{
-    size_t offset = i * a->block_bytes;
-    switch (op) {
-    case BACK: // the tail as well: a huge page wants all of its small ones
-        return vm_back(a->pool + offset, i + 1 < a->n ? a->block_bytes : a->bytes - offset, a->fd,
-                       offset);
-    case COLLAPSE:
-        return i ? OK : collapse_all(a);
-    case MAP:
-        return map_block(a, a->n - 1 - i, i);
-    case MAP_AGAIN:
-        return map_block(a, i, i);
-    case MAP_READ:
-        return map_and_read(a, i);
-    case SEAL:
-        return vm_protect(a->space + offset, a->block_bytes, VM_READ);
-    case UNMAP:
-        return vm_unmap(a->space + offset, a->block_bytes);
-    case UNMAP_BATCH:
-        return i ? OK : vm_unmap(a->space, a->n * a->block_bytes);
-    default:
-        return vm_punch(a->fd, offset, a->block_bytes);
-    }
-}
-
-/* One round of all operations over all blocks; microseconds a block. FULL: one was refused, e.g.
- * huge pages. */
-static enum status time_ops(const struct blocks *a, bool huge, struct times us[N_OP])
-{
-    static const enum op order[] = {
-        BACK, COLLAPSE, MAP, SEAL, UNMAP, MAP_AGAIN, UNMAP_BATCH, MAP_READ, UNMAP_BATCH, PUNCH,
-    };
-    for (uint32_t k = 0; k < sizeof order / sizeof *order; k++) {
-        if (order[k] == COLLAPSE && !huge)
-            continue;
-        double start = now_us();
-        for (uint32_t i = 0; i < a->n; i++) {
-            enum status st = do_op(a, order[k], i);
-            if (st != OK)
-                return st;
-        }
-        times_add(&us[order[k]], (now_us() - start) / a->n);
-    }
-    return OK;
-}
-
-static void print_op(enum op op, struct times *small, struct times *huge, size_t block_bytes)
-{
-    printf("  %-38s", op_names[op]);
-    for (int h = 0; h < 2; h++) {
-        struct times *t = h ? huge : small;
-        if (t->n == 0)
-            printf("%12s %10s", "-", "");
-        else
-            printf("%9.1f us %5.1f GB/s", median(t), (double)block_bytes / median(t) * 1e-3);
-    }
-    printf("\n");
-}
-
-/* All rounds of one kind of pages. */
-static enum status time_rounds(const struct bench_kv_options *o, size_t block_bytes, bool huge,
-                               struct times us[N_OP], struct note *why)
-{
-    enum status st = OK;
-    for (int64_t r = 0; r < o->n_rep && st == OK; r++) {
-        struct blocks a;
-        st = blocks_open(&a, block_bytes, o->kv_ram, why);
-        if (st == OK)
-            st = time_ops(&a, huge, us);
-        blocks_close(&a);
-    }
-    return st;
-}
-
-static enum status bench_operations(const struct bench_kv_options *o, struct note *why)
-{
-    struct times small[N_OP] = { 0 }, huge[N_OP] = { 0 };
-    struct kv_shape shape = shape_of(o);
-    size_t block_bytes = kv_block_bytes(&shape, 0);
-    enum status st = time_rounds(o, block_bytes, false, small, why);
-    if (st != OK)
-        return st;
-    bool granted = time_rounds(o, block_bytes, true, huge, NULL) == OK;
-    printf("One block of %-27s      small pages             huge pages%s\n",
-           show_bytes(block_bytes).text, granted ? "" : " (not granted)");
-    for (int op = 0; op < N_OP; op++) {
-        if (!granted)
-            huge[op].n = 0;
-        print_op(op, &small[op], &huge[op], block_bytes);
-    }
-    return OK;
+    struct hparams h = o->h;
+    struct kv_shape shape;
+    h.window = 0;
+    memset(h.windowed, 0, sizeof h.windowed);
+    hparams_kv_shape(&h, (enum kv_type)o->kv_type, &shape);
+    return shape;
 }
 
 /* ---- pool and spaces to measure on ---- */
@@ -299,14 +108,16 @@ struct form {
     bool map_ahead, table, backed; // backed: all memory is there before the first use
 };
 
-/* Waits until the populator has nothing left to do. */
-static void await_backed(const struct world *w)
+void bench_kv_await_backed(struct kv_pool *pool, const struct kv_shape *shape)
 {
     struct kv_pool_usage u;
-    size_t block_bytes = kv_block_bytes(&w->shape, 0);
+    size_t block_bytes = SIZE_MAX; // the smallest: less than that is room for none
+    for (uint32_t g = 0; g < shape->n_group; g++)
+        if (kv_block_bytes(shape, g) < block_bytes)
+            block_bytes = kv_block_bytes(shape, g);
     do {
         nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
-        kv_pool_usage(w->pool, &u);
+        kv_pool_usage(pool, &u);
     } while (u.bytes_backed + block_bytes <= u.bytes_max);
 }
 
@@ -321,7 +132,7 @@ static void world_close(struct world *w)
 static enum status world_open(struct world *w, const struct bench_kv_options *o, struct form form,
                               uint32_t n_block, struct note *why)
 {
-    *w = (struct world){ .shape = shape_of(o) };
+    *w = (struct world){ .shape = bench_kv_shape(o) };
     size_t bytes = n_block * kv_block_bytes(&w->shape, 0);
     struct kv_pool_config pool = { .shape = &w->shape,
                                    .bytes_max = bytes < o->kv_ram ? bytes : o->kv_ram,
@@ -330,7 +141,7 @@ static enum status world_open(struct world *w, const struct bench_kv_options *o,
     if (st != OK)
         return st;
     if (form.backed)
-        await_backed(w);
+        bench_kv_await_backed(w->pool, &w->shape);
     struct kv_spaces_config spaces = {
         .pool = w->pool,
         .n_position_max = (uint32_t)o->n_ctx,
@@ -351,10 +162,10 @@ static const char *const call_names[N_CALL] = {
     [FREE] = "free that fork (unmapped later)",
 };
 
-enum { CALL_ROWS = 2048 };
+enum { CALL_ROWS = 2048, ATTENTION_ROWS = 4096 };
 
 /* One sequence of 2,048 positions, row by row, then forked. */
-static enum status time_life(struct world *w, struct times us[N_CALL], struct note *why)
+static enum status time_life(struct world *w, struct samples us[N_CALL], struct note *why)
 {
     struct kv_space *fork;
     double spent[N_CALL] = { 0 }, start;
@@ -363,45 +174,45 @@ static enum status time_life(struct world *w, struct times us[N_CALL], struct no
     for (uint32_t p = 1; p <= CALL_ROWS && st == OK; p++) {
         enum call grow = p % KV_BLOCK == 1 ? GROW_BLOCK : GROW_ROW;
         enum call commit = p % KV_BLOCK == 0 ? COMMIT_BLOCK : COMMIT_ROW;
-        start = now_us();
+        start = clock_us();
         st = kv_space_grow(w->space[0], p);
-        spent[grow] += now_us() - start;
+        spent[grow] += clock_us() - start;
         n[grow]++;
         if (st != OK)
             break;
-        start = now_us();
+        start = clock_us();
         kv_space_commit(w->space[0], p);
-        spent[commit] += now_us() - start;
+        spent[commit] += clock_us() - start;
         n[commit]++;
     }
-    start = now_us();
+    start = clock_us();
     if (st == OK)
         st = kv_space_fork(&fork, w->space[0], CALL_ROWS, why);
     if (st != OK)
         return st;
-    times_add(&us[FORK], now_us() - start);
-    start = now_us();
+    samples_add(&us[FORK], clock_us() - start);
+    start = clock_us();
     kv_space_free(fork);
-    times_add(&us[FREE], now_us() - start);
+    samples_add(&us[FREE], clock_us() - start);
     for (int c = GROW_ROW; c <= COMMIT_BLOCK; c++)
-        times_add(&us[c], spent[c] / n[c]);
+        samples_add(&us[c], spent[c] / n[c]);
     kv_space_free(w->space[0]);
     w->space[0] = NULL;
     kv_spaces_settle(w->all);
     return OK;
 }
 
-static enum status time_take(struct world *w, struct times *us)
+static enum status time_take(struct world *w, struct samples *us)
 {
     enum { N = 10000 };
-    double start = now_us();
+    double start = clock_us();
     for (uint32_t i = 0; i < N; i++) {
         block_id b;
         if (kv_pool_take(w->pool, 0, &b) != OK)
             return FULL;
         kv_pool_release(w->pool, b);
     }
-    times_add(us, (now_us() - start) / N);
+    samples_add(us, (clock_us() - start) / N);
     return OK;
 }
 
@@ -409,7 +220,7 @@ static enum status bench_calls(const struct bench_kv_options *o, struct note *wh
 {
     static const struct form forms[] = { { .name = "space", .backed = true },
                                          { .name = "table", .backed = true, .table = true } };
-    struct times us[2][N_CALL] = { 0 };
+    struct samples us[2][N_CALL] = { 0 };
     for (int f = 0; f < 2; f++) {
         struct world w;
         enum status st = world_open(&w, o, forms[f], CALL_ROWS / KV_BLOCK + 2, why);
@@ -425,7 +236,8 @@ static enum status bench_calls(const struct bench_kv_options *o, struct note *wh
     printf("\nThe calls, memory there already %15s %10s   (the clock takes 0.03)\n", "space",
            "table");
     for (int c = 0; c < N_CALL; c++)
-        printf("  %-34s %8.2f us %7.2f us\n", call_names[c], median(&us[0][c]), median(&us[1][c]));
+        printf("  %-34s %8.2f us %7.2f us\n", call_names[c], samples_median(&us[0][c]),
+               samples_median(&us[1][c]));
     return OK;
 }
 
@@ -439,14 +251,14 @@ enum {
 
 static void compute(double us)
 {
-    for (double until = now_us() + us; now_us() < until;)
+    for (double until = clock_us() + us; clock_us() < until;)
         ;
 }
 
 /* Sequences decode side by side: the time of each growth by a block, and of each commit that seals
  * one. */
-static enum status time_decode(struct world *w, uint32_t n_seq, struct times *grow,
-                               struct times *seal, struct note *why)
+static enum status time_decode(struct world *w, uint32_t n_seq, struct samples *grow,
+                               struct samples *seal, struct note *why)
 {
     enum status st = OK;
     for (uint32_t i = 0; i < n_seq && st == OK; i++)
@@ -455,13 +267,13 @@ static enum status time_decode(struct world *w, uint32_t n_seq, struct times *gr
     for (uint32_t step = 0; step < DECODE_ROWS && st == OK; step++) {
         for (uint32_t i = 0; i < n_seq && st == OK; i++) {
             uint32_t n = kv_space_grown(w->space[i]);
-            double start = now_us();
+            double start = clock_us();
             kv_space_commit(w->space[i], n);
-            double middle = now_us();
+            double middle = clock_us();
             st = kv_space_grow(w->space[i], n + 1);
             if (n % KV_BLOCK == 0) {
-                times_add(seal, middle - start);
-                times_add(grow, now_us() - middle);
+                samples_add(seal, middle - start);
+                samples_add(grow, clock_us() - middle);
             }
         }
         compute(STEP_US);
@@ -482,7 +294,7 @@ static enum status bench_ahead(const struct bench_kv_options *o, struct note *wh
         "\nMap-ahead, %lld sequences decode       grow by a block   nine of ten     seal a block\n",
         (long long)o->n_seq);
     for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) {
-        struct times grow = { 0 }, seal = { 0 };
+        struct samples grow = { 0 }, seal = { 0 };
         struct world w;
         enum status st = world_open(&w, o, forms[f], DECODE_BLOCKS * (uint32_t)o->n_seq, why);
         if (st == OK)
@@ -490,8 +302,8 @@ static enum status bench_ahead(const struct bench_kv_options *o, struct note *wh
         world_close(&w);
         if (st != OK)
             return st;
-        printf("  %-34s %12.2f us %10.2f us %13.2f us\n", forms[f].name, median(&grow),
-               quantile(&grow, 0.9), median(&seal));
+        printf("  %-34s %12.2f us %10.2f us %13.2f us\n", forms[f].name, samples_median(&grow),
+               samples_quantile(&grow, 0.9), samples_median(&seal));
     }
     return OK;
 }
@@ -515,7 +327,7 @@ static uint32_t random_length(struct rng *r, uint32_t n_max)
 
 /* Blocks of other sizes, and one reservation a sequence, hold for the same rows. */
 struct held {
-    uint64_t used, block16, ours, block256, reserved;
+    uint64_t used, block16, ours, block256, reserved; // bytes
     uint32_t n_seq;
 };
 
@@ -559,8 +371,8 @@ static enum status bench_lengths(const struct bench_kv_options *o, struct note *
     world_close(&w);
     if (h.n_seq == 0)
         return st;
-    printf("\nMemory of %u chats (log-normal lengths, mean %llu rows) %9s %13s\n", h.n_seq,
-           (unsigned long long)(h.used / row / h.n_seq), "held", "unused");
+    printf("\nMemory of %u chats (log-normal lengths, mean %llu rows) %8s %13s\n", h.n_seq,
+           (unsigned long long)(h.used / row / h.n_seq), "mapped", "unused");
     print_held("rows in use", h.used, &h);
     print_held("blocks of 64 positions (ours)", h.ours, &h);
     print_held("blocks of 16 positions", h.block16, &h);
@@ -606,11 +418,7 @@ static uint32_t blocks_needed(const struct bench_kv_options *o)
 
 static enum status check_options(const struct bench_kv_options *o, struct note *why)
 {
-    if (o->d_head % 8) {
-        note_set(why, "--head-dim %lld is not a multiple of 8", (long long)o->d_head);
-        return BAD_INPUT;
-    }
-    struct kv_shape shape = shape_of(o);
+    struct kv_shape shape = bench_kv_shape(o);
     size_t least = blocks_needed(o) * kv_block_bytes(&shape, 0);
     if (o->kv_ram < least) {
         note_set(why, "--kv-ram %s is too little: %u blocks of %s are %s",
@@ -621,21 +429,78 @@ static enum status check_options(const struct bench_kv_options *o, struct note *
     return OK;
 }
 
-int bench_kv(int argc, char **argv)
+/* Pages of 16 positions exist for rows of floats only. */
+static enum status bench_attention_forms(const struct bench_kv_options *o, struct note *why)
+{
+    const struct bench_attn_options attn = {
+        .n_layer = o->h.n_layer,
+        .n_kv_head = o->h.n_kv_head,
+        .n_share = o->h.n_head / o->h.n_kv_head,
+        .d_head = o->h.d_head,
+        .n_ctx = o->n_ctx < ATTENTION_ROWS ? o->n_ctx / KV_BLOCK * KV_BLOCK : ATTENTION_ROWS,
+        .n_rep = o->n_rep,
+        .kv_type = o->kv_type == KV_INT8 ? KV_F16 : o->kv_type,
+        .cpu = o->cpu,
+    };
+    putchar('\n');
+    if (strcmp(model_kernels(o->m)->name, "ref") != 0)
+        return bench_attn_compare(&attn, why);
+    puts("Attention by form is not compared: its pages have no kernel in plain C");
+    return OK;
+}
+
+static enum status open_model(struct bench_kv_options *o, struct note *why)
+{
+    struct buf path = { 0 };
+    enum status st = model_path_resolve(&path, o->model, why);
+    if (st == OK) {
+        const struct model_params params = { .path = buf_text(&path),
+                                             .cpu = o->cpu,
+                                             .n_thread = (uint32_t)o->n_thread };
+        st = model_open(&o->m, &params, why);
+    }
+    buf_close(&path);
+    if (st == OK)
+        o->h = *model_hparams(o->m);
+    return st;
+}
+
+static void print_head(const struct bench_kv_options *o)
+{
+    char kernels[256];
+    printf("%s, %s, %u threads, KV %s; load %.2f\n\n", model_arch_name(o->m),
+           kernels_describe(model_kernels(o->m), kernels, sizeof kernels), model_n_thread(o->m),
+           kv_type_name((enum kv_type)o->kv_type), machine_load());
+}
+
+static enum status run_parts(const struct bench_kv_options *o, struct note *why)
 {
     static enum status (*const parts[])(const struct bench_kv_options *, struct note *) = {
-        check_options, bench_operations, bench_calls, bench_ahead, bench_lengths, bench_sharing,
+        check_options, bench_kv_syscalls, bench_calls,    bench_ahead,
+        bench_lengths, bench_sharing,     bench_kv_steps, bench_attention_forms,
     };
-    struct bench_kv_options o;
-    struct note why = { "the system has no memory left" };
     enum status st = OK;
+    for (size_t i = 0; i < FLAG_COUNT(parts) && st == OK; i++) {
+        st = parts[i](o, why);
+        fflush(stdout); // each table as soon as it is there
+    }
+    return st;
+}
+
+int bench_kv(int argc, char **argv)
+{
+    struct bench_kv_options o = { 0 };
+    struct note why = { "the system has no memory left" };
     int exit_code;
     if (!flags_read(&flags_of_bench_kv, &o, argc, argv, NULL, &exit_code))
         return exit_code;
-    for (size_t i = 0; i < FLAG_COUNT(parts) && st == OK; i++) {
-        st = parts[i](&o, &why);
-        fflush(stdout); // each table as soon as it is there
+    enum status st = open_model(&o, &why);
+    if (st == OK) {
+        print_head(&o);
+        st = run_parts(&o, &why);
     }
+    if (o.m)
+        model_close(o.m);
     if (st == OK)
         return EXIT_DONE;
     verb_fails(&flags_of_bench_kv, &why);

@@ -6,7 +6,10 @@
  *   4  memory         bytes mapped against bytes used for a mix of lengths, and what a reservation
  *                     of the whole context would hold; many sequences that share a prefix
  *
- * Medians of --reps runs. Nothing here reads a model: the shape comes from flags. */
+ *   5  steps          of the real model: what mapping costs of each, with map-ahead off and on, and by table
+ *   6  attention      the same over a space, over a table of our blocks, over pages of 16 (bench_attn.h)
+ *
+ * Medians of --reps runs; steps are means, because what is rare is the matter there. */
 #ifndef BIN_BENCH_KV_H
 #define BIN_BENCH_KV_H
 

@@ -27,7 +27,7 @@ struct engine_flags {
       .at = FLAG_AT(S, F.model),                                                                   \
       .unit = "MODEL",                                                                             \
       .preset = "smollm2",                                                                         \
-      .help = "a GGUF file, or a short name that `akvifer pull` knows" },                          \
+      .help = "A GGUF file, or a short name that `akvifer pull` knows." },                         \
         { .names = "-c --ctx-size",                                                                \
           .type = FLAG_INT,                                                                        \
           .at = FLAG_AT(S, F.n_ctx),                                                               \
@@ -35,7 +35,7 @@ struct engine_flags {
           .least = 0,                                                                              \
           .most = 1 << 30,                                                                         \
           .shown = "the model's, or what fits --kv-ram",                                           \
-          .help = "longest context of one request" },                                              \
+          .help = "Longest context of one request." },                                             \
         { .names = "-t --threads",                                                                 \
           .type = FLAG_INT,                                                                        \
           .at = FLAG_AT(S, F.n_thread),                                                            \
@@ -43,27 +43,27 @@ struct engine_flags {
           .least = 0,                                                                              \
           .most = 1024,                                                                            \
           .shown = "all that this process may use",                                                \
-          .help = "threads that compute" },                                                        \
+          .help = "Threads that compute." },                                                       \
         { .names = "--kv-ram",                                                                     \
           .type = FLAG_SIZE,                                                                       \
           .at = FLAG_AT(S, F.kv_ram),                                                              \
           .unit = "BYTES",                                                                         \
           .shown = "from the model, -c and the memory that is free",                               \
-          .help = "hard cap on the memory of the KV cache" },                                      \
+          .help = "Hard cap on the memory of the KV cache." },                                     \
         { .names = "--kv-type",                                                                    \
           .type = FLAG_ENUM,                                                                       \
           .at = FLAG_AT(S, F.kv_type),                                                             \
           .unit = "TYPE",                                                                          \
           .preset = "f16",                                                                         \
           .words = "f16 f32 int8",                                                                 \
-          .help = "how keys and values are stored" },                                              \
+          .help = "How keys and values are stored." },                                             \
         { .names = "--kv-map",                                                                     \
           .type = FLAG_ENUM,                                                                       \
           .at = FLAG_AT(S, F.kv_map),                                                              \
           .unit = "FORM",                                                                          \
           .preset = "space",                                                                       \
           .words = "space table",                                                                  \
-          .help = "contiguous virtual addresses, or a table of blocks" },                          \
+          .help = "Contiguous virtual addresses, or a table of blocks." },                         \
         { .names = "-ub --ubatch-size --ubatch",                                                   \
           .type = FLAG_INT,                                                                        \
           .at = FLAG_AT(S, F.n_ubatch),                                                            \
@@ -71,16 +71,16 @@ struct engine_flags {
           .least = 0,                                                                              \
           .most = 4096,                                                                            \
           .shown = "what a 40 MiB workspace allows",                                               \
-          .help = "most tokens computed in one step" },                                            \
+          .help = "Most tokens computed in one step." },                                           \
         { .names = "--cpu",                                                                        \
           .type = FLAG_TEXT,                                                                       \
           .at = FLAG_AT(S, F.cpu),                                                                 \
           .unit = "NAME",                                                                          \
           .preset = "auto",                                                                        \
-          .help = "kernels to use: auto, ref, avx2 or avx512; the results are the same" },         \
+          .help = "Kernels to use: auto, ref, avx2 or avx512; the results are the same." },        \
     {                                                                                              \
         .names = "-q --quiet", .type = FLAG_SWITCH, .at = FLAG_AT(S, F.quiet),                     \
-        .help = "do not print the memory plan at start"                                            \
+        .help = "Does not print the memory plan at start."                                         \
     }
 
 /* For verbs that run several requests at once. */
@@ -88,7 +88,7 @@ struct engine_flags {
     {                                                                                              \
         .names = "-np --parallel", .type = FLAG_INT, .at = FLAG_AT(S, F.n_parallel), .unit = "N",  \
         .preset = "8", .least = 1, .most = 1024,                                                   \
-        .help = "sequences computed together; the results are the same"                            \
+        .help = "Sequences computed together; the results are the same."                           \
     }
 
 struct engine_opened {

@@ -27,7 +27,7 @@ static const struct flag rows[] = {
       .type = FLAG_TEXT,
       .at = FLAG_AT(eval_options, file),
       .unit = "TEXT",
-      .help = "perplexity: the text to read" },
+      .help = "Perplexity: the text to read." },
     { .names = "--ctx",
       .type = FLAG_INT,
       .at = FLAG_AT(eval_options, engine.n_ctx),
@@ -35,7 +35,7 @@ static const struct flag rows[] = {
       .least = 0,
       .most = 1 << 30,
       .shown = "512 for perplexity",
-      .help = "the same as -c: tokens of a chunk" },
+      .help = "The same as -c: tokens of a chunk." },
     { .names = "--chunks",
       .type = FLAG_INT,
       .at = FLAG_AT(eval_options, n_chunk),
@@ -43,7 +43,7 @@ static const struct flag rows[] = {
       .least = 0,
       .most = 1 << 30,
       .shown = "all",
-      .help = "perplexity: chunks to read" },
+      .help = "Perplexity: chunks to read." },
     { .names = "--top",
       .type = FLAG_INT,
       .at = FLAG_AT(eval_options, n_top),
@@ -51,12 +51,12 @@ static const struct flag rows[] = {
       .preset = "8",
       .least = 0,
       .most = 64,
-      .help = "logprobs: best tokens to report at each position" },
+      .help = "Logprobs: best tokens to report at each position." },
     { .names = "--exact",
       .type = FLAG_SWITCH,
       .at = FLAG_AT(eval_options, exact),
-      .help = "logprobs: write hexadecimal floats as strings, so that two runs can be compared by "
-              "cmp" },
+      .help = "Logprobs: writes hexadecimal floats as strings, so that two runs can be compared by "
+              "cmp." },
 };
 
 const struct flag_table flags_of_eval = {

@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bin/bench_report.h"
 #include "bin/verbs.h"
 
 const struct verb verbs[] = {
@@ -39,6 +40,7 @@ static int unknown_verb(const char *typed)
 int main(int argc, char **argv)
 {
     const char *word = argc > 1 ? argv[1] : "";
+    program_build = (struct program_build){ AKV_COMMIT, AKV_COMMITS };
     if (argc < 2) {
         print_help(stderr);
         return EXIT_USAGE;

@@ -1,5 +1,7 @@
 #include <stdio.h>
 
+#include "bin/bench_attn.h"
+#include "bin/bench_kv.h"
 #include "bin/verbs.h"
 
 static const char *const examples[] = {
@@ -38,6 +40,8 @@ int verb_manual(int argc, char **argv)
     buf_add_text(&page, head);
     for (size_t i = 0; i < n_verb; i++)
         flags_manual(verbs[i].flags, &page);
+    flags_manual(&flags_of_bench_kv, &page);
+    flags_manual(&flags_of_bench_attention, &page);
     fputs(buf_text(&page), stdout);
     bool failed = page.failed;
     buf_close(&page);

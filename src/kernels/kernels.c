@@ -130,8 +130,8 @@ enum status kernels_select(const struct kernels **out, const char *name, struct 
     return BAD_INPUT;
 }
 
-/* The processor's own name for itself, without the blanks around it; "" when it has none. */
-static void brand(char text[49])
+/* Without the blanks around it. */
+const char *kernels_processor(char text[PROCESSOR_NAME])
 {
     unsigned words[12] = { 0 };
     for (unsigned i = 0; i < 3; i++)
@@ -144,18 +144,18 @@ static void brand(char text[49])
     memmove(text, text + first, n + 1);
     while (n > 0 && text[n - 1] == ' ')
         text[--n] = 0;
+    return n ? text : strcpy(text, "x86-64");
 }
 
 const char *kernels_describe(const struct kernels *k, char *text, unsigned size)
 {
-    char cpu[49], features[128] = "";
+    char cpu[PROCESSOR_NAME], features[128] = "";
     size_t used = 0;
-    brand(cpu);
     for (int i = 0; i < N_FEATURE; i++)
         if (FEATURES[i].told && has(&FEATURES[i]))
             used +=
                 (size_t)snprintf(features + used, sizeof features - used, " %s", FEATURES[i].name);
-    snprintf(text, size, "%s (%s,%s)", k->name, cpu[0] ? cpu : "x86-64",
+    snprintf(text, size, "%s (%s,%s)", k->name, kernels_processor(cpu),
              features[0] ? features : " SSE4.2");
     return text;
 }

@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "kernels/attention.h"
 #include "kernels/matmul.h"
+#include "kernels/peak.h"
 #include "kernels/rows.h"
 
 struct kernels {
@@ -29,6 +30,7 @@ struct kernels {
     kern_gate *gelu_gate;
     kern_softcap *softcap;
     kern_softmax_stats *softmax_stats;
+    kern_peak *peak_int8, *peak_f32;
 };
 
 /* The best table for this processor; or the one of that name ("ref", "avx2", "avx512", "auto").
@@ -42,5 +44,9 @@ uint32_t kernels_available(const struct kernels **out, uint32_t max);
 /* One line about the processor and the table that runs, e.g. "avx2 (AMD EPYC ..., AVX2 FMA
  * F16C)". */
 const char *kernels_describe(const struct kernels *k, char *text, unsigned size);
+
+enum { PROCESSOR_NAME = 49 };
+/* The processor's own name for itself, e.g. "AMD EPYC"; "x86-64" when it has none. */
+const char *kernels_processor(char text[PROCESSOR_NAME]);
 
 #endif

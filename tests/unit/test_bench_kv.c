@@ -36,16 +36,20 @@ static int run(int stream, int argc, char **argv)
 static void all_tables_come(void **state)
 {
     (void)state;
-    char *argv[] = { "kv",       "--layers", "2",  "--kv-heads", "1",  "--kv-type", "int8",
-                     "--kv-ram", "16M",      "-r", "1",          "-s", "1",         NULL };
-    assert_int_equal(run(1, 13, argv), EXIT_DONE);
+    char *argv[] = { "kv", "--kv-type", "int8", "-r", "1",    "-s",
+                     "1",  "-ub",       "64",   "-c", "2112", NULL };
+    assert_int_equal(run(1, 11, argv), EXIT_DONE);
     static const char *const expected[] = {
-        "One block of 20.0 KiB",
+        "One block of 768.0 KiB",
         "take and release",
         "fork 2,048",
         "on, memory there already",
-        "blocks of 16",
-        "32 sequences that begin with the same 2048 positions hold 640.0 KiB; one holds 640.0 KiB",
+        "blocks of 16 positions",
+        "32 sequences that begin with the same 2048 positions hold 24.0 MiB; one holds 24.0 MiB",
+        "prefill, 64 tokens a step",
+        "decode, 1 sequences",
+        "space: blocks of 64 mapped in order",
+        "paged: blocks of 16 by table",
     };
     for (size_t i = 0; i < FLAG_COUNT(expected); i++)
         if (!strstr(printed, expected[i]))
@@ -56,12 +60,12 @@ static void all_tables_come(void **state)
 static void what_cannot_be_measured_is_refused(void **state)
 {
     (void)state;
-    char *odd[] = { "kv", "--head-dim", "12", NULL };
-    assert_int_equal(run(2, 3, odd), EXIT_USAGE);
-    assert_non_null(strstr(printed, "--head-dim 12 is not a multiple of 8"));
-    char *large[] = { "kv", "--layers", "400", "--kv-ram", "16M", NULL };
-    assert_int_equal(run(2, 5, large), EXIT_USAGE);
+    char *little[] = { "kv", "--kv-ram", "16M", NULL };
+    assert_int_equal(run(2, 3, little), EXIT_USAGE);
     assert_non_null(strstr(printed, "--kv-ram 16.0 MiB is too little"));
+    char *absent[] = { "kv", "-m", "nowhere.gguf", NULL };
+    assert_int_equal(run(2, 3, absent), EXIT_FAILED);
+    assert_non_null(strstr(printed, "nowhere.gguf"));
 }
 
 int main(void)

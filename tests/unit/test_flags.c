@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bin/flags.h"
+#include "bin/bench_attn.h"
+#include "bin/bench_kv.h"
+#include "bin/verbs.h"
 
 struct options {
     const char *model;
@@ -243,6 +245,23 @@ static void help_and_manual_come_from_the_table(void **state)
     buf_close(&text);
 }
 
+/* What people read: "-c, --ctx-size TOKENS  Longest context of one request. (default: ...)" */
+static void every_help_is_a_sentence(void **state)
+{
+    static const struct flag_table *const tables[] = {
+        &flags_of_run,   &flags_of_tokenize, &flags_of_render,          &flags_of_eval,
+        &flags_of_bench, &flags_of_bench_kv, &flags_of_bench_attention, &flags_of_inspect,
+        &flags_of_pull,
+    };
+    (void)state;
+    for (size_t t = 0; t < FLAG_COUNT(tables); t++)
+        for (size_t i = 0; i < tables[t]->n_flag; i++) {
+            const struct flag *f = &tables[t]->flag[i];
+            if (f->help[0] < 'A' || f->help[0] > 'Z' || f->help[strlen(f->help) - 1] != '.')
+                fail_msg("%s %s: '%s' is no sentence", tables[t]->verb, f->names, f->help);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -252,6 +271,7 @@ int main(void)
         cmocka_unit_test(unknown_flags_get_a_hint),
         cmocka_unit_test(the_environment_is_weaker_than_the_line),
         cmocka_unit_test(help_and_manual_come_from_the_table),
+        cmocka_unit_test(every_help_is_a_sentence),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

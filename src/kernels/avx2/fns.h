@@ -4,6 +4,7 @@
 #define KERNELS_AVX2_FNS_H
 
 #include "kernels/attention.h"
+#include "kernels/peak.h"
 #include "kernels/rows.h"
 
 kern_attn_partial avx2_attn_partial;
@@ -19,5 +20,7 @@ kern_gate avx2_silu_gate;
 kern_gate avx2_gelu_gate;
 kern_softcap avx2_softcap;
 kern_softmax_stats avx2_softmax_stats;
+kern_peak avx2_peak_int8;
+kern_peak avx2_peak_f32;
 
 #endif

@@ -4,6 +4,7 @@
 #define KERNELS_AVX512_FNS_H
 
 #include "kernels/attention.h"
+#include "kernels/peak.h"
 #include "kernels/rows.h"
 
 kern_attn_partial avx512_attn_partial;
@@ -12,5 +13,7 @@ kern_gate avx512_silu_gate;
 kern_gate avx512_gelu_gate;
 kern_softcap avx512_softcap;
 kern_softmax_stats avx512_softmax_stats;
+kern_peak avx512_peak_int8;
+kern_peak avx512_peak_f32;
 
 #endif

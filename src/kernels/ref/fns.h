@@ -4,6 +4,7 @@
 #define KERNELS_REF_FNS_H
 
 #include "kernels/attention.h"
+#include "kernels/peak.h"
 #include "kernels/rows.h"
 
 kern_attn_partial ref_attn_partial;
@@ -19,5 +20,7 @@ kern_gate ref_silu_gate;
 kern_gate ref_gelu_gate;
 kern_softcap ref_softcap;
 kern_softmax_stats ref_softmax_stats;
+kern_peak ref_peak_int8;
+kern_peak ref_peak_f32;
 
 #endif

@@ -1,0 +1,200 @@
+#include "bin/bench_roof.h"
+
+#include <math.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "bin/samples.h"
+#include "model/model.h"
+#include "os/pages.h"
+#include "os/workers.h"
+
+/* Short runs, many of them: on a busy machine one falls between the others. */
+enum { TIMES = 48, RUN_US = 1000 };
+
+static const size_t READ_BYTES = (size_t)256 << 20; // more than caches hold
+enum { SLICES = 16 };                               // of them, a run each
+
+/* ---- roofs ---- */
+
+/* One run on all threads: each part adds the operations that it did. */
+struct products {
+    kern_peak *peak;
+    uint64_t n_round;
+    _Atomic uint64_t n_op;
+};
+
+static void multiply_part(void *arg, uint32_t part, uint32_t n_part)
+{
+    struct products *p = arg;
+    (void)part, (void)n_part;
+    atomic_fetch_add(&p->n_op, p->peak(p->n_round));
+}
+
+/* Operations a second. Runs grow until starting them costs nothing beside. */
+static double peak_rate(struct workers *workers, kern_peak *peak)
+{
+    struct samples rate = { 0 };
+    struct products p = { .peak = peak, .n_round = 1024 };
+    while (rate.n < TIMES) {
+        atomic_store(&p.n_op, 0);
+        const double began = clock_us();
+        workers_run(workers, multiply_part, &p);
+        const double us = clock_us() - began;
+        if (us < RUN_US)
+            p.n_round *= 2;
+        else
+            samples_add(&rate, (double)atomic_load(&p.n_op) / us * 1e6);
+    }
+    return samples_largest(&rate);
+}
+
+struct reading {
+    const uint64_t *words;
+    size_t n;
+    _Atomic uint64_t sum; // keeps the loads
+};
+
+static void read_part(void *arg, uint32_t part, uint32_t n_part)
+{
+    struct reading *r = arg;
+    const size_t each = r->n / n_part;
+    const uint64_t *w = r->words + part * each;
+    uint64_t a = 0, b = 0, c = 0, d = 0;
+    for (size_t i = 0; i + 8 <= each; i += 8) {
+        a += w[i] + w[i + 4];
+        b += w[i + 1] + w[i + 5];
+        c += w[i + 2] + w[i + 6];
+        d += w[i + 3] + w[i + 7];
+    }
+    atomic_fetch_add(&r->sum, a + b + c + d);
+}
+
+/* Bytes a second. */
+static enum status read_rate(struct workers *workers, double *out, struct note *why)
+{
+    struct samples rate = { 0 };
+    struct reading r = { .n = READ_BYTES / SLICES / sizeof *r.words };
+    void *memory;
+    enum status st = pages_new(&memory, READ_BYTES, "the bandwidth probe", why);
+    if (st != OK)
+        return st;
+    memset(memory, 1, READ_BYTES);
+    for (size_t i = 0; i < TIMES; i++) {
+        r.words = (const uint64_t *)memory + i % SLICES * r.n;
+        const double began = clock_us();
+        workers_run(workers, read_part, &r);
+        samples_add(&rate, (double)READ_BYTES / SLICES / (clock_us() - began) * 1e6);
+    }
+    pages_free(memory, READ_BYTES);
+    *out = samples_largest(&rate);
+    return OK;
+}
+
+enum status roof_measure(struct amounts *out, const struct kernels *k, uint32_t n_thread,
+                         struct note *why)
+{
+    struct workers *workers;
+    struct amounts a;
+    enum status st = workers_new(&workers, n_thread, why);
+    if (st != OK)
+        return st;
+    a.int8 = peak_rate(workers, k->peak_int8);
+    a.fp32 = peak_rate(workers, k->peak_f32);
+    st = read_rate(workers, &a.read, why);
+    workers_free(workers);
+    if (st == OK)
+        *out = a;
+    return st;
+}
+
+/* ---- work ---- */
+
+static bool is_named(const struct gguf_tensor *t, const char *name)
+{
+    return t->name.len == strlen(name) && memcmp(t->name.bytes, name, t->name.len) == 0;
+}
+
+static void count_matrices(struct model_work *m, const struct gguf *g)
+{
+    const char *head = gguf_tensor_find(g, "output.weight") ? "output.weight" : "token_embd.weight";
+    for (size_t i = 0; i < gguf_n_tensor(g); i++) {
+        const struct gguf_tensor *t = gguf_tensor_at(g, i);
+        const bool is_head = is_named(t, head);
+        if (t->n_dim != 2)
+            continue;
+        if (!is_head && is_named(t, "token_embd.weight"))
+            continue; // a row is looked up, nothing is multiplied
+        struct amounts *a = is_head ? &m->logits : &m->token;
+        *(dtype_info(t->type)->block_elems > 1 ? &a->int8 : &a->fp32) +=
+            2 * (double)t->dim[0] * (double)t->dim[1];
+    }
+}
+
+/* What general.file_type's number is called in the names of files. */
+static const char *file_type(const struct gguf *g)
+{
+    static const char *const names[] = {
+        [0] = "F32",     [1] = "F16",     [2] = "Q4_0",    [3] = "Q4_1",    [7] = "Q8_0",
+        [8] = "Q5_0",    [9] = "Q5_1",    [10] = "Q2_K",   [11] = "Q3_K_S", [12] = "Q3_K_M",
+        [13] = "Q3_K_L", [14] = "Q4_K_S", [15] = "Q4_K_M", [16] = "Q5_K_S", [17] = "Q5_K_M",
+        [18] = "Q6_K",   [25] = "IQ4_NL", [30] = "IQ4_XS", [32] = "BF16",
+    };
+    uint32_t type = UINT32_MAX;
+    if (gguf_get_u32(g, "general.file_type", &type, NULL) != OK ||
+        type >= sizeof names / sizeof *names || !names[type])
+        return "of a type unsaid";
+    return names[type];
+}
+
+enum status model_work_read(struct model_work *out, const char *path, enum kv_type type,
+                            struct note *why)
+{
+    struct model_work m = { 0 };
+    struct gguf *g;
+    enum status st = gguf_open(&g, path, why);
+    if (st != OK)
+        return st;
+    st = model_describe(&m.h, &m.arch, g, why);
+    if (st == OK) {
+        count_matrices(&m, g);
+        m.type = file_type(g);
+        hparams_kv_shape(&m.h, type, &m.kv);
+        *out = m;
+    }
+    gguf_close(g);
+    return st;
+}
+
+/* Attention of one token that sees n positions of all, or its window of them. */
+static struct amounts attend(const struct model_work *m, uint32_t n)
+{
+    struct amounts a = { 0 };
+    for (uint32_t g = 0; g < m->kv.n_group; g++) {
+        const struct kv_group *group = &m->kv.group[g];
+        const double seen = group->window && group->window < n ? group->window : n;
+        a.fp32 += 2.0 * (group->d_k + group->d_v) * m->h.n_head * seen * group->n_layer;
+        a.read += (double)kv_layer_bytes(&m->kv, g) / KV_BLOCK * seen * group->n_layer;
+    }
+    return a;
+}
+
+struct amounts work_of_test(const struct model_work *m, size_t weight_bytes, uint32_t n_prompt,
+                            uint32_t n_gen, uint32_t depth)
+{
+    const double n_token = (double)n_prompt + n_gen, n_logits = (n_prompt > 0) + (double)n_gen;
+    struct amounts sum = {
+        .int8 = m->token.int8 * n_token + m->logits.int8 * n_logits,
+        .fp32 = m->token.fp32 * n_token + m->logits.fp32 * n_logits,
+        .read = (double)weight_bytes * n_gen,
+    };
+    for (uint32_t i = 0; i < n_prompt + n_gen; i++) {
+        const struct amounts a = attend(m, depth + i + 1);
+        sum.fp32 += a.fp32;
+        sum.read += i < n_prompt ? 0 : a.read;
+    }
+    if (n_prompt)
+        sum.read =
+            NAN; // its steps are bound by products, and how many there are is the engine's affair
+    return sum;
+}

@@ -1,0 +1,43 @@
+/* bin/bench_roof.h - what this machine can do at most, and what a test asks of it: the two sides of every "% of".
+ *
+ *   roof, measured        int8 and fp32 operations a second in registers, bytes a second read from memory
+ *   work, counted         the same three of a test, from the model's file:
+ *
+ *     int8    2 a weight of a quantised matrix a token; the output matrix only where logits are asked for
+ *     fp32    2 a weight of a matrix of floats, and 4 d_head a head and a position seen: attention
+ *     read    every weight and the KV rows seen, once a generated token; reading a prompt computes, so: none
+ *
+ * Each roof is the best of many short runs on all threads of the test: what disturbs can only lower it. */
+#ifndef BIN_BENCH_ROOF_H
+#define BIN_BENCH_ROOF_H
+
+#include "base/note.h"
+#include "base/status.h"
+#include "kernels/kernels.h"
+#include "model/hparams.h"
+
+struct amounts {
+    double int8, fp32, read; // operations, operations, bytes; of a roof: a second
+};
+
+/* FULL: no memory for the buffer that is read (256 MiB), or for threads. */
+must_use enum status roof_measure(struct amounts *out, const struct kernels *k, uint32_t n_thread,
+                                  struct note *why);
+
+/* What one model's passes are made of. */
+struct model_work {
+    struct hparams h;
+    struct kv_shape kv;
+    struct amounts token, logits; // operations of matmul: of a token's layers, of its logits
+    const char *arch, *type;      // "llama", "Q4_K_M"
+};
+
+/* Counts a file's tensors. BAD_INPUT: a model that this program cannot run. */
+must_use enum status model_work_read(struct model_work *out, const char *path, enum kv_type type,
+                                     struct note *why);
+
+/* n_prompt tokens read, then n_gen generated, behind `depth` others; `weight_bytes` are read a step. */
+struct amounts work_of_test(const struct model_work *m, size_t weight_bytes, uint32_t n_prompt,
+                            uint32_t n_gen, uint32_t depth);
+
+#endif

@@ -1,0 +1,52 @@
+#include <immintrin.h>
+
+#include "kernels/avx2/fns.h"
+
+#define always_inline static inline __attribute__((always_inline))
+
+/* The compiler may neither know a value nor drop it: else it would multiply once, or never. */
+always_inline void hide(__m256i *x)
+{
+    __asm__ volatile("" : "+x"(*x));
+}
+
+always_inline void hide_f32(__m256 *x)
+{
+    __asm__ volatile("" : "+x"(*x));
+}
+
+/* As matmul_tile.h does it for a depth of 8: four rows side by side. */
+uint64_t avx2_peak_int8(uint64_t n_round)
+{
+    enum { ROWS = 4, DEPTH = 8, OPS = ROWS * DEPTH * 32 * 2 };
+    __m256i code = _mm256_set1_epi8(15), q = _mm256_set1_epi8(1), ones = _mm256_set1_epi16(1);
+    __m256i total[ROWS] = { _mm256_setzero_si256() };
+    for (uint64_t i = 0; i < n_round; i++) {
+        __m256i sum[ROWS] = { _mm256_setzero_si256() };
+        for (int g = 0; g < DEPTH; g++)
+            for (int r = 0; r < ROWS; r++) {
+                hide(&code);
+                sum[r] = _mm256_add_epi16(sum[r], _mm256_maddubs_epi16(code, q));
+                hide(&sum[r]);
+            }
+        for (int r = 0; r < ROWS; r++)
+            total[r] = _mm256_add_epi32(total[r], _mm256_madd_epi16(sum[r], ones));
+    }
+    for (int r = 0; r < ROWS; r++)
+        hide(&total[r]);
+    return n_round * OPS;
+}
+
+uint64_t avx2_peak_f32(uint64_t n_round)
+{
+    enum { CHAINS = 10, OPS = CHAINS * 8 * 2 };
+    __m256 a = _mm256_set1_ps(0.5f), b = _mm256_set1_ps(1), sum[CHAINS];
+    for (int c = 0; c < CHAINS; c++)
+        sum[c] = _mm256_set1_ps((float)c);
+    for (uint64_t i = 0; i < n_round; i++)
+        for (int c = 0; c < CHAINS; c++) {
+            sum[c] = _mm256_fmadd_ps(sum[c], a, b); /* towards 2: never subnormal, never infinite */
+            hide_f32(&sum[c]);
+        }
+    return n_round * OPS;
+}

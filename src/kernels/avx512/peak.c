@@ -1,0 +1,37 @@
+#include "kernels/avx512/fns.h"
+#include "kernels/avx512/matmul_vnni.h"
+
+enum { CHAINS = 16 };
+
+/* The chains start apart, or the compiler would see that they are one. */
+uint64_t avx512_peak_int8(uint64_t n_round)
+{
+    enum { OPS = CHAINS * 64 * 2 };
+    __m512i code = _mm512_set1_epi8(15), q = _mm512_set1_epi8(1), sum[CHAINS];
+    for (int c = 0; c < CHAINS; c++)
+        sum[c] = _mm512_set1_epi32(c);
+    for (uint64_t i = 0; i < n_round; i++) {
+        UNROLL(16)
+        for (int c = 0; c < CHAINS; c++)
+            sum[c] = dot_4(sum[c], code, q);
+    }
+    for (int c = 0; c < CHAINS; c++)
+        __asm__ volatile("" : "+v"(sum[c]));
+    return n_round * OPS;
+}
+
+uint64_t avx512_peak_f32(uint64_t n_round)
+{
+    enum { OPS = CHAINS * 16 * 2 };
+    __m512 a = _mm512_set1_ps(0.5f), b = _mm512_set1_ps(1), sum[CHAINS];
+    for (int c = 0; c < CHAINS; c++)
+        sum[c] = _mm512_set1_ps((float)c);
+    for (uint64_t i = 0; i < n_round; i++) {
+        UNROLL(16)
+        for (int c = 0; c < CHAINS; c++) {
+            sum[c] = _mm512_fmadd_ps(sum[c], a, b); /* towards 2: never subnormal, never infinite */
+            __asm__ volatile("" : "+v"(sum[c]));
+        }
+    }
+    return n_round * OPS;
+}
