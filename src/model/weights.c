@@ -156,27 +156,42 @@ static void refuse_strangers(struct loader *l, const struct weights *w)
     }
 }
 
-/* One matrix being packed by all threads, a few panels at a time. */
+/* Some panels of one matrix being packed by all threads, a few at a time. */
 struct packing {
     const struct role *role;
-    uint8_t *dst;
+    uint8_t *dst; // of the matrix
+    uint32_t end;
     _Atomic uint32_t next;
 };
 
-enum { PANELS_AT_ONCE = 4 };
+enum { PANELS_AT_ONCE = 4, SLICE_BYTES = 8 << 20 };
 
 static void pack_some(void *arg, uint32_t part, uint32_t n_part)
 {
     struct packing *p = arg;
-    const struct packed *shape = &p->role->linear->w;
     (void)part, (void)n_part;
     for (;;) {
         uint32_t first = atomic_fetch_add(&p->next, PANELS_AT_ONCE);
-        if (first >= shape->n_panel)
+        if (first >= p->end)
             return;
-        uint32_t last =
-            first + PANELS_AT_ONCE < shape->n_panel ? first + PANELS_AT_ONCE : shape->n_panel;
-        packed_fill(shape, p->role->tensor->data, p->dst, first, last);
+        uint32_t last = first + PANELS_AT_ONCE < p->end ? first + PANELS_AT_ONCE : p->end;
+        packed_fill(&p->role->linear->w, p->role->tensor->data, p->dst, first, last);
+    }
+}
+
+/* Packs a matrix slice by slice, and lets the file's pages of each go: what is held twice at any time is a slice. */
+static void pack_matrix(const struct role *r, uint8_t *dst, struct workers *workers)
+{
+    const struct packed *shape = &r->linear->w;
+    const size_t source_bytes = r->tensor->bytes / shape->n_panel + 1; // of a panel, about
+    const uint32_t n = (uint32_t)(SLICE_BYTES / source_bytes) + 1;
+    for (uint32_t first = 0; first < shape->n_panel; first += n) {
+        const uint32_t end = shape->n_panel - first < n ? shape->n_panel : first + n;
+        struct packing p = { .role = r, .dst = dst, .end = end, .next = first };
+        workers_run(workers, pack_some, &p);
+        const size_t from = (size_t)((double)r->tensor->bytes * first / shape->n_panel);
+        const size_t to = (size_t)((double)r->tensor->bytes * end / shape->n_panel);
+        pages_forget((const char *)r->tensor->data + from, to - from);
     }
 }
 
@@ -192,11 +207,9 @@ static void fill_roles(struct loader *l, struct weights *w, struct workers *work
             *r->vector = vector;
             vector += (r->n_in + 15) / 16 * 16;
         } else {
-            struct packing p = { .role = r, .dst = panels };
-            workers_run(workers, pack_some, &p);
+            pack_matrix(r, panels, workers);
             r->linear->w.data = panels;
             panels += r->linear->w.n_panel * r->linear->w.panel_bytes;
-            pages_forget(r->tensor->data, r->tensor->bytes);
         }
         if (progress)
             progress(arg, (double)(panels - (uint8_t *)w->region) / (double)w->region_bytes);
