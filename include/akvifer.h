@@ -1,16 +1,20 @@
 /* akvifer.h - the public C API: open a model, start an engine, submit requests, read events.
  *
- *     akv_model_open -> akv_engine_new -> akv_submit ... akv_next_event ... -> akv_engine_free -> akv_model_close
+ *     akv_model_open -> akv_engine_new -> akv_submit ... akv_next_event ... -> akv_engine_free
+ *                                                                           -> akv_model_close
  *
- * One engine runs any number of requests at once over one model and one bounded pool of KV memory. Sizes are in
- * bytes, times in nanoseconds, positions and counts in tokens. docs/example.c is a whole program.
+ * One engine runs any number of requests at once over one model and one bounded pool of KV memory.
+ * KV is shared by itself: what of a prompt some request computed before is reused, under the same
+ * salt. Sizes are in bytes, times in nanoseconds, positions and counts in tokens. docs/example.c is
+ * a whole program.
  *
- * Threads   every function may be called from any thread; akv_next_event from one at a time. Opening, creating and
- *           freeing must not overlap with other calls on the same object.
- * Errors    a call that fails answers a status other than AKV_OK, writes a sentence for humans into `why` (which may be
- *           NULL), leaves its outputs untouched and changes nothing.
- * Lifetime  strings and arrays that are passed in are copied before a call returns. What an event points to lives until
- *           the next akv_next_event on the same engine. */
+ * Threads   every function may be called from any thread; akv_next_event from one at a time.
+ *           Opening, creating and freeing must not overlap with other calls on the same object.
+ * Errors    a call that fails answers a status other than AKV_OK, writes a sentence for humans into
+ *           `why` (which may be NULL), leaves its outputs untouched and changes nothing. One that
+ *           succeeds may leave a warning in `why`.
+ * Lifetime  strings and arrays that are passed in are copied before a call returns. What an event
+ *           points to lives until the next akv_next_event on the same engine. */
 #ifndef AKVIFER_H
 #define AKVIFER_H
 
@@ -28,14 +32,15 @@ extern "C" {
 #define AKV_API
 #endif
 
+/* Sorted by what the caller can do about it. */
 enum akv_status {
     AKV_OK = 0,
-    AKV_FULL,      /* no memory, no room in the queue: wait for events, then try again */
-    AKV_NOT_FOUND, /* no such file or request */
-    AKV_BAD_INPUT, /* the request, file or parameter is wrong: the note names it, its value and the limit */
-    AKV_CANCELED,
-    AKV_IO_ERROR,
-    AKV_CORRUPT,
+    AKV_FULL,      /* no memory, or no room in the queue: wait for events, then try again */
+    AKV_NOT_FOUND, /* no such file, event or template */
+    AKV_BAD_INPUT, /* what was passed is wrong: the note names it, its value and the limit */
+    AKV_CANCELED,  /* somebody asked for it to stop */
+    AKV_IO_ERROR,  /* the system refused: the note has its words */
+    AKV_CORRUPT,   /* bytes or numbers are not what they must be: distrust the source */
 };
 
 struct akv_note {
@@ -48,19 +53,20 @@ typedef struct akv_engine akv_engine;
 /* ---- models ---- */
 
 struct akv_model_params {
-    const char *path;  /* a GGUF file, or the first of a split set */
-    const char *cpu;   /* kernels: NULL or "auto", "ref", "avx2", "avx512" */
-    uint32_t n_thread; /* 0: as many as this process may use */
-    const char *
-        chat_template; /* Jinja text to use instead of the model's own template; NULL: the model's */
-    void (*progress)(
-        void *arg, double done); /* 0..1 while weights load, from the calling thread; may be NULL */
+    const char *path;          /* a GGUF file, or any of a split set */
+    const char *cpu;           /* kernels: NULL or "auto", "ref", "avx2", "avx512" */
+    uint32_t n_thread;         /* 0: as many as this process may use */
+    const char *chat_template; /* Jinja text instead of the model's own template; or NULL */
+
+    /* 0..1 while weights load, from the calling thread; may be NULL. */
+    void (*progress)(void *arg, double done);
     void *progress_arg;
 };
 
 AKV_API enum akv_status akv_model_open(akv_model **out, const struct akv_model_params *params,
                                        struct akv_note *why);
-AKV_API void akv_model_close(akv_model *model); /* no engine may be using it; NULL is allowed */
+/* No engine may be using it; NULL is allowed. */
+AKV_API void akv_model_close(akv_model *model);
 
 struct akv_model_info {
     const char *name;         /* general.name, or the file's name */
@@ -74,28 +80,31 @@ struct akv_model_info {
 };
 AKV_API void akv_model_info(const akv_model *model, struct akv_model_info *out);
 
-/* Text to ids. `special`: control tokens may be named; `bos`: put the model's BOS in front if it uses one. *n_id is in:
- * room in ids, out: ids there are; AKV_FULL when the room is too small (and *n_id says what is needed). */
+/* Text to ids. `special`: control tokens may be named; `bos`: the model's BOS comes in front if it
+ * uses one. *n_id is in: room in ids, out: ids there are. AKV_FULL: the room is too small, and
+ * *n_id says what is needed. */
 AKV_API enum akv_status akv_tokenize(const akv_model *model, const char *text, size_t len,
                                      bool special, bool bos, int32_t *ids, size_t *n_id,
                                      struct akv_note *why);
 
-/* The bytes of one token; control tokens are empty unless `special`. Valid while the model is open. */
+/* The bytes of one token, *len of them; control tokens are empty unless `special`. Valid while the
+ * model is open. */
 AKV_API const char *akv_token_bytes(const akv_model *model, int32_t id, bool special, size_t *len);
 
-/* Renders {"messages": [...], "tools": [...], "add_generation_prompt": true, ...} through the model's chat template and
- * tokenizes it so that text of messages never becomes a control token. Same convention for ids as akv_tokenize. */
+/* Renders {"messages": [...], "tools": [...], "add_generation_prompt": true, ...} through the
+ * model's chat template and tokenizes it, so that text of messages never becomes a control token. Ids are
+ * given as by akv_tokenize. AKV_NOT_FOUND: the model has no template that works. */
 AKV_API enum akv_status akv_render_chat(const akv_model *model, const char *json, size_t len,
                                         int32_t *ids, size_t *n_id, struct akv_note *why);
 
 /* ---- engines ---- */
 
 struct akv_limits {
-    /* Longest context of a request, up to 2^30; 0: the model's, or what fits kv_bytes. More than the model's
-     * n_ctx_train is computed as asked: whether it makes sense is the model's affair. */
+    /* Longest context of a request, up to 2^30; 0: the model's, or what fits kv_bytes. More than
+     * the model's n_ctx_train is computed as asked: whether it makes sense is the model's affair. */
     uint32_t n_ctx;
-    size_t
-        kv_bytes; /* hard cap on KV memory (--kv-ram); 0: from the model, n_ctx and the memory that is free */
+    /* Hard cap on KV memory (--kv-ram); 0: from the model, n_ctx and the memory that is free. */
+    size_t kv_bytes;
     const char *kv_type; /* NULL or "f16", "f32", "int8" */
     uint32_t n_parallel; /* requests that run at once; 0: 16 */
     uint32_t n_queue;    /* requests that may wait; 0: 256 */
@@ -103,65 +112,74 @@ struct akv_limits {
     const char *kv_map;  /* NULL or "space" (contiguous addresses), "table" (a table of blocks) */
 };
 
+/* One engine a model at a time: its workspace and threads are not shared. */
 AKV_API enum akv_status akv_engine_new(akv_engine **out, akv_model *model,
                                        const struct akv_limits *limits, struct akv_note *why);
-AKV_API void akv_engine_free(akv_engine *engine); /* cancels what runs; NULL is allowed */
+/* Cancels what runs; NULL is allowed. */
+AKV_API void akv_engine_free(akv_engine *engine);
 
 struct akv_sampling {
-    float temperature;     /* 0: greedy */
-    int32_t top_k;         /* 0: off */
-    float top_p;           /* 1: off */
-    float min_p;           /* 0: off */
-    float typical_p;       /* 1: off */
-    float repeat_penalty;  /* 1: off */
-    int32_t repeat_last_n; /* how far back penalties look; 0: off, -1: whole context */
+    float temperature;                         /* 0: greedy */
+    int32_t top_k;                             /* 0: off */
+    float top_p;                               /* 1: off */
+    float min_p;                               /* 0: off */
+    float typical_p;                           /* 1: off */
+    float repeat_penalty;                      /* 1: off */
+    int32_t repeat_last_n;                     /* how far back penalties look; 0: off, -1: all */
     float presence_penalty, frequency_penalty; /* 0: off */
     uint64_t seed;                             /* same seed, same answer, on any machine */
-    const int32_t *bias_id;                    /* logit biases: n_bias pairs; -INFINITY forbids */
-    const float *bias;
+    const int32_t *bias_id;                    /* n_bias logit biases: token and what is added; */
+    const float *bias;                         /*   -INFINITY forbids the token */
     uint32_t n_bias;
 };
-AKV_API struct akv_sampling
-akv_sampling_default(void); /* temperature 0.8, top_k 40, top_p 0.95, min_p 0.05, seed 0 */
+/* Temperature 0.8, top_k 40, top_p 0.95, min_p 0.05, seed 0, all else off. */
+AKV_API struct akv_sampling akv_sampling_default(void);
 
 struct akv_request {
-    const int32_t *ids; /* the prompt */
+    const int32_t *ids; /* the prompt, n_id of them */
     size_t n_id;
-    uint32_t
-        n_predict; /* most tokens to generate; 0: none, with prompt_logprobs; UINT32_MAX: until an end token or n_ctx */
     struct akv_sampling sampling;
-    bool ignore_eos;    /* end tokens cannot be drawn */
-    uint32_t n_logprob; /* best alternatives to report with each generated token, 0..64 */
-    bool
-        prompt_logprobs; /* report log-probabilities of every prompt position, with n_logprob alternatives */
-    /* KV is shared by itself: what of the prompt some request computed before, under the same salt, is reused. */
-    const char
-        *cache_salt;     /* NULL: "". Requests of different salts share nothing; up to 255 bytes */
-    bool cache_no_read;  /* compute the whole prompt */
-    bool cache_no_write; /* leave no KV behind for others */
+
+    /* Where it ends. */
+    uint32_t n_predict;      /* most tokens to generate; UINT32_MAX: until an end token or n_ctx; */
+                             /*   0 needs prompt_logprobs */
+    uint32_t n_predict_min;  /* before so many, neither end tokens nor stop_id can be drawn */
+    bool ignore_eos;         /* end tokens can never be drawn */
     const char *const *stop; /* n_stop texts that end the answer; they are not part of it */
     uint32_t n_stop;
     const int32_t *stop_id; /* n_stop_id tokens that end it as an end token does */
     uint32_t n_stop_id;
-    uint32_t n_predict_min; /* before so many tokens, end tokens and stop_id cannot be drawn */
-    void *user;             /* comes back with every event */
+
+    /* What is reported. */
+    uint32_t n_logprob;   /* best alternatives with each generated token, 0..64 */
+    bool prompt_logprobs; /* the same for every prompt position, which is then computed anew */
+
+    /* What KV is shared. */
+    const char *cache_salt; /* requests of different salts share nothing; up to 255 bytes; */
+                            /*   NULL: "" */
+    bool cache_no_read;     /* compute the whole prompt */
+    bool cache_no_write;    /* leave no KV behind for others */
+
+    void *user; /* comes back with every event */
 };
 
-/* *id names the request. AKV_BAD_INPUT: it could never run (the note has the numbers: tokens, n_ctx, bytes, cap). */
+/* *id names the request. AKV_BAD_INPUT: it could never run, and the note has the numbers. AKV_FULL:
+ * n_queue requests wait already. */
 AKV_API enum akv_status akv_submit(akv_engine *engine, const struct akv_request *request,
                                    uint64_t *id, struct akv_note *why);
-AKV_API void
-akv_cancel(akv_engine *engine,
-           uint64_t id); /* a DONE event with AKV_STOP_CANCELED follows, unless it was done */
+
+/* A DONE event with AKV_STOP_CANCELED follows, unless the request was done. */
+AKV_API void akv_cancel(akv_engine *engine, uint64_t id);
 
 enum akv_event_kind { AKV_EVENT_TOKEN, AKV_EVENT_PROMPT, AKV_EVENT_DONE };
+
 enum akv_stop {
-    AKV_STOP_END,
-    AKV_STOP_TEXT,
-    AKV_STOP_LENGTH,
-    AKV_STOP_CONTEXT,
-    AKV_STOP_CANCELED,
-    AKV_STOP_ERROR
+    AKV_STOP_END,      /* an end token, or one of stop_id */
+    AKV_STOP_TEXT,     /* one of the stop texts */
+    AKV_STOP_LENGTH,   /* n_predict tokens */
+    AKV_STOP_CONTEXT,  /* the context is full */
+    AKV_STOP_CANCELED, /* akv_cancel, or the engine was freed */
+    AKV_STOP_ERROR     /* status and message say what happened */
 };
 
 struct akv_logprob {
@@ -170,9 +188,10 @@ struct akv_logprob {
 };
 
 struct akv_usage {
-    uint32_t n_prompt, n_cached, n_generated; /* cached: prompt positions whose KV was reused */
-    const char *
-        cache_miss; /* why no more was: "none", "cold", "diverged", "end", "evicted", "window" or "off" */
+    uint32_t n_prompt, n_generated;
+    uint32_t n_cached;      /* prompt positions whose KV was reused */
+    const char *cache_miss; /* why no more was: "none" (all that can be was), "cold", "diverged", */
+                            /*   "end", "evicted", "window" or "off" */
     uint32_t cache_miss_at; /* the position at which it ended */
     uint64_t queue_ns, prompt_ns, generate_ns;
     size_t kv_bytes_peak;
@@ -183,7 +202,8 @@ struct akv_event {
     uint64_t id; /* the request's */
     void *user;
 
-    /* TOKEN: one generated token, and the complete characters that it brought (maybe none) */
+    /* TOKEN: one generated token, and the complete characters that it brought (maybe none);
+     * DONE: token is unset, and the text is what was still held back. */
     int32_t token;
     const char *text; /* zero-terminated */
     size_t text_len;
@@ -191,12 +211,13 @@ struct akv_event {
     const struct akv_logprob *top; /* n_top alternatives, best first */
     uint32_t n_top;
 
-    /* PROMPT: log-probabilities of prompt positions first .. first + n - 1: after reading ids[0..p], next[p - first] is that of
-     * ids[p + 1] (NAN behind the end), and top[(p - first) * n_top ...] the best. */
+    /* PROMPT: prompt positions first .. first + n - 1. After reading ids[0..p], next[p - first] is
+     * the log-probability of ids[p + 1] (NAN behind the end), top[(p - first) * n_top ..] the
+     * best. */
     uint32_t first, n;
     const float *next;
 
-    /* DONE */
+    /* DONE: the last event of a request. */
     enum akv_stop stop;
     enum akv_status status; /* with AKV_STOP_ERROR */
     const char *message;    /* the same, for humans; else "" */
@@ -206,21 +227,23 @@ struct akv_event {
 /* Waits up to timeout_ms (-1: for ever; 0: not at all). AKV_NOT_FOUND: nothing came. */
 AKV_API enum akv_status akv_next_event(akv_engine *engine, struct akv_event *out, int timeout_ms);
 
+/* Of the engine's last step; sums since its start. */
 struct akv_stats {
     size_t kv_bytes_max, kv_bytes_backed, kv_bytes_held;
     uint32_t n_running, n_waiting;
-    uint32_t n_block_held;    /* by sequences, or idle for reuse */
-    uint32_t n_block_indexed; /* of them, those that another request could reuse */
+    uint32_t n_block_held;    /* by sequences, or idle for reuse; */
+    uint32_t n_block_indexed; /*   of them, those that another request could reuse */
     uint32_t n_ctx, n_ubatch, n_parallel;
     uint64_t n_step, n_token_prompt, n_token_cached, n_token_generated;
-    uint64_t n_evicted, n_paused; /* blocks forgotten to make room; sequences put back for it */
-    uint64_t step_ns, map_ns;     /* sums */
-    size_t weight_bytes, workspace_bytes;
-    size_t kv_bytes_per_token;
+    uint64_t n_evicted;       /* blocks forgotten to make room */
+    uint64_t n_paused;        /* sequences put back to wait for it */
+    uint64_t step_ns, map_ns; /* in steps; of that, in taking and mapping blocks */
+    size_t weight_bytes, workspace_bytes, kv_bytes_per_token;
 };
 AKV_API void akv_stats(akv_engine *engine, struct akv_stats *out);
 
-/* The memory plan that is printed at start: one line for each class of memory. Valid while the engine lives. */
+/* The memory plan that is printed at start: one line for each class of memory. Valid while the
+ * engine lives. */
 AKV_API const char *akv_plan_text(akv_engine *engine);
 
 AKV_API const char *akv_version(void);
