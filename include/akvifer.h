@@ -92,8 +92,8 @@ AKV_API enum akv_status akv_tokenize(const akv_model *model, const char *text, s
 AKV_API const char *akv_token_bytes(const akv_model *model, int32_t id, bool special, size_t *len);
 
 /* Renders {"messages": [...], "tools": [...], "add_generation_prompt": true, ...} through the
- * model's chat template and tokenizes it, so that text of messages never becomes a control token. Ids are
- * given as by akv_tokenize. AKV_NOT_FOUND: the model has no template that works. */
+ * model's chat template and tokenizes it, so that text of messages never becomes a control token.
+ * Ids are given as by akv_tokenize. AKV_NOT_FOUND: the model has no template that works. */
 AKV_API enum akv_status akv_render_chat(const akv_model *model, const char *json, size_t len,
                                         int32_t *ids, size_t *n_id, struct akv_note *why);
 
@@ -101,7 +101,8 @@ AKV_API enum akv_status akv_render_chat(const akv_model *model, const char *json
 
 struct akv_limits {
     /* Longest context of a request, up to 2^30; 0: the model's, or what fits kv_bytes. More than
-     * the model's n_ctx_train is computed as asked: whether it makes sense is the model's affair. */
+     * the model's n_ctx_train is computed as asked: whether it makes sense is the model's
+     * affair. */
     uint32_t n_ctx;
     /* Hard cap on KV memory (--kv-ram); 0: from the model, n_ctx and the memory that is free. */
     size_t kv_bytes;
@@ -112,7 +113,8 @@ struct akv_limits {
     const char *kv_map;  /* NULL or "space" (contiguous addresses), "table" (a table of blocks) */
 };
 
-/* One engine a model at a time: its workspace and threads are not shared. */
+/* One engine a model at a time: its workspace and threads are not shared. AKV_BAD_INPUT: a limit
+ * is wrong, or the model has one already. */
 AKV_API enum akv_status akv_engine_new(akv_engine **out, akv_model *model,
                                        const struct akv_limits *limits, struct akv_note *why);
 /* Cancels what runs; NULL is allowed. */

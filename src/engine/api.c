@@ -24,11 +24,11 @@ struct akv_model {
     struct note chat_why;       // why it has none
     char *name;
     char kernels[256];
-    atomic_bool in_use; // an engine runs it: its workspace and workers are not shared
+    atomic_bool in_use; // by an engine: the workspace of passes is the model's
 };
 
 struct akv_engine {
-    akv_model *model; // marked as in use
+    struct akv_model *model; // NULL: not taken yet
     struct engine *engine;
     struct outbox_event *last; // what the caller may still point into
     struct buf plan;
@@ -197,9 +197,10 @@ enum akv_status akv_engine_new(akv_engine **out, akv_model *model, const struct 
     }
     if (atomic_exchange(&model->in_use, true)) {
         note_set(inner(why),
-                 "the model '%s' runs in another engine; open it again for a second one",
+                 "the model '%s' has an engine already, which runs any number of "
+                 "requests; free that one first, or open the model once more",
                  model->name);
-        mem_free(e);
+        akv_engine_free(e);
         return AKV_BAD_INPUT;
     }
     e->model = model;
@@ -224,7 +225,8 @@ void akv_engine_free(akv_engine *e)
     if (!e)
         return;
     engine_free(e->engine);
-    atomic_store(&e->model->in_use, false);
+    if (e->model)
+        atomic_store(&e->model->in_use, false);
     outbox_event_free(e->last);
     buf_close(&e->plan);
     mem_free(e);

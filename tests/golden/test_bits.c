@@ -22,9 +22,9 @@
 #define SMOLLM2 "models/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 enum {
-    N_TINY = SANITIZED ? 400 : 1200,
+    N_TINY = SANITIZED ? 260 : 1200,
     N_TINY_REF = SANITIZED ? 70 : 200, // positions on the plain kernels
-    N_REAL = SANITIZED ? 80 : 150,
+    N_REAL = SANITIZED ? 66 : 150,
     N_REAL_REF = SANITIZED ? 4 : 24,
     N_POSITION_MAX = 2048
 };

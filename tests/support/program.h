@@ -9,8 +9,9 @@
 #include <sys/types.h>
 
 #include "base/buf.h"
+#include "support/sanitized.h"
 
-enum { PROGRAM_SECONDS = 60 };
+enum { PROGRAM_SECONDS = SANITIZED ? 300 : 60 };
 
 #define WORDS(...) ((const char *const[]){ __VA_ARGS__, NULL })
 
