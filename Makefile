@@ -39,7 +39,7 @@ TESTLIB := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard tests/support/*.c tests/twi
 
 .DEFAULT_GOAL := all
 .SECONDARY:
-.PHONY: all help deps chat test tests fuzz tidy format install clean models
+.PHONY: all help deps chat serve test tests fuzz tidy format install clean models
 
 all: $(B)/akvifer $(B)/libakvifer.a $(B)/libakvifer.so
 
@@ -48,6 +48,7 @@ help:
 
 #: make            build build/akvifer, build/libakvifer.a and build/libakvifer.so
 #: make chat       install what it needs, build, fetch the model, and talk to it (ASK="..." answers once; MODEL=qwen2)
+#: make serve      the same, and serve it on http://127.0.0.1:8080 (MODEL=qwen2, PORT=9000)
 #: make test       install what it needs, build, and run every test (MODELS=all: with all three models)
 #: make fuzz       run the fuzz targets for long (SECONDS_EACH=600)
 #: make tidy       format, warnings and the include graph: refuses a cycle or an upward include
@@ -63,6 +64,12 @@ chat: deps
 	@$(B)/akvifer pull $(MODEL)
 	@$(B)/akvifer run -m $(MODEL) $(if $(ASK),-p "$$ASK")
 export ASK
+
+serve: deps
+	@$(MAKE) --no-print-directory all
+	@mkdir -p models
+	@$(B)/akvifer pull $(MODEL)
+	@$(B)/akvifer serve -m $(MODEL) --port $(or $(PORT),8080)
 
 test: deps
 	@$(MAKE) --no-print-directory all tests
