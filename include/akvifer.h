@@ -173,6 +173,22 @@ AKV_API enum akv_status akv_submit(akv_engine *engine, const struct akv_request 
 /* A DONE event with AKV_STOP_CANCELED follows, unless the request was done. */
 AKV_API void akv_cancel(akv_engine *engine, uint64_t id);
 
+/* What a request of these ids would find. */
+struct akv_cache_find {
+    uint32_t n_cached; /* positions that would be reused, and as in akv_usage: */
+    const char *miss;
+    uint32_t miss_at;
+    uint64_t evicted_steps; /* "evicted": so many steps ago */
+    int32_t instead[16];    /* "diverged": n_instead ids that follow there in what is kept */
+    uint32_t n_instead;
+};
+
+/* Asks the engine, which answers between two steps; nothing is touched. AKV_BAD_INPUT: no ids, or a
+ * salt that is too long. AKV_CANCELED: the engine is being freed. */
+AKV_API enum akv_status akv_cache_find(akv_engine *engine, const int32_t *ids, size_t n_id,
+                                       const char *salt, struct akv_cache_find *out,
+                                       struct akv_note *why);
+
 enum akv_event_kind { AKV_EVENT_TOKEN, AKV_EVENT_PROMPT, AKV_EVENT_DONE };
 
 enum akv_stop {

@@ -304,6 +304,58 @@ static void apply_template(void *api, struct http_request *http)
     finish(http, body, &error, &out);
 }
 
+/* ---- why a prompt is not in the cache ---- */
+
+static void add_pieces(const struct api *a, const char *name, const int32_t *id, size_t n,
+                       struct buf *out)
+{
+    struct buf text = { 0 };
+    for (size_t i = 0; i < n; i++) {
+        size_t len;
+        const char *bytes = akv_token_bytes(a->model, id[i], true, &len);
+        buf_add(&text, bytes, len);
+    }
+    buf_addf(out, ",\"%s\":", name);
+    buf_add_json_text(out, buf_text(&text), text.len);
+    buf_close(&text);
+}
+
+/* The body of a chat or text completion: what of its prompt would be reused, and what stands in the way. */
+static void explain(void *api, struct http_request *http)
+{
+    struct api *a = api;
+    struct api_error error = { API_NONE };
+    struct akv_note why = { "" };
+    struct akv_cache_find found = { 0 };
+    struct buf out = { 0 };
+    struct gen_request r;
+    const char *tenant = api_tenant(a, http);
+    json_t *body = tenant ? body_of(a, http) : NULL;
+    if (!body)
+        return;
+    struct request_defaults d = a->by_default;
+    d.tenant = tenant;
+    const enum request_kind kind = json_object_get(body, "messages") ? REQUEST_CHAT : REQUEST_LLAMA;
+    if (request_read(&r, kind, body, &d, &error)) {
+        const struct ids *p = &r.prompt[0];
+        const enum akv_status st = akv_cache_find(a->engine, p->id, p->n, r.salt, &found, &why);
+        if (st != AKV_OK)
+            api_error_from(&error, st, &why);
+        const size_t left = p->n - found.miss_at;
+        buf_addf(&out, "{\"prompt_tokens\":%zu,\"cached_tokens\":%u,\"reason\":\"%s\",\"at\":%u",
+                 p->n, found.n_cached, found.miss, found.miss_at);
+        if (found.evicted_steps)
+            buf_addf(&out, ",\"evicted_steps_ago\":%llu", (unsigned long long)found.evicted_steps);
+        if (found.n_instead) {
+            add_pieces(a, "prompt_text", p->id + found.miss_at, left < 16 ? left : 16, &out);
+            add_pieces(a, "cached_text", found.instead, found.n_instead, &out);
+        }
+        buf_add_byte(&out, '}');
+    }
+    request_close(&r);
+    finish(http, body, &error, &out);
+}
+
 /* ---- what comes next ---- */
 
 static void not_yet(void *api, struct http_request *http)
@@ -335,6 +387,7 @@ static const struct http_route routes[] = {
     { "POST", "/tokenize", tokenize },
     { "POST", "/detokenize", detokenize },
     { "POST", "/apply-template", apply_template },
+    { "POST", "/v1/cache/explain", explain },
     { "POST", "/v1/responses", not_yet },
     { "POST", "/v1/messages", not_yet },
     { "POST", "/v1/embeddings", not_yet },

@@ -256,6 +256,22 @@ void akv_cancel(akv_engine *e, uint64_t id)
     engine_cancel(e->engine, id);
 }
 
+enum akv_status akv_cache_find(akv_engine *e, const int32_t *ids, size_t n_id, const char *salt,
+                               struct akv_cache_find *out, struct akv_note *why)
+{
+    if (n_id == 0 || n_id > UINT32_MAX || (salt && strlen(salt) > KV_SALT_MAX)) {
+        note_set(
+            inner(why),
+            "there are %zu ids and a salt of %zu bytes; give at least one id, and at most %d bytes",
+            n_id, salt ? strlen(salt) : 0, KV_SALT_MAX);
+        return AKV_BAD_INPUT;
+    }
+    enum status st = engine_find(e->engine, ids, (uint32_t)n_id, salt ? salt : "", out);
+    if (st != OK)
+        note_set(inner(why), "the engine is being stopped");
+    return (enum akv_status)st;
+}
+
 enum akv_status akv_next_event(akv_engine *e, struct akv_event *out, int timeout_ms)
 {
     struct outbox_event *event = engine_take_event(e->engine, timeout_ms);

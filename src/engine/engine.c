@@ -209,13 +209,28 @@ static void finish_canceled(struct engine *e)
     }
 }
 
+/* Under the lock: the index is this thread's, and nobody else holds the lock for long. */
+static void answer(struct engine *e)
+{
+    for (struct question *q = e->asked; q; q = q->next) {
+        q->hit = kv_index_find(e->index, q->salt, q->ids, q->n_id);
+        q->tick = e->step;
+        q->dropped = e->quit;
+        q->answered = true;
+    }
+    e->asked = NULL;
+    pthread_cond_broadcast(&e->answered);
+}
+
 /* Takes what callers left; waits while there is nothing to do. False: quit. */
 static bool inbox_drain(struct engine *e)
 {
     pthread_mutex_lock(&e->lock);
-    while (!e->quit && !e->inbox.first && !e->cancel_asked && e->n_running == 0 &&
+    while (!e->quit && !e->inbox.first && !e->cancel_asked && !e->asked && e->n_running == 0 &&
            !e->waiting.first)
         pthread_cond_wait(&e->work, &e->lock);
+    if (e->asked)
+        answer(e);
     for (struct sequence *s; (s = queue_pop(&e->inbox));)
         queue_push(&e->waiting, s);
     const bool quit = e->quit, cancel = e->cancel_asked;
@@ -286,6 +301,31 @@ void engine_cancel(struct engine *e, uint64_t id)
         }
     }
     pthread_mutex_unlock(&e->lock);
+}
+
+enum status engine_find(struct engine *e, const int32_t *ids, uint32_t n_id, const char *salt,
+                        struct akv_cache_find *out)
+{
+    struct question q = { .ids = ids, .n_id = n_id, .salt = salt };
+    pthread_mutex_lock(&e->lock);
+    q.next = e->asked;
+    e->asked = &q;
+    pthread_cond_signal(&e->work);
+    while (!q.answered)
+        pthread_cond_wait(&e->answered, &e->lock);
+    pthread_mutex_unlock(&e->lock);
+    if (q.dropped)
+        return CANCELED;
+    *out = (struct akv_cache_find){
+        .n_cached = q.hit.n_position,
+        .miss = kv_miss_name(q.hit.miss),
+        .miss_at = q.hit.miss_at,
+        .evicted_steps = q.hit.miss == KV_MISS_EVICTED ? q.tick - q.hit.evicted_tick : 0,
+        .n_instead = q.hit.n_instead,
+    };
+    _Static_assert(sizeof out->instead == sizeof q.hit.instead, "room for all of them");
+    memcpy(out->instead, q.hit.instead, sizeof out->instead);
+    return OK;
 }
 
 struct outbox_event *engine_take_event(struct engine *e, int timeout_ms)
@@ -362,6 +402,7 @@ enum status engine_new(struct engine **out, struct model *m, const struct vocab 
     outbox_open(&e->outbox);
     pthread_mutex_init(&e->lock, NULL);
     pthread_cond_init(&e->work, NULL);
+    pthread_cond_init(&e->answered, NULL);
     enum status st = engine_limits_choose(&e->limits, wish, m, why);
     if (st == OK)
         st = arrays_new(e, why);
@@ -401,6 +442,7 @@ void engine_free(struct engine *e)
     outbox_close(&e->outbox);
     pthread_mutex_destroy(&e->lock);
     pthread_cond_destroy(&e->work);
+    pthread_cond_destroy(&e->answered);
     mem_free(e->inside);
     mem_free(e->running);
     mem_free(e->share);

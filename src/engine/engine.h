@@ -7,7 +7,7 @@
  * A step: drain the inbox; plan (rows for each running sequence, blocks grown); one forward pass over the mixed batch; sample;
  * post. There is no prefill or decode phase: each sequence catches up by n rows.
  *
- * E1  A request's events do not depend on what else runs (DESIGN section 5).
+ * E1  A request's events do not depend on what else runs, but for how PROMPT events are cut (docs/NUMERICS.md).
  * E2  The oldest running sequence gets rows in every step, and blocks before any other: everything ends.
  * E3  The KV cap holds in every step (kv/pool.h P4).
  *
@@ -31,6 +31,9 @@ void engine_free(struct engine *e);
 must_use enum status engine_submit(struct engine *e, const struct akv_request *r, uint64_t *id,
                                    struct note *why);
 void engine_cancel(struct engine *e, uint64_t id);
+/* What a request would find in the index; waits for the engine thread. CANCELED: it ends. */
+must_use enum status engine_find(struct engine *e, const int32_t *ids, uint32_t n_id,
+                                 const char *salt, struct akv_cache_find *out);
 struct outbox_event *engine_take_event(struct engine *e, int timeout_ms);
 void engine_stats(struct engine *e, struct akv_stats *out);
 const struct engine_limits *engine_limits(const struct engine *e);

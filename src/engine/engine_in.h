@@ -19,6 +19,17 @@ struct queue {
     uint32_t n;
 };
 
+/* Something a caller wants to know that only the engine thread may look at. Lies on the caller's stack. */
+struct question {
+    struct question *next;
+    const int32_t *ids;
+    uint32_t n_id;
+    const char *salt;
+    struct kv_hit hit;
+    uint64_t tick; // when it was answered
+    bool answered, dropped;
+};
+
 struct engine {
     struct model *model;
     const struct vocab *vocab;
@@ -37,6 +48,8 @@ struct engine {
     uint64_t next_id;
     struct sequence **inside; // [n_inside_max] submitted and not done
     uint32_t n_inside, n_inside_max;
+    struct question *asked; // newest first
+    pthread_cond_t answered;
     bool cancel_asked, quit;
     struct akv_stats stats;
 

@@ -289,12 +289,19 @@ static void path_mend(const struct kv_index *x, struct path *p)
 
 static struct kv_hit hit_of(const struct path *p)
 {
-    return (struct kv_hit){
+    struct kv_hit hit = {
         .n_position = p->end ? path_positions(p) : 0,
         .miss = p->miss,
         .miss_at = p->miss_at,
         .evicted_tick = p->evicted_tick,
     };
+    const struct kv_node *other = p->tail ? p->tail : p->end ? p->end->child : NULL;
+    const uint32_t from = p->miss_at % KV_BLOCK;
+    if (p->miss == KV_MISS_DIVERGED && other && other->n_id > from) {
+        hit.n_instead = other->n_id - from < KV_INSTEAD_MAX ? other->n_id - from : KV_INSTEAD_MAX;
+        memcpy(hit.instead, other->id + from, hit.n_instead * sizeof *hit.instead);
+    }
+    return hit;
 }
 
 struct kv_hit kv_index_find(const struct kv_index *x, const char *salt, const int32_t *ids,

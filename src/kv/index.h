@@ -45,11 +45,15 @@ enum kv_miss {
 };
 const char *kv_miss_name(enum kv_miss m);
 
+enum { KV_INSTEAD_MAX = 16 };
+
 struct kv_hit {
-    uint32_t n_position;   // reusable
-    enum kv_miss miss;     // why not more
-    uint32_t miss_at;      // position at which it ends
-    uint64_t evicted_tick; // of what is missing there (KV_MISS_EVICTED)
+    uint32_t n_position;             // reusable
+    enum kv_miss miss;               // why not more
+    uint32_t miss_at;                // position at which it ends
+    uint64_t evicted_tick;           // of what is missing there (KV_MISS_EVICTED)
+    int32_t instead[KV_INSTEAD_MAX]; // KV_MISS_DIVERGED: the ids that follow there in what is kept
+    uint32_t n_instead;
 };
 
 /* Where a sequence stands in the tree: what it put, or took. Zero: nowhere yet. */

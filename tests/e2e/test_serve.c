@@ -326,6 +326,24 @@ static void tokens_go_there_and_back(void **state)
     json_decref(rendered);
 }
 
+static void a_miss_is_explained(void **state)
+{
+    (void)state;
+    json_decref(ask_json(NULL, "/v1/completions",
+                         "{\"prompt\": \"Water that lies under the ground\", " GREEDY "}", 200));
+    json_t *e = ask_json(NULL, "/v1/cache/explain",
+                         "{\"prompt\": \"Water that lies on the ground, and more\"}", 200);
+    expect_text(e, "reason", "diverged");
+    assert_int_equal(number(e, "at"), number(e, "cached_tokens"));
+    assert_non_null(strstr(json_string_value(at(e, "prompt_text")), " on the ground"));
+    assert_non_null(strstr(json_string_value(at(e, "cached_text")), " under the ground"));
+    json_decref(e);
+    e = ask_json(NULL, "/v1/cache/explain", "{\"prompt\": \"Zebras\", \"cache_salt\": \"new\"}",
+                 200);
+    expect_text(e, "reason", "cold");
+    json_decref(e);
+}
+
 static void each_key_is_a_tenant(void **state)
 {
     static const char body[] = "{\"prompt\": [500, 501, 502, 503, 504, 505], " GREEDY "}";
@@ -372,6 +390,7 @@ int main(void)
         cmocka_unit_test(many_clients_share_a_prompt),
         cmocka_unit_test(a_client_that_leaves_stops_its_answer),
         cmocka_unit_test(tokens_go_there_and_back),
+        cmocka_unit_test(a_miss_is_explained),
         cmocka_unit_test(each_key_is_a_tenant),
     };
     return cmocka_run_group_tests_name("serve", tests, open_server, close_server);
