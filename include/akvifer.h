@@ -101,6 +101,7 @@ struct akv_limits {
     const char *kv_map;  /* NULL or "space" (contiguous addresses), "table" (a table of blocks) */
 };
 
+/* AKV_BAD_INPUT: a limit is wrong, or the model has an engine already: one at a time. */
 AKV_API enum akv_status akv_engine_new(akv_engine **out, akv_model *model,
                                        const struct akv_limits *limits, struct akv_note *why);
 AKV_API void akv_engine_free(akv_engine *engine); /* cancels what runs; NULL is allowed */

@@ -2,6 +2,7 @@
 #include "akvifer.h"
 
 #include <jansson.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 
@@ -23,9 +24,11 @@ struct akv_model {
     struct note chat_why;       // why it has none
     char *name;
     char kernels[256];
+    atomic_bool in_use; // by an engine: the workspace of passes is the model's
 };
 
 struct akv_engine {
+    struct akv_model *model; // NULL: not taken yet
     struct engine *engine;
     struct outbox_event *last; // what the caller may still point into
     struct buf plan;
@@ -192,6 +195,15 @@ enum akv_status akv_engine_new(akv_engine **out, akv_model *model, const struct 
         note_set(inner(why), "no memory for an engine");
         return AKV_FULL;
     }
+    if (atomic_exchange(&model->in_use, true)) {
+        note_set(inner(why),
+                 "the model '%s' has an engine already, which runs any number of "
+                 "requests; free that one first, or open the model once more",
+                 model->name);
+        akv_engine_free(e);
+        return AKV_BAD_INPUT;
+    }
+    e->model = model;
     enum status st = engine_new(&e->engine, model->model, model->vocab,
                                 limits ? limits : &by_default, inner(why));
     if (st != OK) {
@@ -213,6 +225,8 @@ void akv_engine_free(akv_engine *e)
     if (!e)
         return;
     engine_free(e->engine);
+    if (e->model)
+        atomic_store(&e->model->in_use, false);
     outbox_event_free(e->last);
     buf_close(&e->plan);
     mem_free(e);

@@ -15,11 +15,12 @@
 
 #include "akvifer.h"
 #include "base/mem.h"
+#include "support/sanitized.h"
 #include "support/tiny_model.h"
 
 #define TALK "{\"messages\": [{\"role\": \"user\", \"content\": \"hello world\"}]}"
 
-enum { N_ID_MAX = 256, N_ANSWER = 8, TIMEOUT_MS = 60000 };
+enum { N_ID_MAX = 256, N_ANSWER = 8, TIMEOUT_MS = SANITIZED ? 600000 : 60000 };
 
 static char dir[] = "/tmp/akvifer-fault-XXXXXX";
 

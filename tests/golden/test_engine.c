@@ -11,7 +11,12 @@
 #include "akvifer.h"
 #include "support/sanitized.h"
 
-enum { N_RUN = SANITIZED ? 2 : 4, N_PROMPT = 90, N_ANSWER = 50 };
+enum {
+    N_RUN = SANITIZED ? 2 : 4,
+    N_PROMPT = 90,
+    N_ANSWER = 50,
+    TIMEOUT_MS = SANITIZED ? 600000 : 60000
+};
 
 struct answer {
     int32_t ids[N_ANSWER];
@@ -86,7 +91,7 @@ static void wait_for(akv_engine *engine, const struct answer *a)
 {
     struct akv_event event;
     while (!a->done) {
-        assert_int_equal(akv_next_event(engine, &event, 60000), AKV_OK);
+        assert_int_equal(akv_next_event(engine, &event, TIMEOUT_MS), AKV_OK);
         struct answer *its = event.user;
         if (event.kind == AKV_EVENT_TOKEN)
             its->ids[its->n++] = event.token;
@@ -143,8 +148,8 @@ static void a_session_reuses_what_it_can(void **state)
 {
     struct answer cold, first, second, other;
     (void)state;
-    akv_engine *engine = engine_of((struct akv_limits){ .n_ctx = 192, .n_parallel = 2 });
     alone(0, &cold);
+    akv_engine *engine = engine_of((struct akv_limits){ .n_ctx = 192, .n_parallel = 2 });
     submit(engine, 0, 7, &first);
     wait_for(engine, &first);
     submit(engine, 0, 7, &second); /* the same prompt: all but its last position is there */
@@ -194,6 +199,9 @@ static void refusals_have_words(void **state)
     assert_int_equal(akv_submit(engine, &r, &id, &why), AKV_BAD_INPUT);
     assert_string_equal(why.text,
                         "token 2 of the prompt is 49152; the vocabulary has ids 0 to 49151");
+    akv_engine *second = NULL; // it would take the first one's workspace away
+    assert_int_equal(akv_engine_new(&second, model, NULL, &why), AKV_BAD_INPUT);
+    assert_true(!second && strstr(why.text, "has an engine already"));
     akv_engine_free(engine);
 
     const struct akv_limits tight = { .n_ctx = 4096, .kv_bytes = 4 << 20 };
