@@ -300,8 +300,9 @@ static void running_remove(struct engine *e, const struct sequence *s)
     }
 }
 
-/* Grows running[i] by n rows; idle sessions go first, then the youngest sequences. False: it was paused itself, or is the
- * last one and ended: the cap has room for it (L1), but the system does not give the memory. */
+/* Grows running[i] by n rows; idle sessions go first, then the youngest sequences. False: it was
+ * paused itself, or is the last one and ended: the cap has room for it (L1), but the system does
+ * not give the memory. */
 static bool grow(struct engine *e, uint32_t i, uint32_t n)
 {
     struct sequence *s = e->running[i];
