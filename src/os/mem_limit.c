@@ -183,7 +183,8 @@ static void lower(struct mem_limit *m, uint64_t total, uint64_t available, const
     }
 }
 
-/* One level: dir is the cgroup's directory, `name` how a human knows it. FULL: no memory to read it. */
+/* One level: dir is the cgroup's directory, `name` how a human knows it. FULL: no memory to read
+ * it. */
 static enum status read_level(const struct version *v, const char *dir, const char *name,
                               struct mem_limit *m)
 {

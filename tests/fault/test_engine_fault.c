@@ -1,6 +1,6 @@
-/* An engine with the k-th allocation, and the k-th call on virtual memory, failing, for every k: it is not born, a request is
- * refused or ends with FULL and a message, or the answer is the one that a machine with memory gives; nothing hangs and
- * nothing leaks (SAN=address). */
+/* An engine with the k-th allocation, and the k-th call on virtual memory, failing, for every k:
+ * it is not born, a request is refused or ends with FULL and a message, or the answer is the one
+ * that a machine with memory gives; nothing hangs and nothing leaks (SAN=address). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -70,8 +70,8 @@ static int close_model(void **state)
     return 0;
 }
 
-/* Greedy with alternatives and stop texts; the prompt's log-probabilities; sampled with penalties; and the same again, whose
- * prompt is found. */
+/* Greedy with alternatives and stop texts; the prompt's log-probabilities; sampled with penalties;
+ * and the same again, whose prompt is found. */
 static void submit(akv_engine *engine, uint32_t i, struct answer *a)
 {
     static const char *const stop[] = { "hello world", "wor" };

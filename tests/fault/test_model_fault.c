@@ -1,5 +1,6 @@
-/* Loading a model with the k-th allocation failing, for every k, and from files that are cut short, unreadable or exchanged:
- * a status and a note, no memory, thread or descriptor left behind (SAN=address), and never another answer. */
+/* Loading a model with the k-th allocation failing, for every k, and from files that are cut
+ * short, unreadable or exchanged: a status and a note, no memory, thread or descriptor left behind
+ * (SAN=address), and never another answer. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -116,7 +117,8 @@ static void expect_talk(const akv_model *m, const int32_t *expected, size_t n_ex
     assert_memory_equal(ids, expected, n * sizeof *ids);
 }
 
-/* Some allocations may be done without (PCRE2's machine code, classes of characters): then the model is none the worse. */
+/* Some allocations may be done without (PCRE2's machine code, classes of characters): then the
+ * model is none the worse. */
 static void allocations_of_a_load_fail(void **state)
 {
     int32_t expected[N_ID_MAX];
@@ -172,7 +174,8 @@ static void allocations_of_a_talk_fail(void **state)
 
 /* ---- files ---- */
 
-/* Every length but the whole one is refused: all short ones, and steps of a prime through the tensors. */
+/* Every length but the whole one is refused: all short ones, and steps of a prime through the
+ * tensors. */
 static void a_file_cut_short_is_refused(void **state)
 {
     enum { EVERY_BELOW = 600, STEP = 61 };
@@ -240,7 +243,8 @@ static void answer(akv_engine *engine, int32_t *token)
     assert_int_equal(n, N_ANSWER);
 }
 
-/* A model file is replaced by renaming (os/file.h): who has the old one open keeps it, embedding rows included. */
+/* A model file is replaced by renaming (os/file.h): who has the old one open keeps it, embedding
+ * rows included. */
 static void a_file_replaced_in_use_stays(void **state)
 {
     const struct akv_limits limits = { .n_ctx = 64, .n_parallel = 1 };

@@ -1,5 +1,6 @@
-/* Any bytes as a line of JSON that asks for a conversation (`akvifer render`, akv_render_chat): it is refused with a note, or
- * its ids are the rendered text exactly, and control tokens are the template's alone. */
+/* Any bytes as a line of JSON that asks for a conversation (`akvifer render`, akv_render_chat): it
+ * is refused with a note, or its ids are the rendered text exactly, and control tokens are the
+ * template's alone. */
 #include <assert.h>
 #include <stdint.h>
 #include <string.h>

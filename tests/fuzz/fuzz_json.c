@@ -1,5 +1,6 @@
-/* Any bytes as JSON of a stranger, and as a line of JSON: it is read whole or refused with a note that fits its line; what was
- * read can be written by buf_add_json_text in one line of valid UTF-8 and means the same when read again. */
+/* Any bytes as JSON of a stranger, and as a line of JSON: it is read whole or refused with a note
+ * that fits its line; what was read can be written by buf_add_json_text in one line of valid UTF-8
+ * and means the same when read again. */
 #include <assert.h>
 #include <stdint.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-/* First inputs for fuzz_json: lines that the verbs read, and what a reader may get wrong. usage: seeds_json FOLDER */
+/* First inputs for fuzz_json: lines that the verbs read, and what a reader may get wrong. usage:
+ * seeds_json FOLDER */
 #include <stdio.h>
 #include <string.h>
 

@@ -20,8 +20,8 @@
 #include "support/sanitized.h"
 
 enum {
-    RECORD_MAX = SANITIZED ? 40 : UINT16_MAX, // positions to read of a text or prompt
-    STEPS = SANITIZED ? 4 : 48,               // greedy ones behind a prompt that is read whole
+    RECORD_MAX = SANITIZED ? 20 : UINT16_MAX, // positions to read of a text or prompt
+    STEPS = SANITIZED ? 2 : 48,               // greedy ones behind a prompt that is read whole
 };
 
 struct bar { // llama.cpp's own figures (default settings), from the golden data
@@ -140,7 +140,7 @@ static void judge(const struct bar *bar, const char *what, const struct tally *t
     print_message(
         "%s %s: %u positions, mean KL9 %.3e (llama.cpp %.3e, %.2fx), top-1 %.2f %% (%.2f %%)\n",
         bar->name, what, t->n, kl, kl9_bar, kl9_bar / kl, 100 * top1, 100 * top1_bar);
-    // Means over a few positions scatter: enough to see that it is this model and nothing is broken.
+    // Means over a few positions scatter: enough to see that it is this model, unbroken.
     const double kl9_most = SANITIZED ? 4 * kl9_bar : kl9_bar,
                  top1_least = SANITIZED ? 0.9 * top1_bar : top1_bar;
     if (!(kl <= kl9_most) || !(top1 >= top1_least))

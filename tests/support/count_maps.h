@@ -4,8 +4,8 @@
 
 #include <stdint.h>
 
-/* All mappings of this process; in a sanitized build those of a KV pool's file alone, since a sanitizer's allocator and thread
- * stacks come and go by themselves. */
+/* All mappings of this process; in a sanitized build those of a KV pool's file alone, since a
+ * sanitizer's allocator and thread stacks come and go by themselves. */
 uint32_t count_maps(void);
 
 #endif

@@ -1,5 +1,5 @@
-/* support/sanitized.h - whether this test was built with a sanitizer (make SAN=...): arithmetic is then up to thirty times
- * slower, and tests that do a lot of it do less of the same. */
+/* support/sanitized.h - whether this test was built with a sanitizer (make SAN=...): arithmetic is
+ * then up to thirty times slower, and tests that do a lot of it do less of the same. */
 #ifndef SUPPORT_SANITIZED_H
 #define SUPPORT_SANITIZED_H
 
