@@ -70,7 +70,8 @@ void http_stream_ping(struct http_request *req, uint32_t every_ms, const char *t
 
 void http_stream_end(struct http_request *req);
 
-/* Cuts the connection, so that the client sees that the answer is not whole. What still waits is lost. */
+/* Cuts the connection, so that the client sees that the answer is not whole (in HTTP/1.1: the last chunk
+ * lacks). What still waits is lost. */
 void http_stream_abort(struct http_request *req);
 
 /* Asks for on_gone(arg); it runs within this call where the client is gone already. Once a request. */

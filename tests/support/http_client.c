@@ -43,12 +43,17 @@ void client_send(int fd, const char *text)
     client_send_bytes(fd, text, strlen(text));
 }
 
-int client_byte(int fd)
+static void wait_readable(int fd)
 {
     struct pollfd p = { fd, POLLIN, 0 };
-    unsigned char c;
     if (poll(&p, 1, CLIENT_SECONDS * 1000) != 1)
         fail_msg("the server was silent for %d s", CLIENT_SECONDS);
+}
+
+int client_byte(int fd)
+{
+    unsigned char c;
+    wait_readable(fd);
     return recv(fd, &c, 1, 0) == 1 ? c : -1;
 }
 
@@ -73,11 +78,14 @@ static bool read_line(int fd, struct buf *line)
 
 static bool read_bytes(int fd, struct buf *out, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        int c = client_byte(fd);
-        if (c < 0)
+    char bytes[16384];
+    while (n) {
+        wait_readable(fd);
+        ssize_t got = recv(fd, bytes, n < sizeof bytes ? n : sizeof bytes, 0);
+        if (got <= 0)
             return false;
-        buf_add_byte(out, (char)c);
+        buf_add(out, bytes, (size_t)got);
+        n -= (size_t)got;
     }
     return true;
 }

@@ -28,6 +28,7 @@ static struct {
     pthread_cond_t changed;
     struct http_request *held[HELD_MAX]; // as they came; a test takes them out
     uint32_t n_held, n_gone;
+    bool stop; // the answerer, once nothing is held
 } it = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
 
 static double now_s(void)
@@ -49,9 +50,9 @@ static void wait_changed(void)
 static struct http_request *take_held(void)
 {
     pthread_mutex_lock(&it.lock);
-    while (it.n_held == 0)
+    while (it.n_held == 0 && !it.stop)
         wait_changed();
-    struct http_request *req = it.held[--it.n_held];
+    struct http_request *req = it.n_held ? it.held[--it.n_held] : NULL;
     pthread_mutex_unlock(&it.lock);
     return req;
 }
@@ -522,7 +523,7 @@ static void aborted_streams_are_seen_to_be(void **state)
     struct http_request *req = take_held();
     http_stream_abort(req);
     client_read(fd, &r, false);
-    assert_true(r.cut);
+    assert_true(r.cut || r.status == 0); // within the body, or before its head was sent
     reply_close(&r);
     close(fd);
 }
@@ -550,7 +551,7 @@ static void slow_readers_fill_a_bounded_buffer(void **state)
     char piece[1024];
     memset(piece, 'x', sizeof piece);
     int fd = client_connect(it.port);
-    int small = 4096;
+    int small = 1 << 16;
     setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
     client_send(fd, "GET /stream HTTP/1.1\r\nHost: h\r\n\r\n");
     struct http_request *req = take_held();
@@ -598,6 +599,18 @@ static void readers_that_stop_are_dropped(void **state)
     close(fd);
 }
 
+/* Every connection has ended, and that soon: not by the idle timeout. */
+static void wait_all_closed(void)
+{
+    double begin = now_s();
+    while (http_server_counts(it.server).n_connection) {
+        if (now_s() - begin > 5)
+            fail_msg("%u connections hang", http_server_counts(it.server).n_connection);
+        usleep(1000);
+    }
+    assert_int_equal(http_server_counts(it.server).n_open, 0);
+}
+
 /* R3, for a pending answer and for a silent stream; reset or closed. */
 static void disconnects_are_noticed_at_once(void **state)
 {
@@ -627,9 +640,7 @@ static void disconnects_are_noticed_at_once(void **state)
             answer_text(req, "nobody");
         }
     }
-    while (http_server_counts(it.server).n_connection)
-        usleep(1000);
-    assert_int_equal(http_server_counts(it.server).n_open, 0);
+    wait_all_closed();
 }
 
 static void stop_waits_for_open_answers(void **state)
@@ -694,9 +705,7 @@ static void requests_outlive_the_server(void **state)
 /* Answers what is held, from a thread of its own, some whole and some in pieces. */
 static void *answer_all(void *arg)
 {
-    const int *n = arg;
-    for (int i = 0; i < *n; i++) {
-        struct http_request *req = take_held();
+    for (struct http_request *req; (req = take_held());) {
         if (strcmp(http_path(req), "/hold") == 0) {
             answer_text(req, "held");
             continue;
@@ -705,7 +714,18 @@ static void *answer_all(void *arg)
             (void)!http_stream_write(req, "data: x\n\n", 9);
         http_stream_end(req);
     }
-    return NULL;
+    return arg;
+}
+
+static void end_answerer(pthread_t answerer)
+{
+    pthread_mutex_lock(&it.lock);
+    it.stop = true;
+    pthread_cond_broadcast(&it.changed);
+    pthread_mutex_unlock(&it.lock);
+    pthread_join(answerer, NULL);
+    it.stop = false;
+    it.n_gone = 0;
 }
 
 static void many_connections_at_once(void **state)
@@ -713,10 +733,9 @@ static void many_connections_at_once(void **state)
     (void)state;
     enum { N = 240, ROUNDS = 3 };
     static int fd[N];
-    int n_later = N / 3 * 2 * ROUNDS;
     pthread_t answerer;
     struct reply r;
-    assert_int_equal(pthread_create(&answerer, NULL, answer_all, &n_later), 0);
+    assert_int_equal(pthread_create(&answerer, NULL, answer_all, NULL), 0);
     for (int i = 0; i < N; i++)
         assert_true((fd[i] = client_connect(it.port)) >= 0);
     for (int round = 0; round < ROUNDS; round++) {
@@ -736,49 +755,36 @@ static void many_connections_at_once(void **state)
             reply_close(&r);
         }
     }
-    pthread_join(answerer, NULL);
+    end_answerer(answerer);
     assert_int_equal(http_server_counts(it.server).n_connection, N);
     for (int i = 0; i < N; i++)
         close(fd[i]);
+    wait_all_closed();
 }
 
 /* Clients that leave at any moment, while answers, pings and ends race with it. */
 static void leaving_races_with_answers(void **state)
 {
     (void)state;
-    enum { N = 300 };
-    int n_later = N;
+    enum { N = 600 };
     pthread_t answerer;
-    assert_int_equal(pthread_create(&answerer, NULL, answer_all, &n_later), 0);
+    assert_int_equal(pthread_create(&answerer, NULL, answer_all, NULL), 0);
     for (int i = 0; i < N; i++) {
         int fd = client_connect(it.port);
         client_send(fd, i % 2 ? "GET /stream?ping=1 HTTP/1.1\r\nHost: h\r\n\r\n"
                               : "GET /hold HTTP/1.1\r\nHost: h\r\n\r\n");
         usleep((useconds_t)(i % 7) * 50);
+        if (i % 5 ==
+            0) { // leaves, and yet reads: gone for the server, unless the answer was quicker
+            struct reply r;
+            shutdown(fd, SHUT_WR);
+            client_read(fd, &r, false);
+            reply_close(&r);
+        }
         close(fd);
     }
-    // Who closed before its request was read never reached the handler: feed the answerer the rest.
-    while (http_server_counts(it.server).n_connection)
-        usleep(1000);
-    pthread_mutex_lock(&it.lock);
-    it.n_gone = 0;
-    pthread_mutex_unlock(&it.lock);
-    for (;;) {
-        if (pthread_tryjoin_np(answerer, NULL) == 0)
-            break;
-        struct reply r;
-        int fd = client_connect(it.port);
-        client_send(fd, "GET /hold HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
-        shutdown(fd, SHUT_WR); // gone for the server, unless the answer was quicker
-        client_read(fd, &r, false);
-        reply_close(&r);
-        close(fd);
-        if (pthread_tryjoin_np(answerer, NULL) == 0)
-            break;
-        usleep(500);
-    }
-    while (it.n_held)
-        answer_text(take_held(), "rest");
+    wait_all_closed();
+    end_answerer(answerer);
 }
 
 static void browsers_are_told_who_may_read(void **state)
