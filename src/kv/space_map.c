@@ -4,7 +4,7 @@
 
 /* ---- the VMA budget: mappings are counted as runs of file neighbours ---- */
 
-/* Whether a mapping of its own starts at block i (protection aside: spaces_vma_of counts that
+/* Whether a mapping of its own starts at block i (protection aside: vma_of_space counts that
  * seam). */
 static bool starts_run(const struct span *span, uint32_t i)
 {
@@ -35,8 +35,13 @@ static void note_mapped(struct kv_space *s, struct span *span, uint32_t to)
     span->mapped_to = to;
 }
 
-/* Says that blocks [from, to), at one end of what is mapped, no longer are. */
-static void note_unmapped(struct kv_space *s, struct span *span, uint32_t from, uint32_t to)
+/* Where a span shrinks. The caller knows: when all that is mapped goes, the indices cannot tell, and
+ * blocks mapped next start at mapped_to. */
+enum end { FRONT, BACK };
+
+/* Says that blocks [from, to), at that end of what is mapped, no longer are. */
+static void note_unmapped(struct kv_space *s, struct span *span, uint32_t from, uint32_t to,
+                          enum end end)
 {
     bool splits = to < span->mapped_to && !starts_run(span, to);
     count_runs(s, span, from, to, -1);
@@ -44,10 +49,10 @@ static void note_unmapped(struct kv_space *s, struct span *span, uint32_t from, 
     for (uint32_t i = from; i < to; i++)
         kv_pool_unmapped(s->all->pool, span->block[i]);
     s->all->stats.n_unmap += to - from;
-    if (to == span->mapped_to)
-        span->mapped_to = from;
-    else
+    if (end == FRONT)
         span->mapped_from = to;
+    else
+        span->mapped_to = from;
 }
 
 /* ---- pieces ---- */
@@ -139,7 +144,7 @@ void space_unmap_tail(struct kv_space *s, uint32_t group, uint32_t from)
     assert(!span->tail.posted);
     struct map_piece gap = gap_of(s, group, from, span->mapped_to);
     if (vm_unmap(gap.at, gap.bytes) == OK) {
-        note_unmapped(s, span, from, span->mapped_to);
+        note_unmapped(s, span, from, span->mapped_to, BACK);
         s->all->stats.n_unmap_batch++;
         return;
     }
@@ -224,7 +229,7 @@ static bool cancel_ahead(struct kv_space *s, struct span *span)
     if (!span->tail.posted || !mapper_cancel(s->all->mapper, &span->tail))
         return false;
     s->n_job--;
-    note_unmapped(s, span, span->n, span->mapped_to);
+    note_unmapped(s, span, span->n, span->mapped_to, BACK);
     unkeep_ahead(s, span);
     return true;
 }
@@ -271,7 +276,8 @@ static void away_done(struct kv_space *s, const struct map_job *job)
 {
     for (uint32_t i = 0; i < job->n_piece; i++) {
         const struct map_piece *piece = &job->piece[i];
-        note_unmapped(s, &s->span[piece->group], piece->from, piece->to);
+        struct span *span = &s->span[piece->group];
+        note_unmapped(s, span, piece->from, piece->to, job == &span->front ? FRONT : BACK);
     }
     s->all->stats.n_unmap_batch += job->n_piece;
     if (!s->dead)

@@ -167,6 +167,34 @@ static void a_window_gives_blocks_back(void **state)
     close_spaces(&f);
 }
 
+/* With a window of one position a full block is passed at once, and nothing of the group is left
+ * mapped. */
+static void a_window_of_one_gives_back_all_it_has(void **state)
+{
+    (void)state;
+    static struct kv_shape one;
+    one = shape;
+    one.group[1].window = 1;
+    struct kv_pool_config pool = { .shape = &one, .bytes_max = 4 * N_PAIR };
+    struct kv_spaces_config config = { .n_position_max = N_POSITION, .map_ahead = true };
+    struct fixture f;
+    assert_int_equal(kv_pool_new(&f.pool, &pool, NULL), OK);
+    config.pool = f.pool;
+    assert_int_equal(kv_spaces_new(&f.all, &config, NULL), OK);
+    struct kv_space *s = space_new(&f), *other = space_new(&f);
+    assert_int_equal(kv_space_grow(other, 192), OK); // leaves nothing to map ahead
+    assert_int_equal(kv_space_grow(s, 64), OK);
+    kv_space_commit(s, 64);
+    kv_space_free(other);
+    kv_spaces_settle(f.all);
+    assert_int_equal(kv_space_grow(s, 128), OK);
+    assert_int_equal(kv_space_first(s, 1), 1);
+    assert_false(write_faults(block(s, 0, 1)));
+    assert_true(read_faults(block(s, 0, 0)));
+    kv_space_free(s);
+    close_spaces(&f);
+}
+
 static void a_growing_sequence_is_few_mappings(void **state)
 {
     (void)state;
@@ -351,6 +379,7 @@ int main(void)
         cmocka_unit_test(what_is_not_grown_faults),
         cmocka_unit_test(sealed_blocks_cannot_be_written),
         cmocka_unit_test(a_window_gives_blocks_back),
+        cmocka_unit_test(a_window_of_one_gives_back_all_it_has),
         cmocka_unit_test(a_growing_sequence_is_few_mappings),
         cmocka_unit_test(decode_never_waits_for_a_mapping),
         cmocka_unit_test(blocks_kept_ahead_are_let_go_of),
