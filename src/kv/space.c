@@ -288,8 +288,11 @@ static void forget_all(struct kv_space *s)
     drop_tail(s, 0);
     for (uint32_t g = 0; g < s->all->shape->n_group; g++) {
         struct span *span = &s->span[g];
+        span->first = span->n = 0;
+        if (s->table)
+            continue; // nothing will be mapped, and something may still wait to be taken away
         assert(span->mapped_from == span->mapped_to);
-        span->first = span->n = span->mapped_from = span->mapped_to = 0;
+        span->mapped_from = span->mapped_to = 0;
     }
 }
 
