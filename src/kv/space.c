@@ -60,8 +60,10 @@ static void drop_tail(struct kv_space *s, uint32_t n)
         struct span *span = &s->span[g];
         space_drop_ahead(s, g);
         space_unmap_tail(s, g, n > span->mapped_from ? n : span->mapped_from);
-        while (span->n > n && span->n > span->first)
+        while (span->n > n && span->n > span->first) {
             kv_pool_release(s->all->pool, span->block[--span->n]);
+            span->address[span->n] = NULL; // V1
+        }
     }
 }
 

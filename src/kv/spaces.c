@@ -190,8 +190,10 @@ void kv_space_free(struct kv_space *s)
     for (uint32_t g = 0; g < all->shape->n_group; g++) {
         struct span *span = &s->span[g];
         space_abandon_ahead(s, g);
-        for (uint32_t i = span->first; i < span->n; i++)
+        for (uint32_t i = span->first; i < span->n; i++) {
             kv_pool_release(all->pool, span->block[i]);
+            span->address[i] = NULL; // V1, for who uses this space next
+        }
     }
     space_unmap_all(s);
     list_remove(&all->live, s);

@@ -6,8 +6,11 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "kv/view.h"
 #include "os/vm.h"
@@ -83,10 +86,11 @@ static void expect_rows(const struct fixture *f, const struct kv_space *s, uint3
     assert_int_equal(kv_tags_wrong(&tags), 0);
 }
 
+/* Where block i is, or would be. */
 static char *block(const struct kv_space *s, uint32_t layer, uint32_t i)
 {
     struct kv_view v = kv_view_layer(s, layer);
-    return kv_view_k(&v, i, 0);
+    return v.table ? v.table[i] + v.layer_offset : v.base + i * v.stride;
 }
 
 static struct kv_spaces_stats stats_of(const struct fixture *f)
@@ -338,6 +342,42 @@ static void resident_memory_counts_rows_once(void **state)
     }
 }
 
+/* In a child, which says nothing. */
+static bool aborts_on(const struct kv_view *v, uint32_t i)
+{
+    int status;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        signal(SIGABRT, SIG_DFL);
+        fclose(stderr);
+        kv_view_k(v, i, 0);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+}
+
+/* V1: asking aborts, in both forms, and the table knows no old address. */
+static void a_view_ends_where_its_blocks_do(void **state)
+{
+    (void)state;
+    for (int table = 0; table < 2; table++) {
+        struct fixture f = open_spaces(40, (struct kv_spaces_config){ .table = table });
+        struct kv_space *s = space_new(&f);
+        step(&f, s, 330);
+        assert_int_equal(kv_space_truncate(s, 310), OK);
+        struct kv_view v = kv_view_layer(s, 0); // of the group that sees 100 positions
+        assert_int_equal(v.first, 3);
+        assert_int_equal(v.n_block, 5);
+        assert_true(table == 0 || (!v.table[2] && v.table[3] && v.table[4] && !v.table[5]));
+        for (uint32_t i = 2; i <= 5; i++)
+            assert_int_equal(aborts_on(&v, i), i < v.first || i >= v.n_block);
+        kv_space_free(s);
+        close_spaces(&f);
+    }
+}
+
 static void limits_are_told(void **state)
 {
     (void)state;
@@ -385,6 +425,7 @@ int main(void)
         cmocka_unit_test(blocks_kept_ahead_are_let_go_of),
         cmocka_unit_test(views_read_the_same_in_every_form),
         cmocka_unit_test(resident_memory_counts_rows_once),
+        cmocka_unit_test(a_view_ends_where_its_blocks_do),
         cmocka_unit_test(limits_are_told),
     };
     return cmocka_run_group_tests_name("kv_space", tests, NULL, NULL);
