@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "base/rng.h"
-#include "os/file.h"
+#include "os/pages.h"
 #include "support/kv_tags.h"
 #include "twin/kv_twin.h"
 

@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "os/file.h"
+#include "os/pages.h"
 #include "os/vm.h"
 #include "support/fault_catch.h"
 
