@@ -35,15 +35,6 @@ void arena_close(struct arena *a)
     *a = (struct arena){ .bytes_max = a->bytes_max };
 }
 
-void arena_reset(struct arena *a)
-{
-    if (!a->newest)
-        return;
-    chunks_free(a, a->newest->older);
-    a->newest->older = NULL;
-    a->used = 0;
-}
-
 static struct arena_chunk *chunk_add(struct arena *a, size_t need)
 {
     size_t size = a->newest ? a->newest->size * 2 : CHUNK_MIN;
@@ -74,9 +65,8 @@ void *arena_new(struct arena *a, size_t n, size_t size)
         if (!chunk_add(a, bytes))
             return NULL;
     }
-    void *p = a->newest->bytes + a->used;
+    void *p = a->newest->bytes + a->used; // zero since the chunk was new
     a->used += bytes;
-    memset(p, 0, bytes);
     return p;
 }
 

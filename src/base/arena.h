@@ -1,6 +1,6 @@
-/* base/arena.h - memory that is freed all at once: a request's, or a step's.
+/* base/arena.h - memory that is freed all at once: a template's, or of what runs over it.
  *
- *   chunk -> chunk -> chunk     allocation bumps a pointer in the newest; reset keeps the largest
+ *   chunk -> chunk -> chunk     allocation bumps a pointer in the newest; the others are full
  *
  * Lifetime  whoever opened it. Threads  one at a time. Cost  O(1), a malloc only when a chunk is full. */
 #ifndef BASE_ARENA_H
@@ -26,8 +26,4 @@ void arena_close(struct arena *a);
 /* n zeroed objects, 64-byte aligned; NULL when memory or the limit is exhausted. */
 must_use void *arena_new(struct arena *a, size_t n, size_t size);
 must_use char *arena_copy_text(struct arena *a, const char *text, size_t len);
-
-/* Forgets all objects and keeps the newest chunk, so a steady state allocates nothing. */
-void arena_reset(struct arena *a);
-
 #endif

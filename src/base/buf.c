@@ -67,7 +67,9 @@ void buf_addf(struct buf *b, const char *format, ...)
     va_copy(again, ap);
     int n = vsnprintf(NULL, 0, format, ap);
     va_end(ap);
-    if (n >= 0 && room_for(b, (size_t)n + 1)) {
+    if (n < 0) // more than INT_MAX, or a wide character that is none
+        b->failed = true;
+    else if (room_for(b, (size_t)n + 1)) {
         vsnprintf(b->bytes + b->len, (size_t)n + 1, format, again);
         b->len += (size_t)n;
     }

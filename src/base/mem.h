@@ -1,4 +1,5 @@
-/* base/mem.h - the process's memory: every malloc goes through here.
+/* base/mem.h - the process's memory: every malloc of our own goes through here. (The libraries under
+ * us have theirs: jansson's values, curl's buffers.)
  *
  * Sizes are given as (count, size), so a product that would overflow fails instead. All memory comes
  * back zeroed. Tests make the k-th call fail with mem_fail_at(), for every k (tests/fault).

@@ -15,7 +15,4 @@ enum status { OK = 0, FULL, NOT_FOUND, BAD_INPUT, CANCELED, IO_ERROR, CORRUPT };
 
 #define must_use __attribute__((warn_unused_result))
 
-/* A short lower-case name ("bad input") for logs. */
-const char *status_name(enum status st);
-
 #endif

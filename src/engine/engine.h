@@ -7,7 +7,8 @@
  * A step: drain the inbox; plan (rows for each running sequence, blocks grown); one forward pass over the mixed batch; sample;
  * post. There is no prefill or decode phase: each sequence catches up by n rows.
  *
- * E1  A request's events do not depend on what else runs, but for how PROMPT events are cut (docs/NUMERICS.md).
+ * E1  A request's events do not depend on what else runs, but for how PROMPT events are cut
+ *     (docs/NUMERICS.md).
  * E2  The oldest running sequence gets rows in every step, and blocks before any other: everything ends.
  * E3  The KV cap holds in every step (kv/pool.h P4).
  *

@@ -2,7 +2,7 @@
  *
  *   gguf ---- part[0] ---- map, header: pairs and tensors as this file lists them
  *        ---- part[1] ---- ...
- *        ---- tensor[] of all parts, in order; tensor_by_name[] sorted
+ *        ---- tensor[] of all parts, in order; by_name finds one of them
  *
  * Names are looked up by binary search: a hash would let a hostile file choose colliding names. */
 #ifndef GGUF_GGUF_INTERNAL_H

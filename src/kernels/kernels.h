@@ -1,7 +1,7 @@
 /* kernels/kernels.h - one table of functions an instruction set; which one runs is decided at
  * start.
  *
- * Every table gives the same bits (DESIGN section 5): tests/kernels compare them with memcmp.
+ * Every table gives the same bits (docs/NUMERICS.md): tests/kernels compare them with memcmp.
  * Threads  any. Kernels do not allocate, block, log or fail. */
 #ifndef KERNELS_KERNELS_H
 #define KERNELS_KERNELS_H

@@ -3,7 +3,7 @@
  *   file rows  --pack-->  panels of 16 outputs, k in steps of a block:  lane = output
  *   x [row][k] --quantise--> q int8, d, z a block of 32; t = d * sum(q)
  *
- * The contract (DESIGN section 5). For weights in float types, one chain over k in order:
+ * The contract (docs/NUMERICS.md). For weights in float types, one chain over k in order:
  *
  *     y = 0;  for k:  y = fma(x[k], w[k], y)                        w widened to f32 exactly
  *
@@ -55,7 +55,7 @@ struct packed {
     enum dtype type;
     uint32_t n, k;
     uint32_t n_panel;    // n / 16 rounded up; outputs behind n are zeros
-    size_t panel_bytes;  // a multiple of 64; at most 3 % above the file's rows
+    size_t panel_bytes;  // a multiple of 64; at most 63 more than 16 rows of the file
     const uint8_t *data; // [n_panel][panel_bytes], 64-byte aligned
 };
 
@@ -88,7 +88,7 @@ void acts_place(struct acts *a, uint32_t n_row, uint32_t k, void *memory);
 typedef void kern_quantise(struct acts *a, uint32_t first, uint32_t last);
 
 /* y[r * y_stride + o] for all rows r of x and all outputs o of panels [first, last); outputs o >= w->n are not written.
- * `scratch` is the caller's, at least kern_matmul_scratch(w) bytes, 64-byte aligned, one a thread. */
+ * `scratch` is the caller's, at least matmul_scratch_bytes(w) bytes, 64-byte aligned, one a thread. */
 typedef void kern_matmul(const struct packed *w, uint32_t first, uint32_t last,
                          const struct acts *x, float *y, size_t y_stride, void *scratch);
 

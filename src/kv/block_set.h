@@ -4,8 +4,8 @@
  *                                 one sequence takes them in order
  *
  * Lifetime  whoever opened it. Threads  one at a time.
- * Cost  O(1); block_set_run reads at most RUN_WORDS words (16,384 blocks), from where it last
- *       stopped. */
+ * Cost  O(1); block_set_run looks at 16,384 blocks from where it last stopped, and on to the first
+ *       in the set should none of them be: a word for each 64 blocks. */
 #ifndef KV_BLOCK_SET_H
 #define KV_BLOCK_SET_H
 

@@ -7,6 +7,10 @@
 #include "base/mem.h"
 #include "os/vm.h"
 
+/* A refusal takes a pause of a millisecond: what the system still refuses after so many will not
+ * be granted soon. */
+enum { REFUSALS_MAX = 8 };
+
 struct queue {
     struct map_job *first, *last;
 };
@@ -17,6 +21,7 @@ struct mapper {
     pthread_mutex_t lock; // everything below, and `next`, `state`, `result` of posted jobs
     pthread_cond_t work, progress;
     struct queue ahead, away, done;
+    uint32_t n_refused; // unmap jobs in a row
     bool runs, busy, stop;
 };
 
@@ -95,6 +100,14 @@ static void pause_refused(struct mapper *m)
     pthread_cond_timedwait(&m->work, &m->lock, &until);
 }
 
+static void finish(struct mapper *m, struct map_job *job, enum status st)
+{
+    job->result = st;
+    job->state = MAP_DONE;
+    push(&m->done, job);
+    pthread_cond_broadcast(&m->progress);
+}
+
 static void run_job(struct mapper *m, struct map_job *job)
 {
     job->state = MAP_RUNNING;
@@ -106,13 +119,14 @@ static void run_job(struct mapper *m, struct map_job *job)
     if (job->kind == MAP_AWAY && st != OK) {
         job->state = MAP_QUEUED;
         push(&m->away, job);
+        m->n_refused++;
+        pthread_cond_broadcast(&m->progress); // M3, and who recalls it
         pause_refused(m);
         return;
     }
-    job->result = st;
-    job->state = MAP_DONE;
-    push(&m->done, job);
-    pthread_cond_broadcast(&m->progress);
+    if (job->kind == MAP_AWAY)
+        m->n_refused = 0;
+    finish(m, job, st);
 }
 
 static void *mapper_main(void *arg)
@@ -179,42 +193,72 @@ void mapper_post(struct mapper *m, struct map_job *job)
     pthread_mutex_unlock(&m->lock);
 }
 
+/* The job, if it waits in its queue, is the caller's again. */
+static bool take_back(struct mapper *m, struct map_job *job)
+{
+    if (job->state != MAP_QUEUED)
+        return false;
+    unlink_job(job->kind == MAP_AHEAD ? &m->ahead : &m->away, job);
+    if (!m->away.first)
+        m->n_refused = 0;
+    job->state = MAP_IDLE;
+    job->posted = false;
+    return true;
+}
+
 bool mapper_cancel(struct mapper *m, struct map_job *job)
 {
     pthread_mutex_lock(&m->lock);
-    bool canceled = job->state == MAP_QUEUED;
-    if (canceled) {
-        unlink_job(job->kind == MAP_AHEAD ? &m->ahead : &m->away, job);
-        job->state = MAP_IDLE;
-        job->posted = false;
-    }
+    bool canceled = take_back(m, job);
     pthread_mutex_unlock(&m->lock);
     return canceled;
 }
 
-void mapper_wait(struct mapper *m, const struct map_job *job)
+bool mapper_recall(struct mapper *m, struct map_job *job)
+{
+    assert(job->kind == MAP_AWAY);
+    pthread_mutex_lock(&m->lock);
+    while (job->state == MAP_RUNNING)
+        pthread_cond_wait(&m->progress, &m->lock);
+    bool recalled = take_back(m, job);
+    pthread_mutex_unlock(&m->lock);
+    return recalled;
+}
+
+/* Whether all that is left to do was refused, again and again. */
+static bool is_stuck(const struct mapper *m)
+{
+    return !m->ahead.first && m->n_refused >= REFUSALS_MAX;
+}
+
+bool mapper_wait(struct mapper *m, const struct map_job *job)
 {
     pthread_mutex_lock(&m->lock);
-    while (job->state == MAP_QUEUED || job->state == MAP_RUNNING)
+    while (job->state == MAP_RUNNING ||
+           (job->state == MAP_QUEUED && (job->kind == MAP_AHEAD || !is_stuck(m))))
         pthread_cond_wait(&m->progress, &m->lock);
+    bool done = job->state == MAP_DONE;
     pthread_mutex_unlock(&m->lock);
+    return done;
 }
 
 bool mapper_await_any(struct mapper *m)
 {
     pthread_mutex_lock(&m->lock);
-    while (!m->done.first && (m->busy || m->ahead.first || m->away.first))
+    while (!m->done.first && (m->busy || ((m->ahead.first || m->away.first) && !is_stuck(m))))
         pthread_cond_wait(&m->progress, &m->lock);
     bool any = m->done.first;
     pthread_mutex_unlock(&m->lock);
     return any;
 }
 
-void mapper_settle(struct mapper *m)
+void mapper_give_up(struct mapper *m)
 {
     pthread_mutex_lock(&m->lock);
-    while (m->busy || m->ahead.first || m->away.first)
+    while (m->busy)
         pthread_cond_wait(&m->progress, &m->lock);
+    for (struct map_job *job; (job = pop(&m->away)) != NULL;)
+        finish(m, job, OK);
     pthread_mutex_unlock(&m->lock);
 }
 

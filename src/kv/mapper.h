@@ -6,8 +6,11 @@
  * M1  The mapper knows addresses and blocks, not sequences: a job says all, and belongs to the
  *     mapper between post and collect (or a cancel that answers true).
  * M2  Map jobs run before unmap jobs; among each kind in order. An unmap job that the system
- *     refuses is tried again, for ever: its blocks stay out of use meanwhile (P6). A map job that
- *     is refused ends FULL, with some of its pieces mapped: unmap them all.
+ *     refuses is tried again every millisecond until it is granted: its blocks stay out of use
+ *     meanwhile (P6). A map job that is refused ends FULL, with some of its pieces mapped: unmap
+ *     them all.
+ * M3  Nobody waits without a bound: after REFUSALS_MAX refusals in a row, and nothing else to do,
+ *     waiting ends, and what is refused is collected whenever it is done.
  *
  * Jobs live in what posts them, so posting allocates nothing and cannot fail.
  * Lifetime  that of kv_spaces. Threads  the engine thread calls, the mapper thread works. */
@@ -48,13 +51,23 @@ struct mapper;
 must_use enum status mapper_new(struct mapper **out, struct kv_pool *pool, struct note *why);
 void mapper_free(struct mapper *m); // nothing may be queued
 
+/* For the end, when the addresses are about to go as a whole: whatever is still refused counts as
+ * done, and is collected. */
+void mapper_give_up(struct mapper *m);
+
 void mapper_post(struct mapper *m, struct map_job *job);
 bool mapper_cancel(struct mapper *m,
                    struct map_job *job); // true: it never ran, and is the caller's again
-void mapper_wait(struct mapper *m,
-                 const struct map_job *job); // until it is done (not yet collected)
-bool mapper_await_any(struct mapper *m);     // until one is done; false: there is none
-void mapper_settle(struct mapper *m);        // until all are done
+
+/* Takes an unmap job back, if need be after its run; true: it was refused, or never ran, and is the
+ * caller's again. False: it is done. */
+bool mapper_recall(struct mapper *m, struct map_job *job);
+
+/* Until it is done (not yet collected); false: the system keeps refusing (M3). */
+bool mapper_wait(struct mapper *m, const struct map_job *job);
+
+/* Until one is done; false: there is none, or none but what the system keeps refusing (M3). */
+bool mapper_await_any(struct mapper *m);
 
 struct map_job *
 mapper_collect(struct mapper *m); // the job done first, the caller's again; NULL: none is

@@ -26,8 +26,8 @@
  * Threads   the engine thread only, but for kv_pool_back. (The populator and the mapper touch only
  *           blocks that nobody holds, under the pool's lock.)
  * Cost      no allocation after kv_pool_new; O(1) a call (50 ns) where memory is backed and the
- *           block that follows is free, else one bounded search; backing a block inline costs 0.7
- *           ms a MiB. */
+ *           block that follows is free, else a search (kv/block_set.h); backing a block inline costs
+ *           0.7 ms a MiB. */
 #ifndef KV_POOL_H
 #define KV_POOL_H
 
@@ -63,8 +63,8 @@ void kv_pool_free(struct kv_pool *p); // every block must be free and unmapped; 
  * changed. */
 must_use enum status kv_pool_take(struct kv_pool *p, uint32_t group, block_id *out);
 
-/* The same, but the block that follows `after` in the file where that one is free: two such make
- * one mapping. */
+/* The same, but the block that follows `after` in the file, where that one is free and none that is
+ * has memory when it has not: two such make one mapping. */
 must_use enum status kv_pool_take_after(struct kv_pool *p, uint32_t group, block_id after,
                                         block_id *out);
 

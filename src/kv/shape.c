@@ -1,6 +1,6 @@
 #include "kv/shape.h"
 
-#include "os/file.h"
+#include "os/pages.h"
 
 static size_t round_up(size_t n, size_t to)
 {

@@ -60,8 +60,10 @@ static void drop_tail(struct kv_space *s, uint32_t n)
         struct span *span = &s->span[g];
         space_drop_ahead(s, g);
         space_unmap_tail(s, g, n > span->mapped_from ? n : span->mapped_from);
-        while (span->n > n && span->n > span->first)
+        while (span->n > n && span->n > span->first) {
             kv_pool_release(s->all->pool, span->block[--span->n]);
+            span->address[span->n] = NULL; // V1
+        }
     }
 }
 
@@ -288,8 +290,11 @@ static void forget_all(struct kv_space *s)
     drop_tail(s, 0);
     for (uint32_t g = 0; g < s->all->shape->n_group; g++) {
         struct span *span = &s->span[g];
+        span->first = span->n = 0;
+        if (s->table)
+            continue; // nothing will be mapped, and something may still wait to be taken away
         assert(span->mapped_from == span->mapped_to);
-        span->first = span->n = span->mapped_from = span->mapped_to = 0;
+        span->mapped_from = span->mapped_to = 0;
     }
 }
 

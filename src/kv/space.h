@@ -10,8 +10,9 @@
  *     it (P6). Sealing makes the mapping read-only: who writes a sealed block faults.
  * S3  The reservation has no hole: what is not mapped is PROT_NONE.
  * S4  The mappings of all spaces stay within the VMA budget: a space that would exceed it, or to
- *     which the system refuses a mapping, goes over to the table form at once. Only its views
- *     change; nothing fails. (kv_spaces_stats: n_left)
+ *     which the system refuses a mapping or its removal, goes over to the table form at once. Only
+ *     its views change; nothing fails. (kv_spaces_stats: n_left) A mapping that it could not take
+ *     along is used by nobody, and keeps its block from being taken until it is gone (P6).
  *
  * Source: Prabhu et al. 2025, "vAttention: Dynamic Memory Management for Serving LLMs without
  *         PagedAttention".
@@ -100,7 +101,8 @@ struct kv_spaces_stats {
 };
 void kv_spaces_stats(const struct kv_spaces *all, struct kv_spaces_stats *out);
 
-/* Waits until retired spaces are unmapped and the mapper is idle: tests and shutdown. */
+/* Waits until retired spaces are unmapped and the mapper is idle, or has been refused so often that
+ * nobody knows when it will be: tests and shutdown. */
 void kv_spaces_settle(struct kv_spaces *all);
 
 #endif

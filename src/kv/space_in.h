@@ -11,9 +11,10 @@
  * I1  What is mapped is [mapped_from, mapped_to), without a gap; the rest is PROT_NONE. (A mapping
  *     just posted to the mapper counts as mapped, one just posted to be taken away too, until it is
  *     collected.)
- * I2  Blocks below mapped_from and from mapped_to on never have a mapping here, so block[] may be
- *     reused there.
- * I3  In the table form nothing is mapped and nothing kept ahead. address[first..n) are the pool's
+ * I2  mapped[i] is the block mapped at index i: what is held may change there before the system
+ *     takes the mapping away.
+ * I3  In the table form nothing is kept ahead, and nothing is mapped but what the system refused to
+ *     take away; nobody looks there, and `retire` waits for it. address[first..n) are the pool's
  *     addresses always: a space can take to the table form at any time. */
 #ifndef KV_SPACE_IN_H
 #define KV_SPACE_IN_H
@@ -22,14 +23,15 @@
 #include "kv/space.h"
 
 struct span {
-    block_id *block; // [n_block_max]
-    char **address;  // [n_block_max], the table form's
-    size_t base;     // offset of block 0 in the space's reservation
+    block_id *block;  // [n_block_max], held and kept
+    block_id *mapped; // [n_block_max]
+    char **address;   // [n_block_max], the table form's
+    size_t base;      // offset of block 0 in the space's reservation
     size_t block_bytes;
     uint32_t first, n; // held
     uint32_t n_ahead;  // kept, behind those
     uint32_t mapped_from, mapped_to;
-    struct map_job tail;  // maps ahead, or takes away from the end
+    struct map_job tail;  // maps ahead
     struct map_job front; // takes away what the window passed
 };
 
@@ -37,13 +39,13 @@ struct kv_space {
     struct kv_spaces *all;
     struct kv_space *next, *before; // in the list of live, or of unused spaces
     char *base;                     // the reservation; NULL: this space never had one
-    bool table;                     // nothing is mapped: views carry addresses in the pool
+    bool table;                     // views carry addresses in the pool
     bool dead;                      // freed, its mappings not yet taken away
     uint32_t n_grown, n_committed;
     uint32_t n_block_last; // blocks that the last growth added
     uint32_t n_job;        // posted and not collected
     struct span span[KV_GROUP_MAX];
-    struct map_job retire;
+    struct map_job retire; // takes all away that a dead space has, or one that left its addresses
 };
 
 struct kv_spaces {
@@ -82,11 +84,12 @@ void space_map(struct kv_space *s, uint32_t to, enum vm_access access);
  * refuses. */
 void space_protect(struct kv_space *s, uint32_t from, uint32_t to);
 
-/* Takes blocks [from, mapped_to) of a group away, now. */
+/* Takes blocks [from, mapped_to) of a group away, now; leaves the addresses if the system
+ * refuses. */
 void space_unmap_tail(struct kv_space *s, uint32_t group, uint32_t from);
 void space_unmap_passed(struct kv_space *s, uint32_t group); // [mapped_from, first): later
-void space_await_passed(struct kv_space *s);                 // until they are
-void space_unmap_all(struct kv_space *s);                    // later, with `retire`
+void space_await_passed(struct kv_space *s); // until they are; leaves the addresses if refused
+void space_unmap_all(struct kv_space *s);    // later, with `retire`
 
 void space_map_ahead(struct kv_space *s,
                      uint32_t n_block); // keeps blocks, and has them mapped in the background
@@ -94,7 +97,9 @@ void space_drop_ahead(struct kv_space *s, uint32_t group);    // now
 void space_abandon_ahead(struct kv_space *s, uint32_t group); // on the way to space_unmap_all
 void space_collect_ahead(struct kv_space *s);                 // waits until what is mapped ahead is
 
-void space_leave(struct kv_space *s); // for the table form
+/* For the table form. What the system refuses to take away stays mapped until the mapper may: its
+ * blocks are out of use meanwhile (P6), and nobody waits. */
+void space_leave(struct kv_space *s);
 void space_job_done(struct kv_space *s, struct map_job *job);
 
 /* ---- spaces.c ---- */

@@ -4,11 +4,11 @@
 
 /* ---- the VMA budget: mappings are counted as runs of file neighbours ---- */
 
-/* Whether a mapping of its own starts at block i (protection aside: spaces_vma_of counts that
+/* Whether a mapping of its own starts at block i (protection aside: vma_of_space counts that
  * seam). */
 static bool starts_run(const struct span *span, uint32_t i)
 {
-    return i == span->mapped_from || !kv_block_follows(span->block[i - 1], span->block[i]);
+    return i == span->mapped_from || !kv_block_follows(span->mapped[i - 1], span->mapped[i]);
 }
 
 static void count_runs(struct kv_space *s, const struct span *span, uint32_t from, uint32_t to,
@@ -28,26 +28,33 @@ static bool vma_room(const struct kv_spaces *all, uint32_t n_block)
 /* Says that blocks [mapped_to, to) are mapped, or will be before anybody looks. */
 static void note_mapped(struct kv_space *s, struct span *span, uint32_t to)
 {
-    for (uint32_t i = span->mapped_to; i < to; i++)
-        kv_pool_mapped(s->all->pool, span->block[i]);
+    for (uint32_t i = span->mapped_to; i < to; i++) {
+        span->mapped[i] = span->block[i];
+        kv_pool_mapped(s->all->pool, span->mapped[i]);
+    }
     count_runs(s, span, span->mapped_to, to, +1);
     s->all->stats.n_map += to - span->mapped_to;
     span->mapped_to = to;
 }
 
-/* Says that blocks [from, to), at one end of what is mapped, no longer are. */
-static void note_unmapped(struct kv_space *s, struct span *span, uint32_t from, uint32_t to)
+/* Where a span shrinks. The caller knows: when all that is mapped goes, the indices cannot tell, and
+ * blocks mapped next start at mapped_to. */
+enum end { FRONT, BACK };
+
+/* Says that blocks [from, to), at that end of what is mapped, no longer are. */
+static void note_unmapped(struct kv_space *s, struct span *span, uint32_t from, uint32_t to,
+                          enum end end)
 {
     bool splits = to < span->mapped_to && !starts_run(span, to);
     count_runs(s, span, from, to, -1);
     s->all->stats.n_vma += splits;
     for (uint32_t i = from; i < to; i++)
-        kv_pool_unmapped(s->all->pool, span->block[i]);
+        kv_pool_unmapped(s->all->pool, span->mapped[i]);
     s->all->stats.n_unmap += to - from;
-    if (to == span->mapped_to)
-        span->mapped_to = from;
-    else
+    if (end == FRONT)
         span->mapped_from = to;
+    else
+        span->mapped_to = from;
 }
 
 /* ---- pieces ---- */
@@ -91,10 +98,12 @@ static void post(struct kv_space *s, struct map_job *job, enum map_kind kind)
     mapper_post(s->all->mapper, job);
 }
 
-static void wait_for(struct kv_space *s, struct map_job *job)
+/* False: the system keeps refusing it. */
+static bool wait_for(struct kv_space *s, const struct map_job *job)
 {
-    mapper_wait(s->all->mapper, job);
+    bool done = mapper_wait(s->all->mapper, job);
     spaces_collect(s->all);
+    return done;
 }
 
 /* ---- mapping ---- */
@@ -130,23 +139,26 @@ void space_protect(struct kv_space *s, uint32_t from, uint32_t to)
 
 /* ---- unmapping ---- */
 
-/* In the engine thread if the system lets us, else by the mapper, which does not give up. */
+/* In this thread, if the system lets us. */
+static bool unmapped_now(struct kv_space *s, uint32_t group, uint32_t from)
+{
+    struct span *span = &s->span[group];
+    struct map_piece gap = gap_of(s, group, from, span->mapped_to);
+    if (vm_unmap(gap.at, gap.bytes) != OK)
+        return false;
+    note_unmapped(s, span, from, span->mapped_to, BACK);
+    s->all->stats.n_unmap_batch++;
+    return true;
+}
+
 void space_unmap_tail(struct kv_space *s, uint32_t group, uint32_t from)
 {
     struct span *span = &s->span[group];
     if (s->table || from >= span->mapped_to)
         return;
     assert(!span->tail.posted);
-    struct map_piece gap = gap_of(s, group, from, span->mapped_to);
-    if (vm_unmap(gap.at, gap.bytes) == OK) {
-        note_unmapped(s, span, from, span->mapped_to);
-        s->all->stats.n_unmap_batch++;
-        return;
-    }
-    span->tail.n_piece = 1;
-    span->tail.piece[0] = gap;
-    post(s, &span->tail, MAP_AWAY);
-    wait_for(s, &span->tail);
+    if (!unmapped_now(s, group, from))
+        space_leave(s);
 }
 
 void space_unmap_passed(struct kv_space *s, uint32_t group)
@@ -163,14 +175,17 @@ void space_await_passed(struct kv_space *s)
 {
     for (uint32_t g = 0; g < s->all->shape->n_group; g++)
         while (s->span[g].front.posted)
-            wait_for(s, &s->span[g].front);
+            if (!wait_for(s, &s->span[g].front))
+                space_leave(s);
 }
 
 void space_unmap_all(struct kv_space *s)
 {
     struct map_job *job = &s->retire;
+    if (s->table)
+        return; // on its way since the space left its addresses
     job->n_piece = 0;
-    for (uint32_t g = 0; g < s->all->shape->n_group && !s->table; g++) {
+    for (uint32_t g = 0; g < s->all->shape->n_group; g++) {
         struct span *span = &s->span[g];
         uint32_t from = span->front.posted ? span->front.piece[0].to : span->mapped_from;
         if (from < span->mapped_to)
@@ -224,7 +239,7 @@ static bool cancel_ahead(struct kv_space *s, struct span *span)
     if (!span->tail.posted || !mapper_cancel(s->all->mapper, &span->tail))
         return false;
     s->n_job--;
-    note_unmapped(s, span, span->n, span->mapped_to);
+    note_unmapped(s, span, span->n, span->mapped_to, BACK);
     unkeep_ahead(s, span);
     return true;
 }
@@ -271,7 +286,8 @@ static void away_done(struct kv_space *s, const struct map_job *job)
 {
     for (uint32_t i = 0; i < job->n_piece; i++) {
         const struct map_piece *piece = &job->piece[i];
-        note_unmapped(s, &s->span[piece->group], piece->from, piece->to);
+        struct span *span = &s->span[piece->group];
+        note_unmapped(s, span, piece->from, piece->to, job == &span->front ? FRONT : BACK);
     }
     s->all->stats.n_unmap_batch += job->n_piece;
     if (!s->dead)
@@ -288,15 +304,34 @@ void space_job_done(struct kv_space *s, struct map_job *job)
 
 /* ---- without addresses ---- */
 
+/* Has no job of this group in flight any more, and nothing kept. */
+static void stop_jobs(struct kv_space *s, struct span *span)
+{
+    if (!cancel_ahead(s, span) && span->tail.posted)
+        wait_for(s, &span->tail);
+    unkeep_ahead(s, span);
+    if (!span->front.posted)
+        return;
+    if (mapper_recall(s->all->mapper, &span->front))
+        s->n_job--;
+    else
+        spaces_collect(s->all);
+}
+
 void space_leave(struct kv_space *s)
 {
-    space_await_passed(s);
-    for (uint32_t g = 0; g < s->all->shape->n_group; g++) {
-        space_drop_ahead(s, g);
-        space_unmap_tail(s, g, s->span[g].mapped_from);
-        for (uint32_t i = s->span[g].first; i < s->span[g].n; i++)
-            kv_pool_show(s->all->pool, s->span[g].block[i]);
-    }
-    s->table = true;
+    struct map_job *job = &s->retire;
+    job->n_piece = 0;
+    s->table = true; // first: what is collected on the way finds it so
     s->all->stats.n_left++;
+    for (uint32_t g = 0; g < s->all->shape->n_group; g++) {
+        struct span *span = &s->span[g];
+        stop_jobs(s, span);
+        if (span->mapped_from < span->mapped_to && !unmapped_now(s, g, span->mapped_from))
+            job->piece[job->n_piece++] = gap_of(s, g, span->mapped_from, span->mapped_to);
+        for (uint32_t i = span->first; i < span->n; i++)
+            kv_pool_show(s->all->pool, span->block[i]);
+    }
+    if (job->n_piece)
+        post(s, job, MAP_AWAY);
 }

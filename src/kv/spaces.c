@@ -79,6 +79,9 @@ void kv_spaces_free(struct kv_spaces *all)
         return;
     assert(all->n_live == 0);
     kv_spaces_settle(all);
+    if (all->mapper)
+        mapper_give_up(all->mapper);
+    spaces_collect(all);
     mapper_free(all->mapper);
     while (all->unused) {
         struct kv_space *s = all->unused;
@@ -96,7 +99,7 @@ static enum status create(struct kv_space **out, struct kv_spaces *all, struct n
     uint32_t n_group = all->shape->n_group;
     struct kv_space *s = mem_new(1, sizeof *s);
     char **address =
-        mem_new((size_t)n_group * all->n_block_max, sizeof *address + sizeof(block_id));
+        mem_new((size_t)n_group * all->n_block_max, sizeof *address + 2 * sizeof(block_id));
     if (!s || !address) {
         note_set(why, "no memory for a sequence of %u positions", all->n_position_max);
         mem_free(address);
@@ -109,7 +112,8 @@ static enum status create(struct kv_space **out, struct kv_spaces *all, struct n
     for (uint32_t g = 0; g < n_group; g++) {
         struct span *span = &s->span[g];
         span->address = address + (size_t)g * all->n_block_max;
-        span->block = block + (size_t)g * all->n_block_max;
+        span->block = block + (size_t)2 * g * all->n_block_max;
+        span->mapped = span->block + all->n_block_max;
         span->block_bytes = kv_block_bytes(all->shape, g);
         span->base = base;
         base += all->n_block_max * span->block_bytes;
@@ -186,8 +190,10 @@ void kv_space_free(struct kv_space *s)
     for (uint32_t g = 0; g < all->shape->n_group; g++) {
         struct span *span = &s->span[g];
         space_abandon_ahead(s, g);
-        for (uint32_t i = span->first; i < span->n; i++)
+        for (uint32_t i = span->first; i < span->n; i++) {
             kv_pool_release(all->pool, span->block[i]);
+            span->address[i] = NULL; // V1, for who uses this space next
+        }
     }
     space_unmap_all(s);
     list_remove(&all->live, s);
@@ -243,8 +249,9 @@ static bool drop_some_ahead(struct kv_spaces *all)
     return false;
 }
 
-/* The pool is short: blocks whose mappings are on their way out come first, those kept ahead
- * then. */
+/* The pool is short: blocks whose mappings are on their way out come first, those kept ahead then.
+ * False also where the system keeps refusing to take mappings away: who wants a block shall not
+ * hang on that. */
 static bool let_go(void *arg)
 {
     struct kv_spaces *all = arg;

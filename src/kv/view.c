@@ -22,6 +22,8 @@ struct kv_view kv_view_layer(const struct kv_space *s, uint32_t layer)
         .n_kv_head = group->n_kv_head,
         .d_k = group->d_k,
         .d_v = group->d_v,
+        .first = span->first,
+        .n_block = span->n,
         .window = group->window,
         .type = shape->type,
     };

@@ -3,7 +3,7 @@
  *   ids, positions, spaces --model_forward--> hidden rows --model_logits (16 at a time)--> logits
  *
  * M1  A row's result depends on the model, its token and the KV rows its sequence may see, and on nothing else: not on
- *     the batch, its split into steps, the number of threads or the instruction set (DESIGN section 5).
+ *     the batch, its split into steps, the number of threads or the instruction set (docs/NUMERICS.md).
  * M2  A pass writes the K and V rows of exactly its own positions, before any of its rows attends.
  * M3  Nothing allocates after model_reserve.
  *

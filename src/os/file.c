@@ -86,8 +86,9 @@ static enum status read_all(struct buf *to, int fd, const char *path, size_t byt
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0) {
+            const bool directory = errno == EISDIR;
             note_set(why, "cannot read '%s': %m", path);
-            return IO_ERROR;
+            return directory ? BAD_INPUT : IO_ERROR;
         }
         if (n == 0)
             return OK;
@@ -134,9 +135,4 @@ enum status file_write(int fd, const void *bytes, size_t len, const char *path, 
         at += n;
     }
     return OK;
-}
-
-size_t os_page_bytes(void)
-{
-    return (size_t)sysconf(_SC_PAGESIZE);
 }

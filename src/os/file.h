@@ -24,8 +24,8 @@ must_use enum status file_map(struct file_map *out, const char *path, struct not
 void file_unmap(struct file_map *m); // also a closed one: `(struct file_map){ 0 }`
 
 /* Reads all of a file (a pipe too) into memory of its own, with a zero byte behind it that *len
- * does not count; free it with mem_free. BAD_INPUT: it is longer than bytes_max. FULL: no memory.
- * Else as above. */
+ * does not count; free it with mem_free. BAD_INPUT: a directory, or longer than bytes_max. FULL: no
+ * memory. NOT_FOUND, IO_ERROR as above. */
 must_use enum status file_read(char **out, size_t *len, const char *path, size_t bytes_max,
                                struct note *why);
 
@@ -33,8 +33,5 @@ must_use enum status file_read(char **out, size_t *len, const char *path, size_t
  * words. */
 must_use enum status file_write(int fd, const void *bytes, size_t len, const char *path,
                                 struct note *why);
-
-/* Bytes of a memory page. */
-size_t os_page_bytes(void);
 
 #endif

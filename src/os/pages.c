@@ -29,21 +29,16 @@ void pages_free(void *p, size_t bytes)
         munmap(p, bytes);
 }
 
-static void advise_inside(const void *p, size_t bytes, int advice)
+void pages_forget(const void *p, size_t bytes)
 {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t page = os_page_bytes();
     uintptr_t first = ((uintptr_t)p + page - 1) & ~(page - 1);
     uintptr_t last = ((uintptr_t)p + bytes) & ~(page - 1);
     if (first < last)
-        madvise((void *)first, last - first, advice);
+        madvise((void *)first, last - first, MADV_DONTNEED);
 }
 
-void pages_forget(const void *p, size_t bytes)
+size_t os_page_bytes(void)
 {
-    advise_inside(p, bytes, MADV_DONTNEED);
-}
-
-void pages_expect(const void *p, size_t bytes)
-{
-    advise_inside(p, bytes, MADV_WILLNEED);
+    return (size_t)sysconf(_SC_PAGESIZE);
 }

@@ -16,7 +16,6 @@ void pages_free(void *p, size_t bytes); // NULL is allowed
 /* This range of a read-only file mapping was read for the last time: drop whole pages inside it from memory. */
 void pages_forget(const void *p, size_t bytes);
 
-/* This range will be read soon: let the system fetch it. */
-void pages_expect(const void *p, size_t bytes);
+size_t os_page_bytes(void); // bytes of a memory page
 
 #endif

@@ -19,12 +19,13 @@
 
 enum { RESERVED = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE };
 
-static _Atomic uint64_t fail_at, asked;
+static _Atomic uint64_t fail_first, fail_last, asked;
 
 static bool refused(void)
 {
     uint64_t n = atomic_fetch_add_explicit(&asked, 1, memory_order_relaxed) + 1;
-    if (n != atomic_load_explicit(&fail_at, memory_order_relaxed))
+    if (n < atomic_load_explicit(&fail_first, memory_order_relaxed) ||
+        n > atomic_load_explicit(&fail_last, memory_order_relaxed))
         return false;
     errno = ENOMEM;
     return true;
@@ -32,8 +33,15 @@ static bool refused(void)
 
 void vm_fail_at(uint64_t k)
 {
+    vm_fail_run(k, 1);
+}
+
+void vm_fail_run(uint64_t k, uint64_t n)
+{
+    atomic_store(&fail_last, 0); // none, while the other two change
     atomic_store(&asked, 0);
-    atomic_store(&fail_at, k);
+    atomic_store(&fail_first, k);
+    atomic_store(&fail_last, k ? k + n - 1 : 0);
 }
 
 uint64_t vm_fail_count(void)
@@ -94,12 +102,23 @@ void vm_file_close(int fd)
         close(fd);
 }
 
+/* Whether nothing is mapped somewhere in the range: all that MS_ASYNC still does is to look. At
+ * vm.max_map_count an mmap cannot tell, as it is refused before it looks. */
+static bool has_hole(char *at, size_t bytes)
+{
+    return msync(at, bytes, MS_ASYNC) != 0 && errno == ENOMEM;
+}
+
 /* Linux before 6.12 unmaps the old pages first and may then, out of kernel memory, fail to map the
  * new ones: the hole must be reserved again before another thread's mmap finds it (VM1). */
 static enum status mend_hole(char *at, size_t bytes)
 {
-    void *p = mmap(at, bytes, PROT_NONE, RESERVED | MAP_FIXED_NOREPLACE, -1, 0);
-    assert(p != MAP_FAILED ? p == at : errno == EEXIST); // EEXIST: there was no hole
+    int refusal = errno;
+    if (has_hole(at, bytes)) {
+        void *p = mmap(at, bytes, PROT_NONE, RESERVED | MAP_FIXED_NOREPLACE, -1, 0);
+        assert(p == at); // else VM1 is lost, and with it whatever comes to lie there
+    }
+    errno = refusal;
     return FULL;
 }
 

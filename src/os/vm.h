@@ -10,7 +10,7 @@
  *      exists.
  *
  * Addresses, sizes and offsets are multiples of os_page_bytes(). FULL: the system refused (memory,
- * or the number of mappings); nothing changed. Tests make the k-th call fail with vm_fail_at().
+ * or the number of mappings), errno says why; nothing changed. Tests make the k-th call fail with vm_fail_at().
  *
  * Threads  any. Cost (4 KiB pages, EPYC): about 80 us a MiB to map populated, the same to unmap,
  *          700 us to back. */
@@ -69,9 +69,10 @@ must_use enum status vm_collapse(char *at);
 uint32_t vm_count(void);     // mappings of this process now (reads /proc/self/maps)
 uint32_t vm_count_max(void); // vm.max_map_count: the process may not have more
 
-/* Tests only: the k-th call that can fail does (1 is the next); 0 switches it off. vm_fail_count()
- * tells how many were made since. */
+/* Tests only: the k-th call that can fail does (1 is the next), or n from the k-th on; 0 switches it
+ * off. vm_fail_count() tells how many were made since. */
 void vm_fail_at(uint64_t k);
+void vm_fail_run(uint64_t k, uint64_t n);
 uint64_t vm_fail_count(void);
 
 #endif

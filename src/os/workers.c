@@ -6,12 +6,12 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "os/cpu_limit.h"
 
 /* A pause is 40 to 140 cycles: this is 50 to 200 us, several wake-ups' worth. */
 enum { SPINS = 4000, PARTS_MAX = 1024 };
@@ -34,10 +34,8 @@ struct workers {
     workers_fn *fn;     // written before `run` changes, read after
     void *arg;
     bool quit;
-    _Alignas(64) struct gate run;          // counts runs
-    _Alignas(64) struct gate done;         // parts that have not finished the run yet
-    _Alignas(64) struct gate phase;        // counts barriers passed
-    _Alignas(64) _Atomic uint32_t arrived; // at the barrier
+    _Alignas(64) struct gate run;  // counts runs
+    _Alignas(64) struct gate done; // parts that have not finished the run yet
     struct worker worker[];
 };
 
@@ -102,20 +100,6 @@ void workers_run(struct workers *w, workers_fn *fn, void *arg)
         gate_wait_while(&w->done, left);
 }
 
-void workers_barrier(struct workers *w)
-{
-    if (w->n == 1)
-        return;
-    uint32_t phase = atomic_load(&w->phase.word);
-    if (atomic_fetch_add(&w->arrived, 1) + 1 == w->n) {
-        atomic_store(&w->arrived, 0);
-        atomic_fetch_add(&w->phase.word, 1);
-        gate_wake(&w->phase);
-        return;
-    }
-    gate_wait_while(&w->phase, phase);
-}
-
 enum status workers_new(struct workers **out, uint32_t n, struct note *why)
 {
     if (n < 1 || n > PARTS_MAX) {
@@ -159,26 +143,12 @@ uint32_t workers_count(const struct workers *w)
     return w->n;
 }
 
-/* The cgroup's CPU quota in whole processors, rounded up; 0 when there is none. */
-static uint32_t cgroup_quota(void)
-{
-    long long quota, period;
-    uint32_t n = 0;
-    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re");
-    if (!f)
-        return 0;
-    if (fscanf(f, "%lld %lld", &quota, &period) == 2 && quota > 0 && period > 0)
-        n = (uint32_t)((quota + period - 1) / period);
-    fclose(f);
-    return n;
-}
-
 uint32_t os_cpu_count(void)
 {
     cpu_set_t set;
     uint32_t n = sched_getaffinity(0, sizeof set, &set) == 0 ? (uint32_t)CPU_COUNT(&set) : 1;
-    uint32_t quota = cgroup_quota();
-    if (quota && quota < n)
+    uint32_t quota = cpu_limit_read("");
+    if (quota < n)
         n = quota;
     return n ? n : 1;
 }

@@ -5,7 +5,7 @@
  *   worker 2:          part 2 -----'  done   and a busy neighbour must not make us burn its core for ever.
  *
  * W1  workers_run returns after every part returned; what parts wrote is visible to the caller.
- * W2  Which part computes what never changes a result (DESIGN section 5); only speed depends on n.
+ * W2  Which part computes what never changes a result (docs/NUMERICS.md); only speed depends on n.
  * Threads  one caller at a time. Cost  about 1 us a run while workers spin. */
 #ifndef OS_WORKERS_H
 #define OS_WORKERS_H
@@ -26,10 +26,7 @@ uint32_t workers_count(const struct workers *w);
 
 void workers_run(struct workers *w, workers_fn *fn, void *arg);
 
-/* Waits inside a run until all parts reached it (a spin barrier with the same bound). */
-void workers_barrier(struct workers *w);
-
-/* Processors this process may use (affinity and cgroup quota), at least 1. */
+/* Processors this process may use (affinity and cgroup quotas), at least 1. */
 uint32_t os_cpu_count(void);
 
 #endif

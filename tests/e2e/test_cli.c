@@ -14,26 +14,17 @@
 
 #include "base/buf.h"
 #include "support/gguf_writer.h"
+#include "support/temp_dir.h"
 
 #define SMOLLM2 "models/SmolLM2-135M-Instruct.Q4_1.gguf"
 #define GEMMA3 "models/gemma-3-270m-q4_k_m.gguf"
 
-static char dir[] = "/tmp/akv-cli-XXXXXX";
 static struct buf said;
 
-static int make_dir(void **state)
+static int finish(void **state)
 {
-    (void)state;
-    return mkdtemp(dir) ? 0 : -1;
-}
-
-static int remove_dir(void **state)
-{
-    (void)state;
-    char command[128];
     buf_close(&said);
-    snprintf(command, sizeof command, "rm -rf '%s'", dir);
-    return system(command);
+    return temp_dir_remove(state);
 }
 
 /* Runs `akvifer WORDS`; what it says on both outputs is in `said`. */
@@ -157,7 +148,7 @@ static void inspect_shows_what_it_cannot_run(void **state)
     (void)state;
     char path[64], words[128];
     struct gguf_writer w;
-    snprintf(path, sizeof path, "%s/odd.gguf", dir);
+    snprintf(path, sizeof path, "%s/odd.gguf", temp_dir());
     gguf_writer_open(&w, 3);
     gguf_write_text(&w, "general.architecture", "odd");
     gguf_write_text(&w, "general.name", "\033[31mred");
@@ -178,10 +169,10 @@ static void inspect_shows_what_it_cannot_run(void **state)
     assert_true(json_is_null(json_object_get(json_object_get(j, "metadata"), "inf")));
     json_decref(j);
 
-    snprintf(words, sizeof words, "inspect -m %s/absent.gguf", dir);
+    snprintf(words, sizeof words, "inspect -m %s/absent.gguf", temp_dir());
     assert_int_equal(akvifer(words), 1);
     expect_said("akvifer inspect: there is no file ");
-    snprintf(words, sizeof words, "inspect -m %s", dir);
+    snprintf(words, sizeof words, "inspect -m %s", temp_dir());
     assert_int_equal(akvifer(words), 1);
     expect_said("is a directory");
 }
@@ -195,5 +186,5 @@ int main(void)
         cmocka_unit_test(inspect_counts_windows),
         cmocka_unit_test(inspect_shows_what_it_cannot_run),
     };
-    return cmocka_run_group_tests(tests, make_dir, remove_dir);
+    return cmocka_run_group_tests(tests, temp_dir_make, finish);
 }

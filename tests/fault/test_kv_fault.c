@@ -9,6 +9,7 @@
 
 #include <dirent.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "os/vm.h"
@@ -36,7 +37,7 @@ struct life {
     struct kv_space *space[N_SPACE];
     uint64_t tag[N_SPACE][N_POSITION];
     uint32_t first[N_SPACE][KV_GROUP_MAX];
-    uint32_t n_refused;
+    uint32_t n_refused, n_refused_max;
 };
 
 static uint32_t count_fds(void)
@@ -151,7 +152,9 @@ static void check_rows(const struct life *f)
     }
 }
 
-/* The call was refused once: nothing changed, and the next try is granted. */
+enum { N_LONG = 30 }; // calls that vm_fail_long refuses
+
+/* The call was refused: nothing changed, and the next try, or one soon, is granted. */
 #define UNTIL_GRANTED(f, call)                                                                     \
     do {                                                                                           \
         size_t held_before = held(f);                                                              \
@@ -159,7 +162,8 @@ static void check_rows(const struct life *f)
         while ((st_ = (call)) == FULL) {                                                           \
             assert_int_equal(held(f), held_before);                                                \
             check_rows(f);                                                                         \
-            assert_true(++(f)->n_refused < 3);                                                     \
+            assert_true(++(f)->n_refused <= (f)->n_refused_max);                                   \
+            usleep(1000);                                                                          \
         }                                                                                          \
         assert_int_equal(st_, OK);                                                                 \
     } while (0)
@@ -216,6 +220,11 @@ static void live(struct life *f)
     check_rows(f);
 }
 
+static void vm_fail_long(uint64_t k)
+{
+    vm_fail_run(k, N_LONG);
+}
+
 static uint64_t lives(fail_at *refuse, uint64_t (*count)(void), struct options o)
 {
     static struct life f;
@@ -223,13 +232,15 @@ static uint64_t lives(fail_at *refuse, uint64_t (*count)(void), struct options o
     do {
         uint32_t n_fd = count_fds();
         assert_int_equal(open_all(&f, o, NULL), OK);
+        f.n_refused_max = refuse == vm_fail_long ? 2 * N_LONG : 2;
         refuse(k);
         live(&f);
         n_call = count();
         refuse(0);
         close_all(&f);
         assert_int_equal(count_fds(), n_fd);
-    } while (++k <= n_call);
+        k += refuse == vm_fail_long ? 8 : 1; // a stretch meets the calls after it too
+    } while (k <= n_call);
     return k;
 }
 
@@ -240,6 +251,7 @@ static void lives_go_on(void **state)
         { 0 }, { .map_ahead = true }, { .map_ahead = true, .populate = true }, { .table = true }
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        lives(vm_fail_long, vm_fail_count, all[i]);
         uint64_t n_vm = lives(vm_fail_at, vm_fail_count, all[i]),
                  n_mem = lives(mem_fail_at, mem_fail_count, all[i]);
         print_message("failed each of %llu calls on memory maps, %llu allocations\n",
@@ -247,11 +259,110 @@ static void lives_go_on(void **state)
     }
 }
 
+/* ---- refused for long ---- */
+
+enum { FOREVER = 1 << 30 };
+
+/* Whoever hangs in a test here is ended by SIGALRM. */
+static int no_hang(void **state)
+{
+    (void)state;
+    alarm(30);
+    return 0;
+}
+
+static int unrefused(void **state)
+{
+    (void)state;
+    alarm(0);
+    vm_fail_at(0);
+    return 0;
+}
+
+static void open_for_long(struct life *f)
+{
+    assert_int_equal(open_all(f, (struct options){ .map_ahead = true }, NULL), OK);
+    assert_int_equal(kv_space_new(&f->space[1], f->all, NULL), OK);
+}
+
+/* All blocks are free, but mapped where a dead sequence had them, and the system takes no mapping
+ * away: who wants one is told FULL, and gets it once the system does. */
+static void what_stays_mapped_is_full_not_a_hang(void **state)
+{
+    (void)state;
+    static struct life f;
+    open_for_long(&f);
+    assert_int_equal(kv_space_new(&f.space[2], f.all, NULL), OK);
+    assert_int_equal(kv_space_grow(f.space[0], 16 * KV_BLOCK), OK);
+    assert_int_equal(kv_space_grow(f.space[1], 14 * KV_BLOCK), OK); // N_BLOCK in all
+    vm_fail_run(1, FOREVER);
+    free_space(&f, 0);
+    free_space(&f, 1);
+    assert_int_equal(held(&f), 0);
+    assert_int_equal(kv_space_grow(f.space[2], 1), FULL);
+    assert_int_equal(kv_space_grow(f.space[2], 1), FULL);
+    kv_pool_check(f.pool);
+    vm_fail_at(0);
+    f.n_refused_max = 1000; // it is tried again within milliseconds
+    grow(&f, 2, N_POSITION);
+    check_rows(&f);
+    close_all(&f);
+}
+
+/* A sequence is cut, and grows again, while nothing can be unmapped: it goes on without addresses,
+ * and what it let go of is not taken by another. */
+static void a_cut_does_not_wait_for_the_system(void **state)
+{
+    (void)state;
+    static struct life f;
+    struct kv_spaces_stats stats;
+    open_for_long(&f);
+    grow(&f, 0, 400);
+    vm_fail_run(1, FOREVER);
+    assert_int_equal(kv_space_truncate(f.space[0], 384), OK);
+    kv_spaces_stats(f.all, &stats);
+    assert_int_equal(stats.n_left, 1);
+    check_rows(&f);
+    kv_spaces_settle(f.all);
+    vm_fail_at(0);
+    grow(&f, 0, 600);
+    grow(&f, 1, 300);
+    check_rows(&f);
+
+    vm_fail_run(1, FOREVER);
+    assert_int_equal(kv_space_truncate(f.space[1], 0), OK); // with a window that passed some
+    f.first[1][1] = 0;
+    kv_pool_check(f.pool);
+    vm_fail_at(0);
+    grow(&f, 1, 300);
+    free_space(&f, 0);
+    kv_spaces_settle(f.all);
+    check_rows(&f);
+    close_all(&f);
+}
+
+static void an_end_does_not_wait_for_the_system(void **state)
+{
+    (void)state;
+    static struct life f;
+    uint32_t n_fd = count_fds();
+    open_for_long(&f);
+    grow(&f, 0, 400);
+    grow(&f, 1, 70);
+    vm_fail_run(1, FOREVER);
+    assert_int_equal(kv_space_truncate(f.space[1], 64), OK);
+    close_all(&f);
+    assert_int_equal(count_fds(), n_fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(births_fail_whole),
         cmocka_unit_test(lives_go_on),
+        cmocka_unit_test_setup_teardown(what_stays_mapped_is_full_not_a_hang, no_hang, unrefused),
+        cmocka_unit_test_setup_teardown(a_cut_does_not_wait_for_the_system, no_hang, unrefused),
+        cmocka_unit_test_setup_teardown(an_end_does_not_wait_for_the_system, no_hang, unrefused),
     };
     return cmocka_run_group_tests_name("kv_fault", tests, NULL, NULL);
 }

@@ -34,14 +34,14 @@ static void every_available_one_can_be_named(void **state)
     assert_ptr_equal(out, k[n - 1]);
 }
 
+/* Also in those that this machine cannot run. */
 static void no_table_has_a_hole(void **state)
 {
     (void)state;
-    const struct kernels *k[8];
-    uint32_t n = kernels_available(k, 8);
-    for (uint32_t i = 0; i < n; i++) {
-        void *functions[(sizeof *k[i] - sizeof k[i]->name) / sizeof(void *)];
-        memcpy(functions, (const char *)k[i] + sizeof k[i]->name, sizeof functions);
+    const struct kernels *all[] = { &kernels_ref, &kernels_avx2, &kernels_avx512 };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        void *functions[(sizeof *all[i] - sizeof all[i]->name) / sizeof(void *)];
+        memcpy(functions, (const char *)all[i] + sizeof all[i]->name, sizeof functions);
         for (size_t f = 0; f < sizeof functions / sizeof *functions; f++)
             assert_non_null(functions[f]);
     }

@@ -304,6 +304,9 @@ static void a_hit_is_the_longest_match_and_holds_its_rows(void **state)
         { "ample", 0, 60000, 8000, false, true },
         { "small", 0, 120, 30000, false, false },
         { "windows", 100, 120, 30000, false, false },
+        { "window 1", 1, 120, 15000, false, false },
+        { "window 2", 2, 120, 15000, false, false },
+        { "window 63", 63, 120, 15000, false, false },
         { "windows, ample", 64, 30000, 8000, false, false },
         { "table", 130, 100, 20000, true, false },
     };

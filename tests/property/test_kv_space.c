@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "base/rng.h"
-#include "os/file.h"
+#include "os/pages.h"
 #include "support/kv_tags.h"
 #include "twin/kv_twin.h"
 
@@ -432,6 +432,12 @@ static void spaces_agree_with_twin(void **state)
           .populate = true, .n_call = 100000 },
         { "few mappings", two_groups(130), 2048, 16, 200, .map_ahead = true, .n_vma_max = 120,
           .n_call = 100000 },
+        { "window 1", two_groups(1), 2048, 16, 200, .n_call = 30000 },
+        { "window 1, ahead, small", two_groups(1), 2048, 20, 40, .map_ahead = true,
+          .populate = true, .n_call = 30000 },
+        { "window 2, few mappings", two_groups(2), 2048, 16, 200, .map_ahead = true,
+          .n_vma_max = 120, .n_call = 30000 },
+        { "window 63, ahead", two_groups(63), 2048, 16, 100, .map_ahead = true, .n_call = 30000 },
         { "table", two_groups(65), 2048, 16, 100, .table = true, .populate = true,
           .n_call = 150000 },
     };

@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 
 #include "base/mem.h"
 #include "base/rng.h"
 #include "kernels/kernels.h"
+#include "support/timing.h"
 
 /* Decode reads a ring of copies larger than any cache here, as layer after layer of a model
  * does. */
@@ -35,19 +35,6 @@ struct work {
     struct attn_state part, total;
     void *scratch;
 };
-
-static double cpu_seconds(void) // of this thread alone: another process's turn is not counted
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static int by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
 
 static float *some_floats(struct rng *rng, size_t n)
 {
@@ -137,7 +124,7 @@ static void work_once(const struct work *w)
 }
 
 /* Seconds of one round: the median, and the best, which a busy neighbour disturbs least. */
-static void time_work(const struct work *w, double *median, double *best)
+static void time_work(const struct work *w, double *middle, double *best)
 {
     double t[N_REPEAT];
     for (int i = 0; i < N_REPEAT; i++) {
@@ -145,23 +132,22 @@ static void time_work(const struct work *w, double *median, double *best)
         work_once(w);
         t[i] = cpu_seconds() - start;
     }
-    qsort(t, N_REPEAT, sizeof *t, by_size);
-    *median = t[N_REPEAT / 2];
+    *middle = median(t, N_REPEAT);
     *best = t[0];
 }
 
 static void bench_shape(const struct kernels *k, const struct shape *s)
 {
     struct work w;
-    double median, best, pairs = 0;
+    double middle, best, pairs = 0;
     work_open(&w, s, k);
-    time_work(&w, &median, &best);
+    time_work(&w, &middle, &best);
     for (uint32_t i = 0; i < s->n_query; i++)
         pairs += w.hi[i];
     double gflop = 4e-9 * pairs * s->d * w.n_copy, gb = 1e-9 * (double)w.mapped;
     printf("%-7s %-5s %4u %6u x %-3u %6u  %7.1f %7.1f  %6.1f %6.1f\n", k->name, TYPES[s->type],
            s->d, s->n_new ? s->n_new : 1, s->n_new ? s->n_query / s->n_new : s->n_query, s->depth,
-           gflop / median, gflop / best, gb / median, gb / best);
+           gflop / middle, gflop / best, gb / middle, gb / best);
     fflush(stdout);
     work_close(&w);
 }

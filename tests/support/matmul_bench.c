@@ -7,9 +7,9 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/mman.h>
-#include <time.h>
 
 #include "kernels/kernels.h"
+#include "support/timing.h"
 #include "support/weights.h"
 
 /* Weights are read from a ring of copies larger than any cache here, as a model's are. */
@@ -35,14 +35,6 @@ struct worker {
     uint32_t index;
     double cpu_s;
 };
-
-/* Of this thread alone: another process's turn is not counted. */
-static double cpu_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static void pin(uint32_t cpu)
 {
@@ -92,12 +84,6 @@ static double time_once(struct job *job, uint32_t n_thread)
     return slowest / job->n_call;
 }
 
-static int by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* Median seconds a call, each sample about 60 ms long and through the whole ring where the batch is small. */
 static double time_calls(struct job *job, uint32_t n_thread)
 {
@@ -107,8 +93,7 @@ static double time_calls(struct job *job, uint32_t n_thread)
     job->n_call = 1 + (uint32_t)(0.06 / (guess + 1e-7));
     for (int i = 0; i < N_REPEAT; i++)
         sample[i] = time_once(job, n_thread);
-    qsort(sample, N_REPEAT, sizeof *sample, by_size);
-    return sample[N_REPEAT / 2];
+    return median(sample, N_REPEAT);
 }
 
 static void *big_pages(size_t bytes)
@@ -172,9 +157,8 @@ static void time_packing(enum dtype type, uint8_t *ring)
         packed_fill(&w, rows, ring, 0, w.n_panel);
         sample[i] = cpu_seconds() - t;
     }
-    qsort(sample, N_REPEAT, sizeof *sample, by_size);
     printf("packed_fill %-7s 1 thread %6.2f GB/s\n", dtype_info(type)->name,
-           1e-9 * (double)bytes / sample[N_REPEAT / 2]);
+           1e-9 * (double)bytes / median(sample, N_REPEAT));
     free(rows);
 }
 

@@ -13,34 +13,13 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "os/file.h"
 #include "gguf/gguf.h"
+#include "os/file.h"
+#include "os/pages.h"
 #include "support/gguf_writer.h"
+#include "support/temp_dir.h"
 
 #define SMOLLM2 "models/SmolLM2-135M-Instruct.Q4_1.gguf"
-
-static char dir[] = "/tmp/akv-gguf-XXXXXX";
-
-static int make_dir(void **state)
-{
-    (void)state;
-    return mkdtemp(dir) ? 0 : -1;
-}
-
-static int remove_dir(void **state)
-{
-    (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", dir);
-    return system(command);
-}
-
-static const char *in_dir(const char *name)
-{
-    static char path[256];
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    return path;
-}
 
 /* A file with something of everything: 2 tensors, arrays, and every scalar type. */
 static void write_sample(struct gguf_writer *w, uint32_t version)
@@ -505,7 +484,7 @@ static void joins_a_split_set_from_any_part(void **state)
 static void copy_file(const char *from, const char *to)
 {
     char command[600];
-    snprintf(command, sizeof command, "cp '%s/%s' '%s/%s'", dir, from, dir, to);
+    snprintf(command, sizeof command, "cp '%s' '%s'", in_dir(from), in_dir(to));
     assert_int_equal(system(command), 0);
 }
 
@@ -575,7 +554,7 @@ static void reads_small_files_whole(void **state)
     assert_int_equal(file_read(&text, &len, in_dir("small"), 11, &why), BAD_INPUT);
     assert_non_null(strstr(why.text, "longer than 11 bytes"));
     assert_int_equal(file_read(&text, &len, in_dir("absent"), 11, &why), NOT_FOUND);
-    assert_int_equal(file_read(&text, &len, dir, 11, &why), IO_ERROR);
+    assert_int_equal(file_read(&text, &len, temp_dir(), 11, &why), BAD_INPUT);
     fclose(fopen(in_dir("empty"), "w"));
     assert_int_equal(file_read(&text, &len, in_dir("empty"), 0, &why), OK);
     assert_int_equal(len, 0);
@@ -637,5 +616,5 @@ int main(void)
         cmocka_unit_test(reads_small_files_whole),
         cmocka_unit_test(opens_the_default_model),
     };
-    return cmocka_run_group_tests(tests, make_dir, remove_dir);
+    return cmocka_run_group_tests(tests, temp_dir_make, temp_dir_remove);
 }

@@ -6,8 +6,11 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "kv/view.h"
 #include "support/count_maps.h"
@@ -83,10 +86,11 @@ static void expect_rows(const struct fixture *f, const struct kv_space *s, uint3
     assert_int_equal(kv_tags_wrong(&tags), 0);
 }
 
+/* Where block i is, or would be. */
 static char *block(const struct kv_space *s, uint32_t layer, uint32_t i)
 {
     struct kv_view v = kv_view_layer(s, layer);
-    return kv_view_k(&v, i, 0);
+    return v.table ? v.table[i] + v.layer_offset : v.base + i * v.stride;
 }
 
 static struct kv_spaces_stats stats_of(const struct fixture *f)
@@ -163,6 +167,34 @@ static void a_window_gives_blocks_back(void **state)
     step(&f, s, 200);
     expect_rows(&f, s, 150, 200);
     kv_space_free(child);
+    kv_space_free(s);
+    close_spaces(&f);
+}
+
+/* With a window of one position a full block is passed at once, and nothing of the group is left
+ * mapped. */
+static void a_window_of_one_gives_back_all_it_has(void **state)
+{
+    (void)state;
+    static struct kv_shape one;
+    one = shape;
+    one.group[1].window = 1;
+    struct kv_pool_config pool = { .shape = &one, .bytes_max = 4 * N_PAIR };
+    struct kv_spaces_config config = { .n_position_max = N_POSITION, .map_ahead = true };
+    struct fixture f;
+    assert_int_equal(kv_pool_new(&f.pool, &pool, NULL), OK);
+    config.pool = f.pool;
+    assert_int_equal(kv_spaces_new(&f.all, &config, NULL), OK);
+    struct kv_space *s = space_new(&f), *other = space_new(&f);
+    assert_int_equal(kv_space_grow(other, 192), OK); // leaves nothing to map ahead
+    assert_int_equal(kv_space_grow(s, 64), OK);
+    kv_space_commit(s, 64);
+    kv_space_free(other);
+    kv_spaces_settle(f.all);
+    assert_int_equal(kv_space_grow(s, 128), OK);
+    assert_int_equal(kv_space_first(s, 1), 1);
+    assert_false(write_faults(block(s, 0, 1)));
+    assert_true(read_faults(block(s, 0, 0)));
     kv_space_free(s);
     close_spaces(&f);
 }
@@ -310,6 +342,42 @@ static void resident_memory_counts_rows_once(void **state)
     }
 }
 
+/* In a child, which says nothing. */
+static bool aborts_on(const struct kv_view *v, uint32_t i)
+{
+    int status;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        signal(SIGABRT, SIG_DFL);
+        fclose(stderr);
+        kv_view_k(v, i, 0);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+}
+
+/* V1: asking aborts, in both forms, and the table knows no old address. */
+static void a_view_ends_where_its_blocks_do(void **state)
+{
+    (void)state;
+    for (int table = 0; table < 2; table++) {
+        struct fixture f = open_spaces(40, (struct kv_spaces_config){ .table = table });
+        struct kv_space *s = space_new(&f);
+        step(&f, s, 330);
+        assert_int_equal(kv_space_truncate(s, 310), OK);
+        struct kv_view v = kv_view_layer(s, 0); // of the group that sees 100 positions
+        assert_int_equal(v.first, 3);
+        assert_int_equal(v.n_block, 5);
+        assert_true(table == 0 || (!v.table[2] && v.table[3] && v.table[4] && !v.table[5]));
+        for (uint32_t i = 2; i <= 5; i++)
+            assert_int_equal(aborts_on(&v, i), i < v.first || i >= v.n_block);
+        kv_space_free(s);
+        close_spaces(&f);
+    }
+}
+
 static void limits_are_told(void **state)
 {
     (void)state;
@@ -351,11 +419,13 @@ int main(void)
         cmocka_unit_test(what_is_not_grown_faults),
         cmocka_unit_test(sealed_blocks_cannot_be_written),
         cmocka_unit_test(a_window_gives_blocks_back),
+        cmocka_unit_test(a_window_of_one_gives_back_all_it_has),
         cmocka_unit_test(a_growing_sequence_is_few_mappings),
         cmocka_unit_test(decode_never_waits_for_a_mapping),
         cmocka_unit_test(blocks_kept_ahead_are_let_go_of),
         cmocka_unit_test(views_read_the_same_in_every_form),
         cmocka_unit_test(resident_memory_counts_rows_once),
+        cmocka_unit_test(a_view_ends_where_its_blocks_do),
         cmocka_unit_test(limits_are_told),
     };
     return cmocka_run_group_tests_name("kv_space", tests, NULL, NULL);

@@ -5,58 +5,19 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <ftw.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "os/mem_limit.h"
+#include "support/temp_dir.h"
 
 #define MIB (1024ull * 1024)
-
-static char root[64];
-
-static int make_root(void **state)
-{
-    (void)state;
-    strcpy(root, "/tmp/akv-mem-limit-XXXXXX");
-    return mkdtemp(root) ? 0 : -1;
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st, (void)type, (void)ftw;
-    return remove(path);
-}
-
-static int remove_root(void **state)
-{
-    (void)state;
-    return nftw(root, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-}
-
-/* Writes root/path, with the directories above it. */
-static void put(const char *path, const char *text)
-{
-    char full[512];
-    snprintf(full, sizeof full, "%s/%s", root, path);
-    for (char *p = full + strlen(root) + 1; (p = strchr(p, '/')) != NULL; p++) {
-        *p = 0;
-        mkdir(full, 0700);
-        *p = '/';
-    }
-    FILE *f = fopen(full, "w");
-    assert_non_null(f);
-    fputs(text, f);
-    fclose(f);
-}
 
 /* A machine of 8 GiB, 6 of them available. */
 static void put_machine(void)
 {
-    put("proc/meminfo",
+    temp_dir_put(
+        "proc/meminfo",
         "MemTotal:        8388608 kB\nMemFree:         1000000 kB\nMemAvailable:    6291456 kB\n");
 }
 
@@ -64,12 +25,12 @@ static void put_v2_mount(const char *path, const char *mount_root)
 {
     char text[512];
     snprintf(text, sizeof text, "0::%s\n", path);
-    put("proc/self/cgroup", text);
+    temp_dir_put("proc/self/cgroup", text);
     snprintf(text, sizeof text,
              "24 1 254:0 / / rw - ext4 /dev/vda rw\n"
              "31 23 0:28 %s /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n",
              mount_root);
-    put("proc/self/mountinfo", text);
+    temp_dir_put("proc/self/mountinfo", text);
 }
 
 static void put_v2_level(const char *dir, const char *max, uint64_t current, uint64_t cache)
@@ -77,22 +38,22 @@ static void put_v2_level(const char *dir, const char *max, uint64_t current, uin
     char path[256], text[128];
     snprintf(path, sizeof path, "sys/fs/cgroup%s/memory.max", dir);
     snprintf(text, sizeof text, "%s\n", max);
-    put(path, text);
+    temp_dir_put(path, text);
     snprintf(path, sizeof path, "sys/fs/cgroup%s/memory.current", dir);
     snprintf(text, sizeof text, "%llu\n", (unsigned long long)current);
-    put(path, text);
+    temp_dir_put(path, text);
     snprintf(path, sizeof path, "sys/fs/cgroup%s/memory.stat", dir);
     snprintf(text, sizeof text,
              "anon 1\nfile 2\ninactive_file_x 7\ninactive_file %llu\nactive_file 3\n",
              (unsigned long long)cache);
-    put(path, text);
+    temp_dir_put(path, text);
 }
 
 static struct mem_limit read_it(void)
 {
     struct mem_limit m;
     struct note why = { "" };
-    assert_int_equal(mem_limit_read(root, &m, &why), OK);
+    assert_int_equal(mem_limit_read(temp_dir(), &m, &why), OK);
     return m;
 }
 
@@ -115,10 +76,10 @@ static void no_meminfo_is_an_error(void **state)
     (void)state;
     struct mem_limit m;
     struct note why = { "" };
-    assert_int_equal(mem_limit_read(root, &m, &why), IO_ERROR);
+    assert_int_equal(mem_limit_read(temp_dir(), &m, &why), IO_ERROR);
     assert_non_null(strstr(why.text, "meminfo"));
-    put("proc/meminfo", "MemTotal: 5 kB\n");
-    assert_int_equal(mem_limit_read(root, &m, &why), IO_ERROR);
+    temp_dir_put("proc/meminfo", "MemTotal: 5 kB\n");
+    assert_int_equal(mem_limit_read(temp_dir(), &m, &why), IO_ERROR);
     assert_non_null(strstr(why.text, "MemAvailable"));
 }
 
@@ -148,7 +109,7 @@ static void v2_high_limits_too(void **state)
     put_machine();
     put_v2_mount("/app", "/");
     put_v2_level("/app", "max", 100 * MIB, 0);
-    put("sys/fs/cgroup/app/memory.high", "314572800\n");
+    temp_dir_put("sys/fs/cgroup/app/memory.high", "314572800\n");
     expect(read_it(), 300 * MIB, 200 * MIB, "/app");
 }
 
@@ -192,14 +153,16 @@ static void v1_in_a_container(void **state)
 {
     (void)state;
     put_machine();
-    put("proc/self/cgroup",
-        "11:cpu,cpuacct:/docker/1f\n4:memory:/docker/1f\n1:name=memory_like:/x\n");
-    put("proc/self/mountinfo",
+    temp_dir_put("proc/self/cgroup",
+                 "11:cpu,cpuacct:/docker/1f\n4:memory:/docker/1f\n1:name=memory_like:/x\n");
+    temp_dir_put(
+        "proc/self/mountinfo",
         "33 31 0:30 /docker/1f /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct\n"
         "35 31 0:32 /docker/1f /sys/fs/cgroup/my\\040memory rw - cgroup cgroup rw,memory\n");
-    put("sys/fs/cgroup/my memory/memory.limit_in_bytes", "536870912\n");
-    put("sys/fs/cgroup/my memory/memory.usage_in_bytes", "268435456\n");
-    put("sys/fs/cgroup/my memory/memory.stat", "inactive_file 1\ntotal_inactive_file 67108864\n");
+    temp_dir_put("sys/fs/cgroup/my memory/memory.limit_in_bytes", "536870912\n");
+    temp_dir_put("sys/fs/cgroup/my memory/memory.usage_in_bytes", "268435456\n");
+    temp_dir_put("sys/fs/cgroup/my memory/memory.stat",
+                 "inactive_file 1\ntotal_inactive_file 67108864\n");
     expect(read_it(), 512 * MIB, 320 * MIB, "/");
 }
 
@@ -207,12 +170,13 @@ static void v1_unlimited_is_the_machine(void **state)
 {
     (void)state;
     put_machine();
-    put("proc/self/cgroup", "4:memory:/a\n0::/\n");
-    put("proc/self/mountinfo", "35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
-                               "41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n");
-    put("sys/fs/cgroup/memory/a/memory.limit_in_bytes", "9223372036854771712\n");
-    put("sys/fs/cgroup/memory/a/memory.usage_in_bytes", "4032413696\n");
-    put("sys/fs/cgroup/unified/cgroup.procs", "1\n");
+    temp_dir_put("proc/self/cgroup", "4:memory:/a\n0::/\n");
+    temp_dir_put("proc/self/mountinfo",
+                 "35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+                 "41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n");
+    temp_dir_put("sys/fs/cgroup/memory/a/memory.limit_in_bytes", "9223372036854771712\n");
+    temp_dir_put("sys/fs/cgroup/memory/a/memory.usage_in_bytes", "4032413696\n");
+    temp_dir_put("sys/fs/cgroup/unified/cgroup.procs", "1\n");
     expect(read_it(), 8192 * MIB, 6144 * MIB, "the machine");
 }
 
@@ -220,10 +184,10 @@ static void odd_files_do_no_harm(void **state)
 {
     (void)state;
     put_machine();
-    put("proc/self/cgroup", "nonsense\n0::/a");
-    put("proc/self/mountinfo",
-        "31\n31 23 0:28 /\n - cgroup2\n31 23 0:28 / /sys/fs/cgroup rw - cgroup2");
-    put("sys/fs/cgroup/a/memory.max", "");
+    temp_dir_put("proc/self/cgroup", "nonsense\n0::/a");
+    temp_dir_put("proc/self/mountinfo",
+                 "31\n31 23 0:28 /\n - cgroup2\n31 23 0:28 / /sys/fs/cgroup rw - cgroup2");
+    temp_dir_put("sys/fs/cgroup/a/memory.max", "");
     expect(read_it(), 8192 * MIB, 6144 * MIB, "the machine");
 }
 
@@ -237,7 +201,7 @@ static void this_machine_has_some(void **state)
     assert_true(*m.by);
 }
 
-#define WITH_ROOT(f) cmocka_unit_test_setup_teardown(f, make_root, remove_root)
+#define WITH_ROOT(f) cmocka_unit_test_setup_teardown(f, temp_dir_make, temp_dir_remove)
 
 int main(void)
 {

@@ -17,39 +17,14 @@
 #include "bin/sha256.h"
 #include "bin/show.h"
 #include "bin/wheel.h"
+#include "support/temp_dir.h"
 
-static char dir[] = "/tmp/akv-models-XXXXXX";
-
-static int make_dir(void **state)
+static int away_from_home(void **state)
 {
-    (void)state;
     unsetenv("XDG_CACHE_HOME");
     unsetenv("XDG_CONFIG_HOME");
     unsetenv("VIRTUAL_ENV");
-    return mkdtemp(dir) ? 0 : -1;
-}
-
-static int remove_dir(void **state)
-{
-    (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", dir);
-    return system(command);
-}
-
-static const char *in_dir(const char *name)
-{
-    static char path[256];
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    return path;
-}
-
-static void write_file(const char *name, const char *text)
-{
-    FILE *f = fopen(in_dir(name), "w");
-    assert_non_null(f);
-    fputs(text, f);
-    fclose(f);
+    return temp_dir_make(state);
 }
 
 static void every_known_model_is_consistent(void **state)
@@ -76,7 +51,7 @@ static void a_short_name_is_looked_for_in_order(void **state)
     struct buf path = { 0 };
     struct note why = { "" };
     char *cwd = getcwd(NULL, 0);
-    assert_int_equal(chdir(dir), 0);
+    assert_int_equal(chdir(temp_dir()), 0);
     setenv("HOME", in_dir("home"), 1);
     setenv("AKV_MODELS", in_dir("named"), 1);
     assert_int_equal(system("mkdir -p named models home/.cache/akvifer/models qwen2"), 0);
@@ -84,17 +59,17 @@ static void a_short_name_is_looked_for_in_order(void **state)
     assert_int_equal(model_path_resolve(&path, "qwen2", &why), NOT_FOUND); // a folder is no model
     assert_string_equal(
         why.text, "qwen2 is not on this machine yet; `akvifer pull qwen2` fetches it (468.6 MiB)");
-    write_file("home/.cache/akvifer/models/qwen2.5-coder-0.5b-q4_k_m.gguf", "");
+    temp_dir_put("home/.cache/akvifer/models/qwen2.5-coder-0.5b-q4_k_m.gguf", "");
     assert_int_equal(model_path_resolve(&path, "qwen2", &why), OK);
     assert_non_null(strstr(path.bytes, "home/.cache/akvifer/models/"));
-    write_file("models/qwen2.5-coder-0.5b-q4_k_m.gguf", "");
+    temp_dir_put("models/qwen2.5-coder-0.5b-q4_k_m.gguf", "");
     assert_int_equal(model_path_resolve(&path, "qwen2", &why), OK);
     assert_string_equal(path.bytes, "models/qwen2.5-coder-0.5b-q4_k_m.gguf");
-    write_file("named/qwen2.5-coder-0.5b-q4_k_m.gguf", "");
+    temp_dir_put("named/qwen2.5-coder-0.5b-q4_k_m.gguf", "");
     assert_int_equal(model_path_resolve(&path, "qwen2", &why), OK);
     assert_string_equal(path.bytes, in_dir("named/qwen2.5-coder-0.5b-q4_k_m.gguf"));
 
-    write_file("gemma3", "");
+    temp_dir_put("gemma3", "");
     assert_int_equal(model_path_resolve(&path, "gemma3", &why),
                      OK); // a file of that name is nearer
     assert_string_equal(path.bytes, "gemma3");
@@ -140,7 +115,7 @@ static void pull_writes_to_the_first_folder_that_is_meant(void **state)
 static void expect_index(const char *config, const char *wanted)
 {
     struct buf index = { 0 };
-    write_file("pip.conf", config);
+    temp_dir_put("pip.conf", config);
     setenv("PIP_CONFIG_FILE", in_dir("pip.conf"), 1);
     wheel_index_default(&index);
     assert_string_equal(index.bytes, wanted);
@@ -171,14 +146,14 @@ static void checksums(void **state)
     (void)state;
     char sum[SHA256_HEX];
     struct note why = { "" };
-    write_file("abc", "abc");
+    temp_dir_put("abc", "abc");
     assert_int_equal(sha256_file(sum, in_dir("abc"), "", &why), OK);
     assert_string_equal(sum, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     assert_int_equal(
         sha256_check(in_dir("abc"),
                      "BA7816BF8F01CFEA414140DE5DAE2223B00361A396177A9CB410FF61F20015AD", "", &why),
         OK);
-    write_file("abc", "abd");
+    temp_dir_put("abc", "abd");
     assert_int_equal(sha256_check(in_dir("abc"), sum, "", &why), CORRUPT);
     assert_non_null(strstr(why.text, ", not ba7816bf"));
     assert_int_equal(sha256_file(sum, in_dir("absent"), "", &why), IO_ERROR);
@@ -229,5 +204,5 @@ int main(void)
         cmocka_unit_test(amounts),
         cmocka_unit_test(the_progress_line),
     };
-    return cmocka_run_group_tests(tests, make_dir, remove_dir);
+    return cmocka_run_group_tests(tests, away_from_home, temp_dir_remove);
 }

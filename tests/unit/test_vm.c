@@ -6,9 +6,13 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
-#include "os/file.h"
+#include "os/pages.h"
 #include "os/vm.h"
 #include "support/fault_catch.h"
 #include "support/sanitized.h"
@@ -188,6 +192,44 @@ static void refusals_change_nothing(void **state)
     file_free(&f);
 }
 
+/* In a child, whose mappings are its own: 0 when both calls answered FULL and changed nothing. */
+static int calls_without_a_mapping_left(const struct file *f, char *at)
+{
+    int prot = PROT_NONE;
+    for (uint32_t left = vm_count_max() + 1; left > 0; left--, prot ^= PROT_READ) // none merge
+        if (mmap(NULL, f->page, prot, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
+            break;
+    errno = 0;
+    if (vm_map(at, f->page, f->fd, 0, VM_WRITE, false) != FULL || errno != ENOMEM)
+        return 1;
+    if (vm_unmap(at + f->page, f->page) != FULL || errno != ENOMEM)
+        return 2;
+    return strcmp(at + f->page, "still here") ? 3 : 0;
+}
+
+static void the_last_mapping_is_a_refusal(void **state)
+{
+    (void)state;
+    int status;
+    char *at;
+    if (vm_count_max() > 1u << 18)
+        skip(); // a machine that grants millions
+    struct file f = file_new();
+    assert_int_equal(vm_back(f.own, f.bytes, f.fd, 0), OK);
+    assert_int_equal(vm_reserve(f.bytes, &at, NULL), OK);
+    assert_int_equal(vm_map(at + f.page, f.page, f.fd, f.page, VM_WRITE, false), OK);
+    strcpy(at + f.page, "still here");
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0)
+        _exit(calls_without_a_mapping_left(&f, at));
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    vm_unreserve(at, f.bytes);
+    file_free(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -199,6 +241,7 @@ int main(void)
         cmocka_unit_test(counts_and_limits),
         cmocka_unit_test(a_huge_page_holds_what_the_small_ones_held),
         cmocka_unit_test(refusals_change_nothing),
+        cmocka_unit_test(the_last_mapping_is_a_refusal),
     };
     return cmocka_run_group_tests_name("vm", tests, NULL, NULL);
 }
