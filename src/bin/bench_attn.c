@@ -322,7 +322,7 @@ static void paged_values(const struct paged *x)
 static void paged_attend(struct paged *x, const struct attn_run *run, struct attn_state out,
                          uint32_t first, uint32_t n)
 {
-    struct block b = { .mask = UINT64_MAX };
+    struct attn_block b = { .mask = UINT64_MAX };
     struct group *g = &x->group;
     g->n = n;
     for (uint32_t i = 0; i < n; i++) {

@@ -9,7 +9,7 @@ struct call {
     const struct attn_run *run;
     struct attn_state out;
     float *p; // [48][64]
-    struct block block;
+    struct attn_block block;
     struct group group;
 };
 
@@ -104,13 +104,13 @@ static void attend(struct call *c)
     c->group.ragged = false;
 }
 
-static struct block open_block(const struct attn_run *run, uint32_t i)
+static struct attn_block open_block(const struct attn_run *run, uint32_t i)
 {
     uint32_t next = i + 1 < run->last ? i + 1 : i;
     enum source from = (enum source)run->type;
-    struct block b = { .k = { from, run->d_k, KV_BLOCK, attn_k(run, i), attn_k(run, next) },
-                       .v = { from, KV_BLOCK, run->d_v, attn_v(run, i), attn_v(run, next) },
-                       .mask = attn_mask(run, i) };
+    struct attn_block b = { .k = { from, run->d_k, KV_BLOCK, attn_k(run, i), attn_k(run, next) },
+                            .v = { from, KV_BLOCK, run->d_v, attn_v(run, i), attn_v(run, next) },
+                            .mask = attn_mask(run, i) };
     if (run->type == KV_INT8) {
         b.k_scale = kv_scales(b.k.data, run->d_k);
         b.v_scale = kv_scales(b.v.data, run->d_v);
@@ -122,7 +122,7 @@ static struct block open_block(const struct attn_run *run, uint32_t i)
 static void pack_block(struct call *c, uint32_t i, void *scratch)
 {
     struct attn_scratch to = attn_scratch_place(scratch, c->run->d_k, c->run->d_v);
-    struct block *b = &c->block;
+    struct attn_block *b = &c->block;
     struct row_range seen = { KV_BLOCK, 0 };
     for (uint32_t q = 0; q < c->run->n_query; q++) {
         struct row_range rows = attn_rows(c->run, q, i);

@@ -19,6 +19,7 @@
 #ifndef KERNELS_ATTN_GROUP_H
 #define KERNELS_ATTN_GROUP_H
 
+#include <math.h>
 #include <stdbool.h>
 
 #include "kernels/attn_block.h"
@@ -44,7 +45,7 @@ struct tiles {
     uint32_t first, last;  // inner indices
 };
 
-struct block {
+struct attn_block {
     struct matrix k, v;             // [d_k][64] and [64][d_v]
     const float *k_scale, *v_scale; // [64]; NULL but for int8
     uint64_t mask;
@@ -70,9 +71,54 @@ struct attn_leaves {
     void (*pack)(const struct matrix *b, float *panels, uint32_t first, uint32_t last);
 
     /* g->p from sums of products to weights (times V's scales); m and l; o times a. */
-    void (*softmax)(const struct attn_run *run, const struct block *b, struct group *g,
+    void (*softmax)(const struct attn_run *run, const struct attn_block *b, struct group *g,
                     struct attn_state out);
 };
+
+static inline size_t source_bytes(enum source from)
+{
+    return from == FROM_F16 ? 2 : from == FROM_INT8 ? 1 : 4;
+}
+
+/* What the tiles of one strip share: b, and what they fetch, from inner row `first` on. Each of
+ * them fetches a part, so that memory is busy while all of them compute. */
+struct strip {
+    const char *b, *ahead;
+    size_t stride, fetch; // bytes from row to row
+};
+
+/* Packed: what may be fetched are its own rows, 8 further on, from the second cache to the first. */
+static inline struct strip strip_of(const struct matrix *b, const struct tiles *t, size_t n_tile,
+                                    uint32_t tile_out)
+{
+    size_t bytes = source_bytes(b->from), stride = b->n_out * bytes;
+    if (b->from == FROM_PANELS) {
+        size_t row = (size_t)(t->out / tile_out) * b->n_in + t->first, at = t->out % tile_out;
+        stride = tile_out * bytes;
+        return (struct strip){ b->data + row * stride + at * bytes, b->data + (row + 8) * stride,
+                               stride, stride };
+    }
+    return (struct strip){ .b = b->data + t->first * stride + t->out * bytes,
+                           .ahead =
+                               b->ahead + ((size_t)t->out * b->n_in + t->first * t->n_out) * bytes,
+                           .stride = stride,
+                           .fetch = (t->n_out * bytes + n_tile - 1) / n_tile };
+}
+
+/* What a block's softmax changes of the queries it is part of: m and l, and o times a. */
+static inline void group_finish(const struct group *g, struct attn_state out, uint32_t d_v)
+{
+    for (uint32_t i = 0; i < g->n; i++) {
+        const uint32_t query = g->query[i];
+        const float a = g->a[i];
+        float *o = g->o[i];
+        out.m[query] = g->m[i];
+        out.l[query] = fmaf(out.l[query], a, g->sum[i]);
+        if (a != 1)
+            for (uint32_t j = 0; j < d_v; j++)
+                o[j] *= a;
+    }
+}
 
 /* How many of n queries the next tile takes: the last two share what is left, as a lone query
  * leaves fma units idle. */

@@ -73,11 +73,6 @@ bool packed_shape(struct packed *out, enum dtype type, uint32_t n, uint32_t k)
     return true;
 }
 
-size_t matmul_scratch_bytes(const struct packed *w)
-{
-    return is_quantised(w->type) ? MATMUL_SCRATCH : 64;
-}
-
 /* The 16 rows of a panel, walked together. A lane behind the last output stands still on zeros. */
 struct lanes {
     const uint8_t *at[PANEL];
@@ -248,41 +243,4 @@ void packed_fill(const struct packed *shape, const void *rows, uint8_t *dst, uin
             fill_halves(shape->k, lanes, panel);
         memset(panel + used, 0, shape->panel_bytes - used);
     }
-}
-
-/* acts: [q][half][d][z][t], each at a multiple of 64 bytes. */
-static size_t bytes_of_q(uint32_t n_row, uint32_t k)
-{
-    return round_up_64((size_t)n_row * k);
-}
-
-static size_t bytes_of_half(uint32_t n_row, uint32_t k)
-{
-    return round_up_64((size_t)n_row * (k / 16) * sizeof(int16_t));
-}
-
-static size_t bytes_of_floats(uint32_t n_row, uint32_t k)
-{
-    return round_up_64((size_t)n_row * (k / QBLOCK) * sizeof(float));
-}
-
-size_t acts_bytes(uint32_t n_row, uint32_t k)
-{
-    return bytes_of_q(n_row, k) + bytes_of_half(n_row, k) + 3 * bytes_of_floats(n_row, k);
-}
-
-void acts_place(struct acts *a, uint32_t n_row, uint32_t k, void *memory)
-{
-    uint8_t *at = memory;
-    a->n_row = n_row;
-    a->k = k;
-    a->q = (int8_t *)at;
-    at += bytes_of_q(n_row, k);
-    a->half = (int16_t *)at;
-    at += bytes_of_half(n_row, k);
-    a->d = (float *)at;
-    at += bytes_of_floats(n_row, k);
-    a->z = (float *)at;
-    at += bytes_of_floats(n_row, k);
-    a->t = (float *)at;
 }

@@ -24,7 +24,7 @@ static struct group *group_of(const struct kv_pool *p, block_id b)
     return (struct group *)&p->group[kv_block_group(b)];
 }
 
-static struct block *block_of(const struct kv_pool *p, block_id b)
+static struct kv_pool_block *block_of(const struct kv_pool *p, block_id b)
 {
     struct group *g = group_of(p, b);
     assert(index_of(b) < g->n_block);
@@ -36,7 +36,7 @@ bool pool_has_room(const struct kv_pool *p, const struct group *g)
     return p->bytes_max - p->bytes_backed >= g->block_bytes;
 }
 
-static void promise_memory(struct kv_pool *p, struct group *g, struct block *b)
+static void promise_memory(struct kv_pool *p, struct group *g, struct kv_pool_block *b)
 {
     assert(b->memory == NONE);
     assert(pool_has_room(p, g));
@@ -45,7 +45,7 @@ static void promise_memory(struct kv_pool *p, struct group *g, struct block *b)
     p->bytes_backed += g->block_bytes;
 }
 
-static void count_bare(struct kv_pool *p, struct group *g, struct block *b)
+static void count_bare(struct kv_pool *p, struct group *g, struct kv_pool_block *b)
 {
     assert(b->memory != NONE);
     b->memory = NONE;
@@ -56,7 +56,7 @@ static void count_bare(struct kv_pool *p, struct group *g, struct block *b)
 
 void pool_make_free(struct kv_pool *p, struct group *g, uint32_t i)
 {
-    struct block *b = &g->block[i];
+    struct kv_pool_block *b = &g->block[i];
     if (b->memory == PROMISED)
         count_bare(p, g, b);
     b->state = FREE;
@@ -140,7 +140,7 @@ static bool make_room(struct kv_pool *p, struct group *g)
 
 static void hold_first(struct kv_pool *p, struct group *g, uint32_t i)
 {
-    struct block *b = &g->block[i];
+    struct kv_pool_block *b = &g->block[i];
     assert(b->holders == 0);
     assert(b->memory == THERE);
     b->state = OPEN;
@@ -210,7 +210,7 @@ enum status kv_pool_keep(struct kv_pool *p, uint32_t group, block_id after, bloc
 
 enum status kv_pool_back(struct kv_pool *p, block_id kept)
 {
-    struct block *b = block_of(p, kept);
+    struct kv_pool_block *b = block_of(p, kept);
     pthread_mutex_lock(&p->lock);
     assert(b->state == KEPT);
     enum status st = b->memory == THERE ? OK : keep_promise(p, group_of(p, kept), index_of(kept));
@@ -239,14 +239,14 @@ void kv_pool_unkeep(struct kv_pool *p, block_id kept)
 
 void kv_pool_seal(struct kv_pool *p, block_id b)
 {
-    struct block *blk = block_of(p, b);
+    struct kv_pool_block *blk = block_of(p, b);
     assert(blk->state == OPEN);
     blk->state = SEALED;
 }
 
 void kv_pool_hold(struct kv_pool *p, block_id b)
 {
-    struct block *blk = block_of(p, b);
+    struct kv_pool_block *blk = block_of(p, b);
     assert(blk->state == SEALED);
     assert(blk->holders < UINT32_MAX);
     blk->holders++;
@@ -255,7 +255,7 @@ void kv_pool_hold(struct kv_pool *p, block_id b)
 void kv_pool_release(struct kv_pool *p, block_id b)
 {
     struct group *g = group_of(p, b);
-    struct block *blk = block_of(p, b);
+    struct kv_pool_block *blk = block_of(p, b);
     assert(blk->state == OPEN || blk->state == SEALED);
     assert(blk->holders > 0);
     if (--blk->holders > 0)
@@ -279,14 +279,14 @@ uint32_t kv_pool_holders(const struct kv_pool *p, block_id b)
 
 void kv_pool_mapped(struct kv_pool *p, block_id b)
 {
-    struct block *blk = block_of(p, b);
+    struct kv_pool_block *blk = block_of(p, b);
     assert(blk->state == KEPT || blk->state == OPEN || blk->state == SEALED);
     blk->n_map++;
 }
 
 void kv_pool_unmapped(struct kv_pool *p, block_id b)
 {
-    struct block *blk = block_of(p, b);
+    struct kv_pool_block *blk = block_of(p, b);
     assert(blk->n_map > 0);
     if (--blk->n_map > 0 || blk->state != FREE)
         return;
@@ -303,7 +303,7 @@ void *kv_pool_address(const struct kv_pool *p, block_id b)
 
 void kv_pool_show(struct kv_pool *p, block_id b)
 {
-    struct block *blk = block_of(p, b);
+    struct kv_pool_block *blk = block_of(p, b);
     if (!blk->shown)
         vm_show(kv_pool_address(p, b), group_of(p, b)->block_bytes);
     blk->shown = true;
@@ -491,7 +491,7 @@ static void demand(bool holds, const char *what, uint32_t group, uint32_t i)
 
 static void check_block(const struct group *g, uint32_t group, uint32_t i)
 {
-    const struct block *b = &g->block[i];
+    const struct kv_pool_block *b = &g->block[i];
     bool held = b->state == OPEN || b->state == SEALED;
     bool idle = b->state == FREE && b->n_map == 0;
     demand(held == (b->holders > 0), "P1: held exactly when OPEN or SEALED", group, i);

@@ -27,7 +27,7 @@ enum state { FREE, FILLING, KEPT, OPEN, SEALED };
  * for it. */
 enum memory { NONE, PROMISED, THERE };
 
-struct block {
+struct kv_pool_block {
     uint32_t holders;
     uint32_t n_map; // mappings in spaces
     uint8_t state;
@@ -41,7 +41,7 @@ struct group {
     uint32_t n_block;
     int fd;
     char *base; // the whole file, writable
-    struct block *block;
+    struct kv_pool_block *block;
     struct block_set ready; // FREE, backed, mapped nowhere
     struct block_set bare;  // FREE, without memory
     uint32_t n_held;

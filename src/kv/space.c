@@ -17,7 +17,8 @@ static uint64_t now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-uint32_t first_needed(const struct kv_space *s, uint32_t group, uint32_t n_position)
+/* The first block that a query at position n still sees, or will write. */
+static uint32_t first_needed(const struct kv_space *s, uint32_t group, uint32_t n_position)
 {
     uint32_t window = s->all->shape->group[group].window;
     return window && n_position >= window ? (n_position + 1 - window) / KV_BLOCK : 0;

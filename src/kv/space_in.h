@@ -70,9 +70,6 @@ static inline char *block_at(const struct kv_space *s, const struct span *span, 
     return s->base + span->base + (size_t)i * span->block_bytes;
 }
 
-/* The first block that a query at position n still sees, or will write. */
-uint32_t first_needed(const struct kv_space *s, uint32_t group, uint32_t n_position);
-
 /* ---- space_map.c ---- */
 
 /* Makes blocks [mapped_to, to) of every group accessible at their indices, as runs of file
@@ -97,14 +94,10 @@ void space_drop_ahead(struct kv_space *s, uint32_t group);    // now
 void space_abandon_ahead(struct kv_space *s, uint32_t group); // on the way to space_unmap_all
 void space_collect_ahead(struct kv_space *s);                 // waits until what is mapped ahead is
 
-/* For the table form. What the system refuses to take away stays mapped until the mapper may: its
- * blocks are out of use meanwhile (P6), and nobody waits. */
-void space_leave(struct kv_space *s);
 void space_job_done(struct kv_space *s, struct map_job *job);
 
 /* ---- spaces.c ---- */
 
 void spaces_collect(struct kv_spaces *all); // finishes what the mapper did
-void spaces_recycle(struct kv_space *s);    // a dead space without mappings can be used again
 
 #endif

@@ -57,6 +57,10 @@ static void note_unmapped(struct kv_space *s, struct span *span, uint32_t from, 
         span->mapped_to = from;
 }
 
+/* For the table form. What the system refuses to take away stays mapped until the mapper may: its
+ * blocks are out of use meanwhile (P6), and nobody waits. */
+static void leave(struct kv_space *s);
+
 /* ---- pieces ---- */
 
 /* The longest piece from block `from` on that is one run of the file. */
@@ -125,7 +129,7 @@ void space_map(struct kv_space *s, uint32_t to, enum vm_access access)
 {
     for (uint32_t g = 0; g < s->all->shape->n_group && !s->table; g++)
         if (span_map(s, g, to, access) != OK)
-            space_leave(s);
+            leave(s);
 }
 
 void space_protect(struct kv_space *s, uint32_t from, uint32_t to)
@@ -133,7 +137,7 @@ void space_protect(struct kv_space *s, uint32_t from, uint32_t to)
     for (uint32_t g = 0; g < s->all->shape->n_group && !s->table && from < to; g++) {
         struct map_piece gap = gap_of(s, g, from, to);
         if (vm_protect(gap.at, gap.bytes, VM_READ) != OK)
-            space_leave(s);
+            leave(s);
     }
 }
 
@@ -158,7 +162,7 @@ void space_unmap_tail(struct kv_space *s, uint32_t group, uint32_t from)
         return;
     assert(!span->tail.posted);
     if (!unmapped_now(s, group, from))
-        space_leave(s);
+        leave(s);
 }
 
 void space_unmap_passed(struct kv_space *s, uint32_t group)
@@ -176,7 +180,7 @@ void space_await_passed(struct kv_space *s)
     for (uint32_t g = 0; g < s->all->shape->n_group; g++)
         while (s->span[g].front.posted)
             if (!wait_for(s, &s->span[g].front))
-                space_leave(s);
+                leave(s);
 }
 
 void space_unmap_all(struct kv_space *s)
@@ -318,7 +322,7 @@ static void stop_jobs(struct kv_space *s, struct span *span)
         spaces_collect(s->all);
 }
 
-void space_leave(struct kv_space *s)
+static void leave(struct kv_space *s)
 {
     struct map_job *job = &s->retire;
     job->n_piece = 0;

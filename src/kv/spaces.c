@@ -182,6 +182,20 @@ enum status kv_space_new(struct kv_space **out, struct kv_spaces *all, struct no
     return OK;
 }
 
+/* A dead space without mappings can be used again. */
+static void recycle(struct kv_space *s)
+{
+    s->dead = false;
+    s->n_grown = s->n_committed = s->n_block_last = 0;
+    for (uint32_t g = 0; g < s->all->shape->n_group; g++) {
+        struct span *span = &s->span[g];
+        assert(span->mapped_from == span->mapped_to);
+        assert(span->n_ahead == 0);
+        span->first = span->n = span->mapped_from = span->mapped_to = 0;
+    }
+    list_add(&s->all->unused, s);
+}
+
 void kv_space_free(struct kv_space *s)
 {
     if (!s)
@@ -200,20 +214,7 @@ void kv_space_free(struct kv_space *s)
     all->n_live--;
     s->dead = true;
     if (s->n_job == 0)
-        spaces_recycle(s);
-}
-
-void spaces_recycle(struct kv_space *s)
-{
-    s->dead = false;
-    s->n_grown = s->n_committed = s->n_block_last = 0;
-    for (uint32_t g = 0; g < s->all->shape->n_group; g++) {
-        struct span *span = &s->span[g];
-        assert(span->mapped_from == span->mapped_to);
-        assert(span->n_ahead == 0);
-        span->first = span->n = span->mapped_from = span->mapped_to = 0;
-    }
-    list_add(&s->all->unused, s);
+        recycle(s);
 }
 
 /* ---- what the mapper did ---- */
@@ -226,7 +227,7 @@ void spaces_collect(struct kv_spaces *all)
         s->n_job--;
         space_job_done(s, job);
         if (s->dead && s->n_job == 0)
-            spaces_recycle(s);
+            recycle(s);
     }
 }
 

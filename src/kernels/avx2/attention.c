@@ -15,7 +15,7 @@ static inline __m256 lanes_of(uint64_t bits)
 
 /* What only some scores need, in place: an int8 row's scale; after `scale` the soft cap, and -inf
  * for rows not seen. Answers the scale that is still to be applied. */
-static float prepare_scores(const struct attn_run *run, const struct block *b, float *s,
+static float prepare_scores(const struct attn_run *run, const struct attn_block *b, float *s,
                             uint64_t seen)
 {
     if (b->k_scale)
@@ -45,7 +45,7 @@ static float largest_score(float m, const float *s, float scale)
 }
 
 /* Scores s to weights exp(s * scale - m), times V's scales. Answers the sum without those. */
-static float weights(const struct block *b, float *p, float scale, float m)
+static float weights(const struct attn_block *b, float *p, float scale, float m)
 {
     const float *row_scale = b->v_scale;
     __m256 sum[2] = { _mm256_setzero_ps(), _mm256_setzero_ps() }, x[4];
@@ -65,15 +65,8 @@ static float weights(const struct block *b, float *p, float scale, float m)
     return lanes_sum8(sum[0], sum[1]);
 }
 
-static void rescale(float *o, float a, uint32_t d)
-{
-    if (a != 1)
-        for (uint32_t j = 0; j < d; j += 8)
-            _mm256_storeu_ps(o + j, _mm256_mul_ps(_mm256_loadu_ps(o + j), _mm256_set1_ps(a)));
-}
-
 /* In passes over the group, so that one query's chain of latencies overlaps with the next one's. */
-static void softmax(const struct attn_run *run, const struct block *b, struct group *g,
+static void softmax(const struct attn_run *run, const struct attn_block *b, struct group *g,
                     struct attn_state out)
 {
     for (uint32_t i = 0; i < g->n; i++) {
@@ -86,12 +79,7 @@ static void softmax(const struct attn_run *run, const struct block *b, struct gr
         g->sum[i] = weights(b, g->p[i], g->scale[i], g->m[i]);
     for (uint32_t i = 0; i < g->n; i += 8)
         _mm256_store_ps(g->a + i, exp8_low(_mm256_load_ps(g->a + i)));
-    for (uint32_t i = 0; i < g->n; i++) {
-        uint32_t query = g->query[i];
-        out.m[query] = g->m[i];
-        out.l[query] = fmaf(out.l[query], g->a[i], g->sum[i]);
-        rescale(g->o[i], g->a[i], run->d_v);
-    }
+    group_finish(g, out, run->d_v);
 }
 
 /* Writing 32 KiB of panels (d 64) costs what 48 queries gain from int8, and 190 from f16. */

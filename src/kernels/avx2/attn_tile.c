@@ -4,11 +4,6 @@
 
 #define INLINE static inline __attribute__((__always_inline__))
 
-INLINE size_t bytes_of(enum source from)
-{
-    return from == FROM_F16 ? 2 : from == FROM_INT8 ? 1 : 4;
-}
-
 INLINE __m256 load8(enum source from, const char *p)
 {
     if (from == FROM_F16)
@@ -18,20 +13,13 @@ INLINE __m256 load8(enum source from, const char *p)
     return _mm256_loadu_ps((const float *)p);
 }
 
-/* What the tiles of one strip share: b, and what they fetch, from inner row `first` on. Each of
- * them fetches a part, so that memory is busy while all of them compute. */
-struct strip {
-    const char *b, *ahead;
-    size_t stride, fetch; // bytes from row to row
-};
-
 /* One body for all tiles: n_q, n_v and from are constants where it is called. The pragmas unroll
  * the two outer loops before the compiler decides what lives in registers; without them every step
  * stores 12 accumulators. */
 INLINE void body(const struct tiles *t, uint32_t query, const struct strip *s, uint32_t n_q,
                  uint32_t n_v, enum source from)
 {
-    const size_t step = 8 * n_v * bytes_of(from);
+    const size_t step = 8 * n_v * source_bytes(from);
     const uint32_t last = t->last;
     const size_t stride = s->stride, fetch = s->fetch;
     const char *b = s->b, *ahead = s->ahead;
@@ -52,7 +40,7 @@ INLINE void body(const struct tiles *t, uint32_t query, const struct strip *s, u
         for (size_t line = 0; line < step && from != FROM_PANELS; line += 64)
             _mm_prefetch(ahead + line, _MM_HINT_T0);
         for (uint32_t v = 0; v < n_v; v++) {
-            __m256 bv = load8(from, b + 8 * v * bytes_of(from));
+            __m256 bv = load8(from, b + 8 * v * source_bytes(from));
             for (uint32_t q = 0; q < n_q; q++)
                 acc[q][v] = _mm256_fmadd_ps(a[q], bv, acc[q][v]);
         }
@@ -101,40 +89,25 @@ static tile_fn *const TILE_FN[N_SOURCE][AVX2_TILE_QUERIES][3] = {
 };
 // clang-format on
 
-static struct strip strip_of(const struct matrix *b, const struct tiles *t, size_t n_tile)
-{
-    size_t bytes = bytes_of(b->from), stride = b->n_out * bytes;
-    if (b->from == FROM_PANELS) {
-        size_t row = (size_t)(t->out / AVX2_TILE_OUT) * b->n_in + t->first,
-               at = t->out % AVX2_TILE_OUT;
-        stride = AVX2_TILE_OUT * bytes;
-        return (struct strip){ b->data + row * stride + at * bytes, b->data, stride, 0 };
-    }
-    return (struct strip){ .b = b->data + t->first * stride + t->out * bytes,
-                           .ahead =
-                               b->ahead + ((size_t)t->out * b->n_in + t->first * t->n_out) * bytes,
-                           .stride = stride,
-                           .fetch = (t->n_out * bytes + n_tile - 1) / n_tile };
-}
-
 void avx2_attn_tiles(const struct matrix *b, const struct tiles *t)
 {
-    struct strip s = strip_of(b, t, (t->n + AVX2_TILE_QUERIES - 1) / AVX2_TILE_QUERIES);
+    struct strip s =
+        strip_of(b, t, (t->n + AVX2_TILE_QUERIES - 1) / AVX2_TILE_QUERIES, AVX2_TILE_OUT);
     for (uint32_t i = 0, n_q; i < t->n; i += n_q) {
         n_q = tile_queries(t->n - i, AVX2_TILE_QUERIES);
         TILE_FN[b->from][n_q - 1][t->n_out / 16](t, i, &s);
-        s.ahead += (t->last - t->first) * s.fetch;
+        s.ahead += b->from == FROM_PANELS ? 0 : (t->last - t->first) * s.fetch;
     }
 }
 
 INLINE void pack_row(const struct matrix *b, float *to, uint32_t i, enum source from)
 {
-    const char *row = b->data + (size_t)i * b->n_out * bytes_of(from);
+    const char *row = b->data + (size_t)i * b->n_out * source_bytes(from);
     const size_t panel = (size_t)b->n_in * AVX2_TILE_OUT;
     to += (size_t)i * AVX2_TILE_OUT;
     for (uint32_t o = 0; o < b->n_out; o += 8)
         _mm256_store_ps(to + o / AVX2_TILE_OUT * panel + o % AVX2_TILE_OUT,
-                        load8(from, row + o * bytes_of(from)));
+                        load8(from, row + o * source_bytes(from)));
 }
 
 void avx2_attn_pack(const struct matrix *b, float *panels, uint32_t first, uint32_t last)

@@ -29,8 +29,8 @@ always_inline __m256 widen_bf16(const uint8_t *at)
 
 /* n_row rows of x, from row `row` on, times one panel. */
 always_inline void float_tile(widen_fn *widen, size_t elem_bytes, uint32_t n_row,
-                              const struct call *c, const uint8_t *panel, size_t row, float *y,
-                              uint32_t n)
+                              const struct matmul_call *c, const uint8_t *panel, size_t row,
+                              float *y, uint32_t n)
 {
     size_t k_bytes = PANEL * elem_bytes, n_k = c->x->k;
     const float *x = c->x->f + row * n_k;
@@ -53,7 +53,7 @@ always_inline void float_tile(widen_fn *widen, size_t elem_bytes, uint32_t n_row
         store_row(y + (row + r) * c->y_stride, sum[r], n);
 }
 
-always_inline void matmul_of_floats(widen_fn *widen, size_t elem_bytes, const struct call *c)
+always_inline void matmul_of_floats(widen_fn *widen, size_t elem_bytes, const struct matmul_call *c)
 {
     for (uint32_t p = c->first; p < c->last; p++) {
         const uint8_t *panel = c->w->data + p * c->w->panel_bytes;
@@ -68,17 +68,17 @@ always_inline void matmul_of_floats(widen_fn *widen, size_t elem_bytes, const st
     }
 }
 
-void avx2_matmul_f32(const struct call *c)
+void avx2_matmul_f32(const struct matmul_call *c)
 {
     matmul_of_floats(widen_f32, 4, c);
 }
 
-void avx2_matmul_f16(const struct call *c)
+void avx2_matmul_f16(const struct matmul_call *c)
 {
     matmul_of_floats(widen_f16, 2, c);
 }
 
-void avx2_matmul_bf16(const struct call *c)
+void avx2_matmul_bf16(const struct matmul_call *c)
 {
     matmul_of_floats(widen_bf16, 2, c);
 }

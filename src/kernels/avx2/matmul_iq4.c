@@ -33,13 +33,13 @@ always_inline void unpack_xs(struct half_block *out, const uint8_t *record, int 
     out->ws = _mm256_mul_ps(load_halves(p->d, h), _mm256_cvtepi32_ps(scale));
 }
 
-void avx2_matmul_iq4_nl(const struct call *c)
+void avx2_matmul_iq4_nl(const struct matmul_call *c)
 {
     static const struct kind kind = { sizeof(struct panel_q4_0), 1, .depth = 1, .is_signed = true };
     matmul_of_kind(kind, unpack_nl, c);
 }
 
-void avx2_matmul_iq4_xs(const struct call *c)
+void avx2_matmul_iq4_xs(const struct matmul_call *c)
 {
     static const struct kind kind = { sizeof(struct panel_iq4_xs), 8, .depth = 1,
                                       .is_signed = true };

@@ -45,14 +45,14 @@ always_inline void unpack_q5_k(struct half_block *out, const uint8_t *record, in
     unpack_scales(out, p->d, p->dmin, p->scales, s, h);
 }
 
-void avx2_matmul_q4_k(const struct call *c)
+void avx2_matmul_q4_k(const struct matmul_call *c)
 {
     static const struct kind kind = { sizeof(struct panel_q4_k), 8, .depth = 8,
                                       .minima = ONE_MINIMUM };
     matmul_of_kind(kind, unpack_q4_k, c);
 }
 
-void avx2_matmul_q5_k(const struct call *c)
+void avx2_matmul_q5_k(const struct matmul_call *c)
 {
     static const struct kind kind = { sizeof(struct panel_q5_k), 8, .depth = 4,
                                       .minima = ONE_MINIMUM };

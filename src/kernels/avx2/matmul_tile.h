@@ -31,8 +31,6 @@
 #define PRAGMA(text) _Pragma(#text)
 #define UNROLL(n) PRAGMA(GCC unroll n)
 
-enum minima { NO_MINIMA, ONE_MINIMUM, MINIMA_OF_HALVES };
-
 /* What the compiler knows of a type: all of it folds away. */
 struct kind {
     uint32_t record_bytes; // what the file's block takes in a packed panel,
@@ -54,21 +52,6 @@ struct half_block {
 
 /* Fills all of `out` but W, and of the rest what the kind has: block s of the record, outputs 8 h .. 8 h + 7. */
 typedef void unpack_fn(struct half_block *out, const uint8_t *record, int s, int h);
-
-/* The rows of a tile, at its first block. */
-struct tile_rows {
-    const int8_t *q;
-    const float *d, *z, *t;
-    const int16_t *half;
-    size_t n_block; // of a row
-};
-
-always_inline struct tile_rows rows_at(const struct acts *x, size_t row, size_t block)
-{
-    size_t n_block = x->k / QBLOCK, at = row * n_block + block;
-    return (struct tile_rows){ x->q + at * QBLOCK, x->d + at,        x->z + at,
-                               x->t + at,          x->half + 2 * at, n_block };
-}
 
 always_inline __m256i broadcast_4(const void *p)
 {
@@ -234,7 +217,7 @@ always_inline void load_row(__m256 lanes[2], const float *y, uint32_t n)
 }
 
 /* One panel, one row. */
-always_inline void fused_panel(struct kind kind, unpack_fn *unpack, const struct call *c,
+always_inline void fused_panel(struct kind kind, unpack_fn *unpack, const struct matmul_call *c,
                                const uint8_t *record, float *y, uint32_t n)
 {
     __m256 sum[2] = { _mm256_setzero_ps(), _mm256_setzero_ps() };
@@ -278,7 +261,7 @@ always_inline void tile(struct kind kind, int n_row, const struct half_block (*w
 
 /* All rows over an unpacked range, blocks [b0, b1). */
 always_inline void tiles(struct kind kind, const struct half_block (*w)[2], uint32_t b0,
-                         uint32_t b1, const struct call *c, float *y, uint32_t n)
+                         uint32_t b1, const struct matmul_call *c, float *y, uint32_t n)
 {
     uint32_t r = 0, n_row = c->x->n_row, n_block = b1 - b0;
     size_t stride = c->y_stride;
@@ -304,7 +287,7 @@ always_inline void unpack_record(struct kind kind, unpack_fn *unpack, struct hal
 }
 
 /* One panel, several rows. Ranges are equally long, and as long as scratch allows at most. */
-always_inline void unpacked_panel(struct kind kind, unpack_fn *unpack, const struct call *c,
+always_inline void unpacked_panel(struct kind kind, unpack_fn *unpack, const struct matmul_call *c,
                                   const uint8_t *panel, float *y, uint32_t n)
 {
     const uint32_t records_max = MATMUL_SCRATCH / (2 * sizeof(struct half_block)) / kind.group;
@@ -320,7 +303,7 @@ always_inline void unpacked_panel(struct kind kind, unpack_fn *unpack, const str
     }
 }
 
-always_inline void matmul_of_kind(struct kind kind, unpack_fn *unpack, const struct call *c)
+always_inline void matmul_of_kind(struct kind kind, unpack_fn *unpack, const struct matmul_call *c)
 {
     for (uint32_t p = c->first; p < c->last; p++) {
         const uint8_t *panel = c->w->data + p * c->w->panel_bytes;

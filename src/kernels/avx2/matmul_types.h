@@ -2,19 +2,7 @@
 #ifndef KERNELS_AVX2_MATMUL_TYPES_H
 #define KERNELS_AVX2_MATMUL_TYPES_H
 
-#include "kernels/matmul.h"
-
-/* The arguments of kern_matmul. */
-struct call {
-    const struct packed *w;
-    uint32_t first, last;
-    const struct acts *x;
-    float *y;
-    size_t y_stride;
-    void *scratch;
-};
-
-typedef void matmul_of_type(const struct call *c);
+#include "kernels/matmul_call.h"
 
 matmul_of_type avx2_matmul_f32, avx2_matmul_f16, avx2_matmul_bf16;
 matmul_of_type avx2_matmul_q4_0, avx2_matmul_q4_1, avx2_matmul_q5_0, avx2_matmul_q5_1,

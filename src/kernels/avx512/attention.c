@@ -7,7 +7,7 @@ enum { VECTORS = KV_BLOCK / 16 };
 
 /* Sums of products to scores: scaled, capped, -inf where a row is not seen. Answers the largest of
  * them and m. */
-static float finish_scores(const struct attn_run *run, const struct block *b, float *s,
+static float finish_scores(const struct attn_run *run, const struct attn_block *b, float *s,
                            uint64_t seen, float m)
 {
     __m512 top = _mm512_set1_ps(-INFINITY);
@@ -26,7 +26,7 @@ static float finish_scores(const struct attn_run *run, const struct block *b, fl
 }
 
 /* Scores to weights exp(s - m), times V's scales. Answers the sum of the weights without those. */
-static float weights(const struct block *b, float *p, float m)
+static float weights(const struct attn_block *b, float *p, float m)
 {
     __m512 sum = _mm512_setzero_ps(), x[VECTORS];
     for (uint32_t v = 0; v < VECTORS; v++)
@@ -41,15 +41,8 @@ static float weights(const struct block *b, float *p, float m)
     return lanes_sum16(sum);
 }
 
-static void rescale(float *o, float a, uint32_t d)
-{
-    if (a != 1)
-        for (uint32_t j = 0; j < d; j += 8)
-            _mm256_storeu_ps(o + j, _mm256_mul_ps(_mm256_loadu_ps(o + j), _mm256_set1_ps(a)));
-}
-
 /* In passes over the group, so that one query's chain of latencies overlaps with the next one's. */
-static void softmax(const struct attn_run *run, const struct block *b, struct group *g,
+static void softmax(const struct attn_run *run, const struct attn_block *b, struct group *g,
                     struct attn_state out)
 {
     for (uint32_t i = 0; i < g->n; i++) {
@@ -65,12 +58,7 @@ static void softmax(const struct attn_run *run, const struct block *b, struct gr
         exp16_low_n(&a, &a, 1);
         _mm512_store_ps(g->a + i, a);
     }
-    for (uint32_t i = 0; i < g->n; i++) {
-        uint32_t query = g->query[i];
-        out.m[query] = g->m[i];
-        out.l[query] = fmaf(out.l[query], g->a[i], g->sum[i]);
-        rescale(g->o[i], g->a[i], run->d_v);
-    }
+    group_finish(g, out, run->d_v);
 }
 
 const struct attn_leaves avx512_attn_leaves = {

@@ -4,11 +4,6 @@
 
 #define INLINE static inline __attribute__((__always_inline__))
 
-INLINE size_t bytes_of(enum source from)
-{
-    return from == FROM_F16 ? 2 : from == FROM_INT8 ? 1 : 4;
-}
-
 /* n = 8: the upper lanes are zeros. */
 INLINE __m512 load16(enum source from, const char *p, uint32_t n)
 {
@@ -29,20 +24,13 @@ INLINE void store16(float *c, __m512 x, uint32_t n)
         _mm512_storeu_ps(c, x);
 }
 
-/* What the tiles of one strip share: b, and what they fetch, from inner row `first` on. Each of
- * them fetches a part, so that memory is busy while all of them compute. */
-struct strip {
-    const char *b, *ahead;
-    size_t stride, fetch; // bytes from row to row
-};
-
 /* One body for all tiles: n_q, n_out and from are constants where it is called. The pragmas unroll
  * the two outer loops before the compiler decides what lives in registers; without them every step
  * stores the accumulators. */
 INLINE void body(const struct tiles *t, uint32_t query, const struct strip *s, uint32_t n_q,
                  uint32_t n_out, enum source from)
 {
-    const size_t step = n_out * bytes_of(from);
+    const size_t step = n_out * source_bytes(from);
     const uint32_t last = t->last, n_v = (n_out + 15) / 16;
     const size_t stride = s->stride, fetch = s->fetch;
     const char *b = s->b, *ahead = s->ahead;
@@ -63,7 +51,7 @@ INLINE void body(const struct tiles *t, uint32_t query, const struct strip *s, u
         for (size_t line = 0; line < step; line += 64)
             _mm_prefetch(ahead + line, _MM_HINT_T0);
         for (uint32_t v = 0; v < n_v; v++) {
-            __m512 bv = load16(from, b + 16 * v * bytes_of(from), n_out);
+            __m512 bv = load16(from, b + 16 * v * source_bytes(from), n_out);
             for (uint32_t q = 0; q < n_q; q++)
                 acc[q][v] = _mm512_fmadd_ps(a[q], bv, acc[q][v]);
         }
@@ -106,27 +94,10 @@ static tile_fn *const TILE_FN[FROM_PANELS][AVX512_TILE_QUERIES][4] = {
 };
 // clang-format on
 
-/* Packed: what it fetches are its own rows, 8 further on, from the second cache to the first. */
-static struct strip strip_of(const struct matrix *b, const struct tiles *t, size_t n_tile)
-{
-    size_t bytes = bytes_of(b->from), stride = b->n_out * bytes;
-    if (b->from == FROM_PANELS) {
-        size_t row = (size_t)(t->out / AVX512_TILE_OUT) * b->n_in + t->first,
-               at = t->out % AVX512_TILE_OUT;
-        stride = AVX512_TILE_OUT * bytes;
-        return (struct strip){ b->data + row * stride + at * bytes, b->data + (row + 8) * stride,
-                               stride, stride };
-    }
-    return (struct strip){ .b = b->data + t->first * stride + t->out * bytes,
-                           .ahead =
-                               b->ahead + ((size_t)t->out * b->n_in + t->first * t->n_out) * bytes,
-                           .stride = stride,
-                           .fetch = (t->n_out * bytes + n_tile - 1) / n_tile };
-}
-
 void avx512_attn_tiles(const struct matrix *b, const struct tiles *t)
 {
-    struct strip s = strip_of(b, t, (t->n + AVX512_TILE_QUERIES - 1) / AVX512_TILE_QUERIES);
+    struct strip s =
+        strip_of(b, t, (t->n + AVX512_TILE_QUERIES - 1) / AVX512_TILE_QUERIES, AVX512_TILE_OUT);
     const enum source from = b->from == FROM_PANELS ? FROM_F32 : b->from;
     for (uint32_t i = 0, n_q; i < t->n; i += n_q) {
         n_q = tile_queries(t->n - i, AVX512_TILE_QUERIES);
@@ -137,13 +108,13 @@ void avx512_attn_tiles(const struct matrix *b, const struct tiles *t)
 
 INLINE void pack_row(const struct matrix *b, float *to, uint32_t i, enum source from)
 {
-    const char *row = b->data + (size_t)i * b->n_out * bytes_of(from);
+    const char *row = b->data + (size_t)i * b->n_out * source_bytes(from);
     const size_t panel = (size_t)b->n_in * AVX512_TILE_OUT;
     to += (size_t)i * AVX512_TILE_OUT;
     for (uint32_t o = 0; o < b->n_out; o += 16) {
         uint32_t n = b->n_out - o < 16 ? 8 : 16;
         store16(to + o / AVX512_TILE_OUT * panel + o % AVX512_TILE_OUT,
-                load16(from, row + o * bytes_of(from), n), n);
+                load16(from, row + o * source_bytes(from), n), n);
     }
 }
 

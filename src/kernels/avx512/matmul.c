@@ -15,5 +15,5 @@ static matmul_of_type *const types[DT_LIMIT] = {
 void avx512_matmul(const struct packed *w, uint32_t first, uint32_t last, const struct acts *x,
                    float *y, size_t y_stride, void *scratch)
 {
-    types[w->type](&(struct call){ w, first, last, x, y, y_stride, scratch });
+    types[w->type](&(struct matmul_call){ w, first, last, x, y, y_stride, scratch });
 }

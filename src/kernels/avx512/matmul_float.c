@@ -29,8 +29,8 @@ always_inline __m512 widen_bf16(const uint8_t *at)
 
 /* n_row rows of x, from row `row` on, times n_panel panels. */
 always_inline void float_tile(widen_fn *widen, size_t elem_bytes, int n_row, int n_panel,
-                              const struct call *c, const uint8_t *panel, size_t row, float *y,
-                              uint32_t n)
+                              const struct matmul_call *c, const uint8_t *panel, size_t row,
+                              float *y, uint32_t n)
 {
     size_t n_k = c->x->k, panel_bytes = c->w->panel_bytes;
     const float *x = c->x->f + row * n_k;
@@ -62,7 +62,8 @@ always_inline void float_tile(widen_fn *widen, size_t elem_bytes, int n_row, int
 }
 
 always_inline void float_panels(widen_fn *widen, size_t elem_bytes, int n_panel,
-                                const struct call *c, const uint8_t *panel, float *y, uint32_t n)
+                                const struct matmul_call *c, const uint8_t *panel, float *y,
+                                uint32_t n)
 {
     uint32_t r = 0;
     for (; r + FLOAT_ROWS <= c->x->n_row; r += FLOAT_ROWS)
@@ -73,7 +74,7 @@ always_inline void float_panels(widen_fn *widen, size_t elem_bytes, int n_panel,
         float_tile(widen, elem_bytes, 1, n_panel, c, panel, r, y, n);
 }
 
-always_inline void matmul_of_floats(widen_fn *widen, size_t elem_bytes, const struct call *c)
+always_inline void matmul_of_floats(widen_fn *widen, size_t elem_bytes, const struct matmul_call *c)
 {
     uint32_t p = c->first;
     for (; p + 2 <= c->last; p += 2)
@@ -84,17 +85,17 @@ always_inline void matmul_of_floats(widen_fn *widen, size_t elem_bytes, const st
                      c->y + (size_t)p * PANEL, c->w->n - p * PANEL);
 }
 
-void avx512_matmul_f32(const struct call *c)
+void avx512_matmul_f32(const struct matmul_call *c)
 {
     matmul_of_floats(widen_f32, 4, c);
 }
 
-void avx512_matmul_f16(const struct call *c)
+void avx512_matmul_f16(const struct matmul_call *c)
 {
     matmul_of_floats(widen_f16, 2, c);
 }
 
-void avx512_matmul_bf16(const struct call *c)
+void avx512_matmul_bf16(const struct matmul_call *c)
 {
     matmul_of_floats(widen_bf16, 2, c);
 }

@@ -11,7 +11,7 @@ always_inline void look_up(__m512i code[8])
         code[g] = _mm512_shuffle_epi8(book, code[g]);
 }
 
-always_inline void unpack_nl(struct block *out, const uint8_t *panel, uint32_t block)
+always_inline void unpack_nl(struct unpacked *out, const uint8_t *panel, uint32_t block)
 {
     const struct panel_q4_0 *p = (const struct panel_q4_0 *)panel + block;
     unpack_nibbles(out->code, p->qs);
@@ -19,7 +19,7 @@ always_inline void unpack_nl(struct block *out, const uint8_t *panel, uint32_t b
     out->ws = load_halves(p->d);
 }
 
-always_inline void unpack_xs(struct block *out, const uint8_t *panel, uint32_t block)
+always_inline void unpack_xs(struct unpacked *out, const uint8_t *panel, uint32_t block)
 {
     const struct panel_iq4_xs *p = (const struct panel_iq4_xs *)panel + block / 8;
     int s = (int)(block % 8);
@@ -34,13 +34,13 @@ always_inline void unpack_xs(struct block *out, const uint8_t *panel, uint32_t b
     out->ws = _mm512_mul_ps(load_halves(p->d), _mm512_cvtepi32_ps(scale));
 }
 
-void avx512_matmul_iq4_nl(const struct call *c)
+void avx512_matmul_iq4_nl(const struct matmul_call *c)
 {
     static const struct kind kind = { .block_bytes = sizeof(struct panel_q4_0), .offset = 128 };
     matmul_of_kind(kind, unpack_nl, c);
 }
 
-void avx512_matmul_iq4_xs(const struct call *c)
+void avx512_matmul_iq4_xs(const struct matmul_call *c)
 {
     static const struct kind kind = { .block_bytes = sizeof(struct panel_iq4_xs) / 8,
                                       .offset = 128 };

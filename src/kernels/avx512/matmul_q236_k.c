@@ -14,7 +14,7 @@ always_inline void scales_of_halves(__m512 scale[2], __m512i dword, int s)
     scale[1] = _mm512_cvtepi32_ps(scale_of_half(dword, s, 1));
 }
 
-always_inline void unpack_q2_k(struct block *out, const uint8_t *panel, uint32_t block)
+always_inline void unpack_q2_k(struct unpacked *out, const uint8_t *panel, uint32_t block)
 {
     const struct panel_q2_k *p = (const struct panel_q2_k *)panel + block / 8;
     int s = (int)(block % 8);
@@ -29,7 +29,7 @@ always_inline void unpack_q2_k(struct block *out, const uint8_t *panel, uint32_t
     out->wm = _mm512_xor_ps(load_halves(p->dmin), _mm512_set1_ps(-0.0f));
 }
 
-always_inline void unpack_q3_k(struct block *out, const uint8_t *panel, uint32_t block)
+always_inline void unpack_q3_k(struct unpacked *out, const uint8_t *panel, uint32_t block)
 {
     const struct panel_q3_k *p = (const struct panel_q3_k *)panel + block / 8;
     int s = (int)(block % 8);
@@ -46,7 +46,7 @@ always_inline void unpack_q3_k(struct block *out, const uint8_t *panel, uint32_t
     out->ws = load_halves(p->d);
 }
 
-always_inline void unpack_q6_k(struct block *out, const uint8_t *panel, uint32_t block)
+always_inline void unpack_q6_k(struct unpacked *out, const uint8_t *panel, uint32_t block)
 {
     const struct panel_q6_k *p = (const struct panel_q6_k *)panel + block / 8;
     int s = (int)(block % 8), t = s % 4;
@@ -60,7 +60,7 @@ always_inline void unpack_q6_k(struct block *out, const uint8_t *panel, uint32_t
     out->ws = load_halves(p->d);
 }
 
-void avx512_matmul_q2_k(const struct call *c)
+void avx512_matmul_q2_k(const struct matmul_call *c)
 {
     static const struct kind kind = { .block_bytes = sizeof(struct panel_q2_k) / 8,
                                       .halves = true,
@@ -68,7 +68,7 @@ void avx512_matmul_q2_k(const struct call *c)
     matmul_of_kind(kind, unpack_q2_k, c);
 }
 
-void avx512_matmul_q3_k(const struct call *c)
+void avx512_matmul_q3_k(const struct matmul_call *c)
 {
     static const struct kind kind = { .block_bytes = sizeof(struct panel_q3_k) / 8,
                                       .halves = true,
@@ -76,7 +76,7 @@ void avx512_matmul_q3_k(const struct call *c)
     matmul_of_kind(kind, unpack_q3_k, c);
 }
 
-void avx512_matmul_q6_k(const struct call *c)
+void avx512_matmul_q6_k(const struct matmul_call *c)
 {
     static const struct kind kind = { .block_bytes = sizeof(struct panel_q6_k) / 8,
                                       .halves = true,

@@ -2,7 +2,7 @@
 #include "kernels/avx512/matmul_tile.h"
 
 /* Scales and minima of block s: byte s % 4 of a dword, which for s >= 4 is put together from two. */
-always_inline void unpack_scales(struct block *out, const lanes16 d, const lanes16 dmin,
+always_inline void unpack_scales(struct unpacked *out, const lanes16 d, const lanes16 dmin,
                                  const lanes32 packed[3], int s)
 {
     __m512i a = load_lanes(packed[0]), b = load_lanes(packed[1]), c = load_lanes(packed[2]), sc, mn;
@@ -20,7 +20,7 @@ always_inline void unpack_scales(struct block *out, const lanes16 d, const lanes
     out->wm = _mm512_xor_ps(out->wm, _mm512_set1_ps(-0.0f));
 }
 
-always_inline void unpack_q4_k(struct block *out, const uint8_t *panel, uint32_t block)
+always_inline void unpack_q4_k(struct unpacked *out, const uint8_t *panel, uint32_t block)
 {
     const struct panel_q4_k *p = (const struct panel_q4_k *)panel + block / 8;
     int s = (int)(block % 8);
@@ -30,7 +30,7 @@ always_inline void unpack_q4_k(struct block *out, const uint8_t *panel, uint32_t
     unpack_scales(out, p->d, p->dmin, p->scales, s);
 }
 
-always_inline void unpack_q5_k(struct block *out, const uint8_t *panel, uint32_t block)
+always_inline void unpack_q5_k(struct unpacked *out, const uint8_t *panel, uint32_t block)
 {
     const struct panel_q5_k *p = (const struct panel_q5_k *)panel + block / 8;
     int s = (int)(block % 8);
@@ -43,14 +43,14 @@ always_inline void unpack_q5_k(struct block *out, const uint8_t *panel, uint32_t
     unpack_scales(out, p->d, p->dmin, p->scales, s);
 }
 
-void avx512_matmul_q4_k(const struct call *c)
+void avx512_matmul_q4_k(const struct matmul_call *c)
 {
     static const struct kind kind = { .block_bytes = sizeof(struct panel_q4_k) / 8,
                                       .minima = ONE_MINIMUM };
     matmul_of_kind(kind, unpack_q4_k, c);
 }
 
-void avx512_matmul_q5_k(const struct call *c)
+void avx512_matmul_q5_k(const struct matmul_call *c)
 {
     static const struct kind kind = { .block_bytes = sizeof(struct panel_q5_k) / 8,
                                       .minima = ONE_MINIMUM };

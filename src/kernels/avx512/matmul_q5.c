@@ -11,7 +11,7 @@ always_inline void add_fifth_bits(__m512i code[8], const lanes32 qh)
     }
 }
 
-always_inline void unpack_q5_0(struct block *out, const uint8_t *panel, uint32_t block)
+always_inline void unpack_q5_0(struct unpacked *out, const uint8_t *panel, uint32_t block)
 {
     const struct panel_q5_0 *p = (const struct panel_q5_0 *)panel + block;
     unpack_nibbles(out->code, p->qs);
@@ -19,7 +19,7 @@ always_inline void unpack_q5_0(struct block *out, const uint8_t *panel, uint32_t
     out->ws = load_halves(p->d);
 }
 
-always_inline void unpack_q5_1(struct block *out, const uint8_t *panel, uint32_t block)
+always_inline void unpack_q5_1(struct unpacked *out, const uint8_t *panel, uint32_t block)
 {
     const struct panel_q5_1 *p = (const struct panel_q5_1 *)panel + block;
     unpack_nibbles(out->code, p->qs);
@@ -28,13 +28,13 @@ always_inline void unpack_q5_1(struct block *out, const uint8_t *panel, uint32_t
     out->wm = load_halves(p->m);
 }
 
-void avx512_matmul_q5_0(const struct call *c)
+void avx512_matmul_q5_0(const struct matmul_call *c)
 {
     static const struct kind kind = { .block_bytes = sizeof(struct panel_q5_0), .offset = 16 };
     matmul_of_kind(kind, unpack_q5_0, c);
 }
 
-void avx512_matmul_q5_1(const struct call *c)
+void avx512_matmul_q5_1(const struct matmul_call *c)
 {
     static const struct kind kind = { .block_bytes = sizeof(struct panel_q5_1),
                                       .minima = ONE_MINIMUM };

@@ -1,7 +1,7 @@
 /* Q8_0: d n, n signed: stored with its upper bit turned, it is n + 128 unsigned. */
 #include "kernels/avx512/matmul_tile.h"
 
-always_inline void unpack(struct block *out, const uint8_t *panel, uint32_t block)
+always_inline void unpack(struct unpacked *out, const uint8_t *panel, uint32_t block)
 {
     const struct panel_q8_0 *p = (const struct panel_q8_0 *)panel + block;
     UNROLL(8)
@@ -10,7 +10,7 @@ always_inline void unpack(struct block *out, const uint8_t *panel, uint32_t bloc
     out->ws = load_halves(p->d);
 }
 
-void avx512_matmul_q8_0(const struct call *c)
+void avx512_matmul_q8_0(const struct matmul_call *c)
 {
     static const struct kind kind = { .block_bytes = sizeof(struct panel_q8_0), .offset = 128 };
     matmul_of_kind(kind, unpack, c);

@@ -19,8 +19,6 @@
 #include "kernels/avx512/matmul_vnni.h"
 #include "kernels/panel.h"
 
-enum minima { NO_MINIMA, ONE_MINIMUM, MINIMA_OF_HALVES };
-
 /* What the compiler knows of a type: all of it folds away. */
 struct kind {
     size_t block_bytes; // of 32 k of a packed panel
@@ -30,7 +28,7 @@ struct kind {
 };
 
 /* 32 k of 16 outputs. A dword of codes holds 4 k of an output. */
-struct block {
+struct unpacked {
     __m512i code[8];
     __m512 ws, wm, W;
     __m512 scale[2]; // halves only
@@ -38,28 +36,13 @@ struct block {
 };
 
 /* Fills all of `out` but W, and of the rest what the kind has. */
-typedef void unpack_fn(struct block *out, const uint8_t *panel, uint32_t block);
-
-/* The rows of a tile, at its first block. */
-struct tile_rows {
-    const int8_t *q;
-    const float *d, *z, *t;
-    const int16_t *half;
-    size_t n_block; // of a row
-};
+typedef void unpack_fn(struct unpacked *out, const uint8_t *panel, uint32_t block);
 
 enum {
     TILE_ROWS = 6,
     TILE_PANELS = 2,
-    RANGE = MATMUL_SCRATCH / (TILE_PANELS * sizeof(struct block))
+    RANGE = MATMUL_SCRATCH / (TILE_PANELS * sizeof(struct unpacked))
 };
-
-always_inline struct tile_rows rows_at(const struct acts *x, size_t row, size_t block)
-{
-    size_t n_block = x->k / QBLOCK, at = row * n_block + block;
-    return (struct tile_rows){ x->q + at * QBLOCK, x->d + at,        x->z + at,
-                               x->t + at,          x->half + 2 * at, n_block };
-}
 
 always_inline __m512i broadcast_4(const void *p)
 {
@@ -79,7 +62,7 @@ always_inline __m512i start_of_sum(struct kind kind, const int16_t *half, int wh
 }
 
 /* Sums over dwords [g0, g1) of codes; rows x panels of them. */
-always_inline void sums(int n_row, int n_panel, const struct block *const w[TILE_PANELS],
+always_inline void sums(int n_row, int n_panel, const struct unpacked *const w[TILE_PANELS],
                         struct tile_rows x, size_t b, int g0, int g1,
                         __m512i sum[TILE_ROWS][TILE_PANELS])
 {
@@ -109,7 +92,7 @@ always_inline void start_sums(struct kind kind, int n_row, int n_panel, struct t
 
 /* I_b as floats, which hold it exactly. A sum that starts at +0 is never -0, as an integer is not. */
 always_inline void dots(struct kind kind, int n_row, int n_panel,
-                        const struct block *const w[TILE_PANELS], struct tile_rows x, size_t b,
+                        const struct unpacked *const w[TILE_PANELS], struct tile_rows x, size_t b,
                         __m512 I[TILE_ROWS][TILE_PANELS])
 {
     __m512i sum[TILE_ROWS][TILE_PANELS];
@@ -132,8 +115,8 @@ always_inline void dots(struct kind kind, int n_row, int n_panel,
 
 /* One block's terms onto y. */
 always_inline void add_block(struct kind kind, int n_row, int n_panel,
-                             const struct block *const w[TILE_PANELS], struct tile_rows x, size_t b,
-                             __m512 y[TILE_ROWS][TILE_PANELS])
+                             const struct unpacked *const w[TILE_PANELS], struct tile_rows x,
+                             size_t b, __m512 y[TILE_ROWS][TILE_PANELS])
 {
     __m512 I[TILE_ROWS][TILE_PANELS];
     dots(kind, n_row, n_panel, w, x, b, I);
@@ -143,7 +126,7 @@ always_inline void add_block(struct kind kind, int n_row, int n_panel,
         __m512 d = _mm512_set1_ps(x.d[at]), z = _mm512_set1_ps(x.z[at]);
         UNROLL(2)
         for (int p = 0; p < n_panel; p++) {
-            const struct block *v = w[p];
+            const struct unpacked *v = w[p];
             y[r][p] = _mm512_fmadd_ps(_mm512_mul_ps(I[r][p], d), v->ws, y[r][p]);
             if (kind.minima == ONE_MINIMUM)
                 y[r][p] = _mm512_fmadd_ps(_mm512_set1_ps(x.t[at]), v->wm, y[r][p]);
@@ -158,14 +141,14 @@ always_inline void add_block(struct kind kind, int n_row, int n_panel,
 }
 
 /* W is the block times a row whose q are all 1. */
-always_inline void add_up_weights(struct kind kind, struct block *w)
+always_inline void add_up_weights(struct kind kind, struct unpacked *w)
 {
     static const int8_t ones[QBLOCK] = { 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
                                          1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 };
     static const int16_t half[2] = { 16, 16 };
     struct tile_rows x = { .q = ones, .half = half, .n_block = 1 };
     __m512 I[TILE_ROWS][TILE_PANELS];
-    dots(kind, 1, 1, (const struct block *const[]){ w, NULL }, x, 0, I);
+    dots(kind, 1, 1, (const struct unpacked *const[]){ w, NULL }, x, 0, I);
     w->W = _mm512_mul_ps(I[0][0], w->ws);
     if (kind.minima == ONE_MINIMUM)
         w->W = _mm512_fmadd_ps(_mm512_set1_ps(32), w->wm, w->W);
@@ -203,8 +186,9 @@ always_inline __m512 load_row(const float *y, uint32_t n)
 }
 
 /* One panel, few rows. */
-always_inline void fused_panel(struct kind kind, unpack_fn *unpack, int n_row, const struct call *c,
-                               const uint8_t *panel, float *y, uint32_t n)
+always_inline void fused_panel(struct kind kind, unpack_fn *unpack, int n_row,
+                               const struct matmul_call *c, const uint8_t *panel, float *y,
+                               uint32_t n)
 {
     __m512 sum[TILE_ROWS][TILE_PANELS];
     struct tile_rows x = rows_at(c->x, 0, 0);
@@ -212,11 +196,11 @@ always_inline void fused_panel(struct kind kind, unpack_fn *unpack, int n_row, c
     for (int r = 0; r < n_row; r++)
         sum[r][0] = _mm512_setzero_ps();
     for (uint32_t b = 0; b < c->x->k / QBLOCK; b++) {
-        struct block w;
+        struct unpacked w;
         prefetch_block(kind, panel, b);
         unpack(&w, panel, b);
         add_up_weights(kind, &w);
-        add_block(kind, n_row, 1, (const struct block *const[]){ &w, NULL }, x, b, sum);
+        add_block(kind, n_row, 1, (const struct unpacked *const[]){ &w, NULL }, x, b, sum);
     }
     UNROLL(4)
     for (int r = 0; r < n_row; r++)
@@ -225,7 +209,7 @@ always_inline void fused_panel(struct kind kind, unpack_fn *unpack, int n_row, c
 
 /* n_row rows over the n_block blocks of a range of n_panel panels; n: outputs from y on. */
 always_inline void tile(struct kind kind, int n_row, int n_panel,
-                        const struct block *const w[TILE_PANELS], uint32_t n_block,
+                        const struct unpacked *const w[TILE_PANELS], uint32_t n_block,
                         struct tile_rows x, float *y, size_t y_stride, uint32_t n, bool first)
 {
     __m512 sum[TILE_ROWS][TILE_PANELS];
@@ -238,8 +222,8 @@ always_inline void tile(struct kind kind, int n_row, int n_panel,
         }
     }
     for (uint32_t b = 0; b < n_block; b++)
-        add_block(kind, n_row, n_panel, (const struct block *const[]){ w[0] + b, w[1] + b }, x, b,
-                  sum);
+        add_block(kind, n_row, n_panel, (const struct unpacked *const[]){ w[0] + b, w[1] + b }, x,
+                  b, sum);
     UNROLL(6)
     for (int r = 0; r < n_row; r++) {
         UNROLL(2)
@@ -249,8 +233,9 @@ always_inline void tile(struct kind kind, int n_row, int n_panel,
 }
 
 /* All rows over one unpacked range. Halves need two sums more a row, so their tiles are shorter. */
-always_inline void tiles(struct kind kind, int n_panel, const struct block *const w[TILE_PANELS],
-                         uint32_t b0, uint32_t b1, const struct call *c, float *y, uint32_t n)
+always_inline void tiles(struct kind kind, int n_panel, const struct unpacked *const w[TILE_PANELS],
+                         uint32_t b0, uint32_t b1, const struct matmul_call *c, float *y,
+                         uint32_t n)
 {
     const uint32_t rows = kind.halves ? 4 : TILE_ROWS;
     uint32_t r = 0;
@@ -267,10 +252,11 @@ always_inline void tiles(struct kind kind, int n_panel, const struct block *cons
 
 /* n_panel panels, many rows. Ranges are equally long, at most RANGE blocks. */
 always_inline void unpacked_panels(struct kind kind, unpack_fn *unpack, int n_panel,
-                                   const struct call *c, const uint8_t *panel, float *y, uint32_t n)
+                                   const struct matmul_call *c, const uint8_t *panel, float *y,
+                                   uint32_t n)
 {
-    struct block(*scratch)[RANGE] = c->scratch;
-    const struct block *const w[TILE_PANELS] = { scratch[0], scratch[1] };
+    struct unpacked(*scratch)[RANGE] = c->scratch;
+    const struct unpacked *const w[TILE_PANELS] = { scratch[0], scratch[1] };
     uint32_t n_block = c->x->k / QBLOCK, n_range = (n_block + RANGE - 1) / RANGE;
     for (uint32_t i = 0; i < n_range; i++) {
         uint32_t b0 = n_block * i / n_range, b1 = n_block * (i + 1) / n_range;
@@ -285,7 +271,7 @@ always_inline void unpacked_panels(struct kind kind, unpack_fn *unpack, int n_pa
     }
 }
 
-always_inline void matmul_of_kind(struct kind kind, unpack_fn *unpack, const struct call *c)
+always_inline void matmul_of_kind(struct kind kind, unpack_fn *unpack, const struct matmul_call *c)
 {
     for (uint32_t p = c->first, step; p < c->last; p += step) {
         const uint8_t *panel = c->w->data + p * c->w->panel_bytes;
