@@ -5,6 +5,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "http/router.h"
 #include "http/server.h"
 #include "http/sse.h"
@@ -122,8 +126,10 @@ static void stream_now(void *arg, struct http_request *req)
 {
     (void)arg;
     http_stream_begin(req, 200, SSE_TYPE, NULL, 0);
-    assert_int_equal(http_stream_write(req, "data: a\n\n", 9), OK);
-    http_stream_end(req);
+    if (http_stream_write(req, "data: a\n\n", 9) == OK)
+        http_stream_end(req);
+    else
+        http_stream_abort(req);
 }
 
 static const struct http_route routes[] = {
@@ -841,6 +847,80 @@ static void says_why_it_cannot_start(void **state)
     assert_null(s);
 }
 
+/* Whichever allocation of a request fails: it is answered, refused or cut off, and the next one is served. */
+static void memory_may_run_out(void **state)
+{
+    (void)state;
+    static const char *const asked[] = {
+        "POST /echo HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi",
+        "GET /tell/name?q=1 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+        "GET /streamed HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+        "GET /nothing HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+    };
+    for (int i = 0; i < 4; i++) {
+        uint64_t k = 1;
+        for (bool all = false; !all; k++) {
+            int fd = client_connect(it.port);
+            mem_fail_at(k);
+            client_send(fd, asked[i]);
+            assert_true(client_byte(fd) == 'H' || k < 16);
+            while (client_byte(fd) >= 0)
+                ;
+            close(fd);
+            wait_all_closed();
+            all = mem_fail_count() < k;
+        }
+        assert_in_range(k, 6, 20);
+        mem_fail_at(0);
+        expect("GET /tell HTTP/1.1\r\nHost: h\r\n\r\n", 200, NULL);
+    }
+}
+
+static void write_key(const char *key_file, const char *cert_file)
+{
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    X509 *cert = X509_new();
+    FILE *key_out = fopen(key_file, "w"), *cert_out = fopen(cert_file, "w");
+    assert_true(key && cert && key_out && cert_out);
+    X509_set_version(cert, 2);
+    X509_gmtime_adj(X509_getm_notBefore(cert), -60);
+    X509_gmtime_adj(X509_getm_notAfter(cert), 3600);
+    X509_set_pubkey(cert, key);
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(cert), "CN", MBSTRING_ASC,
+                               (const unsigned char *)"localhost", -1, -1, 0);
+    X509_set_issuer_name(cert, X509_get_subject_name(cert));
+    assert_true(X509_sign(cert, key, EVP_sha256()) > 0);
+    assert_int_equal(PEM_write_PrivateKey(key_out, key, NULL, NULL, 0, NULL, NULL), 1);
+    assert_int_equal(PEM_write_X509(cert_out, cert), 1);
+    fclose(key_out), fclose(cert_out);
+    X509_free(cert);
+    EVP_PKEY_free(key);
+}
+
+static void speaks_tls(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/akvifer-tls-XXXXXX", key[64], cert[64], command[256], text[256] = "";
+    assert_non_null(mkdtemp(folder));
+    snprintf(key, sizeof key, "%s/key.pem", folder);
+    snprintf(cert, sizeof cert, "%s/cert.pem", folder);
+    write_key(key, cert);
+    struct http_options opt = options();
+    opt.tls_key_file = key;
+    opt.tls_cert_file = cert;
+    start(&opt);
+    snprintf(command, sizeof command,
+             "curl -sS --http1.1 --cacert %s https://localhost:%u/streamed "
+             "https://localhost:%u/tell?q=tls -A me 2>&1",
+             cert, it.port, it.port);
+    FILE *curl = popen(command, "r");
+    size_t n = fread(text, 1, sizeof text - 1, curl);
+    text[n] = 0;
+    assert_int_equal(pclose(curl), 0);
+    assert_string_equal(text, "data: a\n\nGET|/tell||tls|me|127.0.0.1");
+    unlink(key), unlink(cert), rmdir(folder);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 #define OWN(f) cmocka_unit_test_teardown(f, teardown)
 
@@ -869,6 +949,8 @@ int main(void)
         TEST(leaving_races_with_answers),
         OWN(browsers_are_told_who_may_read),
         OWN(says_why_it_cannot_start),
+        TEST(memory_may_run_out),
+        OWN(speaks_tls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
