@@ -127,6 +127,16 @@ static void answers_go_to_standard_output(void **state)
     program_expect(RAW("-n", "2"), FRANCE, 0, " Paris.\n", NULL);
 }
 
+/* Whoever cannot be told an answer does not wait for all of it, which would take minutes. */
+static void words_that_cannot_be_written_end_it(void **state)
+{
+    (void)state;
+    const char *const *words =
+        WORDS("akvifer", "run", "-q", "--ignore-eos", "-c", "8192", "-p", "Tell me a story");
+    program_expect_to(words, "/dev/full", 1, "cannot write the answer: No space left on device");
+    program_expect_to(words, NULL, 1, "cannot write the answer: Bad file descriptor");
+}
+
 static void a_model_without_template_continues(void **state)
 {
     (void)state;
@@ -156,6 +166,7 @@ static void wrong_flags(void **state)
     program_expect(RUN("--top-p", "1.5", "-p", "x"), NULL, 2, NULL, "0 to 1");
     program_expect(RUN("--kv-type", "int4", "-p", "x"), NULL, 2, NULL, "f16 f32 int8");
     program_expect(RUN("-l", "x=1", "-p", "x"), NULL, 2, NULL, "ID=VALUE");
+    program_expect(RUN("-n", "0", "-p", "x"), NULL, 2, NULL, "--predict: 0 tokens are no answer");
     program_expect(RUN("-n", "-2", "-p", "x"), NULL, 2, NULL, "-2");
     program_expect(RUN("--help"), NULL, 0, "examples:", NULL);
 }
@@ -223,7 +234,7 @@ static void commands_are_obeyed(void **state)
     user_types(&u, "/system Be brief.\r");
     user_sees(&u, "under this system prompt");
     user_types(&u, "Hi\r");
-    user_sees(&u, " a second; 18 read, 0 of them reused");
+    user_sees(&u, " a second; 18 read, 3 of them reused"); // "<|im_start|>system\n" is the same
     user_types(&u, "/help\r");
     user_sees(&u, "/exit  ");
     user_types(&u, "\033[A\033[A\r"); // history: Hi
@@ -325,6 +336,7 @@ int main(void)
         cmocka_unit_test(stop_texts_and_biases),
         cmocka_unit_test(other_templates_are_read),
         cmocka_unit_test(answers_go_to_standard_output),
+        cmocka_unit_test(words_that_cannot_be_written_end_it),
         cmocka_unit_test(a_model_without_template_continues),
         cmocka_unit_test(nothing_to_answer),
         cmocka_unit_test(wrong_flags),
