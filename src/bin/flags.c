@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bin/show.h"
 #include "bin/verbs.h"
 
 enum { WORD_MAX = 40 }; // longer words are not compared for "did you mean"
@@ -483,7 +484,9 @@ bool flags_read(const struct flag_table *t, void *options, int argc, char **argv
 
 int verb_fails(const struct flag_table *t, const struct note *why)
 {
-    fprintf(stderr, "akvifer %s: %s\n", t->verb, why->text);
+    struct note shown = *why; // it may quote a file
+    show_harmless(shown.text, strlen(shown.text));
+    fprintf(stderr, "akvifer %s: %s\n", t->verb, shown.text);
     return EXIT_FAILED;
 }
 
