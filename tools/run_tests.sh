@@ -1,5 +1,6 @@
 #!/bin/bash
-# Runs test binaries one after the other, then each fuzz target for a few seconds.
+# Checks the include graph, runs test binaries one after the other, then each fuzz target for a few seconds
+# (FUZZ_SECONDS=0: none).
 #   B=build SAN= tools/run_tests.sh build/tests/unit/test_x ...
 # One line a binary; the output is kept in $B/logs and shown when it failed. The last line is
 # "N passed, N failed, N skipped", and the exit status is 0 only when none failed.
@@ -61,10 +62,23 @@ run_fuzzers() {
     done < <(tools/run_fuzz.sh "$FUZZ_SECONDS" 2>&1)
 }
 
+check_graph() {
+    local log=$B/logs/include-graph.log
+    if python3 tools/include_graph.py >"$log" 2>&1; then
+        passed=$((passed + 1))
+        echo 'include graph ok'
+    else
+        failed=$((failed + 1))
+        echo 'include graph FAILED'
+        sed 's/^/    | /' "$log"
+    fi
+}
+
+check_graph
 for binary in "$@"; do
     run_test "$binary"
 done
-if [ "$SAN" != thread ] && compgen -G 'tests/fuzz/fuzz_*.c' >/dev/null; then
+if [ "$SAN" != thread ] && [ "$FUZZ_SECONDS" != 0 ] && compgen -G 'tests/fuzz/fuzz_*.c' >/dev/null; then
     run_fuzzers
 fi
 echo "$passed passed, $failed failed, $skipped skipped"

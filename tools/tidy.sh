@@ -54,7 +54,7 @@ second_compiler() {
 
 memory() {
     ! files 'src/*.c' 'src/*.h' | grep -v -E '^src/(base|os)/' |
-        xargs -r grep -nwE '(malloc|calloc|realloc|free|strdup|strndup|asprintf|vasprintf|posix_memalign|aligned_alloc) ?\(' |
+        xargs -r grep -nE '\<(malloc|calloc|realloc|free|strdup|strndup|asprintf|vasprintf|posix_memalign|aligned_alloc|getline) ?\(' |
         grep -v -E ':[0-9]+: *(//|/?\*)'
 }
 

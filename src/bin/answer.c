@@ -1,35 +1,37 @@
 #include "bin/answer.h"
 
+#include <errno.h>
+#include <string.h>
+
 #include "bin/terminal.h"
 
 enum { POLL_MS = 50 }; // how long Ctrl-C may go unnoticed while nothing comes
 
-static void take_text(struct answer *out, const struct akv_event *e, FILE *words)
+/* Words that cannot be written are wanted by nobody: the first time, the request is canceled. */
+static void write_text(struct answer *out, akv_engine *engine, const struct akv_event *e,
+                       FILE *words)
 {
-    buf_add(&out->text, e->text, e->text_len);
-    if (!words || e->text_len == 0)
+    if (e->text_len == 0 || out->write_error)
         return;
-    fwrite(e->text, 1, e->text_len, words);
-    fflush(words);
+    if (fwrite(e->text, 1, e->text_len, words) == e->text_len && fflush(words) == 0)
+        return;
+    out->write_error = errno;
+    akv_cancel(engine, e->id);
 }
 
-static enum status finish(struct answer *out, const struct akv_event *e, FILE *words,
-                          struct note *why)
+static enum status finish(const struct answer *a, const struct akv_event *e, struct note *why)
 {
-    take_text(out, e, words);
-    out->stop = e->stop;
-    out->usage = e->usage;
+    if (a->write_error) {
+        note_set(why, "cannot write the answer: %s", strerror(a->write_error));
+        return IO_ERROR;
+    }
     if (e->stop == AKV_STOP_ERROR) {
         note_set(why, "%s", e->message);
         return (enum status)e->status;
     }
-    if (out->text.failed || out->ids.failed) {
+    if (a->text.failed || a->ids.failed) {
         note_set(why, "no memory for an answer of %u tokens", e->usage.n_generated);
         return FULL;
-    }
-    if (words && ferror(words)) {
-        note_set(why, "cannot write the answer: %m");
-        return IO_ERROR;
     }
     return OK;
 }
@@ -51,10 +53,15 @@ enum status answer_get(struct answer *out, akv_engine *engine, const struct akv_
             akv_cancel(engine, id);
         if (akv_next_event(engine, &e, POLL_MS) != AKV_OK || e.id != id)
             continue;
-        if (e.kind == AKV_EVENT_DONE)
-            return finish(out, &e, words, why);
+        buf_add(&out->text, e.text, e.text_len);
+        if (words)
+            write_text(out, engine, &e, words);
+        if (e.kind == AKV_EVENT_DONE) {
+            out->stop = e.stop;
+            out->usage = e.usage;
+            return finish(out, &e, why);
+        }
         ids_add(&out->ids, e.token);
-        take_text(out, &e, words);
     }
 }
 

@@ -17,10 +17,12 @@ struct answer {
     struct ids ids;
     enum akv_stop stop;
     struct akv_usage usage;
+    int write_error; // errno of the first words that could not be written, or 0
 };
 
 /* Fills *out; what is said is also written to `words`, unless NULL. The engine runs nothing else.
- * What there is of an answer that failed is in *out. */
+ * What there is of an answer that failed is in *out. IO_ERROR: the words could not be written; the
+ * request was canceled then. */
 must_use enum status answer_get(struct answer *out, akv_engine *engine,
                                 const struct akv_request *request, FILE *words, struct note *why);
 void answer_close(struct answer *a);

@@ -1,9 +1,11 @@
 #include "bin/engine_flags.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "bin/models.h"
 #include "bin/progress.h"
+#include "bin/show.h"
 
 static void show_loading(void *arg, double done)
 {
@@ -39,6 +41,26 @@ static void warn_of_length(const struct engine_flags *f, const struct akv_model_
                 (long long)f->n_ctx, info->n_ctx_train);
 }
 
+/* Never in the middle of a character. */
+static void name_model(struct engine_opened *o)
+{
+    size_t len = strlen(o->info.name);
+    if (len >= sizeof o->name)
+        for (len = sizeof o->name - 1; len > 0 && (o->info.name[len] & 0xc0) == 0x80;)
+            len--;
+    memcpy(o->name, o->info.name, len);
+    show_harmless(o->name, len);
+    o->info.name = o->name;
+}
+
+/* What came with a model that opened. Without a template the note is about that, which matters only
+ * to those who say so. */
+static void warn(const struct engine_opened *o, const char *path, const struct akv_note *odd)
+{
+    if (odd->text[0] && o->info.has_chat_template)
+        show_warning(path, odd->text);
+}
+
 enum status engine_open(struct engine_opened *out, const struct engine_flags *f, struct note *why)
 {
     static const char *const types[] = { "f16", "f32", "int8" }, *const maps[] = { "space",
@@ -58,14 +80,17 @@ enum status engine_open(struct engine_opened *out, const struct engine_flags *f,
     if (st != OK)
         goto done;
     st = open_model(out, f, buf_text(&path), &inner);
-    if (st == OK)
+    if (st == OK) {
+        akv_model_info(out->model, &out->info);
+        name_model(out);
+        warn(out, buf_text(&path), &inner);
+        warn_of_length(f, &out->info);
         st = (enum status)akv_engine_new(&out->engine, out->model, &limits, &inner);
+    }
     if (st != OK) {
         note_set(why, "%s", inner.text);
         goto done;
     }
-    akv_model_info(out->model, &out->info);
-    warn_of_length(f, &out->info);
     if (!f->quiet)
         fprintf(stderr, "model      %s, kernels %s\n%s", out->info.name, out->info.kernels,
                 akv_plan_text(out->engine));

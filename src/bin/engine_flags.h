@@ -94,10 +94,12 @@ struct engine_flags {
 struct engine_opened {
     akv_model *model;
     akv_engine *engine;
-    struct akv_model_info info;
+    struct akv_model_info info; // with `name` for its name
+    char name[128];             // cut, and harmless to a terminal
 };
 
-/* Opens the model and starts an engine; the plan goes to standard error unless quiet. n_parallel 0 stands for 1. */
+/* Opens the model and starts an engine; the plan goes to standard error unless quiet, and so does in
+ * any case what is odd about the model. n_parallel 0 stands for 1. */
 must_use enum status engine_open(struct engine_opened *out, const struct engine_flags *f,
                                  struct note *why);
 void engine_close(struct engine_opened *o);

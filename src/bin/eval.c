@@ -1,17 +1,20 @@
 /* bin/eval.c - how well a model predicts: perplexity of a text, log-probabilities of given sequences. */
-#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "bin/engine_flags.h"
+#include "bin/lines.h"
 #include "bin/progress.h"
+#include "bin/score.h"
 #include "bin/verbs.h"
+
+enum { CTX = 512, CTX_MIN = 4 }; // of a chunk of perplexity
 
 struct eval_options {
     struct engine_flags engine;
@@ -76,73 +79,6 @@ const struct flag_table flags_of_eval = {
         },
 };
 
-/* ---- sequences in, rows out: both measures are this ---- */
-
-/* One sequence under way: what came back of it so far. */
-struct scored {
-    uint64_t id;
-    uint32_t n, n_seen;
-    float *next;             // [n]
-    struct akv_logprob *top; // [n][n_top]
-    bool done;
-};
-
-static enum status scored_open(struct scored *s, uint32_t n, uint32_t n_top)
-{
-    *s = (struct scored){ .n = n };
-    s->next = mem_new(n, sizeof *s->next);
-    s->top = mem_new((size_t)n * n_top + 1, sizeof *s->top);
-    return s->next && s->top ? OK : FULL;
-}
-
-static void scored_close(struct scored *s)
-{
-    mem_free(s->next);
-    mem_free(s->top);
-    *s = (struct scored){ 0 };
-}
-
-static enum status scored_submit(struct scored *s, akv_engine *engine, const int32_t *ids,
-                                 uint32_t n_top, struct note *why)
-{
-    const struct akv_request request = {
-        .ids = ids,
-        .n_id = s->n,
-        .prompt_logprobs = true,
-        .n_logprob = n_top,
-        .sampling = akv_sampling_default(),
-        .user = s,
-    };
-    struct akv_note inner;
-    enum akv_status st = akv_submit(engine, &request, &s->id, &inner);
-    if (st != AKV_OK)
-        note_set(why, "%s", inner.text);
-    return (enum status)st;
-}
-
-/* Takes one event into the sequence that it belongs to. */
-static enum status scored_event(akv_engine *engine, uint32_t n_top, struct note *why)
-{
-    struct akv_event event;
-    if (akv_next_event(engine, &event, -1) != AKV_OK)
-        return OK;
-    struct scored *s = event.user;
-    if (event.kind == AKV_EVENT_PROMPT) {
-        memcpy(s->next + event.first, event.next, event.n * sizeof *s->next);
-        memcpy(s->top + (size_t)event.first * n_top, event.top,
-               (size_t)event.n * n_top * sizeof *s->top);
-        s->n_seen += event.n;
-    } else if (event.kind == AKV_EVENT_DONE) {
-        s->done = true;
-        if (event.stop == AKV_STOP_ERROR || s->n_seen != s->n) {
-            note_set(why, "a sequence of %u tokens ended after %u: %s", s->n, s->n_seen,
-                     event.message);
-            return (enum status)event.status == OK ? CORRUPT : (enum status)event.status;
-        }
-    }
-    return OK;
-}
-
 /* ---- logprobs ---- */
 
 static void add_number(struct buf *out, float x, bool exact)
@@ -153,154 +89,100 @@ static void add_number(struct buf *out, float x, bool exact)
         buf_addf(out, "%.6f", (double)x);
 }
 
-static void print_scored(const struct scored *s, uint32_t n_top, bool exact)
+static void add_scored(struct buf *out, const struct scored *s, uint32_t n_top, bool exact)
 {
-    struct buf line = { 0 };
-    buf_add_text(&line, "{\"next\": [");
+    buf_add_text(out, "{\"next\": [");
     for (uint32_t i = 0; i + 1 < s->n; i++) {
-        buf_add_text(&line, i ? ", " : "");
-        add_number(&line, s->next[i], exact);
+        buf_add_text(out, i ? ", " : "");
+        add_number(out, s->next[i], exact);
     }
-    buf_add_text(&line, "], \"top\": [");
+    buf_add_text(out, "], \"top\": [");
     for (uint32_t i = 0; i < s->n; i++) {
-        buf_add_text(&line, i ? ", [" : "[");
+        buf_add_text(out, i ? ", [" : "[");
         for (uint32_t j = 0; j < n_top; j++) {
             const struct akv_logprob *t = &s->top[(size_t)i * n_top + j];
-            buf_addf(&line, "%s[%d, ", j ? ", " : "", t->id);
-            add_number(&line, t->logprob, exact);
-            buf_add_byte(&line, ']');
+            buf_addf(out, "%s[%d, ", j ? ", " : "", t->id);
+            add_number(out, t->logprob, exact);
+            buf_add_byte(out, ']');
         }
-        buf_add_byte(&line, ']');
+        buf_add_byte(out, ']');
     }
-    buf_add_text(&line, "]}\n");
-    fwrite(buf_text(&line), 1, line.len, stdout);
-    buf_close(&line);
+    buf_add_text(out, "]}");
 }
 
-/* {"ids": [...]} */
-static enum status read_ids(struct ids *out, const char *line, size_t len, struct note *why)
-{
-    json_t *value = NULL;
-    enum status st = json_from_text(&value, line, len, why);
-    const json_t *list = json_object_get(value, "ids"), *item;
-    size_t i;
-    out->n = 0;
-    if (st == OK && !json_is_array(list)) {
-        note_set(why, "the line must be an object with \"ids\", an array of integers");
-        st = BAD_INPUT;
-    }
-    if (st == OK) {
-        json_array_foreach(list, i, item)
-        {
-            if (!json_is_integer(item) || json_integer_value(item) < 0 ||
-                json_integer_value(item) > INT32_MAX) {
-                note_set(why, "ids[%zu] is not a token id", i);
-                st = BAD_INPUT;
-                break;
-            }
-            ids_add(out, (int32_t)json_integer_value(item));
-        }
-    }
-    json_decref(value);
-    return st == OK && out->failed ? FULL : st;
-}
-
-/* The next line of standard input that is not empty. NOT_FOUND: none. */
-static enum status next_line(char **line, size_t *room, size_t *len, uint64_t *number)
-{
-    for (;;) {
-        ssize_t n = getline(line, room, stdin);
-        if (n < 0)
-            return NOT_FOUND;
-        ++*number;
-        while (n > 0 && strchr(" \t\r\n", (*line)[n - 1]))
-            n--;
-        *len = (size_t)n;
-        if (n > 0)
-            return OK;
-    }
-}
-
-struct lines {
-    struct scored *scored; // [n_slot], a ring in the order of the input
-    uint32_t n_slot, head, n;
-    char *line;
-    size_t room;
-    uint64_t number;
-    bool ended;
+struct logprobs {
+    const struct eval_options *o;
+    struct line_reader in;
+    struct ids ids;
+    struct buf out;
+    enum status read; // IO_ERROR, FULL: the input ended with this, for the reason in read_why
+    struct note read_why;
+    int exit_code;
 };
 
-/* Submits lines until the ring is full or the input ends. */
-static enum status fill_ring(struct lines *l, akv_engine *engine, uint32_t n_top, struct note *why)
+/* The ids of the next line. */
+static enum status next_line(void *arg, struct score_ids *out, struct note *why)
 {
-    struct ids ids = { 0 };
-    enum status st = OK;
-    while (st == OK && !l->ended && l->n < l->n_slot) {
-        size_t len;
-        struct scored *s = &l->scored[(l->head + l->n) % l->n_slot];
-        if (next_line(&l->line, &l->room, &len, &l->number) != OK) {
-            l->ended = true;
-            break;
-        }
-        st = read_ids(&ids, l->line, len, why);
-        if (st == OK)
-            st = scored_open(s, (uint32_t)ids.n, n_top);
-        l->n += st == OK;
-        if (st == OK)
-            st = scored_submit(s, engine, ids.id, n_top, why);
-        if (st != OK)
-            note_prefix(why, "line %llu", (unsigned long long)l->number);
-    }
-    ids_close(&ids);
+    struct logprobs *l = arg;
+    const char *line;
+    size_t len;
+    json_t *value = NULL;
+    l->read = line_next(&l->in, &line, &len, &l->read_why);
+    if (l->read != OK)
+        return NOT_FOUND;
+    l->ids.n = 0;
+    l->ids.failed = false;
+    enum status st = json_from_text(&value, line, len, why);
+    if (st == OK)
+        st = read_json_ids(value, &l->ids, why);
+    json_decref(value);
+    *out = (struct score_ids){ .id = l->ids.id, .n = (uint32_t)l->ids.n, .label = l->in.number };
     return st;
 }
 
-static enum status eval_logprobs(const struct eval_options *o, akv_engine *engine, struct note *why)
+static enum status answer_line(void *arg, const struct scored *s, struct note *why)
 {
-    const uint32_t n_top = (uint32_t)o->n_top;
-    struct lines l = { .n_slot = 2 * (uint32_t)o->engine.n_parallel };
-    enum status st = FULL;
-    l.scored = mem_new(l.n_slot, sizeof *l.scored);
-    if (!l.scored)
-        goto done;
-    do {
-        st = fill_ring(&l, engine, n_top, why);
-        if (st == OK && l.n > 0)
-            st = scored_event(engine, n_top, why);
-        while (l.n > 0 && l.scored[l.head].done && st == OK) {
-            print_scored(&l.scored[l.head], n_top, o->exact);
-            scored_close(&l.scored[l.head]);
-            l.head = (l.head + 1) % l.n_slot;
-            l.n--;
-        }
-    } while (st == OK && (l.n > 0 || !l.ended));
-done:
-    for (uint32_t i = 0; l.scored && i < l.n_slot; i++)
-        scored_close(&l.scored[i]);
-    mem_free(l.scored);
-    free(l.line); /* getline's own */
-    return st;
+    struct logprobs *l = arg;
+    buf_clear(&l->out);
+    if (s->status == OK) {
+        add_scored(&l->out, s, (uint32_t)l->o->n_top, l->o->exact);
+    } else {
+        struct note told = s->why;
+        line_error(&l->out, &told);
+        note_prefix(&told, "line %llu", (unsigned long long)s->label);
+        l->exit_code = verb_fails(&flags_of_eval, &told);
+    }
+    return line_write(&l->out, why);
+}
+
+/* A line of log-probabilities for each line of ids, also where a line is wrong. */
+static int eval_logprobs(const struct eval_options *o, akv_engine *engine)
+{
+    struct logprobs l = { .o = o, .in.fd = STDIN_FILENO };
+    struct note why = { "" };
+    struct progress bar;
+    const struct score_job job = {
+        .next = next_line,
+        .take = answer_line,
+        .arg = &l,
+        .n_top = (uint32_t)o->n_top,
+        .n_slot = 2 * (uint32_t)o->engine.n_parallel,
+        .progress = isatty(STDOUT_FILENO) ? NULL : &bar, // its lines show how far it is
+    };
+    progress_begin(&bar, "logprobs", PROGRESS_COUNT, 0, 0);
+    enum status st = score_all(engine, &job, &why);
+    progress_end(&bar);
+    if (st == OK && l.read != NOT_FOUND) {
+        st = l.read;
+        why = l.read_why;
+    }
+    buf_close(&l.in.in);
+    buf_close(&l.out);
+    ids_close(&l.ids);
+    return st == OK ? l.exit_code : verb_fails(&flags_of_eval, &why);
 }
 
 /* ---- perplexity ---- */
-
-static enum status read_file(struct buf *out, const char *path, struct note *why)
-{
-    char piece[65536];
-    size_t n;
-    FILE *f = fopen(path, "re");
-    if (!f) {
-        note_set(why, "cannot open '%s': %m", path);
-        return errno == ENOENT ? NOT_FOUND : IO_ERROR;
-    }
-    while ((n = fread(piece, 1, sizeof piece, f)) > 0)
-        buf_add(out, piece, n);
-    const bool bad = ferror(f);
-    fclose(f);
-    if (bad)
-        note_set(why, "cannot read '%s': %m", path);
-    return bad ? IO_ERROR : out->failed ? FULL : OK;
-}
 
 static enum status tokenize_all(struct ids *out, const akv_model *m, const struct buf *text,
                                 struct note *why)
@@ -308,8 +190,10 @@ static enum status tokenize_all(struct ids *out, const akv_model *m, const struc
     struct akv_note inner = { "" };
     size_t n = text->len + 1;
     out->id = mem_new(n, sizeof *out->id);
-    if (!out->id)
+    if (!out->id) {
+        note_set(why, "no memory for up to %zu tokens", n);
         return FULL;
+    }
     enum akv_status st =
         akv_tokenize(m, buf_text(text), text->len, false, true, out->id, &n, &inner);
     if (st != AKV_OK)
@@ -318,84 +202,115 @@ static enum status tokenize_all(struct ids *out, const akv_model *m, const struc
     return (enum status)st;
 }
 
-struct nll {
+struct perplexity {
+    struct ids ids;
+    uint32_t n_ctx, n_chunk, n_given;
+    int32_t bos; // begins each chunk, or -1
     double sum_all, sum_half;
     uint64_t n_all, n_half;
 };
 
-/* As the field measures it: each chunk begins with BOS where the model has one; its second half counts. */
-static void nll_add(struct nll *total, const struct scored *s)
+static enum status next_chunk(void *arg, struct score_ids *out, struct note *why)
 {
-    for (uint32_t i = 0; i + 1 < s->n; i++) {
-        total->sum_all -= (double)s->next[i];
-        total->n_all++;
-        if (i >= s->n / 2) {
-            total->sum_half -= (double)s->next[i];
-            total->n_half++;
-        }
-    }
+    struct perplexity *p = arg;
+    (void)why;
+    if (p->n_given == p->n_chunk)
+        return NOT_FOUND;
+    int32_t *chunk = p->ids.id + (size_t)p->n_given++ * p->n_ctx;
+    if (p->bos >= 0)
+        chunk[0] = p->bos;
+    *out = (struct score_ids){ .id = chunk, .n = p->n_ctx };
+    return OK;
 }
 
-static enum status score_chunks(akv_engine *engine, struct ids *ids, uint32_t n_ctx,
-                                uint32_t n_chunk, bool bos, struct nll *total, struct note *why)
+/* As the field measures it: the second half of each chunk counts, which has seen the first. */
+static enum status add_chunk(void *arg, const struct scored *s, struct note *why)
+{
+    struct perplexity *p = arg;
+    if (s->status != OK) {
+        *why = s->why;
+        return s->status;
+    }
+    for (uint32_t i = 0; i + 1 < s->n; i++) {
+        p->sum_all -= (double)s->next[i];
+        p->n_all++;
+        if (i >= s->n / 2) {
+            p->sum_half -= (double)s->next[i];
+            p->n_half++;
+        }
+    }
+    return OK;
+}
+
+static enum status read_chunks(struct perplexity *p, const struct eval_options *o,
+                               const akv_model *model, struct note *why)
+{
+    struct buf text = { 0 };
+    size_t n_empty = 1;
+    p->n_ctx = (uint32_t)o->engine.n_ctx;
+    p->bos = -1;
+    enum status st = read_path(o->file, &text, why);
+    if (st == OK)
+        st = tokenize_all(&p->ids, model, &text, why);
+    buf_close(&text);
+    if (st != OK)
+        return st;
+    if (p->ids.n < p->n_ctx) {
+        note_set(why, "'%s' has %zu tokens; a chunk needs %u (--ctx)", o->file, p->ids.n, p->n_ctx);
+        return BAD_INPUT;
+    }
+    p->n_chunk = (uint32_t)(p->ids.n / p->n_ctx);
+    if (o->n_chunk && o->n_chunk < p->n_chunk)
+        p->n_chunk = (uint32_t)o->n_chunk;
+    if (akv_tokenize(model, "", 0, false, true, &p->bos, &n_empty, NULL) != AKV_OK || n_empty == 0)
+        p->bos = -1;
+    return OK;
+}
+
+static enum status score_chunks(struct perplexity *p, const struct eval_options *o,
+                                akv_engine *engine, struct note *why)
 {
     struct progress bar;
-    enum status st = OK;
-    progress_begin(&bar, "perplexity", PROGRESS_COUNT, 0, n_chunk);
-    for (uint32_t i = 0; i < n_chunk && st == OK; i++) {
-        struct scored s;
-        int32_t *chunk = ids->id + (size_t)i * n_ctx;
-        if (bos)
-            chunk[0] = ids->id[0];
-        st = scored_open(&s, n_ctx, 0);
-        if (st == OK)
-            st = scored_submit(&s, engine, chunk, 0, why);
-        while (st == OK && !s.done)
-            st = scored_event(engine, 0, why);
-        if (st == OK)
-            nll_add(total, &s);
-        scored_close(&s);
-        progress_at(&bar, i + 1);
-    }
+    const struct score_job job = {
+        .next = next_chunk,
+        .take = add_chunk,
+        .arg = p,
+        .n_slot = (uint32_t)o->engine.n_parallel,
+        .progress = &bar,
+    };
+    progress_begin(&bar, "perplexity", PROGRESS_COUNT, 0, (uint64_t)p->n_chunk * p->n_ctx);
+    enum status st = score_all(engine, &job, why);
     progress_end(&bar);
     return st;
 }
 
-static enum status eval_perplexity(const struct eval_options *o, const struct engine_opened *opened,
-                                   struct note *why)
+static int eval_perplexity(const struct eval_options *o, const struct engine_opened *opened)
 {
-    const uint32_t n_ctx = (uint32_t)o->engine.n_ctx;
-    struct buf text = { 0 };
-    struct ids ids = { 0 };
-    struct nll total = { 0 };
-    size_t n_empty = 8;
-    int32_t empty[8];
-    enum status st = read_file(&text, o->file, why);
+    struct perplexity p = { 0 };
+    struct note why = { "" };
+    enum status st = read_chunks(&p, o, opened->model, &why);
     if (st == OK)
-        st = tokenize_all(&ids, opened->model, &text, why);
-    if (st != OK)
-        goto done;
-    uint32_t n_chunk = (uint32_t)(ids.n / n_ctx);
-    if (n_chunk == 0) {
-        note_set(why, "'%s' has %zu tokens; a chunk needs %u (--ctx)", o->file, ids.n, n_ctx);
-        st = BAD_INPUT;
-        goto done;
-    }
-    if (o->n_chunk && (uint64_t)o->n_chunk < n_chunk)
-        n_chunk = (uint32_t)o->n_chunk;
-    const bool bos =
-        akv_tokenize(opened->model, "", 0, false, true, empty, &n_empty, NULL) == AKV_OK &&
-        n_empty > 0;
-    st = score_chunks(opened->engine, &ids, n_ctx, n_chunk, bos, &total, why);
+        st = score_chunks(&p, o, opened->engine, &why);
     if (st == OK)
         printf("{\"chunks\": %u, \"ctx\": %u, \"nll_all\": %.6f, \"nll_second_half\": %.6f, "
                "\"ppl_second_half\": %.4f}\n",
-               n_chunk, n_ctx, total.sum_all / (double)total.n_all,
-               total.sum_half / (double)total.n_half, exp(total.sum_half / (double)total.n_half));
-done:
-    ids_close(&ids);
-    buf_close(&text);
-    return st;
+               p.n_chunk, p.n_ctx, p.sum_all / (double)p.n_all, p.sum_half / (double)p.n_half,
+               exp(p.sum_half / (double)p.n_half));
+    ids_close(&p.ids);
+    return st == OK ? EXIT_DONE : verb_fails(&flags_of_eval, &why);
+}
+
+/* ---- the verb ---- */
+
+/* What is wrong with the flags of perplexity, or NULL. */
+static const char *perplexity_misused(const struct eval_options *o)
+{
+    if (!o->file)
+        return "perplexity needs a text: -f FILE";
+    if (o->engine.n_ctx > 0 && o->engine.n_ctx < CTX_MIN)
+        return "perplexity counts the second half of each chunk, which has to predict something: "
+               "--ctx is at least 4";
+    return NULL;
 }
 
 int verb_eval(int argc, char **argv)
@@ -404,27 +319,23 @@ int verb_eval(int argc, char **argv)
     struct operands operands;
     struct engine_opened opened;
     struct note why = { "" };
-    int code;
-    if (!flags_read(&flags_of_eval, &o, argc, argv, &operands, &code))
-        return code;
+    int exit_code;
+    if (!flags_read(&flags_of_eval, &o, argc, argv, &operands, &exit_code))
+        return exit_code;
     const bool perplexity = strcmp(operands.text[0], "perplexity") == 0;
     if (!perplexity && strcmp(operands.text[0], "logprobs") != 0) {
         note_set(&why, "there is no measure '%s'; there are perplexity and logprobs",
                  operands.text[0]);
-        verb_fails(&flags_of_eval, &why);
-        return EXIT_USAGE;
+        return verb_misused(&flags_of_eval, why.text);
     }
-    if (perplexity && !o.file) {
-        note_set(&why, "perplexity needs a text: -f FILE");
-        verb_fails(&flags_of_eval, &why);
-        return EXIT_USAGE;
-    }
+    const char *misused = perplexity ? perplexity_misused(&o) : NULL;
+    if (misused)
+        return verb_misused(&flags_of_eval, misused);
     if (perplexity && o.engine.n_ctx == 0)
-        o.engine.n_ctx = 512;
-    enum status st = engine_open(&opened, &o.engine, &why);
-    if (st == OK)
-        st = perplexity ? eval_perplexity(&o, &opened, &why)
-                        : eval_logprobs(&o, opened.engine, &why);
+        o.engine.n_ctx = CTX;
+    if (engine_open(&opened, &o.engine, &why) != OK)
+        return verb_fails(&flags_of_eval, &why);
+    exit_code = perplexity ? eval_perplexity(&o, &opened) : eval_logprobs(&o, opened.engine);
     engine_close(&opened);
-    return st == OK ? EXIT_DONE : verb_fails(&flags_of_eval, &why);
+    return exit_code;
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bin/show.h"
 #include "bin/verbs.h"
 
 enum { WORD_MAX = 40 }; // longer words are not compared for "did you mean"
@@ -56,14 +57,26 @@ static unsigned distance(const char *a, size_t n, const char *b, size_t m)
     return row[m];
 }
 
+/* One begins with the other, as --temp and --temperature do. */
+static bool extends(const char *a, size_t n, const char *b, size_t m)
+{
+    size_t common = n < m ? n : m;
+    return n != m && common >= 3 && strncmp(a, b, common) == 0;
+}
+
 void nearest_try(struct nearest *n, const char *word, size_t len)
 {
-    size_t typed_len = strlen(n->typed);
-    if (typed_len < 3 || typed_len > WORD_MAX || len > WORD_MAX)
+    const char *typed = n->typed + strspn(n->typed, "-");
+    size_t dashes = strspn(word, "-");
+    const char *letters = word + dashes;
+    size_t n_typed = strlen(typed), n_letter = len - dashes;
+    bool is_short = dashes == 1; // -f is no more like -fa than any other flag is
+    if (is_short || n_typed < 3 || n_typed > WORD_MAX || n_letter > WORD_MAX)
         return;
-    bool begins = typed_len < len && strncmp(n->typed, word, typed_len) == 0;
-    unsigned d = begins ? 1 : distance(n->typed, typed_len, word, len);
-    if (d > typed_len / 3 + 1 || d >= typed_len || (n->best && d >= n->distance))
+    unsigned d = extends(typed, n_typed, letters, n_letter)
+                     ? 1
+                     : distance(typed, n_typed, letters, n_letter);
+    if (d > n_typed / 3 + 1 || d >= n_typed || (n->best && d >= n->distance))
         return;
     *n = (struct nearest){ .typed = n->typed, .best = word, .best_len = len, .distance = d };
 }
@@ -295,7 +308,6 @@ struct line {
     int argc, at;
     char **argv;
     struct operands operands; // collected in place, at the front of argv
-    bool help;
 };
 
 static const struct flag *find_flag(const struct flag_table *t, const char *name, size_t len)
@@ -370,12 +382,22 @@ static bool is_flag(const char *word)
     return word[0] == '-' && word[1];
 }
 
+/* --help and --version, which go before all that a verb would do. */
+static bool asks_instead(const char *word, struct note *why)
+{
+    bool help = strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+    if (!help && strcmp(word, "--version") != 0)
+        return false;
+    note_set(why, help ? "help" : "version");
+    return true;
+}
+
 static enum status read_words(struct line *l, struct note *why)
 {
     bool flags_over = false;
     while (l->at < l->argc) {
         char *word = l->argv[l->at];
-        if (!flags_over && (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0))
+        if (!flags_over && asks_instead(word, why))
             return CANCELED;
         if (flags_over || !is_flag(word)) {
             l->operands.text[l->operands.n++] = word;
@@ -396,7 +418,10 @@ static enum status check_operands(const struct flag_table *t, const struct opera
                                   struct note *why)
 {
     if (o->n > t->n_operand_max) {
-        if (t->n_operand_max == 0)
+        if (t->n_operand_max == 0 && t->operands)
+            note_set(why, "'%s' is no flag; in front of its flags %s takes %s", o->text[0], t->verb,
+                     t->operands);
+        else if (t->n_operand_max == 0)
             note_set(why, "'%s' is no flag, and %s takes nothing else", o->text[0], t->verb);
         else
             note_set(why, "'%s' is one too many: %s takes %u", o->text[t->n_operand_max], t->verb,
@@ -431,26 +456,42 @@ enum status flags_parse(const struct flag_table *t, void *options, int argc, cha
     return st;
 }
 
+static void print_instead(const struct flag_table *t, const char *asked)
+{
+    struct buf help = { 0 };
+    if (strcmp(asked, "version") == 0) {
+        puts("akvifer " AKV_VERSION);
+        return;
+    }
+    flags_help(t, &help);
+    fputs(buf_text(&help), stdout);
+    buf_close(&help);
+}
+
 bool flags_read(const struct flag_table *t, void *options, int argc, char **argv,
                 struct operands *out, int *exit_code)
 {
     struct note why = { "" };
     enum status st = flags_parse(t, options, argc, argv, out, &why);
     if (st == CANCELED) {
-        struct buf help = { 0 };
-        flags_help(t, &help);
-        fputs(buf_text(&help), stdout);
-        buf_close(&help);
+        print_instead(t, why.text);
         *exit_code = EXIT_DONE;
     } else if (st != OK) {
-        fprintf(stderr, "akvifer %s: %s\n", t->verb, why.text);
-        *exit_code = EXIT_USAGE;
+        *exit_code = verb_misused(t, why.text);
     }
     return st == OK;
 }
 
 int verb_fails(const struct flag_table *t, const struct note *why)
 {
-    fprintf(stderr, "akvifer %s: %s\n", t->verb, why->text);
+    struct note shown = *why; // it may quote a file
+    show_harmless(shown.text, strlen(shown.text));
+    fprintf(stderr, "akvifer %s: %s\n", t->verb, shown.text);
     return EXIT_FAILED;
+}
+
+int verb_misused(const struct flag_table *t, const char *what)
+{
+    fprintf(stderr, "akvifer %s: %s\n", t->verb, what);
+    return EXIT_USAGE;
 }

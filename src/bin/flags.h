@@ -74,7 +74,8 @@ struct operands {
 };
 
 /* Fills `options` (of the table's verb) from argv, argv[0] being the verb. BAD_INPUT: the note
- * names the flag, the value and the limit. CANCELED: --help was asked for; nothing is filled. */
+ * names the flag, the value and the limit. CANCELED: --help or --version was asked for
+ * instead, the note says which ("help", "version"); nothing is filled. */
 must_use enum status flags_parse(const struct flag_table *t, void *options, int argc, char **argv,
                                  struct operands *out, struct note *why);
 
@@ -87,7 +88,8 @@ void flags_help(const struct flag_table *t, struct buf *out); // as text
 void flags_manual(const struct flag_table *t,
                   struct buf *out); // as a section of a man page (troff)
 
-/* "Did you mean": give it all candidates, then read `best` (NULL: none is near enough). */
+/* "Did you mean": give it all candidates, then read `best` (NULL: none is near enough). Letters are
+ * compared, without dashes in front; flags of one dash are like nothing else. */
 struct nearest {
     const char *typed;
     const char *best;

@@ -115,14 +115,17 @@ static enum status inspect(struct inspection *x, const struct inspect_options *o
 static int print(const struct inspection *x, const struct inspect_options *o)
 {
     struct buf out = { 0 };
+    struct note why = { "no memory for what there is to show" };
     struct inspection_parts parts = { .tensors = o->tensors, .metadata = o->metadata };
     if (o->json)
         inspection_json(&out, x, parts);
     else
         inspection_text(&out, x, parts);
-    bool failed = out.failed || fputs(buf_text(&out), stdout) < 0 || fflush(stdout) != 0;
+    int exit_code = out.failed ? verb_fails(&flags_of_inspect, &why) : EXIT_DONE;
+    if (exit_code == EXIT_DONE)
+        fwrite(out.bytes, 1, out.len, stdout);
     buf_close(&out);
-    return failed ? EXIT_FAILED : EXIT_DONE;
+    return exit_code;
 }
 
 int verb_inspect(int argc, char **argv)

@@ -66,12 +66,11 @@ static void add_elements(struct buf *out, const struct gguf_value *v, uint64_t n
 
 /* ---- text ---- */
 
-/* A name from a file that a stranger made: no byte of it may steer the terminal. */
 static void add_name_text(struct buf *out, struct gguf_text t)
 {
-    for (size_t i = 0; i < t.len; i++)
-        buf_add_byte(out,
-                     (unsigned char)t.bytes[i] < 0x20 || t.bytes[i] == 0x7f ? '?' : t.bytes[i]);
+    buf_add(out, t.bytes, t.len);
+    if (!out->failed)
+        show_harmless(out->bytes + out->len - t.len, t.len);
 }
 
 static void add_metadata(struct buf *out, const struct gguf *g)

@@ -1,5 +1,9 @@
+/* The program: which verb runs, on standard streams that are there, and whether what it printed arrived. */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bin/bench_report.h"
 #include "bin/verbs.h"
@@ -37,7 +41,19 @@ static int unknown_verb(const char *typed)
     return EXIT_USAGE;
 }
 
-int main(int argc, char **argv)
+/* A closed standard stream would be the number of the next file that opens: answers would be written
+ * into the KV cache's memory. /dev/null takes its place, opened the other way round: using it fails
+ * as it did before. */
+static bool fill_closed_streams(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF &&
+            open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+            return false;
+    return true;
+}
+
+static int run(int argc, char **argv)
 {
     const char *word = argc > 1 ? argv[1] : "";
     program_build = (struct program_build){ AKV_COMMIT, AKV_COMMITS };
@@ -57,4 +73,21 @@ int main(int argc, char **argv)
         if (strcmp(word, verbs[i].flags->verb) == 0)
             return verbs[i].main(argc - 1, argv + 1);
     return unknown_verb(word);
+}
+
+int main(int argc, char **argv)
+{
+    if (!fill_closed_streams()) {
+        fputs("akvifer: a standard stream is closed, and /dev/null cannot be opened for it\n",
+              stderr);
+        return EXIT_FAILED;
+    }
+    int exit_code = run(argc, argv);
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return exit_code;
+    if (exit_code == EXIT_DONE) // a verb that failed has said why
+        fprintf(stderr, "akvifer: cannot write to standard output%s%s\n", errno ? ": " : "",
+                errno ? strerror(errno) : "");
+    return exit_code == EXIT_DONE ? EXIT_FAILED : exit_code;
 }

@@ -42,8 +42,10 @@ int verb_manual(int argc, char **argv)
         flags_manual(verbs[i].flags, &page);
     flags_manual(&flags_of_bench_kv, &page);
     flags_manual(&flags_of_bench_attention, &page);
-    fputs(buf_text(&page), stdout);
-    bool failed = page.failed;
+    struct note why = { "no memory for the manual page" };
+    exit_code = page.failed ? verb_fails(&flags_of_manual, &why) : EXIT_DONE;
+    if (exit_code == EXIT_DONE)
+        fputs(page.bytes, stdout);
     buf_close(&page);
-    return failed || fflush(stdout) != 0 ? EXIT_FAILED : EXIT_DONE;
+    return exit_code;
 }

@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -138,26 +139,38 @@ static enum status pull_known(const struct pull_options *o, const struct known_m
                               struct buf *path, struct note *why)
 {
     uint64_t bytes = 0;
+    if (o->sha256 && strcasecmp(o->sha256, m->sha256) != 0) {
+        note_set(why, "the sha256 of %s is %s; it cannot be %s", m->name, m->sha256, o->sha256);
+        return BAD_INPUT;
+    }
     buf_addf(path, "%s/%s", o->folder, m->file);
     if (is_there(buf_text(path), &bytes) && bytes == m->bytes)
-        return o->verify ? sha256_check(path->bytes, m->sha256, m->name, why) : OK;
+        return o->verify || o->sha256 ? sha256_check(path->bytes, m->sha256, m->name, why) : OK;
     return fetch_known(o, m, why);
 }
 
 /* ---- an address ---- */
 
-/* Checks what has arrived, then gives it its name. */
-static enum status finish_download(const struct pull_options *o, const char *part, const char *path,
-                                   struct note *why)
+/* Whether it opens as a model, and has the checksum that was given. */
+static enum status check_file(const struct pull_options *o, const char *file, const char *name,
+                              struct note *why)
 {
     struct gguf *g = NULL;
     enum status st = OK;
-    bool one_of_a_set = strstr(path, "-of-") != NULL; // opens only beside its other parts
+    bool one_of_a_set = strstr(name, "-of-") != NULL; // opens only beside its other parts
     if (o->sha256)
-        st = sha256_check(part, o->sha256, "sha256", why);
+        st = sha256_check(file, o->sha256, "sha256", why);
     if (st == OK && !one_of_a_set)
-        st = gguf_open(&g, part, why);
+        st = gguf_open(&g, file, why);
     gguf_close(g);
+    return st;
+}
+
+/* Checks what has arrived, then gives it its name. */
+static enum status finish_download(const struct pull_options *o, const char *name, const char *part,
+                                   const char *path, struct note *why)
+{
+    enum status st = check_file(o, part, name, why);
     if (st == CORRUPT || st == BAD_INPUT) {
         (void)unlink(part);
         note_prefix(why, "what was fetched is wrong, and was removed");
@@ -191,7 +204,10 @@ static enum status pull_url(const struct pull_options *o, const char *url, struc
         goto done;
     }
     if (is_there(path->bytes, &bytes)) {
-        st = o->sha256 ? sha256_check(path->bytes, o->sha256, "sha256", why) : OK;
+        st = check_file(o, path->bytes, name.bytes, why);
+        if (st != OK)
+            note_prefix(why, "a file of that name is there already, and it is wrong (remove it, or "
+                             "give another --dir)");
         goto done;
     }
     f.url = url;
@@ -199,7 +215,7 @@ static enum status pull_url(const struct pull_options *o, const char *url, struc
     fprintf(stderr, "fetching %s\n", url);
     st = fetch_file(&f, part.bytes, why);
     if (st == OK)
-        st = finish_download(o, part.bytes, path->bytes, why);
+        st = finish_download(o, name.bytes, part.bytes, path->bytes, why);
 done:
     buf_close(&name);
     buf_close(&part);

@@ -1,5 +1,6 @@
 /* akvifer render - conversations through a chat template: what a model would read. */
 #include <time.h>
+#include <unistd.h>
 
 #include "bin/lines.h"
 #include "bin/verbs.h"
@@ -89,8 +90,8 @@ int verb_render(int argc, char **argv)
     enum status st = vocab_file_open(&f, o.model, &why);
     if (st == OK)
         st = open_template(&t, &f, o.file, &why);
-    exit_code =
-        st == OK ? answer_lines(&flags_of_render, answer, t) : verb_fails(&flags_of_render, &why);
+    exit_code = st == OK ? answer_lines(&flags_of_render, STDIN_FILENO, answer, t)
+                         : verb_fails(&flags_of_render, &why);
     chat_template_free(t);
     vocab_file_close(&f);
     return exit_code;

@@ -95,23 +95,11 @@ const struct flag_table flags_of_run = {
 
 /* ---- what was asked ---- */
 
-static int wrong_usage(const char *what)
-{
-    fprintf(stderr, "akvifer run: %s\n", what);
-    return EXIT_USAGE;
-}
-
 /* The one message there is to answer, from -p, -f or standard input. False: return *exit_code. */
 static bool read_prompt(const struct run_options *o, struct buf *out, int *exit_code)
 {
     struct note why = { "" };
-    enum status st = OK;
-    if (o->prompt)
-        buf_add_text(out, o->prompt);
-    else if (o->file)
-        st = read_path(o->file, out, &why);
-    else
-        st = read_all(STDIN_FILENO, out, &why);
+    enum status st = read_given(o->prompt, o->file, out, &why);
     if (st != OK && (o->file || st == FULL)) {
         *exit_code = verb_fails(&flags_of_run, &why);
         return false;
@@ -201,10 +189,6 @@ static enum status answer_once(const struct run_options *o, const struct engine_
         st = print_json(&a, e->info.name, request.sampling.seed, why);
     if (!o->json && a.text.len > 0 && a.text.bytes[a.text.len - 1] != '\n')
         putchar('\n');
-    if (st == OK && fflush(stdout) != 0) {
-        note_set(why, "cannot write the answer: %m");
-        st = IO_ERROR;
-    }
     answer_close(&a);
     ids_close(&ids);
     return st;
@@ -231,7 +215,8 @@ static int talk(const struct run_options *o, const struct akv_sampling *sampling
     static const char *const types[] = { "f16", "f32", "int8" };
     bool raw = o->raw || !e->info.has_chat_template;
     if (raw && o->system)
-        return wrong_usage(
+        return verb_misused(
+            &flags_of_run,
             "--system-prompt needs a chat template; plain text has no system prompt");
     if (raw && !o->raw && !interactive && !o->engine.quiet)
         fprintf(stderr,
@@ -275,11 +260,16 @@ int verb_run(int argc, char **argv)
     int exit_code;
     if (!flags_read(&flags_of_run, &o, argc, argv, NULL, &exit_code))
         return exit_code;
+    if (o.n_predict == 0)
+        return verb_misused(
+            &flags_of_run, "--predict: 0 tokens are no answer; give 1 or more, or -1 for an answer "
+                           "without a limit");
     if (sampling_from_flags(&sampling, &bias, &o.sampling, &why) != OK)
-        return wrong_usage(why.text);
+        return verb_misused(&flags_of_run, why.text);
     bool interactive = !o.prompt && !o.file && terminal_is_there();
     if (interactive && o.json)
-        return wrong_usage("--json prints one answer: give -p TEXT, -f FILE or a pipe");
+        return verb_misused(&flags_of_run,
+                            "--json prints one answer: give -p TEXT, -f FILE or a pipe");
     if (!interactive && !read_prompt(&o, &prompt, &exit_code))
         goto done;
     o.engine.quiet |= interactive; // its first screen says the same in a line

@@ -37,3 +37,23 @@ struct shown_amount show_seconds(uint64_t seconds)
         snprintf(s.text, sizeof s.text, "%u:%02u", rest / 60, rest % 60);
     return s;
 }
+
+void show_harmless(char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)text[i],
+                      next = i + 1 < len ? (unsigned char)text[i + 1] : 0;
+        if (c < 0x20 || c == 0x7f)
+            text[i] = '?';
+        else if (c == 0xc2 && next >= 0x80 && next < 0xa0) // U+0080 to U+009F
+            text[i] = text[i + 1] = '?';
+    }
+}
+
+void show_warning(const char *path, const char *text)
+{
+    char line[1024];
+    int n = snprintf(line, sizeof line, "akvifer: %s: %s", path, text);
+    show_harmless(line, n < (int)sizeof line ? (size_t)n : sizeof line - 1);
+    fprintf(stderr, "%s\n", line);
+}

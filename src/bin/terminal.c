@@ -18,7 +18,7 @@
 
 enum { STOP_ASKED = 1, END_ASKED = 2, REDRAW_ASKED = 4, RESIZE_ASKED = 8 };
 
-static const int caught[] = { SIGINT, SIGTERM, SIGHUP, SIGCONT, SIGWINCH };
+static const int caught[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCONT, SIGWINCH };
 enum { N_CAUGHT = sizeof caught / sizeof *caught };
 
 /* What signals asked for: a handler sets bits and wakes the poll of terminal_read, whatever thread
@@ -155,6 +155,7 @@ static enum status obey_signals(void)
     if (was & RESIZE_ASKED)
         rl_resize_terminal();
     if (was & REDRAW_ASKED) { // back from Ctrl-Z: the shell has changed the terminal's modes
+        rl_deprep_terminal(); // which readline does not know, and would leave so
         rl_prep_terminal(1);
         rl_forced_update_display();
     }

@@ -35,7 +35,7 @@ static const struct flag rows[] = {
     { .names = "--jsonl",
       .type = FLAG_SWITCH,
       .at = FLAG_AT(options, jsonl),
-      .help = "Standard input has a line {\"text\": ...} for each text, and standard output a line "
+      .help = "The input has a line {\"text\": ...} for each text, and standard output a line "
               "{\"ids\": [...]} for it; with --detokenize it is the other way round." },
     { .names = "--special",
       .type = FLAG_SWITCH,
@@ -104,38 +104,12 @@ static enum status answer_text(void *arg, const json_t *in, struct buf *out, str
     return st;
 }
 
-static enum status check_memory(const struct ids *ids, struct note *why)
-{
-    if (!ids->failed)
-        return OK;
-    note_set(why, "no memory for more than %zu tokens", ids->n);
-    return FULL;
-}
-
-static enum status read_json_ids(const json_t *array, struct ids *out, struct note *why)
-{
-    if (!json_is_array(array)) {
-        note_set(why, "a line must be an object with an array \"ids\"");
-        return BAD_INPUT;
-    }
-    for (size_t i = 0; i < json_array_size(array); i++) {
-        const json_t *id = json_array_get(array, i);
-        json_int_t x = json_integer_value(id);
-        if (!json_is_integer(id) || x < 0 || x > INT32_MAX) {
-            note_set(why, "ids[%zu] must be a whole number from 0 to %d", i, INT32_MAX);
-            return BAD_INPUT;
-        }
-        ids_add(out, (int32_t)x);
-    }
-    return check_memory(out, why);
-}
-
 static enum status answer_ids(void *arg, const json_t *in, struct buf *out, struct note *why)
 {
     const struct tokenize *t = arg;
     struct ids ids = { 0 };
     struct buf text = { 0 };
-    enum status st = read_json_ids(json_object_get(in, "ids"), &ids, why);
+    enum status st = read_json_ids(in, &ids, why);
     if (st == OK)
         st = vocab_decode(t->f.vocab, ids.id, ids.n, t->o.special, &text, why);
     if (st == OK) {
@@ -166,7 +140,7 @@ static enum status read_plain_ids(const char *text, struct ids *out, struct note
         ids_add(out, (int32_t)x);
         text = end;
     }
-    return check_memory(out, why);
+    return check_ids(out, why);
 }
 
 static void show_ids(const struct tokenize *t, const struct ids *ids, struct buf *out)
@@ -206,20 +180,11 @@ static enum status convert(const struct tokenize *t, const char *text, size_t le
     return st;
 }
 
-static enum status read_text(const struct options *o, struct buf *out, struct note *why)
-{
-    if (o->prompt) {
-        buf_add_text(out, o->prompt);
-        return OK;
-    }
-    return o->file ? read_path(o->file, out, why) : read_all(STDIN_FILENO, out, why);
-}
-
 static int convert_one(const struct tokenize *t)
 {
     struct buf in = { 0 }, out = { 0 };
     struct note why = { "" };
-    enum status st = read_text(&t->o, &in, &why);
+    enum status st = read_given(t->o.prompt, t->o.file, &in, &why);
     if (st == OK)
         st = convert(t, buf_text(&in), in.len, &out, &why);
     if (st == OK && (fwrite(buf_text(&out), 1, out.len, stdout) < out.len || fflush(stdout))) {
@@ -231,6 +196,20 @@ static int convert_one(const struct tokenize *t)
     return st == OK ? EXIT_DONE : verb_fails(&flags_of_tokenize, &why);
 }
 
+/* The lines of the file, or of standard input. */
+static int convert_lines(struct tokenize *t)
+{
+    struct note why = { "" };
+    int fd = STDIN_FILENO;
+    if (t->o.file && open_path(&fd, t->o.file, &why) != OK)
+        return verb_fails(&flags_of_tokenize, &why);
+    int exit_code =
+        answer_lines(&flags_of_tokenize, fd, t->o.detokenize ? answer_ids : answer_text, t);
+    if (t->o.file)
+        close(fd);
+    return exit_code;
+}
+
 int verb_tokenize(int argc, char **argv)
 {
     struct tokenize t = { 0 };
@@ -238,12 +217,12 @@ int verb_tokenize(int argc, char **argv)
     int exit_code;
     if (!flags_read(&flags_of_tokenize, &t.o, argc, argv, NULL, &exit_code))
         return exit_code;
+    if (t.o.jsonl && t.o.prompt)
+        return verb_misused(&flags_of_tokenize, "--jsonl reads lines of -f FILE or standard input, "
+                                                "not of -p");
     if (vocab_file_open(&t.f, t.o.model, &why) != OK)
         return verb_fails(&flags_of_tokenize, &why);
-    if (t.o.jsonl)
-        exit_code = answer_lines(&flags_of_tokenize, t.o.detokenize ? answer_ids : answer_text, &t);
-    else
-        exit_code = convert_one(&t);
+    exit_code = t.o.jsonl ? convert_lines(&t) : convert_one(&t);
     vocab_file_close(&t.f);
     return exit_code;
 }

@@ -34,4 +34,7 @@ extern const struct flag_table flags_of_run, flags_of_tokenize, flags_of_render,
 /* Prints "akvifer VERB: the note" to standard error and gives EXIT_FAILED. */
 int verb_fails(const struct flag_table *t, const struct note *why);
 
+/* The same for flags that make no sense together: gives EXIT_USAGE. */
+int verb_misused(const struct flag_table *t, const char *what);
+
 #endif

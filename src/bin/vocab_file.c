@@ -1,8 +1,7 @@
 #include "bin/vocab_file.h"
 
-#include <stdio.h>
-
 #include "bin/models.h"
+#include "bin/show.h"
 #include "model/vocab_load.h"
 
 enum status vocab_file_open(struct vocab_file *out, const char *model, struct note *why)
@@ -16,7 +15,7 @@ enum status vocab_file_open(struct vocab_file *out, const char *model, struct no
     if (st == OK)
         st = model_vocab_load(&out->vocab, out->file, &warning);
     if (st == OK && warning.text[0])
-        fprintf(stderr, "akvifer: %s: %s\n", buf_text(&path), warning.text);
+        show_warning(buf_text(&path), warning.text);
     else if (warning.text[0])
         note_set(why, "%s: %s", buf_text(&path), warning.text);
     buf_close(&path);

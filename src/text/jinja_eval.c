@@ -193,7 +193,7 @@ static struct jvalue eval_slice(struct jrun *r, const struct jnode *n)
 /* Space for the arguments of a call, and how many there are so far. */
 struct arguments {
     struct jvalue *pos;
-    struct jnamed *named;
+    struct jnamed *named; // one more than there are names: for a caller
     struct jargs args;
 };
 
@@ -207,45 +207,70 @@ static bool arguments_open(struct jrun *r, struct arguments *a, size_t n)
     return a->pos && a->named;
 }
 
-static void add_star(struct arguments *a, const struct jlist *items)
+/* Those that are written out: the ones by position, or the ones by name. */
+static void add_plain(struct jrun *r, struct arguments *a, const struct jnode *arg, bool named)
 {
-    for (uint32_t i = 0; i < items->n; i++)
-        a->pos[a->args.n_pos++] = items->item[i];
+    for (; arg && jrun_ok(r); arg = arg->next) {
+        if (named && arg->key)
+            a->named[a->args.n_named++] =
+                (struct jnamed){ .name = jtext_of(arg->key), .value = jeval(r, arg) };
+        else if (!named && !arg->key)
+            a->pos[a->args.n_pos++] = jeval(r, arg);
+    }
 }
 
-static void add_star_star(struct jrun *r, struct arguments *a, const struct jdict *d)
+/* The room is counted when the list is at hand: what was evaluated before may have changed it. */
+static void add_star(struct jrun *r, struct arguments *a, const struct jvalue *star)
 {
+    const struct jlist *items = jvalue_items(r, star);
+    size_t n = a->args.n_pos;
+    struct jvalue *pos = jrun_new(r, n + items->n + 1, sizeof *pos);
+    if (!pos)
+        return;
+    memcpy(pos, a->pos, n * sizeof *pos);
+    for (uint32_t i = 0; i < items->n; i++)
+        pos[n++] = items->item[i];
+    a->args.pos = a->pos = pos;
+    a->args.n_pos = n;
+}
+
+static void add_star_star(struct jrun *r, struct arguments *a, const struct jvalue *star_star)
+{
+    size_t n = a->args.n_named;
+    if (star_star->kind != J_DICT) {
+        jrun_fail(r, "a ** argument must be a dict, it is a %s", jvalue_type(star_star));
+        return;
+    }
+    const struct jdict *d = star_star->dict;
+    struct jnamed *named = jrun_new(r, n + d->n + 1, sizeof *named);
+    if (!named)
+        return;
+    memcpy(named, a->named, n * sizeof *named);
     for (uint32_t i = 0; i < d->n; i++) {
         if (d->pair[i].key.kind != J_TEXT)
             jrun_fail(r, "the keys of a ** argument must be strings");
-        a->named[a->args.n_named++] =
-            (struct jnamed){ .name = d->pair[i].key.text, .value = d->pair[i].value };
+        named[n++] = (struct jnamed){ .name = d->pair[i].key.text, .value = d->pair[i].value };
     }
+    a->args.named = a->named = named;
+    a->args.n_named = n;
 }
 
-/* Evaluates what stands in the parentheses; the run has failed when it answers false. */
+/* Evaluates what stands in the parentheses, in Python's order: by position, *, by name, **. The run
+ * has failed when it answers false. */
 static bool eval_args(struct jrun *r, const struct jnode_call *c, struct arguments *a)
 {
-    struct jvalue star = c->star ? jeval(r, c->star) : jnothing();
-    struct jvalue star_star = c->star_star ? jeval(r, c->star_star) : jnothing();
-    const struct jlist *items = jvalue_items(r, &star);
-    if (c->star_star && star_star.kind != J_DICT)
-        jrun_fail(r, "a ** argument must be a dict, it is a %s", jvalue_type(&star_star));
-    size_t n = list_length(c->args) + items->n + 1; // one more, for a caller
-    if (star_star.kind == J_DICT)
-        n += star_star.dict->n;
-    if (!arguments_open(r, a, n))
+    if (!arguments_open(r, a, list_length(c->args) + 1))
         return false;
-    for (const struct jnode *arg = c->args; arg && jrun_ok(r); arg = arg->next) {
-        if (arg->key)
-            a->named[a->args.n_named++] =
-                (struct jnamed){ .name = jtext_of(arg->key), .value = jeval(r, arg) };
-        else
-            a->pos[a->args.n_pos++] = jeval(r, arg);
+    add_plain(r, a, c->args, false);
+    if (c->star) {
+        struct jvalue star = jeval(r, c->star);
+        add_star(r, a, &star);
     }
-    add_star(a, items);
-    if (star_star.kind == J_DICT)
-        add_star_star(r, a, star_star.dict);
+    add_plain(r, a, c->args, true);
+    if (c->star_star) {
+        struct jvalue star_star = jeval(r, c->star_star);
+        add_star_star(r, a, &star_star);
+    }
     return jrun_ok(r);
 }
 

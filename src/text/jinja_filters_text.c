@@ -103,8 +103,8 @@ static struct jvalue filter_replace(struct jrun *r, const struct jcall *c)
 static struct jvalue filter_center(struct jrun *r, const struct jcall *c)
 {
     struct jtext t = jshow_text(r, &c->self);
-    int64_t width = jarg_int(r, c, 0, 80), pad = width - jtext_n_char(t);
-    int64_t left = pad > 0 ? pad / 2 + (pad & width & 1) : 0;
+    int64_t width = jarg_int(r, c, 0, 80), n = jtext_n_char(t);
+    int64_t pad = width > n ? width - n : 0, left = pad / 2 + (pad & width & 1);
     struct jbuild out;
     jbuild_open(&out, r);
     jbuild_add(&out, jtext_repeat(r, JTEXT(" "), left));
@@ -141,14 +141,14 @@ static struct jvalue filter_truncate(struct jrun *r, const struct jcall *c)
 {
     int64_t length = jarg_int(r, c, 0, 255), leeway = jarg_given(c, 3) ? jarg_int(r, c, 3, 5) : 5;
     struct jtext t = jshow_text(r, &c->self), end = jarg_text(r, c, 2, JTEXT("..."));
-    int64_t keep = length - jtext_n_char(end);
+    int64_t n = jtext_n_char(t), n_end = jtext_n_char(end);
     if (c->self.kind != J_TEXT)
         jrun_fail(r, "truncate: a %s is no string", jvalue_type(&c->self));
-    if (keep < 0 || leeway < 0)
+    if (length < n_end || leeway < 0)
         jrun_fail(r, "truncate: %lld characters leave no room for the end", (long long)length);
-    if (!jrun_ok(r) || jtext_n_char(t) <= length + leeway)
+    if (!jrun_ok(r) || n - length <= leeway)
         return jtextv(t);
-    struct jtext cut = jtext_slice(t, 0, jtext_offset(t, (uint32_t)keep));
+    struct jtext cut = jtext_slice(t, 0, jtext_offset(t, (uint32_t)(length - n_end)));
     ptrdiff_t space = jtext_rfind(cut, JTEXT(" "), cut.len);
     if (!jarg_truth(c, 1, false) && space >= 0)
         cut = jtext_slice(cut, 0, (size_t)space);

@@ -1,4 +1,5 @@
 /* "%05.1f" % x, "{:>8}".format(x) and dates. Both kinds of field are read into one struct spec. */
+#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -7,7 +8,12 @@
 
 #include "text/jinja_ops.h"
 
-enum { WIDTH_MAX = 4096 };
+enum {
+    WIDTH_MAX = 4096,
+    PRECISION_MAX = 100,
+    REAL_DIGITS = DBL_MAX_10_EXP + 1,                                      // in front of the point
+    REAL_ROOM = 1 + REAL_DIGITS + REAL_DIGITS / 3 + 1 + PRECISION_MAX + 2, // "-1,000.0%" and a zero
+};
 
 struct spec {
     struct jtext fill;
@@ -79,11 +85,12 @@ static void add_whole(struct jbuild *out, const struct spec *s, int64_t v, bool 
 
 static void add_real(struct jbuild *out, const struct spec *s, double d, bool trusted)
 {
-    char digits[512], format[16];
+    char digits[REAL_ROOM], format[16];
     char type = s->type == '%' ? 'f' : s->type == 'n' ? 'g' : s->type;
     int64_t precision = s->precision < 0 ? 6 : s->precision;
-    if (precision > 100)
-        jrun_fail(out->run, "format: a precision of %lld; the bound is 100", (long long)precision);
+    if (precision > PRECISION_MAX)
+        jrun_fail(out->run, "format: a precision of %lld; the bound is %d", (long long)precision,
+                  PRECISION_MAX);
     if (!jrun_ok(out->run))
         return;
     if (type == 0 && s->precision < 0) {

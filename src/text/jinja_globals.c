@@ -14,6 +14,7 @@ static struct jvalue global_range(struct jrun *r, const struct jcall *c)
     }
     if (step == 0)
         jrun_fail(r, "range: the step is 0");
+    out.list->word = jshow_range(r, first, end, step);
     for (int64_t i = first; (step > 0 ? i < end : i > end) && jrun_step(r, 1);) {
         if (out.list->n == JRUN_RANGE_MAX)
             jrun_fail(r, "range: more than %d numbers, the bound of ranges", JRUN_RANGE_MAX);

@@ -397,10 +397,8 @@ static struct jvalue padded(struct jrun *r, const struct jcall *c, int64_t left,
 
 static int64_t padding(struct jrun *r, const struct jcall *c)
 {
-    int64_t pad = jarg_int(r, c, 0, 0);
-    pad = pad > JRUN_TEXT_MAX ? JRUN_TEXT_MAX + 1 : pad;
-    pad -= jtext_n_char(c->self.text);
-    return pad > 0 ? pad : 0;
+    int64_t width = jarg_int(r, c, 0, 0), n = jtext_n_char(c->self.text);
+    return width > n ? width - n : 0;
 }
 
 static struct jvalue text_ljust(struct jrun *r, const struct jcall *c)

@@ -32,6 +32,13 @@ static int64_t floor_divide(int64_t a, int64_t b)
     return q - ((a % b != 0) && ((a < 0) != (b < 0)));
 }
 
+/* What is left then: it has the sign of b. */
+static int64_t floor_mod(int64_t a, int64_t b)
+{
+    int64_t m = b == -1 ? 0 : a % b; // the smallest integer % -1 would overflow
+    return m != 0 && (m < 0) != (b < 0) ? m + b : m;
+}
+
 static struct jvalue real_power(struct jrun *r, double base, double exponent)
 {
     double result = pow(base, exponent);
@@ -80,7 +87,7 @@ static struct jvalue whole_binary(struct jrun *r, enum jop op, int64_t a, int64_
     case JOP_FLOORDIV:
         return jint(floor_divide(a, b));
     case JOP_MOD:
-        return jint(b == -1 ? 0 : a - floor_divide(a, b) * b);
+        return jint(floor_mod(a, b));
     default:
         return power(r, a, b);
     }

@@ -26,6 +26,7 @@ struct jvalue jop_path(struct jrun *r, const struct jvalue *v, const struct jval
 /* Python's str() and repr(), and json.dumps. */
 struct jtext jshow_text(struct jrun *r, const struct jvalue *v);
 struct jtext jshow_repr(struct jrun *r, const struct jvalue *v);
+const char *jshow_range(struct jrun *r, int64_t first, int64_t end, int64_t step);
 
 struct jjson_style {
     bool ascii_only, sort_keys, pretty;

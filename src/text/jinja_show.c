@@ -118,17 +118,36 @@ static void add_dict_repr(struct jbuild *b, const struct jvalue *v)
     jbuild_add_word(b, "}", v->trusted);
 }
 
-static void add_range_repr(struct jbuild *b, const struct jlist *l)
+const char *jshow_range(struct jrun *r, int64_t first, int64_t end, int64_t step)
 {
-    char out[100];
-    int64_t first = l->n > 0 ? l->item[0].whole : 0;
-    int64_t step = l->n > 1 ? l->item[1].whole - first : 1;
-    int64_t end = first + step * l->n;
-    snprintf(out, sizeof out,
+    enum {
+        ROOM = sizeof "range(-9223372036854775808, -9223372036854775808, -9223372036854775808)"
+    };
+    char *out = jrun_new(r, ROOM, 1);
+    if (!out)
+        return "";
+    snprintf(out, ROOM,
              step == 1 ? "range(%" PRId64 ", %" PRId64 ")"
                        : "range(%" PRId64 ", %" PRId64 ", %" PRId64 ")",
              first, end, step);
-    jbuild_add_word(b, out, true);
+    return out;
+}
+
+/* What range() gave knows its words; of a slice they follow from the numbers, as in Python. */
+static void add_range_repr(struct jbuild *b, const struct jlist *l)
+{
+    int64_t first = l->n > 0 ? l->item[0].whole : 0, step = 1, length, end;
+    if (l->word) {
+        jbuild_add_word(b, l->word, true);
+        return;
+    }
+    bool too_large = l->n > 1 && __builtin_sub_overflow(l->item[1].whole, first, &step);
+    too_large |= __builtin_mul_overflow(step, (int64_t)l->n, &length);
+    too_large |= __builtin_add_overflow(first, length, &end);
+    if (too_large)
+        jrun_fail(b->run, "an end of a range does not fit in 64 bits, the bound of integers");
+    else
+        jbuild_add_word(b, jshow_range(b->run, first, end, step), true);
 }
 
 static void add_list_repr(struct jbuild *b, const struct jvalue *v)

@@ -69,7 +69,7 @@ struct jlist {
     struct jvalue *item;
     uint32_t n, room;
     uint32_t taken;   // generator: items already walked over; cycler: the current one
-    const char *word; // view: "dict_items"; tuple of groupby: "group"
+    const char *word; // view: "dict_items"; tuple of groupby: "group"; range(3): "range(0, 3)"
 };
 
 struct jpair {

@@ -14,6 +14,7 @@
 
 #include "base/buf.h"
 #include "support/gguf_writer.h"
+#include "support/program.h"
 #include "support/temp_dir.h"
 
 #define SMOLLM2 "models/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -65,8 +66,27 @@ static void help_lists_the_verbs(void **state)
     expect_said("`akvifer --help` lists them");
     assert_int_equal(akvifer("inspect --modle x"), 2);
     expect_said("akvifer inspect: there is no flag --modle; did you mean --model?");
+    assert_int_equal(akvifer("bench foo"), 2);
+    expect_said("'foo' is no flag; in front of its flags bench takes [kv|attention]");
+    assert_int_equal(akvifer("inspect --version"), 0);
+    expect_said("akvifer 0.");
     assert_int_equal(akvifer("inspect --help"), 0);
     expect_said("--kv-type TYPE");
+}
+
+/* What was printed has to arrive, whatever the verb. */
+static void output_that_is_lost_is_an_error(void **state)
+{
+    (void)state;
+    const char *const lost = "akvifer: cannot write to standard output";
+    program_expect_to(WORDS("akvifer", "--help"), "/dev/full", 1, lost);
+    program_expect_to(WORDS("akvifer", "--version"), NULL, 1, lost);
+    program_expect_to(WORDS("akvifer", "run", "--help"), "/dev/full", 1, lost);
+    program_expect_to(WORDS("akvifer", "manual"), "/dev/full", 1, lost);
+    program_expect_to(WORDS("akvifer", "inspect"), "/dev/full", 1, lost);
+    program_expect_to(WORDS("akvifer", "inspect"), NULL, 1, lost);
+    program_expect_to(WORDS("akvifer", "tokenize", "-p", "x"), "/dev/full", 1, "cannot write");
+    program_expect_to(WORDS("akvifer", "inspect", "-m", "no-such"), NULL, 1, "there is no file");
 }
 
 /* Every verb's table, in troff that has nothing to complain about. */
@@ -181,6 +201,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(help_lists_the_verbs),
+        cmocka_unit_test(output_that_is_lost_is_an_error),
         cmocka_unit_test(the_manual_page_is_sound),
         cmocka_unit_test(inspect_knows_the_default_model),
         cmocka_unit_test(inspect_counts_windows),

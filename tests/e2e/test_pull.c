@@ -494,6 +494,11 @@ static void the_verb_pulls_an_address(void **state)
     assert_int_equal(pull(url_of("m.gguf"), "--sha256", sum),
                      EXIT_DONE); // it is there: nothing is asked
     assert_int_equal(pull(url_of("m.gguf"), "--sha256", "00"), EXIT_FAILED);
+    expect_said("is there already, and it is wrong");
+    write_file("got/models/m.gguf", "<html>", 6);
+    assert_int_equal(pull(url_of("m.gguf"), NULL, NULL), EXIT_FAILED); // also without a checksum
+    expect_said("is there already, and it is wrong");
+    expect_said("not a GGUF file");
     assert_int_equal(pull(url_of("gone.gguf"), NULL, NULL), EXIT_FAILED);
     expect_said("/gone.gguf answers 404");
 }
@@ -508,6 +513,8 @@ static void the_verb_checks_a_path(void **state)
     expect_said("the file ends in the magic");
     assert_int_equal(pull("gemma4", NULL, NULL), EXIT_FAILED);
     expect_said("there is no file 'gemma4'; did you mean the model gemma3?");
+    assert_int_equal(pull("smollm2", "--sha256", "00"), EXIT_FAILED); // a short name knows its own
+    expect_said("the sha256 of smollm2 is b179c9523d0e");
     assert_int_equal(pull("smollm2", "--sha257", "1"), EXIT_USAGE);
     expect_said("there is no flag --sha257; did you mean --sha256?");
 }

@@ -5,11 +5,17 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "support/program.h"
@@ -17,6 +23,7 @@
 #define RUN(...) WORDS("akvifer", "run", "-c", "1024", __VA_ARGS__)
 #define RAW(...) RUN("--raw", "-q", "--temp", "0", __VA_ARGS__)
 
+static const char *const SMOLLM2 = "models/SmolLM2-135M-Instruct.Q4_1.gguf";
 static const char *const GEMMA3 = "models/gemma-3-270m-q4_k_m.gguf";
 static const char FRANCE[] = "The capital of France is"; // greedy: " Paris", ".", "\n", "\n", "The"
 static const char PROMPT[] = "\033[1m>\033[0m ";
@@ -142,6 +149,50 @@ static void answers_go_to_standard_output(void **state)
     program_expect(RAW("-n", "2"), FRANCE, 0, " Paris.\n", NULL);
 }
 
+/* A copy of the default model whose name would clear the screen, and whose pre-tokenizer has no name. */
+static const char *odd_model(void)
+{
+    const char *path = program_file("odd.gguf", "");
+    char command[256];
+    snprintf(command, sizeof command, "cp %s %s", SMOLLM2, path);
+    assert_int_equal(system(command), 0);
+    int fd = open(path, O_RDWR);
+    struct stat s;
+    assert_true(fd >= 0 && fstat(fd, &s) == 0);
+    char *file = mmap(NULL, (size_t)s.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    assert_true(file != MAP_FAILED);
+    char *name = memmem(file, 1 << 16, "general.name", 12);
+    char *pre = memmem(file, 1 << 20, "tokenizer.ggml.pre", 18);
+    assert_true(name && pre);
+    memcpy(name + 12 + 4 + 8, "\033[2J", 4); // behind the type and the length
+    pre[17] = '_';
+    munmap(file, (size_t)s.st_size);
+    close(fd);
+    return path;
+}
+
+static void odd_models_are_told_of_but_do_not_steer(void **state)
+{
+    (void)state;
+    struct program_end end;
+    program_run(&end, RUN("--raw", "-m", odd_model(), "-n", "1", "-p", "Hi"), NULL, 0);
+    assert_int_equal(end.exit_code, 0);
+    assert_non_null(strstr(end.err.bytes, "no pre-tokenizer: 'default' is used"));
+    assert_non_null(strstr(end.err.bytes, "model      ?[2J"));
+    assert_null(strchr(end.err.bytes, '\033'));
+    program_end_close(&end);
+}
+
+/* Whoever cannot be told an answer does not wait for all of it, which would take minutes. */
+static void words_that_cannot_be_written_end_it(void **state)
+{
+    (void)state;
+    const char *const *words =
+        WORDS("akvifer", "run", "-q", "--ignore-eos", "-c", "8192", "-p", "Tell me a story");
+    program_expect_to(words, "/dev/full", 1, "cannot write the answer: No space left on device");
+    program_expect_to(words, NULL, 1, "cannot write the answer: Bad file descriptor");
+}
+
 static void a_model_without_template_continues(void **state)
 {
     (void)state;
@@ -171,6 +222,7 @@ static void wrong_flags(void **state)
     program_expect(RUN("--top-p", "1.5", "-p", "x"), NULL, 2, NULL, "0 to 1");
     program_expect(RUN("--kv-type", "int4", "-p", "x"), NULL, 2, NULL, "f16 f32 int8");
     program_expect(RUN("-l", "x=1", "-p", "x"), NULL, 2, NULL, "ID=VALUE");
+    program_expect(RUN("-n", "0", "-p", "x"), NULL, 2, NULL, "--predict: 0 tokens are no answer");
     program_expect(RUN("-n", "-2", "-p", "x"), NULL, 2, NULL, "-2");
     program_expect(RUN("--help"), NULL, 0, "examples:", NULL);
 }
@@ -238,7 +290,7 @@ static void commands_are_obeyed(void **state)
     user_types(&u, "/system Be brief.\r");
     user_sees(&u, "under this system prompt");
     user_types(&u, "Hi\r");
-    user_sees(&u, " a second; 18 read, 0 of them reused");
+    user_sees(&u, " a second; 18 read, 3 of them reused"); // "<|im_start|>system\n" is the same
     user_types(&u, "/help\r");
     user_sees(&u, "/exit  ");
     user_types(&u, "\033[A\033[A\r"); // history: Hi
@@ -291,10 +343,45 @@ static void ctrl_d_and_signals_end_it(void **state)
     assert_int_equal(kill(u.pid, SIGTERM), 0);
     assert_int_equal(user_leaves(&u), 128 + SIGTERM);
 
+    user_starts(&u, WORDS("akvifer", "run", "-c", "1024"));
+    user_sees(&u, PROMPT);
+    user_types(&u, "\034"); // Ctrl-\ ends it like the others
+    assert_int_equal(user_leaves(&u), 128 + SIGQUIT);
+
     user_starts(&u, RUN("--ignore-eos", "-p", "Hi")); // an answer without end
     user_sees(&u, "kv cap");
     user_types(&u, "\003");
     assert_int_equal(user_leaves(&u), 128 + SIGINT);
+}
+
+static bool is_typed_by_line(const struct terminal_user *u)
+{
+    struct termios modes;
+    assert_int_equal(tcgetattr(u->fd, &modes), 0);
+    return (modes.c_lflag & ICANON) != 0;
+}
+
+/* A shell gives the terminal back in its own modes: Ctrl-Z, then fg. */
+static void back_from_a_stop_the_prompt_edits_again(void **state)
+{
+    (void)state;
+    struct terminal_user u;
+    struct termios modes;
+    int status;
+    user_starts(&u, WORDS("akvifer", "run", "-c", "1024"));
+    user_sees(&u, PROMPT);
+    assert_false(is_typed_by_line(&u));
+    assert_int_equal(kill(u.pid, SIGSTOP), 0);
+    assert_int_equal(waitpid(u.pid, &status, WUNTRACED), u.pid);
+    assert_true(WIFSTOPPED(status));
+    assert_int_equal(tcgetattr(u.fd, &modes), 0);
+    modes.c_lflag |= ICANON | ECHO;
+    assert_int_equal(tcsetattr(u.fd, TCSANOW, &modes), 0);
+    assert_int_equal(kill(u.pid, SIGCONT), 0);
+    user_sees(&u, PROMPT);
+    assert_false(is_typed_by_line(&u));
+    user_types(&u, "\004");
+    assert_int_equal(user_leaves(&u), 0);
 }
 
 static void a_full_context_says_so(void **state)
@@ -334,6 +421,7 @@ static void no_color_when_asked(void **state)
 
 int main(void)
 {
+    setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 }); // Ctrl-\ would leave one
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(greedy_continues_as_the_reference),
         cmocka_unit_test(long_context_is_warned_of),
@@ -341,6 +429,8 @@ int main(void)
         cmocka_unit_test(stop_texts_and_biases),
         cmocka_unit_test(other_templates_are_read),
         cmocka_unit_test(answers_go_to_standard_output),
+        cmocka_unit_test(odd_models_are_told_of_but_do_not_steer),
+        cmocka_unit_test(words_that_cannot_be_written_end_it),
         cmocka_unit_test(a_model_without_template_continues),
         cmocka_unit_test(nothing_to_answer),
         cmocka_unit_test(wrong_flags),
@@ -350,6 +440,7 @@ int main(void)
         cmocka_unit_test(commands_are_obeyed),
         cmocka_unit_test(ctrl_c_stops_drops_and_leaves),
         cmocka_unit_test(ctrl_d_and_signals_end_it),
+        cmocka_unit_test(back_from_a_stop_the_prompt_edits_again),
         cmocka_unit_test(a_full_context_says_so),
         cmocka_unit_test(no_color_when_asked),
     };

@@ -201,6 +201,17 @@ static void wrong_lines_keep_their_place(void **state)
     program_end_close(&end);
 }
 
+static void lines_come_from_a_file_too(void **state)
+{
+    (void)state;
+    const char *path = program_file("lines", "{\"text\": \"Hello\"}\n");
+    program_expect(WORDS("akvifer", "tokenize", "--jsonl", "-f", path), "{\"text\": \"unread\"}", 0,
+                   "{\"ids\": [19556]}\n", NULL);
+    program_expect(WORDS("akvifer", "tokenize", "--jsonl", "-f", "/no/such"), NULL, 1, NULL,
+                   "cannot open '/no/such'");
+    program_expect(WORDS("akvifer", "tokenize", "--jsonl", "-p", "x"), NULL, 2, NULL, "-p");
+}
+
 static void wrong_ids_are_named(void **state)
 {
     (void)state;
@@ -247,6 +258,7 @@ int main(void)
         cmocka_unit_test(goldens_of_gemma3),
         cmocka_unit_test(there_and_back),
         cmocka_unit_test(wrong_lines_keep_their_place),
+        cmocka_unit_test(lines_come_from_a_file_too),
         cmocka_unit_test(wrong_ids_are_named),
         cmocka_unit_test(through_another_template),
         cmocka_unit_test(wrong_conversations_are_named),

@@ -67,7 +67,9 @@ struct pipes {
     int in[2], out[2], err[2];
 };
 
-static void connect_child(const struct pipes *p, const char *input)
+static const char TO_PIPE[] = "a pipe"; // as path: standard output is read
+
+static void connect_child(const struct pipes *p, const char *input, const char *to)
 {
     if (input == program_closed)
         close(0);
@@ -75,7 +77,12 @@ static void connect_child(const struct pipes *p, const char *input)
         dup2(p->in[0], 0);
     else
         dup2(open("/dev/null", O_RDONLY), 0);
-    dup2(p->out[1], 1);
+    if (to == TO_PIPE)
+        dup2(p->out[1], 1);
+    else if (to)
+        dup2(open(to, O_WRONLY), 1);
+    else
+        close(1);
     dup2(p->err[1], 2);
 }
 
@@ -112,7 +119,8 @@ static void exchange(struct pipes *p, pid_t pid, const char *input, size_t len,
     }
 }
 
-void program_run(struct program_end *end, const char *const *words, const char *input, size_t len)
+static void run_to(struct program_end *end, const char *const *words, const char *input, size_t len,
+                   const char *to)
 {
     struct pipes p;
     *end = (struct program_end){ 0 };
@@ -124,7 +132,7 @@ void program_run(struct program_end *end, const char *const *words, const char *
     assert_true(pid >= 0);
     if (pid == 0) {
         signal(SIGPIPE, SIG_DFL);
-        connect_child(&p, input);
+        connect_child(&p, input, to);
         become(words);
     }
     close(p.in[0]);
@@ -136,10 +144,28 @@ void program_run(struct program_end *end, const char *const *words, const char *
     end->exit_code = exit_code_of(pid);
 }
 
+void program_run(struct program_end *end, const char *const *words, const char *input, size_t len)
+{
+    run_to(end, words, input, len, TO_PIPE);
+}
+
 void program_end_close(struct program_end *end)
 {
     buf_close(&end->out);
     buf_close(&end->err);
+}
+
+static void expect_end(const char *const *words, struct program_end *end, int exit_code,
+                       const char *out, const char *err)
+{
+    bool good = end->exit_code == exit_code;
+    good &= out ? strstr(buf_text(&end->out), out) != NULL : end->out.len == 0;
+    good &= err ? strstr(buf_text(&end->err), err) != NULL : end->err.len == 0;
+    if (!good)
+        fail_msg("%s %s %s ...: exit code %d\n%s%s", words[0], words[1] ? words[1] : "",
+                 words[1] && words[2] ? words[2] : "", end->exit_code, buf_text(&end->out),
+                 buf_text(&end->err));
+    program_end_close(end);
 }
 
 void program_expect(const char *const *words, const char *input, int exit_code, const char *out,
@@ -147,14 +173,14 @@ void program_expect(const char *const *words, const char *input, int exit_code, 
 {
     struct program_end end;
     program_run(&end, words, input, input ? strlen(input) : 0);
-    bool good = end.exit_code == exit_code;
-    good &= out ? strstr(buf_text(&end.out), out) != NULL : end.out.len == 0;
-    good &= err ? strstr(buf_text(&end.err), err) != NULL : end.err.len == 0;
-    if (!good)
-        fail_msg("%s %s %s ...: exit code %d\n%s%s", words[0], words[1] ? words[1] : "",
-                 words[1] && words[2] ? words[2] : "", end.exit_code, buf_text(&end.out),
-                 buf_text(&end.err));
-    program_end_close(&end);
+    expect_end(words, &end, exit_code, out, err);
+}
+
+void program_expect_to(const char *const *words, const char *path, int exit_code, const char *err)
+{
+    struct program_end end;
+    run_to(&end, words, NULL, 0, path);
+    expect_end(words, &end, exit_code, NULL, err);
 }
 
 /* ---- files ---- */

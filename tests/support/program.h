@@ -31,6 +31,9 @@ void program_end_close(struct program_end *end);
 void program_expect(const char *const *words, const char *input, int exit_code, const char *out,
                     const char *err);
 
+/* The same without input, and with standard output to a file; no path: it is closed. */
+void program_expect_to(const char *const *words, const char *path, int exit_code, const char *err);
+
 /* A folder for the files of a test program, as cmocka's group setup and teardown; and a file in
  * it, whose path is good until four more were written. */
 int program_folder_make(void **state);

@@ -187,6 +187,11 @@ static void unknown_flags_get_a_hint(void **state)
                    "there is no flag --frobnicate; `akvifer test --help` lists them");
     expect_refused("test --no-model", "there is no flag --no-model; did you mean --model?");
     expect_refused("test -q", "there is no flag -q; `akvifer test --help` lists them");
+    expect_refused("test -mm", "there is no flag -mm; `akvifer test --help` lists them");
+    expect_refused("test -model", "there is no flag -model; did you mean --model?");
+    expect_refused("test --temperature 1", "there is no flag --temperature; did you mean --temp?");
+    expect_refused("test --verzion",
+                   "there is no flag --verzion; `akvifer test --help` lists them");
 }
 
 static void the_environment_is_weaker_than_the_line(void **state)

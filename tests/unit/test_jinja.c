@@ -274,6 +274,8 @@ static void bounds_are_named(void **state)
                  "the bound of");
     expect_error("{{ 9223372036854775807 + 1 }}", "64 bits, the bound of integers");
     expect_error("{{ 10 ** 19 }}", "64 bits, the bound of integers");
+    expect_error("{{ range(-9223372036854775807, 9223372036854775807, 9223372036854775806)[::2] }}",
+                 "64 bits, the bound of integers");
     expect_error("{{ 99999999999999999999 }}", "99999999999999999999 does not fit in 64 bits");
 }
 
