@@ -111,6 +111,14 @@ static enum status grow_blocks(struct kv_space *s, uint32_t n)
     return OK;
 }
 
+/* As soon as this step's rows have their place, so that it is done while the step computes. */
+static void map_next(struct kv_space *s)
+{
+    const uint32_t left = s->all->n_block_max - n_block(s);
+    if (s->all->map_ahead && !s->table && n_block(s) * KV_BLOCK - s->n_grown <= AHEAD_ROWS)
+        space_map_ahead(s, s->n_block_last < left ? s->n_block_last : left);
+}
+
 enum status kv_space_grow(struct kv_space *s, uint32_t n_position)
 {
     uint32_t need[KV_GROUP_MAX];
@@ -127,6 +135,7 @@ enum status kv_space_grow(struct kv_space *s, uint32_t n_position)
     }
     if (n_position > s->n_grown)
         s->n_grown = n_position;
+    map_next(s);
     return OK;
 }
 
@@ -163,10 +172,6 @@ void kv_space_commit(struct kv_space *s, uint32_t n_position)
     s->n_committed = n_position;
     for (uint32_t g = 0; g < s->all->shape->n_group; g++)
         pass_window(s, g, n_position);
-    uint32_t left = s->all->n_block_max - n_block(s);
-    if (s->all->map_ahead && !s->table &&
-        (uint64_t)n_block(s) * KV_BLOCK - n_position <= AHEAD_ROWS)
-        space_map_ahead(s, s->n_block_last < left ? s->n_block_last : left);
 }
 
 /* ---- forking and forgetting ---- */
