@@ -1,8 +1,8 @@
 #include "api/prompt.h"
 
-#include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/mem.h"
 
 /* ---- text ---- */
@@ -46,27 +46,20 @@ bool prompt_chat(struct ids *out, const akv_model *model, const json_t *body,
                  struct api_error *error)
 {
     struct akv_note why = { "" };
-    char *text = json_dumps(body, JSON_COMPACT);
-    if (!text) {
-        api_error_set(error, API_BUSY, NULL, "no memory for the messages");
-        return false;
-    }
-    enum akv_status st;
-    size_t n = strlen(text) / 3 + 64;
-    for (;;) {
-        if (!room_for(out, n, error)) {
-            free(text);
-            return false;
-        }
-        const size_t room = n;
-        st = akv_render_chat(model, text, strlen(text), out->id, &n, &why);
-        if (st != AKV_FULL || n <= room)
+    struct buf text = { 0 };
+    enum akv_status st = AKV_FULL;
+    json_to_text(body, &text);
+    for (size_t n = text.len / 3 + 64, room = 0; !text.failed && st == AKV_FULL && n > room;) {
+        room = n;
+        if (!room_for(out, n, error))
             break;
+        st = akv_render_chat(model, buf_text(&text), text.len, out->id, &n, &why);
+        out->n = st == AKV_OK ? n : 0;
     }
-    free(text);
-    if (st == AKV_OK)
-        out->n = n;
-    else
+    if (text.failed)
+        api_error_set(error, API_BUSY, NULL, "no memory for the messages");
+    buf_close(&text);
+    if (st != AKV_OK)
         api_error_from(error, st, &why);
     return st == AKV_OK;
 }

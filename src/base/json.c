@@ -19,3 +19,15 @@ enum status json_from_text(json_t **out, const char *text, size_t len, struct no
         note_set(why, "JSON, column %d: %s", error.column, error.text);
     return BAD_INPUT;
 }
+
+static int add_bytes(const char *bytes, size_t len, void *out)
+{
+    buf_add(out, bytes, len);
+    return 0;
+}
+
+void json_to_text(const json_t *value, struct buf *out)
+{
+    if (json_dump_callback(value, add_bytes, out, JSON_COMPACT | JSON_ENCODE_ANY) != 0)
+        out->failed = true;
+}

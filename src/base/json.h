@@ -8,10 +8,14 @@
 #include <jansson.h>
 #include <stddef.h>
 
+#include "base/buf.h"
 #include "base/note.h"
 #include "base/status.h"
 
 /* One value, free it with json_decref. BAD_INPUT: where and what was wrong. FULL: no memory. */
 must_use enum status json_from_text(json_t **out, const char *text, size_t len, struct note *why);
+
+/* Appends the value as text without spaces; sets out->failed without memory. */
+void json_to_text(const json_t *value, struct buf *out);
 
 #endif
