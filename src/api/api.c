@@ -68,7 +68,7 @@ const char *api_tenant(struct api *a, struct http_request *http)
     const struct tenant *t = tenant_of(a, key_of(http));
     if (t)
         return t->salt;
-    struct api_error error = { API_NONE };
+    struct api_error error = { .kind = API_NONE };
     api_error_set(&error, API_NO_KEY, NULL,
                   "Invalid API key: send it as 'Authorization: Bearer KEY'");
     api_answer_error(http, &error);

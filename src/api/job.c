@@ -115,7 +115,7 @@ static void send_chunk(struct job *j, struct choice *c, tell *what)
 
 static void send_error(struct job *j, const char *message)
 {
-    struct api_error error = { API_NONE };
+    struct api_error error = { .kind = API_NONE };
     struct buf out = { 0 };
     api_error_set(&error, API_BROKEN, NULL, "%s", message);
     api_error_json(&error, &out);
@@ -150,7 +150,7 @@ static void end_answer(struct job *j)
     if (!failed)
         j->dialect->answer(j, &out);
     if (failed || out.failed) {
-        struct api_error error = { API_NONE };
+        struct api_error error = { .kind = API_NONE };
         api_error_set(&error, API_BROKEN, NULL, "%s",
                       j->failed.text[0] ? j->failed.text : "no memory for the answer");
         api_answer_error(j->http, &error);
@@ -329,7 +329,7 @@ static bool refuse_rest(struct job *j, const struct api_error *error)
 void job_start(struct api *api, struct http_request *http, enum request_kind kind,
                const struct dialect *dialect)
 {
-    struct api_error error = { API_NONE };
+    struct api_error error = { .kind = API_NONE };
     struct request_defaults by_default = api->by_default;
     struct note why = { "" };
     json_t *body = NULL;

@@ -79,7 +79,7 @@ static void model(void *api, struct http_request *http)
         add_model(a, &out);
         api_answer_json(http, 200, &out);
     } else {
-        struct api_error error = { API_NONE };
+        struct api_error error = { .kind = API_NONE };
         api_error_set(&error, API_NOT_FOUND, "model",
                       "the model '%.200s' is not served here; '%.200s' is", http_name(http),
                       a->name);
@@ -92,7 +92,7 @@ static void model(void *api, struct http_request *http)
 
 static bool is_on(bool on, const char *flag, struct http_request *http)
 {
-    struct api_error error = { API_NONE };
+    struct api_error error = { .kind = API_NONE };
     if (on)
         return true;
     api_error_set(&error, API_NOT_SUPPORTED, NULL,
@@ -166,7 +166,7 @@ static void props(void *api, struct http_request *http)
 /* The request's JSON object, for a tenant. NULL: it was answered. */
 static json_t *body_of(struct api *a, struct http_request *http)
 {
-    struct api_error error = { API_NONE };
+    struct api_error error = { .kind = API_NONE };
     struct note why = { "" };
     json_t *body = NULL;
     size_t len;
@@ -215,7 +215,7 @@ static void add_tokens(const struct api *a, const struct ids *ids, bool pieces, 
 static void tokenize(void *api, struct http_request *http)
 {
     struct api *a = api;
-    struct api_error error = { API_NONE };
+    struct api_error error = { .kind = API_NONE };
     struct buf out = { 0 };
     struct ids ids = { 0 };
     size_t len = 0;
@@ -252,7 +252,7 @@ static void add_text_of(const struct api *a, const struct ids *ids, struct buf *
 static void detokenize(void *api, struct http_request *http)
 {
     struct api *a = api;
-    struct api_error error = { API_NONE };
+    struct api_error error = { .kind = API_NONE };
     struct buf out = { 0 }, content = { 0 };
     struct ids ids = { 0 };
     json_t *body = body_of(a, http);
@@ -288,7 +288,7 @@ static void detokenize(void *api, struct http_request *http)
 static void apply_template(void *api, struct http_request *http)
 {
     struct api *a = api;
-    struct api_error error = { API_NONE };
+    struct api_error error = { .kind = API_NONE };
     struct buf out = { 0 }, rendered = { 0 };
     struct ids ids = { 0 };
     json_t *body = body_of(a, http);
@@ -324,7 +324,7 @@ static void add_pieces(const struct api *a, const char *name, const int32_t *id,
 static void explain(void *api, struct http_request *http)
 {
     struct api *a = api;
-    struct api_error error = { API_NONE };
+    struct api_error error = { .kind = API_NONE };
     struct akv_note why = { "" };
     struct akv_cache_find found = { 0 };
     struct buf out = { 0 };
@@ -360,7 +360,7 @@ static void explain(void *api, struct http_request *http)
 
 static void not_yet(void *api, struct http_request *http)
 {
-    struct api_error error = { API_NONE };
+    struct api_error error = { .kind = API_NONE };
     if (!api_tenant(api, http))
         return;
     api_error_set(&error, API_NOT_SUPPORTED, NULL, "%s %s is not supported yet", http_method(http),
