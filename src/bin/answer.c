@@ -3,9 +3,29 @@
 #include <errno.h>
 #include <string.h>
 
+#include "bin/progress.h"
 #include "bin/terminal.h"
 
 enum { POLL_MS = 50 }; // how long Ctrl-C may go unnoticed while nothing comes
+
+/* How far the prompt is: it may take long before the first word comes. */
+struct reading {
+    struct progress bar;
+    uint64_t n_before; // tokens of prompts that the engine had read or reused before
+};
+
+static uint64_t n_prompt_token(akv_engine *engine)
+{
+    struct akv_stats s;
+    akv_stats(engine, &s);
+    return s.n_token_prompt + s.n_token_cached;
+}
+
+static void reading_at(struct reading *r, akv_engine *engine)
+{
+    if (r->bar.on)
+        progress_at(&r->bar, n_prompt_token(engine) - r->n_before);
+}
 
 /* Words that cannot be written are wanted by nobody: the first time, the request is canceled. */
 static void write_text(struct answer *out, akv_engine *engine, const struct akv_event *e,
@@ -40,6 +60,7 @@ enum status answer_get(struct answer *out, akv_engine *engine, const struct akv_
                        FILE *words, struct note *why)
 {
     struct akv_note refused;
+    struct reading reading = { .n_before = n_prompt_token(engine) };
     uint64_t id;
     *out = (struct answer){ 0 };
     enum akv_status st = akv_submit(engine, request, &id, &refused);
@@ -47,12 +68,15 @@ enum status answer_get(struct answer *out, akv_engine *engine, const struct akv_
         note_set(why, "%s", refused.text);
         return (enum status)st;
     }
+    progress_begin(&reading.bar, "reading", PROGRESS_COUNT, 0, request->n_id);
     for (;;) {
         struct akv_event e;
         if (terminal_interrupted())
             akv_cancel(engine, id);
+        reading_at(&reading, engine);
         if (akv_next_event(engine, &e, POLL_MS) != AKV_OK || e.id != id)
             continue;
+        progress_end(&reading.bar);
         buf_add(&out->text, e.text, e.text_len);
         if (words)
             write_text(out, engine, &e, words);

@@ -1,7 +1,8 @@
 /* bin/answer.h - one request, from submitting it to its last word.
  *
  *   akv_submit -> TOKEN, TOKEN, ... -> DONE         words go out as they come; Ctrl-C cancels
- */
+ *
+ * A terminal sees how far a long prompt is. */
 #ifndef BIN_ANSWER_H
 #define BIN_ANSWER_H
 

@@ -2,21 +2,31 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "bin/models.h"
 #include "bin/progress.h"
 #include "bin/show.h"
+#include "kv/shape.h"
 
 static void show_loading(void *arg, double done)
 {
-    progress_at(arg, (uint64_t)(done * 1000));
+    struct progress *bar = arg;
+    progress_at(bar, (uint64_t)(done * (double)bar->total));
+}
+
+/* Of the file, which is what is read; 0 where it cannot be told. */
+static uint64_t bytes_of(const char *path)
+{
+    struct stat s;
+    return stat(path, &s) == 0 ? (uint64_t)s.st_size : 0;
 }
 
 static enum status open_model(struct engine_opened *out, const struct engine_flags *f,
                               const char *path, struct akv_note *why)
 {
     struct progress bar;
-    progress_begin(&bar, "loading", PROGRESS_COUNT, 0, 1000);
+    progress_begin(&bar, "loading", PROGRESS_BYTES, 0, bytes_of(path));
     const struct akv_model_params params = {
         .path = path,
         .cpu = f->cpu,
@@ -63,12 +73,11 @@ static void warn(const struct engine_opened *o, const char *path, const struct a
 
 enum status engine_open(struct engine_opened *out, const struct engine_flags *f, struct note *why)
 {
-    static const char *const types[] = { "f16", "f32", "int8" }, *const maps[] = { "space",
-                                                                                   "table" };
+    static const char *const maps[] = { "space", "table" };
     const struct akv_limits limits = {
         .n_ctx = (uint32_t)f->n_ctx,
         .kv_bytes = f->kv_ram,
-        .kv_type = types[f->kv_type],
+        .kv_type = kv_type_name((enum kv_type)f->kv_type),
         .kv_map = maps[f->kv_map],
         .n_parallel = f->n_parallel ? (uint32_t)f->n_parallel : 1,
         .n_ubatch = (uint32_t)f->n_ubatch,

@@ -11,6 +11,7 @@
 
 #include "akvifer.h"
 #include "bin/flags.h"
+#include "kv/shape.h"
 
 struct engine_flags {
     const char *model, *cpu;
@@ -55,7 +56,7 @@ struct engine_flags {
           .at = FLAG_AT(S, F.kv_type),                                                             \
           .unit = "TYPE",                                                                          \
           .preset = "f16",                                                                         \
-          .words = "f16 f32 int8",                                                                 \
+          .words = KV_TYPE_NAMES,                                                                  \
           .help = "How keys and values are stored." },                                             \
         { .names = "--kv-map",                                                                     \
           .type = FLAG_ENUM,                                                                       \

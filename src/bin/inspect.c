@@ -45,7 +45,7 @@ static const struct flag rows[] = {
       .at = FLAG_AT(inspect_options, kv_type),
       .unit = "TYPE",
       .preset = "f16",
-      .words = "f16 f32 int8", // in the order of enum kv_type
+      .words = KV_TYPE_NAMES,
       .help = "How keys and values would be stored." },
 };
 

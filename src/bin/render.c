@@ -12,12 +12,7 @@ struct options {
 };
 
 static const struct flag rows[] = {
-    { .names = "-m --model",
-      .type = FLAG_TEXT,
-      .at = FLAG_AT(options, model),
-      .unit = "MODEL",
-      .preset = "smollm2",
-      .help = "A GGUF file, or the short name of a model that `akvifer pull` fetched." },
+    VOCAB_FLAG(options, model),
     { .names = "--template --chat-template-file",
       .type = FLAG_TEXT,
       .at = FLAG_AT(options, file),

@@ -11,6 +11,7 @@
 #include "bin/sampling_flags.h"
 #include "bin/terminal.h"
 #include "bin/verbs.h"
+#include "kv/shape.h"
 
 enum { RAW_N_PREDICT = 256 };
 static const int64_t UNTIL_END = -1, NOT_SAID = -2;
@@ -212,7 +213,6 @@ static int run_once(const struct run_options *o, const struct engine_opened *e,
 static int talk(const struct run_options *o, const struct akv_sampling *sampling,
                 const struct engine_opened *e, const struct buf *prompt, bool interactive)
 {
-    static const char *const types[] = { "f16", "f32", "int8" };
     bool raw = o->raw || !e->info.has_chat_template;
     if (raw && o->system)
         return verb_misused(
@@ -229,7 +229,7 @@ static int talk(const struct run_options *o, const struct akv_sampling *sampling
     const struct chat_setup setup = { .opened = e,
                                       .request = request,
                                       .system = o->system,
-                                      .kv_type = types[o->engine.kv_type],
+                                      .kv_type = kv_type_name((enum kv_type)o->engine.kv_type),
                                       .raw = raw };
     return chat_run(&setup);
 }

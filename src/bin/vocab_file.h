@@ -4,8 +4,17 @@
 
 #include "base/note.h"
 #include "base/status.h"
+#include "bin/flags.h"
 #include "gguf/gguf.h"
 #include "text/vocab.h"
+
+/* The row of the file's flag, for a field of a verb's options. */
+#define VOCAB_FLAG(S, F)                                                                           \
+    {                                                                                              \
+        .names = "-m --model", .type = FLAG_TEXT, .at = FLAG_AT(S, F), .unit = "MODEL",            \
+        .preset = "smollm2",                                                                       \
+        .help = "A GGUF file, or the short name of a model that `akvifer pull` fetched."           \
+    }
 
 struct vocab_file {
     struct gguf *file;

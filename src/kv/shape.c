@@ -1,5 +1,7 @@
 #include "kv/shape.h"
 
+#include <string.h>
+
 #include "os/pages.h"
 
 static size_t round_up(size_t n, size_t to)
@@ -53,15 +55,25 @@ size_t kv_sequence_bytes(const struct kv_shape *s, uint32_t n_position, uint32_t
     return bytes;
 }
 
+static const char *const type_names[] = {
+    [KV_F16] = "f16",
+    [KV_F32] = "f32",
+    [KV_INT8] = "int8",
+};
+enum { N_TYPE = sizeof type_names / sizeof *type_names };
+
 const char *kv_type_name(enum kv_type t)
 {
-    switch (t) {
-    case KV_F16:
-        return "f16";
-    case KV_F32:
-        return "f32";
-    case KV_INT8:
-        return "int8";
+    return (unsigned)t < N_TYPE ? type_names[t] : "?";
+}
+
+bool kv_type_of_name(const char *name, enum kv_type *out)
+{
+    for (unsigned i = 0; i < N_TYPE; i++) {
+        if (strcmp(name, type_names[i]) == 0) {
+            *out = (enum kv_type)i;
+            return true;
+        }
     }
-    return "?";
+    return false;
 }

@@ -8,6 +8,7 @@
 #ifndef KV_SHAPE_H
 #define KV_SHAPE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -41,5 +42,11 @@ size_t kv_bytes_per_position(const struct kv_shape *s);          // all groups, 
 size_t kv_sequence_bytes(const struct kv_shape *s, uint32_t n_position, uint32_t n_step);
 
 const char *kv_type_name(enum kv_type t);
+
+/* The type that has the name. False: none has it, *out is as it was. */
+bool kv_type_of_name(const char *name, enum kv_type *out);
+
+/* The names in the order of enum kv_type, as flags take them. */
+#define KV_TYPE_NAMES "f16 f32 int8"
 
 #endif

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "akvifer.h"
 #include "base/utf8.h"
 #include "gguf/gguf.h"
 #include "model/vocab_load.h"
@@ -183,10 +184,38 @@ static void gemma3(void **state)
     check_if_there(&GEMMA3);
 }
 
+/* akv_token_bytes: the parts of a text make the text; control tokens show only when asked for. */
+static void tokens_have_bytes(void **state)
+{
+    (void)state;
+    static const char text[] = "Hello, Gr\xc3\xb6\xc3\x9f"
+                               "e \xe2\x9c\x93\xf0\x9f\xa6\x94!\n";
+    const struct akv_model_params params = { .path = SMOLLM2.path };
+    akv_model *m;
+    int32_t ids[64];
+    size_t n = 64, len;
+    struct buf whole = { 0 };
+    assert_int_equal(akv_model_open(&m, &params, NULL), AKV_OK);
+    assert_int_equal(akv_tokenize(m, text, strlen(text), false, false, ids, &n, NULL), AKV_OK);
+    for (size_t i = 0; i < n; i++) {
+        const char *part = akv_token_bytes(m, ids[i], false, &len);
+        assert_true(len > 0);
+        buf_add(&whole, part, len);
+    }
+    assert_string_equal(whole.bytes, text);
+    (void)akv_token_bytes(m, 2, false, &len);
+    assert_int_equal(len, 0);
+    assert_memory_equal(akv_token_bytes(m, 2, true, &len), "<|im_end|>", 10);
+    assert_int_equal(len, 10);
+    buf_close(&whole);
+    akv_model_close(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(smollm2),
+        cmocka_unit_test(tokens_have_bytes),
         cmocka_unit_test(qwen2),
         cmocka_unit_test(gemma3),
     };

@@ -9,13 +9,12 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "kernels/kernels.h"
+#include "kv/shape.h"
 #include "support/timing.h"
 
 /* Decode reads a ring of copies larger than any cache here, as layer after layer of a model
  * does. */
 enum { RING_BYTES = 96 << 20, N_REPEAT = 9, HEAD_MAX = 512, CHUNK = ATTN_CHUNK_BLOCKS };
-
-static const char *const TYPES[] = { [KV_F16] = "f16", [KV_F32] = "f32", [KV_INT8] = "int8" };
 
 struct shape {
     enum kv_type type;
@@ -145,9 +144,10 @@ static void bench_shape(const struct kernels *k, const struct shape *s)
     for (uint32_t i = 0; i < s->n_query; i++)
         pairs += w.hi[i];
     double gflop = 4e-9 * pairs * s->d * w.n_copy, gb = 1e-9 * (double)w.mapped;
-    printf("%-7s %-5s %4u %6u x %-3u %6u  %7.1f %7.1f  %6.1f %6.1f\n", k->name, TYPES[s->type],
-           s->d, s->n_new ? s->n_new : 1, s->n_new ? s->n_query / s->n_new : s->n_query, s->depth,
-           gflop / middle, gflop / best, gb / middle, gb / best);
+    printf("%-7s %-5s %4u %6u x %-3u %6u  %7.1f %7.1f  %6.1f %6.1f\n", k->name,
+           kv_type_name(s->type), s->d, s->n_new ? s->n_new : 1,
+           s->n_new ? s->n_query / s->n_new : s->n_query, s->depth, gflop / middle, gflop / best,
+           gb / middle, gb / best);
     fflush(stdout);
     work_close(&w);
 }

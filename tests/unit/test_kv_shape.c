@@ -5,6 +5,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdio.h>
+#include <string.h>
+
 #include "kv/shape.h"
 
 static struct kv_shape smollm2(enum kv_type type)
@@ -109,6 +112,15 @@ static void types_have_names(void **state)
     assert_string_equal(kv_type_name(KV_F16), "f16");
     assert_string_equal(kv_type_name(KV_F32), "f32");
     assert_string_equal(kv_type_name(KV_INT8), "int8");
+
+    char all[64] = "";
+    for (enum kv_type t = KV_F16, found; kv_type_name(t)[0] != '?'; t++) {
+        assert_true(kv_type_of_name(kv_type_name(t), &found) && found == t);
+        snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s", all[0] ? " " : "",
+                 kv_type_name(t));
+    }
+    assert_string_equal(all, KV_TYPE_NAMES);
+    assert_false(kv_type_of_name("int4", &(enum kv_type){ KV_F16 }));
 }
 
 int main(void)
