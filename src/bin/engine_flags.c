@@ -63,14 +63,6 @@ static void name_model(struct engine_opened *o)
     o->info.name = o->name;
 }
 
-/* What came with a model that opened. Without a template the note is about that, which matters only
- * to those who say so. */
-static void warn(const struct engine_opened *o, const char *path, const struct akv_note *odd)
-{
-    if (odd->text[0] && o->info.has_chat_template)
-        show_warning(path, odd->text);
-}
-
 enum status engine_open(struct engine_opened *out, const struct engine_flags *f, struct note *why)
 {
     static const char *const maps[] = { "space", "table" };
@@ -92,7 +84,8 @@ enum status engine_open(struct engine_opened *out, const struct engine_flags *f,
     if (st == OK) {
         akv_model_info(out->model, &out->info);
         name_model(out);
-        warn(out, buf_text(&path), &inner);
+        if (inner.text[0]) /* what is odd about a model that opened */
+            show_warning(buf_text(&path), inner.text);
         warn_of_length(f, &out->info);
         st = (enum status)akv_engine_new(&out->engine, out->model, &limits, &inner);
     }

@@ -78,10 +78,11 @@ enum akv_status akv_model_open(akv_model **out, const struct akv_model_params *p
     if (st == OK) {
         const char *source = params->chat_template;
         st = chat_template_new(&m->chat, model_file(m->model), m->vocab, source,
-                               source ? strlen(source) : 0, inner(why));
-        m->chat_why = inner(why) && st != OK ? *inner(why) : (struct note){ "" };
+                               source ? strlen(source) : 0, &m->chat_why);
         if (st == NOT_FOUND || (st == BAD_INPUT && !source))
             st = OK; /* the model still completes text; akv_render_chat says what is wrong */
+        else if (st != OK)
+            note_set(inner(why), "%s", m->chat_why.text);
     }
     if (st == OK)
         st = name_of(m, params->path);
