@@ -141,6 +141,27 @@ static void forked(struct subject *s)
     runner_close(&r);
 }
 
+/* Reads up to `from` in chunks, then goes on in steps of `then`: got[from..n). With one token a step,
+ * on two threads and behind 1,024 positions, a row's attention is split over the threads
+ * (model/attend.c). */
+static void decoded(struct subject *s, const struct runner_config *config, uint32_t from,
+                    uint32_t chunk, uint32_t then)
+{
+    struct runner r;
+    struct run run;
+    runner_open(&r, config);
+    run_open(&r, &run, s->ids);
+    while (run.n_done < s->n) {
+        const bool before = run.n_done < from;
+        const uint32_t left = before ? from - run.n_done : s->n - run.n_done,
+                       most = before ? chunk : then;
+        run.logits = before ? NULL : s->got;
+        run_step(&r, &(struct run *){ &run }, &(uint32_t){ left < most ? left : most }, 1);
+    }
+    run_close(&run);
+    runner_close(&r);
+}
+
 static void other(struct subject *s, struct runner_config config, uint32_t n, const char *how)
 {
     struct runner r;
@@ -162,6 +183,8 @@ static void every_way(struct subject *s, uint32_t n_slow)
         batched(s, n);
     forked(s);
     other(s, two, s->n, "two threads");
+    decoded(s, &two, s->n - 30, 512, 1);
+    same(s, s->got, s->n - 30, s->n, "token by token on two threads");
     other(s, table, s->n, "a table of blocks");
     for (uint32_t i = 0; i < n_table; i++) {
         struct runner_config cpu = s->config;
@@ -240,12 +263,46 @@ static void real_default_model(void **state)
     subject_close(&s);
 }
 
+/* Across the seam at 1,024 positions, where attention begins another chunk: its last 40 positions. */
+static void real_model_beyond_a_chunk(void **state)
+{
+    (void)state;
+    enum { N = SANITIZED ? 200 : 1060, LAST = 40 };
+    struct subject s = { .n = N };
+    struct runner_config config = {
+        .path = SMOLLM2, .n_thread = 1, .n_position_max = N_POSITION_MAX, .kv_type = KV_F16
+    };
+    struct rng rng = rng_seeded(13, 3);
+    struct runner r;
+    runner_open(&r, &config);
+    s.config = config;
+    s.n_vocab = r.n_vocab;
+    runner_close(&r);
+    s.ids = mem_new(N, sizeof *s.ids);
+    s.got = mem_new((size_t)N * s.n_vocab, sizeof(float));
+    for (uint32_t i = 0; i < N; i++)
+        s.ids[i] = (int32_t)rng_below(&rng, s.n_vocab);
+
+    decoded(&s, &config, N - LAST, 512, LAST);
+    s.expected = s.got;
+    s.got = mem_new((size_t)N * s.n_vocab, sizeof(float));
+    decoded(&s, &config, N - LAST, 64, 7);
+    same(&s, s.got, N - LAST, N, "chunks of 64, then of 7");
+    config.n_thread = 2;
+    decoded(&s, &config, N - LAST, 509, 1);
+    same(&s, s.got, N - LAST, N, "token by token on two threads");
+    config.table = true;
+    decoded(&s, &config, N - LAST / 2, 512, 1);
+    same(&s, s.got, N - LAST / 2, N, "a table of blocks, two threads");
+    subject_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tiny_llama),         cmocka_unit_test(tiny_qwen2),
         cmocka_unit_test(tiny_qwen3),         cmocka_unit_test(tiny_gemma3),
-        cmocka_unit_test(real_default_model),
+        cmocka_unit_test(real_default_model), cmocka_unit_test(real_model_beyond_a_chunk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
