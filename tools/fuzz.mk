@@ -3,8 +3,8 @@
 include Makefile
 
 # The folders that read bytes of strangers. (clang needs minutes for kernels when they are instrumented.)
-READERS := $(filter $(foreach f,base os gguf text http api,$(B)/src/$(f)/%) \
-             $(B)/src/model/chat_template.o,$(LIBOBJ))
+READERS := $(filter $(foreach f,base os gguf text http,$(B)/src/$(f)/%) \
+             $(B)/src/model/chat_template.o,$(LIBOBJ) $(SRVOBJ))
 # What the targets include from tests/support.
 HELPERS := $(sort $(patsubst %.h,$(B)/tests/%.o,$(shell sed -n 's|^\#include "\(support/.*\)"|\1|p' tests/fuzz/*.c)))
 
