@@ -83,6 +83,7 @@ test: deps
 tests: $(TESTBIN) $(B)/example
 
 fuzz: deps
+	@$(MAKE) --no-print-directory all
 	@B=$(B) tools/run_fuzz.sh $(or $(SECONDS_EACH),600)
 
 tidy: deps

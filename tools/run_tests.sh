@@ -78,7 +78,7 @@ check_graph
 for binary in "$@"; do
     run_test "$binary"
 done
-if [ "$SAN" != thread ] && [ "$FUZZ_SECONDS" != 0 ] && compgen -G 'tests/fuzz/fuzz_*.c' >/dev/null; then
+if [ -z "$SAN" ] && [ "$FUZZ_SECONDS" != 0 ] && compgen -G 'tests/fuzz/fuzz_*.c' >/dev/null; then
     run_fuzzers
 fi
 echo "$passed passed, $failed failed, $skipped skipped"
