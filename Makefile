@@ -21,9 +21,11 @@ override CFLAGS := $(STD) $(WARN) $(SANFLAG) -D_GNU_SOURCE -DAKV_VERSION='"$(VER
 override LDLIBS += $(SANFLAG) -pthread -Wl,--as-needed $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm -ldl
 
 # The folder is the instruction set: its flags are set here and nowhere else.
+# (Instrumented kernels take gcc minutes a file at -O3.)
+KERN_O     := $(if $(SAN),-O1,-O3)
 ISA_ref    := -march=x86-64-v2
-ISA_avx2   := -march=x86-64-v3 -O3
-ISA_avx512 := -march=x86-64-v4 -mavx512vnni -O3
+ISA_avx2   := -march=x86-64-v3 $(KERN_O)
+ISA_avx512 := -march=x86-64-v4 -mavx512vnni $(KERN_O)
 isa_of      = $(if $(findstring /kernels/avx512/,$(1)),$(ISA_avx512),$(if $(findstring /kernels/avx2/,$(1)),$(ISA_avx2),$(ISA_ref)))
 
 LIBSRC  := $(sort $(wildcard src/base/*.c src/os/*.c src/kernels/*.c src/kernels/*/*.c src/gguf/*.c src/text/*.c \
