@@ -1,7 +1,6 @@
-/* What a model's KV depends on, in 128 bits, without reading all of its weights. */
-#include <xxhash.h>
+#include "model/fingerprint.h"
 
-#include "model/model.h"
+#include <xxhash.h>
 
 enum { SAMPLE = 64 }; // bytes from the middle of each tensor
 
@@ -16,9 +15,8 @@ static size_t header_bytes(const struct gguf *g, uint32_t part, const char *base
     return len;
 }
 
-struct kv_key model_fingerprint(const struct model *m)
+struct kv_key fingerprint_of(const struct gguf *g)
 {
-    const struct gguf *g = model_file(m);
     uint64_t seed = 0;
     XXH128_hash_t h = { 0 };
     for (uint32_t part = 0; part < gguf_n_part(g); part++) {

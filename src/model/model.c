@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "model/fingerprint.h"
 #include "model/pass.h"
 
 struct model {
@@ -14,6 +15,7 @@ struct model {
     struct weights weights;
     struct workers *workers;
     struct pass pass;
+    struct kv_key fingerprint;
 };
 
 static const struct model_arch *const archs[] = { &arch_llama, &arch_qwen2, &arch_qwen3,
@@ -114,6 +116,8 @@ enum status model_open(struct model **out, const struct model_params *params, st
     if (st == OK)
         st = workers_new(&m->workers, n_thread, why);
     if (st == OK)
+        m->fingerprint = fingerprint_of(m->file);
+    if (st == OK)
         st = weights_load(&m->weights, m->file, &m->h, m->arch->parts, m->workers, params->progress,
                           params->progress_arg, why);
     if (st == OK)
@@ -160,6 +164,11 @@ const struct gguf *model_file(const struct model *m)
 const struct kernels *model_kernels(const struct model *m)
 {
     return m->kern;
+}
+
+struct kv_key model_fingerprint(const struct model *m)
+{
+    return m->fingerprint;
 }
 
 const char *model_arch_name(const struct model *m)

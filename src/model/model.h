@@ -42,9 +42,7 @@ const struct hparams *model_hparams(const struct model *m);
 const struct weights *model_weights(const struct model *m);
 const struct gguf *model_file(const struct model *m);
 const struct kernels *model_kernels(const struct model *m);
-/* Names what KV depends on besides the ids: XXH3-128 of the file's metadata, its tensors' names, types and places, and
- * 64 bytes from the middle of each. */
-struct kv_key model_fingerprint(const struct model *m);
+struct kv_key model_fingerprint(const struct model *m); // model/fingerprint.h
 const char *model_arch_name(const struct model *m);
 uint32_t model_n_thread(const struct model *m);
 
