@@ -214,8 +214,9 @@ static void read_lengths(struct gen_request *r, const struct fields *f,
     r->like.n_predict_min = (uint32_t)field_int(f, "min_tokens", 0, 0, INT32_MAX);
     r->like.ignore_eos = field_bool(f, "ignore_eos", false);
     if (r->like.n_predict_min > r->like.n_predict)
-        api_error_set(f->error, API_BAD, "min_tokens", "min_tokens is %u, above %s, which is %u",
-                      r->like.n_predict_min, names, r->like.n_predict);
+        api_error_set(f->error, API_BAD, "min_tokens",
+                      "min_tokens is %u, but at most %u may be generated", r->like.n_predict_min,
+                      r->like.n_predict);
 }
 
 /* ---- log-probabilities ---- */
