@@ -10,13 +10,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "http/sse.h"
-
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
+#include "os/clock.h"
 
 const char *job_finish_reason(enum akv_stop stop)
 {
@@ -68,7 +62,7 @@ static struct job *job_new(struct api *api, struct http_request *http,
     j->http = http;
     j->dialect = dialect;
     j->created = (long long)time(NULL);
-    j->start_ns = now_ns();
+    j->start_ns = os_now_ns();
     snprintf(j->id, sizeof j->id, "%s%s", dialect->id_prefix, http_id(http));
     pthread_mutex_init(&j->lock, NULL);
     atomic_fetch_add(&api->n_job, 1);
@@ -169,7 +163,7 @@ static void job_end(struct job *j)
         .usage = &usage,
         .first = &j->choice[0].usage,
         .stop = j->choice[0].stop,
-        .ns = now_ns() - j->start_ns,
+        .ns = os_now_ns() - j->start_ns,
     };
     metrics_request_done(&j->api->metrics, &done);
     log_job(j->api->options.log, j, &usage);
@@ -208,7 +202,7 @@ static void take_prompt(struct choice *c, const struct akv_event *e)
 static void take_token(struct choice *c, const struct akv_event *e)
 {
     struct job *j = c->job;
-    const uint64_t now = now_ns();
+    const uint64_t now = os_now_ns();
     buf_add(&c->text, e->text, e->text_len);
     if (j->request.return_ids)
         ids_add(&c->ids, e->token);

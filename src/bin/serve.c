@@ -21,7 +21,7 @@ struct serve_options {
     const char *config; // read by serve_args; the row is for the help
     int64_t port, n_predict, timeout_s, n_thread_http, ping_s, drain_s, n_connection;
     uint64_t body_max;
-    bool metrics, props, slots;
+    bool metrics, slots;
     struct flag_texts key;
 };
 
@@ -132,10 +132,6 @@ static const struct flag rows[] = {
       .at = FLAG_AT(serve_options, slots),
       .preset = "true",
       .help = "GET /slots lists what runs, as llama-server's does." },
-    { .names = "--props",
-      .type = FLAG_SWITCH,
-      .at = FLAG_AT(serve_options, props),
-      .help = "Accepted; GET /props always answers, and nothing can be changed by POST." },
     { .names = "--ssl-key-file",
       .type = FLAG_TEXT,
       .at = FLAG_AT(serve_options, tls_key),
@@ -275,7 +271,6 @@ static enum status open_api(struct server *s, struct note *why)
         .ping_ms = (uint32_t)s->o->ping_s * 1000,
         .metrics = s->o->metrics,
         .slots = s->o->slots,
-        .props = s->o->props,
         .log = s->log,
     };
     enum status st = sampling_from_flags(&options.sampling, &s->bias, &s->o->sampling, why);

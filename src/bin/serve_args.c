@@ -29,6 +29,8 @@ static const struct stranger {
     { "--context-shift --no-context-shift", false, "nothing is shifted or truncated silently" },
     { "--swa-full", false, "windowed layers keep their window" },
     { "--no-webui --no-ui --webui", false, "the page can stay unused" },
+    { "--props --no-props", false,
+      "GET /props always answers, and nothing can be changed by POST" },
     { "--warmup --no-warmup", false, "there is nothing to warm up" },
     { "--enable-prefix-caching --no-enable-prefix-caching", false, "prefixes are always shared" },
     { "--tensor-parallel-size -tp", true, "one process uses all threads" },

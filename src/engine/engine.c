@@ -2,16 +2,8 @@
 
 #include <stdatomic.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/mem.h"
-
-uint64_t engine_now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 /* ---- a step ---- */
 
@@ -36,7 +28,7 @@ static void batch_of(struct engine *e, uint32_t n_share, uint32_t n_row, struct 
 static bool generate(struct engine *e, struct sequence *s, const float *logits)
 {
     if (!s->first_ns)
-        s->first_ns = engine_now_ns();
+        s->first_ns = os_now_ns();
     if (s->n_id == s->n_id_max) {
         engine_finish(e, s,
                       s->length_is_context && s->n_id > s->n_prompt ? AKV_STOP_CONTEXT
@@ -162,7 +154,7 @@ static void stats_publish(struct engine *e, uint64_t step_ns)
 /* One step, in the order things happen. */
 static void step(struct engine *e)
 {
-    const uint64_t began = engine_now_ns();
+    const uint64_t began = os_now_ns();
     struct batch batch;
     uint32_t n_share;
 
@@ -184,7 +176,7 @@ static void step(struct engine *e)
     }
     sample_shares(e, n_share);
     finish_lost(e);
-    stats_publish(e, engine_now_ns() - began);
+    stats_publish(e, os_now_ns() - began);
 }
 
 /* ---- the inbox ---- */
@@ -281,7 +273,7 @@ enum status engine_submit(struct engine *e, const struct akv_request *r, uint64_
         return FULL;
     }
     s->id = ++e->next_id;
-    s->submit_ns = engine_now_ns();
+    s->submit_ns = os_now_ns();
     *id = s->id;
     e->inside[e->n_inside++] = s;
     queue_push(&e->inbox, s);

@@ -7,6 +7,7 @@
 
 #include "engine/engine.h"
 #include "kv/index.h"
+#include "os/clock.h"
 
 /* What one running sequence does in this step. */
 struct share {
@@ -58,7 +59,7 @@ struct engine {
     struct sequence **running; // [n_parallel], oldest first
     uint32_t n_running;
     uint64_t step;
-    uint64_t n_pause, n_hit[KV_MISS_N]; // pauses; requests by why no more was reused
+    uint64_t n_pause;
     uint64_t n_token_prompt, n_token_cached, n_token_generated;
 
     /* The step's arrays, sized at start. */
@@ -67,8 +68,6 @@ struct engine {
     int32_t *batch_id;           // [n_ubatch]
     struct buf text;             // what leaves with one token
 };
-
-uint64_t engine_now_ns(void); // monotonic
 
 /* ---- plan.c ---- */
 void queue_open(struct queue *q);

@@ -2,7 +2,8 @@
  *
  *   engine thread --post--> [event, event, ...] --take--> reader        an event owns what it points to
  *
- * B1  Nothing is lost and order is kept. post never waits; the engine stops stepping while outbox_is_full.
+ * B1  Nothing is lost and order is kept. post never waits; the engine waits in
+ *     outbox_wait_room before a step while OUTBOX_MAX events wait.
  * Threads  any; a mutex inside.  Lifetime  an event lives until outbox_event_free. */
 #ifndef ENGINE_OUTBOX_H
 #define ENGINE_OUTBOX_H

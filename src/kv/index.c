@@ -251,18 +251,12 @@ static uint32_t path_positions(const struct path *p)
     return p->n_block * KV_BLOCK + p->n_tail;
 }
 
-static uint32_t first_seen(const struct kv_shape *shape, uint32_t group, uint32_t n_position)
-{
-    const uint32_t window = shape->group[group].window;
-    return window && n_position >= window ? (n_position + 1 - window) / KV_BLOCK : 0;
-}
-
 /* Whether every block that a query at the path's end sees is here. */
 static bool path_is_whole(const struct kv_index *x, const struct path *p)
 {
     const uint32_t n = path_positions(p);
     for (uint32_t g = 0; g < x->shape->n_group; g++) {
-        const uint32_t first = first_seen(x->shape, g, n);
+        const uint32_t first = kv_first_seen(x->shape, g, n);
         if (p->tail && !node_has(p->tail, g))
             return false;
         const struct kv_node *at = p->end;
@@ -321,7 +315,7 @@ static void path_touch(struct kv_index *x, const struct path *p)
         return;
     uint32_t first = p->n_block;
     for (uint32_t g = 0; g < x->shape->n_group; g++) {
-        const uint32_t seen = first_seen(x->shape, g, path_positions(p));
+        const uint32_t seen = kv_first_seen(x->shape, g, path_positions(p));
         if (x->shape->group[g].window && seen < first)
             first = seen;
     }

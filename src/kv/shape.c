@@ -62,6 +62,12 @@ static const char *const type_names[] = {
 };
 enum { N_TYPE = sizeof type_names / sizeof *type_names };
 
+uint32_t kv_first_seen(const struct kv_shape *s, uint32_t group, uint32_t n_position)
+{
+    const uint32_t window = s->group[group].window;
+    return window && n_position >= window ? (n_position + 1 - window) / KV_BLOCK : 0;
+}
+
 const char *kv_type_name(enum kv_type t)
 {
     return (unsigned)t < N_TYPE ? type_names[t] : "?";

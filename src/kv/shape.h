@@ -41,6 +41,9 @@ size_t kv_bytes_per_position(const struct kv_shape *s);          // all groups, 
  * and the block in progress. */
 size_t kv_sequence_bytes(const struct kv_shape *s, uint32_t n_position, uint32_t n_step);
 
+/* The first block of the group that a query at position n sees. */
+uint32_t kv_first_seen(const struct kv_shape *s, uint32_t group, uint32_t n_position);
+
 const char *kv_type_name(enum kv_type t);
 
 /* The type that has the name. False: none has it, *out is as it was. */

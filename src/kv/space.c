@@ -2,26 +2,18 @@
 
 #include <assert.h>
 #include <string.h>
-#include <time.h>
 
 #include "kv/space_in.h"
+#include "os/clock.h"
 
 /* When so few writable rows are left, the next blocks are mapped in the background: 16 steps of
  * decode are at least 60 ms, mapping takes about one. */
 enum { AHEAD_ROWS = 16 };
 
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
 /* The first block that a query at position n still sees, or will write. */
 static uint32_t first_needed(const struct kv_space *s, uint32_t group, uint32_t n_position)
 {
-    uint32_t window = s->all->shape->group[group].window;
-    return window && n_position >= window ? (n_position + 1 - window) / KV_BLOCK : 0;
+    return kv_first_seen(s->all->shape, group, n_position);
 }
 
 /* Whether the window passed what a query at n would still see. */
@@ -125,11 +117,11 @@ enum status kv_space_grow(struct kv_space *s, uint32_t n_position)
     if (n_position > s->all->n_position_max)
         return BAD_INPUT;
     if (blocks_of(n_position) > n_block(s)) {
-        uint64_t start = now_ns();
+        uint64_t start = os_now_ns();
         kv_space_need(s, n_position, need);
         bool fits = kv_pool_fits(s->all->pool, need);
         enum status st = fits ? grow_blocks(s, blocks_of(n_position)) : FULL;
-        s->all->stats.map_ns += now_ns() - start;
+        s->all->stats.map_ns += os_now_ns() - start;
         if (st != OK)
             return st;
     }

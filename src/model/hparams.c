@@ -195,7 +195,7 @@ enum status hparams_read(struct hparams *out, const struct gguf *g, const char *
                          struct note *why)
 {
     struct keys k = { .g = g, .arch = arch, .why = why, .st = OK };
-    struct hparams h = { .embd_scale = 1, .residual_scale = 1, .logit_scale = 1 };
+    struct hparams h = { .embd_scale = 1 };
 
     refuse_experts(&k);
     get_u32(&k, "block_count", true, 1, KV_LAYER_MAX, &h.n_layer);

@@ -30,12 +30,12 @@ struct hparams {
     uint32_t n_rot;   // leading elements of a head that rotate
     bool rope_halves; // pairs are (i, i + n_rot / 2); else (2i, 2i + 1)
     float norm_eps;
-    float attn_scale;                              // of q.k
-    float attn_softcap, output_softcap;            // 0: none
-    float embd_scale, residual_scale, logit_scale; // 1: none
-    struct rope_params rope;                       // of layers that see everything
-    struct rope_params rope_local;                 // of windowed layers
-    uint32_t window; // positions a windowed layer sees; 0: no such layers
+    float attn_scale;                   // of q.k
+    float attn_softcap, output_softcap; // 0: none
+    float embd_scale;                   // 1: none
+    struct rope_params rope;            // of layers that see everything
+    struct rope_params rope_local;      // of windowed layers
+    uint32_t window;                    // positions a windowed layer sees; 0: no such layers
     bool windowed[KV_LAYER_MAX];
 };
 
