@@ -10,15 +10,18 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/buf.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "bin/bench_attn.h"
 #include "bin/bench_kv.h"
+#include "bin/bench_profile.h"
 #include "bin/bench_report.h"
 #include "bin/engine_flags.h"
 #include "bin/models.h"
 #include "bin/progress.h"
 #include "bin/verbs.h"
+#include "engine/engine.h"
 #include "os/workers.h"
 
 enum { LIST_MAX = 16, TESTS_MAX = LIST_MAX * (2 * LIST_MAX + FLAG_TEXTS_MAX) };
@@ -29,6 +32,7 @@ struct bench_options {
     struct flag_texts both;
     int64_t reps;
     uint32_t output;
+    bool profile;
 };
 
 static const struct flag rows[] = {
@@ -102,6 +106,10 @@ static const struct flag rows[] = {
       .most = 4096,
       .shown = "what a 40 MiB workspace allows",
       .help = "Most tokens computed in one step." },
+    { .names = "--profile",
+      .type = FLAG_SWITCH,
+      .at = FLAG_AT(bench_options, profile),
+      .help = "Also print where each test's time went; standard error gets it unless -o md." },
 };
 
 const struct flag_table flags_of_bench = {
@@ -153,7 +161,7 @@ static enum status ask(akv_engine *engine, const struct akv_request *r, struct a
 
 /* Reads `depth` tokens, whose KV is kept, then reads or generates on top of them. */
 static enum status run_once(akv_engine *engine, const struct test *t, const int32_t *ids,
-                            double *ns, struct note *why)
+                            struct profile *profile, double *ns, struct note *why)
 {
     struct akv_request r = { .ids = ids, .n_predict = 1, .ignore_eos = true };
     struct akv_usage usage;
@@ -169,8 +177,12 @@ static enum status run_once(akv_engine *engine, const struct test *t, const int3
     r.n_id = t->depth + (t->n_prompt ? t->n_prompt : 1);
     r.n_predict = t->n_gen + 1; // the first comes with the prompt
     r.cache_no_write = true;
+    if (profile)
+        profile->on = true;
     if (st == OK)
         st = ask(engine, &r, &usage, why);
+    if (profile)
+        profile->on = false;
     if (st != OK)
         return st;
     if (usage.n_cached != t->depth) {
@@ -182,18 +194,19 @@ static enum status run_once(akv_engine *engine, const struct test *t, const int3
 }
 
 static enum status run_test(akv_engine *engine, const struct test *t, const int32_t *ids,
-                            uint32_t reps, struct samples *out, struct note *why)
+                            uint32_t reps, struct profile *profile, struct samples *out,
+                            struct note *why)
 {
     struct progress bar;
     double ns;
     char label[40];
     snprintf(label, sizeof label, "pp%u tg%u @ d%u", t->n_prompt, t->n_gen, t->depth);
     progress_begin(&bar, label, PROGRESS_COUNT, 0, reps + 1);
-    enum status st = run_once(engine, t, ids, &ns, why); // warms up
+    enum status st = run_once(engine, t, ids, NULL, &ns, why); // warms up
     *out = (struct samples){ 0 };
     while (st == OK && out->n < reps) {
         progress_at(&bar, out->n + 1);
-        st = run_once(engine, t, ids, &ns, why);
+        st = run_once(engine, t, ids, profile, &ns, why);
         if (st == OK)
             samples_add(out, ns);
     }
@@ -310,10 +323,20 @@ struct run {
     const struct kernels *kernels;
     struct buf path; // of the model
     struct report report;
+    struct buf profiles;
     int32_t *ids; // [plan.longest]
 };
 
-static enum status run_tests(struct run *run, akv_engine *engine, struct bench_row *row,
+static void add_profile(struct run *run, const struct bench_row *row, struct profile *p)
+{
+    char name[64];
+    snprintf(name, sizeof name, "pp%u tg%u @ d%u, %s", row->n_prompt, row->n_gen, row->depth,
+             kv_type_name(row->model->kv.type));
+    bench_profile_add(&run->profiles, name, p, samples_mean(&row->ns) * row->ns.n, row->n_thread);
+    *p = (struct profile){ 0 };
+}
+
+static enum status run_tests(struct run *run, struct engine_opened *opened, struct bench_row *row,
                              struct note *why)
 {
     enum status st = OK;
@@ -326,9 +349,12 @@ static enum status run_tests(struct run *run, akv_engine *engine, struct bench_r
             work_of_test(row->model, row->info.weight_bytes, t->n_prompt, t->n_gen, t->depth);
         row->time = (int64_t)time(NULL);
         row->load = machine_load();
-        st = run_test(engine, t, run->ids, (uint32_t)run->o->reps, &row->ns, why);
+        struct profile *profile = run->o->profile ? engine_profile(opened->model) : NULL;
+        st = run_test(opened->engine, t, run->ids, (uint32_t)run->o->reps, profile, &row->ns, why);
         if (st == OK)
             report_row(&run->report, row);
+        if (st == OK && profile)
+            add_profile(run, row, profile);
     }
     return st;
 }
@@ -361,7 +387,7 @@ static enum status run_engine(struct run *run, uint32_t i, uint32_t k, struct no
         .n_ubatch = stats.n_ubatch,
         .roof = p->roof[i],
     };
-    st = run_tests(run, opened.engine, &row, why);
+    st = run_tests(run, &opened, &row, why);
     engine_close(&opened);
     return st;
 }
@@ -402,6 +428,7 @@ static enum status run_all(struct run *run, struct note *why)
         for (uint32_t k = 0; st == OK && k < p->n_type; k++)
             st = run_engine(run, i, k, why);
     report_end(&run->report);
+    fputs(buf_text(&run->profiles), run->report.form == REPORT_MD ? stdout : stderr);
     return st;
 }
 
@@ -426,5 +453,6 @@ int verb_bench(int argc, char **argv)
         st = run_all(&run, &why);
     mem_free(run.ids);
     buf_close(&run.path);
+    buf_close(&run.profiles);
     return st == OK ? EXIT_DONE : verb_fails(&flags_of_bench, &why);
 }

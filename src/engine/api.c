@@ -106,6 +106,11 @@ void akv_model_close(akv_model *m)
     mem_free(m);
 }
 
+struct profile *engine_profile(akv_model *m)
+{
+    return model_profile(m->model);
+}
+
 void akv_model_info(const akv_model *m, struct akv_model_info *out)
 {
     const struct hparams *h = model_hparams(m->model);

@@ -39,4 +39,7 @@ struct outbox_event *engine_take_event(struct engine *e, int timeout_ms);
 void engine_stats(struct engine *e, struct akv_stats *out);
 const struct engine_limits *engine_limits(const struct engine *e);
 
+/* Of the passes of a model that the public interface opened; to be touched while its engine has nothing to do. */
+struct profile *engine_profile(akv_model *m);
+
 #endif

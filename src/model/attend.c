@@ -249,11 +249,13 @@ void pass_attend(struct pass *p, uint32_t layer)
     const uint32_t fit = p->queries_max / job.group;
     job.tile_rows = fit < TILE_ROWS_MAX ? fit : TILE_ROWS_MAX;
     if (split_pays(&job)) {
-        workers_run(p->workers, split_part, &job);
+        profile_run(&p->profile, PROFILE_ATTENTION, p->workers, split_part, &job);
+        const uint64_t began = profile_alone(&p->profile);
         merge_split(&job);
+        profile_alone_end(&p->profile, PROFILE_ATTENTION, p->workers, began);
         return;
     }
     for (uint32_t s = 0; s < p->batch->n_seq; s++)
         job.n_task += tiles_of(&job, &p->batch->seq[s]) * p->h->n_kv_head;
-    workers_run(p->workers, tiles_part, &job);
+    profile_run(&p->profile, PROFILE_ATTENTION, p->workers, tiles_part, &job);
 }

@@ -199,6 +199,11 @@ size_t model_workspace_bytes(const struct model *m)
     return m->pass.bytes;
 }
 
+struct profile *model_profile(struct model *m)
+{
+    return &m->pass.profile;
+}
+
 void model_forward(struct model *m, const struct batch *batch)
 {
     pass_begin(&m->pass, batch, &m->weights);

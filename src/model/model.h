@@ -15,6 +15,7 @@
 #include "kv/index.h"
 #include "kv/view.h"
 #include "model/hparams.h"
+#include "model/profile.h"
 #include "model/weights.h"
 
 enum { LOGIT_ROWS = 16 }; // rows of logits computed at once
@@ -52,6 +53,9 @@ uint32_t model_rows_for(const struct model *m, size_t bytes);
 /* Makes room for passes of up to n_row rows. FULL: no memory. */
 must_use enum status model_reserve(struct model *m, uint32_t n_row, struct note *why);
 size_t model_workspace_bytes(const struct model *m);
+
+/* Where the time of its passes goes, once `on` is set. */
+struct profile *model_profile(struct model *m);
 
 struct batch_seq {
     const struct kv_space *space; // grown to position + n_row or more

@@ -78,6 +78,7 @@ static void place(struct pass *p, const struct hparams *h, const struct weights 
         p->angles[i] = piece(l, rows * h->n_rot, sizeof(float));
     p->split = state_piece(l, (size_t)SPLIT_STATES * group, h->d_head);
     p->thread = piece(l, n_thread, sizeof *p->thread);
+    p->portion = piece(l, n_thread, sizeof *p->portion);
     const size_t scratch = widest_scratch(w, h, p->queries_max);
     for (uint32_t i = 0; i < n_thread; i++) {
         struct pass_thread t = {
@@ -137,30 +138,31 @@ struct rows_job {
     struct pass *p;
     pass_rows_fn *fn;
     const void *arg;
-    _Atomic uint32_t next;
 };
 
 static void rows_part(void *arg, uint32_t part, uint32_t n_part)
 {
     struct rows_job *job = arg;
     const uint32_t n = job->p->n_row;
-    (void)part, (void)n_part;
-    for (;;) {
-        uint32_t first = atomic_fetch_add_explicit(&job->next, ROWS_AT_ONCE, memory_order_relaxed);
-        if (first >= n)
-            return;
-        job->fn(job->p, job->arg, first, first + ROWS_AT_ONCE < n ? first + ROWS_AT_ONCE : n);
+    uint32_t task;
+    while (portions_take(job->p->portion, n_part, part, &task)) {
+        const uint32_t first = task * ROWS_AT_ONCE, last = first + ROWS_AT_ONCE;
+        job->fn(job->p, job->arg, first, last < n ? last : n);
     }
 }
 
 void pass_rows(struct pass *p, pass_rows_fn *fn, const void *arg)
 {
     if (p->n_row <= ROWS_ALONE) {
+        const uint64_t began = profile_alone(&p->profile);
         fn(p, arg, 0, p->n_row);
+        profile_alone_end(&p->profile, PROFILE_ROWS, p->workers, began);
         return;
     }
     struct rows_job job = { .p = p, .fn = fn, .arg = arg };
-    workers_run(p->workers, rows_part, &job);
+    portions_deal(p->portion, workers_count(p->workers),
+                  (p->n_row + ROWS_AT_ONCE - 1) / ROWS_AT_ONCE);
+    profile_run(&p->profile, PROFILE_ROWS, p->workers, rows_part, &job);
 }
 
 /* The input of the next linears is src [n_row][k]. */
@@ -280,8 +282,6 @@ void pass_rope_store(struct pass *p, uint32_t layer, const float *q_norm, const 
 struct linears_job {
     struct pass *p;
     const struct pass_linear *linear;
-    uint32_t n, n_panel, at_once;
-    _Atomic uint32_t next;
 };
 
 static void bias_columns(float *y, const struct linear *w, uint32_t n_row, uint32_t first,
@@ -293,44 +293,36 @@ static void bias_columns(float *y, const struct linear *w, uint32_t n_row, uint3
     }
 }
 
-static void linear_panels(struct linears_job *job, const struct pass_linear *l, uint32_t first,
-                          uint32_t last, void *scratch)
+static void linear_panel(struct linears_job *job, const struct pass_linear *l, uint32_t panel,
+                         void *scratch)
 {
     const struct packed *w = &l->w->w;
-    const uint32_t out_first = first * PANEL, out_last = last * PANEL < w->n ? last * PANEL : w->n;
-    job->p->kern->matmul(w, first, last, &job->p->acts, l->y, w->n, scratch);
-    bias_columns(l->y, l->w, job->p->acts.n_row, out_first, out_last);
+    const uint32_t first = panel * PANEL, last = first + PANEL < w->n ? first + PANEL : w->n;
+    job->p->kern->matmul(w, panel, panel + 1, &job->p->acts, l->y, w->n, scratch);
+    bias_columns(l->y, l->w, job->p->acts.n_row, first, last);
 }
 
 static void linears_part(void *arg, uint32_t part, uint32_t n_part)
 {
     struct linears_job *job = arg;
-    (void)n_part;
-    for (;;) {
-        uint32_t first = atomic_fetch_add_explicit(&job->next, job->at_once, memory_order_relaxed);
-        uint32_t last = first + job->at_once;
-        if (first >= job->n_panel)
-            return;
-        uint32_t base = 0; /* panels of the matrices before this one */
-        for (uint32_t i = 0; i < job->n; i++) {
-            const uint32_t end = base + job->linear[i].w->w.n_panel;
-            const uint32_t from = first > base ? first : base, to = last < end ? last : end;
-            if (from < to)
-                linear_panels(job, &job->linear[i], from - base, to - base,
-                              job->p->thread[part].scratch);
-            base = end;
-        }
+    uint32_t panel;
+    while (portions_take(job->p->portion, n_part, part, &panel)) {
+        const struct pass_linear *l = job->linear;
+        for (; panel >= l->w->w.n_panel; l++)
+            panel -= l->w->w.n_panel;
+        linear_panel(job, l, panel, job->p->thread[part].scratch);
     }
 }
 
-void pass_linears(struct pass *p, const struct pass_linear *linear, uint32_t n)
+void pass_linears(struct pass *p, enum profile_part part, const struct pass_linear *linear,
+                  uint32_t n)
 {
-    struct linears_job job = { .p = p, .linear = linear, .n = n };
+    struct linears_job job = { .p = p, .linear = linear };
+    uint32_t n_panel = 0;
     for (uint32_t i = 0; i < n; i++)
-        job.n_panel += linear[i].w->w.n_panel;
-    /* Eight helpings a thread: small enough to even out a disturbed core, large enough to stream. */
-    job.at_once = job.n_panel / (8 * workers_count(p->workers)) + 1;
-    workers_run(p->workers, linears_part, &job);
+        n_panel += linear[i].w->w.n_panel;
+    portions_deal(p->portion, workers_count(p->workers), n_panel);
+    profile_run(&p->profile, part, p->workers, linears_part, &job);
 }
 
 /* ---- the batch ---- */
@@ -379,7 +371,7 @@ const float *pass_logits(struct pass *p, const struct weights *w, const uint32_t
     aim_input(p, p->hidden, n, p->h->n_embd);
     for (uint32_t i = 0; i < n; i++)
         head_row(p, w, row[i], i);
-    pass_linears(p, (struct pass_linear[]){ { &w->output, p->logits } }, 1);
+    pass_linears(p, PROFILE_OUTPUT, (struct pass_linear[]){ { &w->output, p->logits } }, 1);
     for (uint32_t i = 0; i < n && p->h->output_softcap != 0; i++)
         p->kern->softcap(p->logits + (size_t)i * n_vocab, p->h->output_softcap, n_vocab);
     return p->logits;

@@ -12,7 +12,9 @@
 #define MODEL_PASS_H
 
 #include "model/model.h"
+#include "model/profile.h"
 #include "model/rope.h"
+#include "os/portions.h"
 #include "os/workers.h"
 
 enum { LINEARS_MAX = 3, N_ROPE = 2, ATTN_QUERIES = 128, SPLIT_STATES = 512 };
@@ -43,11 +45,13 @@ struct pass {
 
     uint32_t queries_max; // of one attention task
     struct pass_thread *thread;
+    struct portion *portion; // of the run, one a thread
     struct attn_state split; // [SPLIT_STATES] states of one kv_head's queries
 
     void *memory; // all of the above
     size_t bytes;
     uint32_t n_row_max;
+    struct profile profile;
 };
 
 /* hidden = rms_norm(x) * w, ready as the input of linears. */
@@ -59,8 +63,9 @@ struct pass_linear {
     const struct linear *w;
     float *y; // [n_row][w->w.n]
 };
-/* y = W input (+ bias) for up to LINEARS_MAX matrices that share the input. */
-void pass_linears(struct pass *p, const struct pass_linear *linear, uint32_t n);
+/* y = W input (+ bias) for up to LINEARS_MAX matrices that share the input; `part` is what its time counts as. */
+void pass_linears(struct pass *p, enum profile_part part, const struct pass_linear *linear,
+                  uint32_t n);
 
 /* Normalises heads where weights are given, rotates q and k, and stores k and v at their positions. */
 void pass_rope_store(struct pass *p, uint32_t layer, const float *q_norm, const float *k_norm);
