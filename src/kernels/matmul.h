@@ -70,17 +70,29 @@ void packed_fill(const struct packed *shape, const void *rows, uint8_t *dst, uin
 /* One file row [k] as f32: embeddings, and the tests' idea of what a weight is. */
 void dequant_row(enum dtype type, const void *row, uint32_t k, float *out);
 
+/* 32 k of two neighbouring rows, in the order in which a tile reads them. */
+enum { ACTS_ROWS = 2 };
+struct acts_block {
+    int8_t q[QBLOCK / 4][ACTS_ROWS][4]; // four k of one row, of the other, the next four ..
+    float d[ACTS_ROWS], z[ACTS_ROWS];
+    float t[ACTS_ROWS];         // d * (float)(sum of q)
+    int16_t half[ACTS_ROWS][2]; // sums of q over halves of the block
+};
+
 /* A batch of rows x [n_row][k]. f is always there; the rest is filled by quantise when the weights need it. */
 struct acts {
     uint32_t n_row, k;
-    const float *f; // [n_row][k]
-    int8_t *q;      // [n_row][k]
-    float *d, *z;   // [n_row][k / 32]
-    float *t;       // [n_row][k / 32]    d * (float)(sum of q)
-    int16_t *half;  // [n_row][k / 16]    sums of q over halves of a block
+    const float *f;           // [n_row][k]
+    struct acts_block *block; // [n_row / 2 rounded up][k / 32]
 };
 
-/* Bytes that the arrays behind f need for n_row rows, and laying them out in `memory` (64-byte aligned). */
+/* Block b of a row, which is lane row % ACTS_ROWS of it. */
+static inline struct acts_block *acts_block_of(const struct acts *a, uint32_t row, uint32_t b)
+{
+    return a->block + (size_t)(row / ACTS_ROWS) * (a->k / QBLOCK) + b;
+}
+
+/* Bytes of the blocks of n_row rows, and setting up a batch whose blocks lie in `memory` (64-byte aligned). */
 size_t acts_bytes(uint32_t n_row, uint32_t k);
 void acts_place(struct acts *a, uint32_t n_row, uint32_t k, void *memory);
 

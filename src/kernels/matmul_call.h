@@ -21,17 +21,20 @@ enum minima { NO_MINIMA, ONE_MINIMUM, MINIMA_OF_HALVES };
 
 /* The rows of a tile, at its first block. */
 struct tile_rows {
-    const int8_t *q;
-    const float *d, *z, *t;
-    const int16_t *half;
+    const struct acts_block *block;
     size_t n_block; // of a row
 };
 
-static inline struct tile_rows rows_at(const struct acts *x, size_t row, size_t block)
+/* `row` is even. */
+static inline struct tile_rows rows_at(const struct acts *x, uint32_t row, uint32_t block)
 {
-    size_t n_block = x->k / QBLOCK, at = row * n_block + block;
-    return (struct tile_rows){ x->q + at * QBLOCK, x->d + at,        x->z + at,
-                               x->t + at,          x->half + 2 * at, n_block };
+    return (struct tile_rows){ acts_block_of(x, row, block), x->k / QBLOCK };
+}
+
+/* Block b of the tile's row r. */
+static inline const struct acts_block *tile_block(struct tile_rows x, int r, size_t b)
+{
+    return x.block + (size_t)(r / ACTS_ROWS) * x.n_block + b;
 }
 
 #endif

@@ -171,7 +171,7 @@ static void aim_input(struct pass *p, const float *src, uint32_t n_row, uint32_t
     acts_place(&p->acts, n_row, k, p->acts_memory);
     p->acts.f = src;
     if (!p->quantise || k % QBLOCK)
-        p->acts.q = NULL; /* only float weights can have such rows, or follow */
+        p->acts.block = NULL; /* only float weights can have such rows, or follow */
 }
 
 static void norm_rows(struct pass *p, const void *arg, uint32_t first, uint32_t last)
@@ -179,7 +179,7 @@ static void norm_rows(struct pass *p, const void *arg, uint32_t first, uint32_t 
     const uint32_t n = p->h->n_embd;
     for (uint32_t r = first; r < last; r++)
         p->kern->rms_norm(p->hidden + (size_t)r * n, p->x + (size_t)r * n, arg, n, p->h->norm_eps);
-    if (p->acts.q)
+    if (p->acts.block)
         p->kern->quantise(&p->acts, first, last);
 }
 
@@ -198,7 +198,7 @@ static void quantise_rows(struct pass *p, const void *arg, uint32_t first, uint3
 void pass_input(struct pass *p, const float *src, uint32_t k)
 {
     aim_input(p, src, p->n_row, k);
-    if (p->acts.q)
+    if (p->acts.block)
         pass_rows(p, quantise_rows, NULL);
 }
 
@@ -212,7 +212,7 @@ static void gate_rows(struct pass *p, const void *arg, uint32_t first, uint32_t 
     const size_t n = p->h->n_ff;
     for (uint32_t r = first; r < last; r++)
         a->gate(p->gate + r * n, p->gate + r * n, p->up + r * n, p->h->n_ff);
-    if (p->acts.q)
+    if (p->acts.block)
         p->kern->quantise(&p->acts, first, last);
 }
 
@@ -282,6 +282,7 @@ void pass_rope_store(struct pass *p, uint32_t layer, const float *q_norm, const 
 struct linears_job {
     struct pass *p;
     const struct pass_linear *linear;
+    uint32_t at_once; // panels a task, all of one matrix
 };
 
 static void bias_columns(float *y, const struct linear *w, uint32_t n_row, uint32_t first,
@@ -293,35 +294,43 @@ static void bias_columns(float *y, const struct linear *w, uint32_t n_row, uint3
     }
 }
 
-static void linear_panel(struct linears_job *job, const struct pass_linear *l, uint32_t panel,
-                         void *scratch)
+static uint32_t tasks_of(const struct linears_job *job, const struct linear *l)
+{
+    return (l->w.n_panel + job->at_once - 1) / job->at_once;
+}
+
+static void linear_task(struct linears_job *job, const struct pass_linear *l, uint32_t task,
+                        void *scratch)
 {
     const struct packed *w = &l->w->w;
-    const uint32_t first = panel * PANEL, last = first + PANEL < w->n ? first + PANEL : w->n;
-    job->p->kern->matmul(w, panel, panel + 1, &job->p->acts, l->y, w->n, scratch);
-    bias_columns(l->y, l->w, job->p->acts.n_row, first, last);
+    const uint32_t first = task * job->at_once, end = first + job->at_once;
+    const uint32_t last = end < w->n_panel ? end : w->n_panel;
+    job->p->kern->matmul(w, first, last, &job->p->acts, l->y, w->n, scratch);
+    bias_columns(l->y, l->w, job->p->acts.n_row, first * PANEL,
+                 last * PANEL < w->n ? last * PANEL : w->n);
 }
 
 static void linears_part(void *arg, uint32_t part, uint32_t n_part)
 {
     struct linears_job *job = arg;
-    uint32_t panel;
-    while (portions_take(job->p->portion, n_part, part, &panel)) {
+    uint32_t task;
+    while (portions_take(job->p->portion, n_part, part, &task)) {
         const struct pass_linear *l = job->linear;
-        for (; panel >= l->w->w.n_panel; l++)
-            panel -= l->w->w.n_panel;
-        linear_panel(job, l, panel, job->p->thread[part].scratch);
+        for (; task >= tasks_of(job, l->w); l++)
+            task -= tasks_of(job, l->w);
+        linear_task(job, l, task, job->p->thread[part].scratch);
     }
 }
 
 void pass_linears(struct pass *p, enum profile_part part, const struct pass_linear *linear,
                   uint32_t n)
 {
-    struct linears_job job = { .p = p, .linear = linear };
-    uint32_t n_panel = 0;
+    enum { FEW_ROWS = 4 }; /* more: two panels share what is read of the input */
+    struct linears_job job = { p, linear, p->acts.n_row > FEW_ROWS ? 2 : 1 };
+    uint32_t n_task = 0;
     for (uint32_t i = 0; i < n; i++)
-        n_panel += linear[i].w->w.n_panel;
-    portions_deal(p->portion, workers_count(p->workers), n_panel);
+        n_task += tasks_of(&job, linear[i].w);
+    portions_deal(p->portion, workers_count(p->workers), n_task);
     profile_run(&p->profile, part, p->workers, linears_part, &job);
 }
 
@@ -356,21 +365,16 @@ void pass_begin(struct pass *p, const struct batch *batch, const struct weights 
     pass_rows(p, embed_rows, w);
 }
 
-static void head_row(struct pass *p, const struct weights *w, uint32_t from, uint32_t to)
-{
-    const uint32_t n = p->h->n_embd;
-    p->kern->rms_norm(p->hidden + (size_t)to * n, p->x + (size_t)from * n, w->output_norm, n,
-                      p->h->norm_eps);
-    if (p->acts.q)
-        p->kern->quantise(&p->acts, to, to + 1);
-}
-
 const float *pass_logits(struct pass *p, const struct weights *w, const uint32_t *row, uint32_t n)
 {
     const uint32_t n_vocab = p->h->n_vocab;
+    const size_t n_embd = p->h->n_embd;
     aim_input(p, p->hidden, n, p->h->n_embd);
     for (uint32_t i = 0; i < n; i++)
-        head_row(p, w, row[i], i);
+        p->kern->rms_norm(p->hidden + i * n_embd, p->x + row[i] * n_embd, w->output_norm,
+                          p->h->n_embd, p->h->norm_eps);
+    if (p->acts.block)
+        p->kern->quantise(&p->acts, 0, n);
     pass_linears(p, PROFILE_OUTPUT, (struct pass_linear[]){ { &w->output, p->logits } }, 1);
     for (uint32_t i = 0; i < n && p->h->output_softcap != 0; i++)
         p->kern->softcap(p->logits + (size_t)i * n_vocab, p->h->output_softcap, n_vocab);

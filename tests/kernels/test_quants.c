@@ -79,8 +79,30 @@ static void packed_shape_takes_whole_blocks_only(void **state)
     assert_false(packed_shape(&w, 200, 16, 32)); /* nobody's */
 }
 
+static int code_of(const struct acts *a, uint32_t r, uint32_t i)
+{
+    return acts_block_of(a, r, i / QBLOCK)->q[i % QBLOCK / 4][r % ACTS_ROWS][i % 4];
+}
+
 /* |x - (d q + z)| <= d / 2 and what rounding adds: x - z, its product with inv and d itself are off by at most 3 units
  * in the last place of |x - z| <= 127 d, and z by one of itself. */
+static void expect_near_codes(const struct acts *a, uint32_t r, uint32_t b)
+{
+    const struct acts_block *block = acts_block_of(a, r, b);
+    const uint32_t lane = r % ACTS_ROWS;
+    const double d = block->d[lane], z = block->z[lane];
+    int sum[2] = { 0, 0 };
+    for (uint32_t i = b * QBLOCK; i < (b + 1) * QBLOCK; i++) {
+        const int q = code_of(a, r, i);
+        const double bound = d / 2 + (4 * 127 * d + fabs(z)) * 0x1p-24;
+        assert_true(fabs(a->f[r * K + i] - (d * q + z)) <= bound);
+        sum[i % QBLOCK / 16] += q;
+    }
+    assert_int_equal(block->half[lane][0], sum[0]);
+    assert_int_equal(block->half[lane][1], sum[1]);
+    assert_true(block->t[lane] == block->d[lane] * (float)(sum[0] + sum[1]));
+}
+
 static void quantised_blocks_are_near(void **state)
 {
     (void)state;
@@ -91,21 +113,9 @@ static void quantised_blocks_are_near(void **state)
     random_floats(x, N_ROW * K, &rng, false);
     acts_place(&a, N_ROW, K, memory);
     ref_quantise(&a, 0, N_ROW);
-    for (size_t i = 0; i < N_ROW * K; i++) {
-        double d = a.d[i / 32], z = a.z[i / 32], near = d * a.q[i] + z;
-        double bound = d / 2 + (4 * 127 * d + fabs(z)) * 0x1p-24;
-        assert_true(fabs(x[i] - near) <= bound);
-    }
-    for (size_t b = 0; b < N_ROW * K / 32; b++) {
-        int low = 0, high = 0;
-        for (int i = 0; i < 16; i++) {
-            low += a.q[32 * b + i];
-            high += a.q[32 * b + 16 + i];
-        }
-        assert_int_equal(a.half[2 * b], low);
-        assert_int_equal(a.half[2 * b + 1], high);
-        assert_true(a.t[b] == a.d[b] * (float)(low + high));
-    }
+    for (uint32_t r = 0; r < N_ROW; r++)
+        for (uint32_t b = 0; b < K / QBLOCK; b++)
+            expect_near_codes(&a, r, b);
     free(memory);
     free(x);
 }
@@ -127,15 +137,15 @@ static void odd_blocks_quantise_as_promised(void **state)
     for (int i = 0; i < 32; i++)
         x[i] = 1.5f;
     quantise_one(x, &a, memory); /* all alike: exact */
-    assert_true(a.z[0] == 1.5f && a.d[0] == 0 && a.q[31] == 0);
+    assert_true(a.block->z[0] == 1.5f && a.block->d[0] == 0 && code_of(&a, 0, 31) == 0);
 
     x[3] = NAN;
     quantise_one(x, &a, memory); /* a NaN is not lost: every output becomes one */
-    assert_true(isnan(a.z[0]) && isnan(a.d[0]));
+    assert_true(isnan(a.block->z[0]) && isnan(a.block->d[0]));
 
     x[3] = INFINITY;
     quantise_one(x, &a, memory);
-    assert_false(isfinite(a.z[0]));
+    assert_false(isfinite(a.block->z[0]));
     free(memory);
 }
 
@@ -174,9 +184,10 @@ static void expect_near(enum dtype type, const uint8_t *row, const struct acts *
     dequant_row(type, row, K, w);
     largest_parts(type, row, part);
     for (int i = 0; i < K; i++) {
-        size_t b = r * (K / 32) + i / 32;
-        double q = quantised ? (double)a->d[b] * a->q[r * K + i] : a->f[r * K + i];
-        double z = quantised ? a->z[b] : 0;
+        const struct acts_block *b = acts_block_of(a, r, (uint32_t)i / QBLOCK);
+        const uint32_t lane = r % ACTS_ROWS;
+        double q = quantised ? (double)b->d[lane] * code_of(a, r, (uint32_t)i) : a->f[r * K + i];
+        double z = quantised ? b->z[lane] : 0;
         exact += (q + z) * w[i];
         terms += (fabs(q) + fabs(z)) * part[i];
     }

@@ -89,7 +89,7 @@ always_inline void dots(struct kind kind, int n_row, int n_half, const struct ha
         int step = g % kind.depth;
         UNROLL(4)
         for (int r = 0; r < n_row; r++) {
-            __m256i q = broadcast_4(x.q + ((size_t)r * x.n_block + b) * QBLOCK + 4 * g);
+            __m256i q = broadcast_4(tile_block(x, r, b)->q[g][r % ACTS_ROWS]);
             UNROLL(2)
             for (int h = 0; h < n_half; h++) {
                 __m256i p = product(kind, w[h].code[g], q);
@@ -117,9 +117,10 @@ always_inline void add_block(struct kind kind, int n_row, int n_half, const stru
     dots(kind, n_row, n_half, w, x, b, I);
     UNROLL(4)
     for (int r = 0; r < n_row; r++) {
-        size_t at = (size_t)r * x.n_block + b;
-        __m256 d = _mm256_broadcast_ss(&x.d[at]), z = _mm256_broadcast_ss(&x.z[at]);
-        __m256i half = broadcast_4(&x.half[2 * at]);
+        const struct acts_block *a = tile_block(x, r, b);
+        const int lane = r % ACTS_ROWS;
+        __m256 d = _mm256_broadcast_ss(&a->d[lane]), z = _mm256_broadcast_ss(&a->z[lane]);
+        __m256i half = broadcast_4(a->half[lane]);
         UNROLL(2)
         for (int h = 0; h < n_half; h++) {
             __m256i i =
@@ -127,7 +128,7 @@ always_inline void add_block(struct kind kind, int n_row, int n_half, const stru
             __m256 f = _mm256_mul_ps(_mm256_cvtepi32_ps(i), d);
             f = _mm256_fmadd_ps(f, w[h].ws, y[r][h]);
             if (kind.minima == ONE_MINIMUM)
-                f = _mm256_fmadd_ps(_mm256_broadcast_ss(&x.t[at]), w[h].wm, f);
+                f = _mm256_fmadd_ps(_mm256_broadcast_ss(&a->t[lane]), w[h].wm, f);
             if (kind.minima == MINIMA_OF_HALVES) {
                 __m256 J = _mm256_cvtepi32_ps(_mm256_madd_epi16(half, w[h].mins));
                 f = _mm256_fmadd_ps(_mm256_mul_ps(J, d), w[h].wm, f);

@@ -35,10 +35,15 @@ static inline __m128i sums_of_halves(__m256i q)
     return _mm_hadd_epi32(s, s);
 }
 
-/* Block `at` of the batch: rows follow each other without a gap, so blocks do. */
-static inline void quantise_block(struct acts *a, size_t at)
+/* One row's 32 values. */
+struct coded {
+    __m256i q;
+    float d, z, t;
+    int32_t low, high; // sums of halves
+};
+
+static inline struct coded code(const float *f)
 {
-    const float *f = a->f + at * QBLOCK;
     __m256 x[4];
     for (int i = 0; i < 4; i++)
         x[i] = _mm256_loadu_ps(f + 8 * i);
@@ -55,20 +60,51 @@ static inline void quantise_block(struct acts *a, size_t at)
     __m256i q23 = _mm256_packs_epi32(to_codes(x[2], vz, vinv), to_codes(x[3], vz, vinv));
     __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
     __m256i q = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(q01, q23), order);
-    _mm256_storeu_si256((__m256i *)(a->q + at * QBLOCK), q);
-
     __m128i s = sums_of_halves(q);
     int32_t low = _mm_cvtsi128_si32(s), high = _mm_extract_epi32(s, 1);
-    a->half[2 * at] = (int16_t)low;
-    a->half[2 * at + 1] = (int16_t)high;
-    a->d[at] = width * (1.0f / 254);
-    a->z[at] = z;
-    a->t[at] = a->d[at] * (float)(low + high);
+    float d = width * (1.0f / 254);
+    return (struct coded){ q, d, z, d * (float)(low + high), low, high };
+}
+
+static inline void store_scales(struct acts_block *to, uint32_t lane, const struct coded *c)
+{
+    to->d[lane] = c->d;
+    to->z[lane] = c->z;
+    to->t[lane] = c->t;
+    to->half[lane][0] = (int16_t)c->low;
+    to->half[lane][1] = (int16_t)c->high;
+}
+
+static inline void quantise_pair(struct acts_block *to, const float *f, uint32_t k)
+{
+    struct coded a = code(f), b = code(f + k);
+    __m256i low = _mm256_unpacklo_epi32(a.q, b.q), high = _mm256_unpackhi_epi32(a.q, b.q);
+    _mm256_storeu_si256((__m256i *)to->q[0], _mm256_permute2x128_si256(low, high, 0x20));
+    _mm256_storeu_si256((__m256i *)to->q[4], _mm256_permute2x128_si256(low, high, 0x31));
+    store_scales(to, 0, &a);
+    store_scales(to, 1, &b);
+}
+
+static inline void quantise_one(struct acts_block *to, uint32_t lane, const float *f)
+{
+    struct coded c = code(f);
+    int32_t q[8];
+    _mm256_storeu_si256((__m256i *)q, c.q);
+    for (int g = 0; g < 8; g++)
+        memcpy(to->q[g][lane], &q[g], 4);
+    store_scales(to, lane, &c);
 }
 
 void avx2_quantise(struct acts *a, uint32_t first, uint32_t last)
 {
-    size_t n_block = a->k / QBLOCK;
-    for (size_t at = first * n_block; at < last * n_block; at++)
-        quantise_block(a, at);
+    const uint32_t n_block = a->k / QBLOCK;
+    for (uint32_t r = first, n; r < last; r += n) {
+        const float *f = a->f + (size_t)r * a->k;
+        n = r % 2 == 0 && r + 2 <= last ? 2 : 1;
+        for (uint32_t b = 0; b < n_block; b++)
+            if (n == 2)
+                quantise_pair(acts_block_of(a, r, b), f + b * QBLOCK, a->k);
+            else
+                quantise_one(acts_block_of(a, r, b), r % 2, f + b * QBLOCK);
+    }
 }

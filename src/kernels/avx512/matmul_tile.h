@@ -70,7 +70,7 @@ always_inline void sums(int n_row, int n_panel, const struct unpacked *const w[T
     for (int g = g0; g < g1; g++) {
         UNROLL(6)
         for (int r = 0; r < n_row; r++) {
-            __m512i q = broadcast_4(x.q + ((size_t)r * x.n_block + b) * QBLOCK + 4 * g);
+            __m512i q = broadcast_4(tile_block(x, r, b)->q[g][r % ACTS_ROWS]);
             UNROLL(2)
             for (int p = 0; p < n_panel; p++)
                 sum[r][p] = dot_4(sum[r][p], w[p]->code[g], q);
@@ -83,7 +83,7 @@ always_inline void start_sums(struct kind kind, int n_row, int n_panel, struct t
 {
     UNROLL(6)
     for (int r = 0; r < n_row; r++) {
-        __m512i start = start_of_sum(kind, &x.half[2 * ((size_t)r * x.n_block + b)], which);
+        __m512i start = start_of_sum(kind, tile_block(x, r, b)->half[r % ACTS_ROWS], which);
         UNROLL(2)
         for (int p = 0; p < n_panel; p++)
             sum[r][p] = start;
@@ -122,17 +122,18 @@ always_inline void add_block(struct kind kind, int n_row, int n_panel,
     dots(kind, n_row, n_panel, w, x, b, I);
     UNROLL(6)
     for (int r = 0; r < n_row; r++) {
-        size_t at = (size_t)r * x.n_block + b;
-        __m512 d = _mm512_set1_ps(x.d[at]), z = _mm512_set1_ps(x.z[at]);
+        const struct acts_block *a = tile_block(x, r, b);
+        const int lane = r % ACTS_ROWS;
+        __m512 d = _mm512_set1_ps(a->d[lane]), z = _mm512_set1_ps(a->z[lane]);
         UNROLL(2)
         for (int p = 0; p < n_panel; p++) {
             const struct unpacked *v = w[p];
             y[r][p] = _mm512_fmadd_ps(_mm512_mul_ps(I[r][p], d), v->ws, y[r][p]);
             if (kind.minima == ONE_MINIMUM)
-                y[r][p] = _mm512_fmadd_ps(_mm512_set1_ps(x.t[at]), v->wm, y[r][p]);
+                y[r][p] = _mm512_fmadd_ps(_mm512_set1_ps(a->t[lane]), v->wm, y[r][p]);
             if (kind.minima == MINIMA_OF_HALVES) {
                 __m512 J =
-                    _mm512_cvtepi32_ps(_mm512_madd_epi16(broadcast_4(&x.half[2 * at]), v->mins));
+                    _mm512_cvtepi32_ps(_mm512_madd_epi16(broadcast_4(a->half[lane]), v->mins));
                 y[r][p] = _mm512_fmadd_ps(_mm512_mul_ps(J, d), v->wm, y[r][p]);
             }
             y[r][p] = _mm512_fmadd_ps(z, v->W, y[r][p]);
@@ -143,10 +144,16 @@ always_inline void add_block(struct kind kind, int n_row, int n_panel,
 /* W is the block times a row whose q are all 1. */
 always_inline void add_up_weights(struct kind kind, struct unpacked *w)
 {
-    static const int8_t ones[QBLOCK] = { 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
-                                         1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 };
-    static const int16_t half[2] = { 16, 16 };
-    struct tile_rows x = { .q = ones, .half = half, .n_block = 1 };
+#define ONES                                                                                       \
+    {                                                                                              \
+        {                                                                                          \
+            1, 1, 1, 1                                                                             \
+        }                                                                                          \
+    }
+    static const struct acts_block ones = { .q = { ONES, ONES, ONES, ONES, ONES, ONES, ONES, ONES },
+                                            .half = { { 16, 16 } } };
+#undef ONES
+    struct tile_rows x = { .block = &ones };
     __m512 I[TILE_ROWS][TILE_PANELS];
     dots(kind, 1, 1, (const struct unpacked *const[]){ w, NULL }, x, 0, I);
     w->W = _mm512_mul_ps(I[0][0], w->ws);

@@ -1,15 +1,17 @@
 #include <math.h>
+#include <string.h>
 
 #include "kernels/ref/matmul_fns.h"
 #include "kernels/ref/unpack.h"
 
-/* I of 16 outputs, from the 32 codes of one row. */
-static void dots(int32_t I[PANEL], const struct ref_block *w, const int8_t q[QBLOCK])
+/* I of 16 outputs, from the 32 codes of one row: a lane of a block. */
+static void dots(int32_t I[PANEL], const struct ref_block *w,
+                 const int8_t q[QBLOCK / 4][ACTS_ROWS][4], uint32_t lane)
 {
     int32_t sum[2][PANEL] = { { 0 } };
     for (int k = 0; k < QBLOCK; k++)
         for (int l = 0; l < PANEL; l++)
-            sum[k / 16][l] += w->c[k][l] * q[k];
+            sum[k / 16][l] += w->c[k][l] * q[k / 4][lane][k % 4];
     for (int l = 0; l < PANEL; l++)
         I[l] = w->s[0][l] * sum[0][l] + w->s[1][l] * sum[1][l];
 }
@@ -17,10 +19,10 @@ static void dots(int32_t I[PANEL], const struct ref_block *w, const int8_t q[QBL
 /* What z multiplies: the block's weights added up. */
 static void weights_sum(float W[PANEL], const struct ref_block *w, bool minima)
 {
-    static const int8_t ones[QBLOCK] = { 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
-                                         1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 };
+    int8_t ones[QBLOCK / 4][ACTS_ROWS][4];
     int32_t I1[PANEL];
-    dots(I1, w, ones);
+    memset(ones, 1, sizeof ones);
+    dots(I1, w, ones, 0);
     for (int l = 0; l < PANEL; l++) {
         W[l] = (float)I1[l] * w->ws[l];
         if (minima)
@@ -30,14 +32,15 @@ static void weights_sum(float W[PANEL], const struct ref_block *w, bool minima)
 
 /* One block's terms of one row onto y[n]. */
 static void add_block(float *y, int n, const struct ref_block *w, const float W[PANEL], bool minima,
-                      const struct acts *x, size_t row, uint32_t block)
+                      const struct acts *x, uint32_t row, uint32_t block)
 {
-    size_t at = row * (x->k / QBLOCK) + block;
-    const int16_t *half = x->half + 2 * at;
-    float d = x->d[at], z = x->z[at];
+    const struct acts_block *a = acts_block_of(x, row, block);
+    const uint32_t lane = row % ACTS_ROWS;
+    const int16_t *half = a->half[lane];
+    float d = a->d[lane], z = a->z[lane];
     int32_t I[PANEL];
 
-    dots(I, w, x->q + at * QBLOCK);
+    dots(I, w, a->q, lane);
     for (int l = 0; l < n; l++) {
         y[l] = fmaf((float)I[l] * d, w->ws[l], y[l]);
         if (minima) {

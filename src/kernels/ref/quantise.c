@@ -11,12 +11,12 @@ static int8_t to_code(float x, float z, float inv)
 }
 
 /* Block b of row r. */
-static void quantise_block(struct acts *a, size_t r, uint32_t b)
+static void quantise_block(struct acts *a, uint32_t r, uint32_t b)
 {
-    const float *x = a->f + r * a->k + b * QBLOCK;
-    int8_t *q = a->q + r * a->k + b * QBLOCK;
-    int16_t *half = a->half + r * (a->k / 16) + 2 * b;
-    size_t at = r * (a->k / QBLOCK) + b;
+    const float *x = a->f + (size_t)r * a->k + b * QBLOCK;
+    struct acts_block *to = acts_block_of(a, r, b);
+    const uint32_t lane = r % ACTS_ROWS;
+    int16_t *half = to->half[lane];
 
     float hi = -INFINITY, lo = INFINITY, nan = 0;
     for (int i = 0; i < QBLOCK; i++) {
@@ -28,12 +28,13 @@ static void quantise_block(struct acts *a, size_t r, uint32_t b)
     float inv = hi > lo ? 254.0f / width : 0;
     half[0] = half[1] = 0;
     for (int i = 0; i < QBLOCK; i++) {
-        q[i] = to_code(x[i], z, inv);
-        half[i / 16] = (int16_t)(half[i / 16] + q[i]);
+        const int8_t q = to_code(x[i], z, inv);
+        to->q[i / 4][lane][i % 4] = q;
+        half[i / 16] = (int16_t)(half[i / 16] + q);
     }
-    a->d[at] = width * (1.0f / 254);
-    a->z[at] = z;
-    a->t[at] = a->d[at] * (float)(half[0] + half[1]);
+    to->d[lane] = width * (1.0f / 254);
+    to->z[lane] = z;
+    to->t[lane] = to->d[lane] * (float)(half[0] + half[1]);
 }
 
 void ref_quantise(struct acts *a, uint32_t first, uint32_t last)
