@@ -43,7 +43,7 @@ TESTLIB := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard tests/support/*.c tests/twi
 
 .DEFAULT_GOAL := all
 .SECONDARY:
-.PHONY: all help deps chat serve test tests fuzz tidy format install clean models
+.PHONY: all help deps chat serve test tests fuzz duel tidy format install clean models
 
 all: $(B)/akvifer $(B)/libakvifer.a $(B)/libakvifer.so
 
@@ -56,6 +56,8 @@ help:
 #: make test       install what it needs, build, and run every test (MODELS=all: with all three models;
 #:                 KINDS="unit property": only those of tests/unit and tests/property)
 #: make fuzz       run the fuzz targets for long (SECONDS_EACH=600)
+#: make duel       beside llama.cpp: LLAMA_BIN=the folder of its llama-bench (MODEL=qwen2)
+#: make duel       speed beside llama.cpp: LLAMA_BIN=the folder of its llama-bench (MODEL="smollm2 qwen2")
 #: make tidy       format, warnings and the include graph: refuses a cycle or an upward include
 #: make install    to PREFIX (default /usr/local)
 #: V=1 shows the commands; SAN=address or SAN=thread builds beside it with sanitizers
@@ -87,6 +89,9 @@ tests: $(TESTBIN) $(B)/example
 fuzz: deps
 	@$(MAKE) --no-print-directory all
 	@B=$(B) tools/run_fuzz.sh $(or $(SECONDS_EACH),600)
+
+duel: all
+	@LLAMA_BIN="$(LLAMA_BIN)" bench/duel.py --akvifer $(B)/akvifer $(addprefix -m ,$(MODEL))
 
 tidy: deps
 	@tools/tidy.sh
