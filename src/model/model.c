@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "model/fingerprint.h"
 #include "model/pass.h"
+#include "model/watched.h"
 
 struct model {
     struct gguf *file;
@@ -127,7 +128,10 @@ enum status model_open(struct model **out, const struct model_params *params, st
         return st;
     }
     m->pass = (struct pass){
-        .kern = m->kern, .h = &m->h, .workers = m->workers, .quantise = m->weights.any_quantised
+        .kern = kernels_watched(m->kern),
+        .h = &m->h,
+        .workers = m->workers,
+        .quantise = m->weights.any_quantised,
     };
     rope_init(&m->pass.rope[0], &m->h.rope, m->h.n_rot, m->weights.rope_factors);
     rope_init(&m->pass.rope[1], &m->h.rope_local, m->h.n_rot, NULL);

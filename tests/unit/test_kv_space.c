@@ -398,7 +398,7 @@ static void limits_are_told(void **state)
     wide.n_group = 1;
     wide.group[0].n_layer = 512;
     wide.group[0].d_k = wide.group[0].d_v = 4096;
-    struct kv_pool_config config = { .shape = &wide, .bytes_max = (size_t)1 << 40 };
+    struct kv_pool_config config = { .shape = &wide, .bytes_max = (size_t)1 << 30 };
     assert_int_equal(kv_pool_new(&pool, &config, NULL), OK);
     struct kv_spaces_config spaces = { .pool = pool, .n_position_max = 1u << 26 };
     assert_int_equal(kv_spaces_new(&all, &spaces, &why), OK);
