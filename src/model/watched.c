@@ -35,6 +35,9 @@ static void writes_floats(float *x, size_t n)
     writes(x, n * sizeof *x);
 }
 
+/* Writes are told whole. What one call wrote whole, a row of activations, a panel, a KV row, a thread's scratch,
+ * is read by its first bytes: they stand for it. */
+
 /* ---- matmul.h ---- */
 
 static void quantise(struct acts *a, uint32_t first, uint32_t last)
@@ -51,16 +54,12 @@ static void quantise(struct acts *a, uint32_t first, uint32_t last)
 
 static void reads_acts(const struct acts *x, bool quantised)
 {
-    const size_t n = (size_t)x->n_row * x->k, n_block = n / QBLOCK;
-    if (!quantised) {
-        reads_floats(x->f, n);
-        return;
+    for (size_t r = 0; r < x->n_row; r++) {
+        if (quantised)
+            reads(x->q + r * x->k, sizeof(uint64_t));
+        else
+            reads(x->f + r * x->k, sizeof(uint64_t));
     }
-    reads(x->q, n);
-    reads_floats(x->d, n_block);
-    reads_floats(x->z, n_block);
-    reads_floats(x->t, n_block);
-    reads(x->half, n / 16 * sizeof *x->half);
 }
 
 static void matmul(const struct packed *w, uint32_t first, uint32_t last, const struct acts *x,
@@ -68,17 +67,21 @@ static void matmul(const struct packed *w, uint32_t first, uint32_t last, const 
 {
     const size_t from = (size_t)first * PANEL;
     const size_t to = (size_t)last * PANEL < w->n ? (size_t)last * PANEL : w->n;
-    for (size_t p = first; p < last;
-         p++) // one thread packs a panel, whole: its beginning stands for it
+    for (size_t p = first; p < last; p++)
         reads(w->data + p * w->panel_bytes, sizeof(uint64_t));
     reads_acts(x, dtype_info(w->type)->block_elems > 1);
     for (size_t r = 0; r < x->n_row; r++)
         writes_floats(y + r * y_stride + from, to - from);
-    writes(scratch, matmul_scratch_bytes(w));
+    writes(scratch, sizeof(uint64_t));
     real()->matmul(w, first, last, x, y, y_stride, scratch);
 }
 
 /* ---- attention.h ---- */
+
+static size_t element_bytes(enum kv_type type)
+{
+    return type == KV_F32 ? 4 : type == KV_F16 ? 2 : 1;
+}
 
 static void writes_state(struct attn_state s, size_t n_query, uint32_t d)
 {
@@ -94,18 +97,28 @@ static void reads_state(struct attn_state s, size_t n_query, uint32_t d)
     reads_floats(s.o, n_query * d);
 }
 
+/* A block's rows, by the first element of each. */
+static void reads_rows(enum kv_type type, const char *k, const char *v, uint32_t d_v)
+{
+    const size_t bytes = element_bytes(type);
+    reads(k, KV_BLOCK * bytes);
+    for (size_t i = 0; i < KV_BLOCK; i++)
+        reads(v + i * d_v * bytes, bytes);
+}
+
 static void attn_partial(const struct attn_run *run, struct attn_state out, void *scratch)
 {
-    const size_t k_bytes = kv_part_bytes(run->type, run->d_k),
-                 v_bytes = kv_part_bytes(run->type, run->d_v);
     for (uint32_t i = 0; i < run->n_query; i++)
         reads_floats(run->q + i * run->q_stride, run->d_k);
     for (size_t b = run->first; b < run->last; b++) {
-        reads(run->table ? run->table[b] + run->k_offset : run->k + b * run->stride, k_bytes);
-        reads(run->table ? run->table[b] + run->v_offset : run->v + b * run->stride, v_bytes);
+        if (run->table)
+            reads_rows(run->type, run->table[b] + run->k_offset, run->table[b] + run->v_offset,
+                       run->d_v);
+        else
+            reads_rows(run->type, run->k + b * run->stride, run->v + b * run->stride, run->d_v);
     }
     writes_state(out, run->n_query, run->d_v);
-    writes(scratch, attn_scratch_bytes(run->n_query, run->d_k, run->d_v));
+    writes(scratch, sizeof(uint64_t));
     real()->attn_partial(run, out, scratch);
 }
 
@@ -131,7 +144,7 @@ static void attn_finish(float *out, size_t out_stride, struct attn_state total, 
 static void writes_row(enum kv_type type, char *part, uint32_t row, uint32_t d, size_t first,
                        size_t step)
 {
-    const size_t bytes = type == KV_F32 ? 4 : type == KV_F16 ? 2 : 1;
+    const size_t bytes = element_bytes(type);
     for (uint32_t j = 0; j < d; j++)
         writes(part + (first + j * step) * bytes, bytes);
     if (type == KV_INT8)

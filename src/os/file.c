@@ -118,6 +118,11 @@ static void forget_mapping(const struct file_map *m)
     }
 }
 
+static char before_path[] = "\nakvifer: '";
+static char behind_path[] =
+    "' cannot be read any more: it was shortened while it was in use, or its disk failed. "
+    "Replace model files by renaming, never in place, and start again\n";
+
 /* Only what a signal handler may call. */
 static void explain(int signal_number, siginfo_t *info, void *context)
 {
@@ -128,14 +133,9 @@ static void explain(int signal_number, siginfo_t *info, void *context)
         if (!from || at < from || at - from >= atomic_load(&named[i].bytes))
             continue;
         char *path = atomic_load(&named[i].path);
-        static char before
-            [] = "\nakvifer: '",
-      behind[] =
-            "' cannot be read any more: it was shortened while it was in use, or its disk failed. "
-            "Replace model files by renaming, never in place, and start again\n";
-        const struct iovec words[] = { { before, sizeof before - 1 },
+        const struct iovec words[] = { { before_path, sizeof before_path - 1 },
                                        { path, strlen(path) },
-                                       { behind, sizeof behind - 1 } };
+                                       { behind_path, sizeof behind_path - 1 } };
         (void)!writev(STDERR_FILENO, words, 3);
         _exit(1);
     }
