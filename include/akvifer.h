@@ -166,7 +166,8 @@ struct akv_request {
 };
 
 /* *id names the request. AKV_BAD_INPUT: it could never run, and the note has the numbers. AKV_FULL:
- * n_queue requests wait already. */
+ * n_queue requests wait already. AKV_CORRUPT: the model's file was changed in place while it is in
+ * use. */
 AKV_API enum akv_status akv_submit(akv_engine *engine, const struct akv_request *request,
                                    uint64_t *id, struct akv_note *why);
 

@@ -243,9 +243,10 @@ struct plan {
     struct test test[TESTS_MAX];
     uint32_t n_test;
     uint32_t thread[LIST_MAX], n_thread; // 0 was replaced by what it stands for
-    uint32_t type[LIST_MAX], n_type;     // of enum kv_type
-    uint32_t longest;                    // positions that the largest test needs
-    struct amounts roof[LIST_MAX];       // of each thread count
+    enum kv_type type[LIST_MAX];
+    uint32_t n_type;
+    uint32_t longest;              // positions that the largest test needs
+    struct amounts roof[LIST_MAX]; // of each thread count
 };
 
 static void plan_test(struct plan *p, uint32_t depth, uint32_t n_prompt, uint32_t n_gen)
@@ -292,16 +293,13 @@ static enum status read_types(const char *text, struct plan *p, struct note *why
 {
     while (*text && p->n_type < LIST_MAX) {
         const size_t len = strcspn(text, ",");
-        uint32_t i = KV_F16;
-        while (i <= KV_INT8 &&
-               (strlen(kv_type_name(i)) != len || memcmp(kv_type_name(i), text, len) != 0))
-            i++;
-        if (i > KV_INT8) {
-            note_set(why, "--kv-type: '%.*s' must be f16, f32 or int8", (int)(len < 40 ? len : 40),
-                     text);
+        char name[40];
+        snprintf(name, sizeof name, "%.*s", (int)len, text);
+        if (!kv_type_of_name(name, &p->type[p->n_type])) {
+            note_set(why, "--kv-type: '%s' must be f16, f32 or int8", name);
             return BAD_INPUT;
         }
-        p->type[p->n_type++] = i;
+        p->n_type++;
         text += len + (text[len] == ',');
     }
     return OK;
@@ -369,7 +367,7 @@ static enum status run_engine(struct run *run, uint32_t i, uint32_t k, struct no
     struct engine_opened opened;
     struct model_work model;
     struct akv_stats stats;
-    enum status st = model_work_read(&model, buf_text(&run->path), (enum kv_type)p->type[k], why);
+    enum status st = model_work_read(&model, buf_text(&run->path), p->type[k], why);
     if (st != OK)
         return st;
     flags.n_thread = p->thread[i];

@@ -7,6 +7,7 @@
 
 #include "bin/bench_report.h"
 #include "bin/verbs.h"
+#include "os/file.h"
 
 const struct verb verbs[] = {
     { verb_run, &flags_of_run },           { verb_serve, &flags_of_serve },
@@ -82,6 +83,7 @@ int main(int argc, char **argv)
               stderr);
         return EXIT_FAILED;
     }
+    file_explain_faults();
     int exit_code = run(argc, argv);
     errno = 0;
     if (fflush(stdout) == 0 && !ferror(stdout))

@@ -3,20 +3,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "bin/show.h"
+#include "os/clock.h"
 
 enum { BAR = 12 }; // so that all of the line fits 80 columns
-static const int64_t APPEAR_NS = 500000000, REDRAW_NS = 100000000;
-
-static int64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
+static const uint64_t APPEAR_NS = 500000000, REDRAW_NS = 100000000;
 
 static struct shown_amount amount(const struct progress *p, uint64_t n)
 {
@@ -26,7 +19,7 @@ static struct shown_amount amount(const struct progress *p, uint64_t n)
 void progress_begin(struct progress *p, const char *label, enum progress_unit unit, uint64_t first,
                     uint64_t total)
 {
-    *p = (struct progress){ .unit = unit, .first = first, .total = total, .start_ns = now_ns() };
+    *p = (struct progress){ .unit = unit, .first = first, .total = total, .start_ns = os_now_ns() };
     snprintf(p->label, sizeof p->label, "%s", label);
     p->on = isatty(STDERR_FILENO);
 }
@@ -72,7 +65,7 @@ void progress_at(struct progress *p, uint64_t done)
     char line[PROGRESS_LINE];
     if (!p->on)
         return;
-    int64_t now = now_ns();
+    const uint64_t now = os_now_ns();
     if (now - p->start_ns < APPEAR_NS || now - p->drawn_ns < REDRAW_NS)
         return;
     p->drawn_ns = now;

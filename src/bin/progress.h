@@ -17,7 +17,7 @@ struct progress {
     uint64_t total; // 0: not known
     enum progress_unit unit;
     uint64_t first; // done before it began: a resumed download
-    int64_t start_ns, drawn_ns;
+    uint64_t start_ns, drawn_ns;
     bool on;
 };
 

@@ -3,7 +3,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "os/clock.h"
 
 void samples_add(struct samples *s, double x)
 {
@@ -58,19 +59,12 @@ double samples_largest(const struct samples *s)
     return samples_quantile(s, 1);
 }
 
-static double read_clock(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec * 1e-3;
-}
-
 double clock_us(void)
 {
-    return read_clock(CLOCK_MONOTONIC);
+    return (double)os_now_ns() * 1e-3;
 }
 
 double clock_thread_us(void)
 {
-    return read_clock(CLOCK_THREAD_CPUTIME_ID);
+    return (double)os_thread_ns() * 1e-3;
 }

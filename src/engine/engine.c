@@ -259,8 +259,9 @@ enum status engine_submit(struct engine *e, const struct akv_request *r, uint64_
                           struct note *why)
 {
     struct sequence *s;
-    enum status st =
-        sequence_new(&s, r, e->vocab, model_hparams(e->model)->n_vocab, e->limits.n_ctx, why);
+    enum status st = model_check(e->model, why);
+    if (st == OK)
+        st = sequence_new(&s, r, e->vocab, model_hparams(e->model)->n_vocab, e->limits.n_ctx, why);
     if (st != OK)
         return st;
     pthread_mutex_lock(&e->lock);

@@ -11,16 +11,8 @@ static const size_t WORKSPACE = (size_t)40 << 20;
 
 static enum status choose_kv_type(struct engine_limits *l, const char *name, struct note *why)
 {
-    static const struct {
-        const char *name;
-        enum kv_type type;
-    } types[] = { { "f16", KV_F16 }, { "f32", KV_F32 }, { "int8", KV_INT8 }, { "q8_0", KV_INT8 } };
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
-        if (strcmp(name, types[i].name) == 0) {
-            l->kv_type = types[i].type;
-            return OK;
-        }
-    }
+    if (kv_type_of_name(name, &l->kv_type))
+        return OK;
     note_set(why, "--kv-type is '%s'; it must be f16, f32 or int8", name);
     return BAD_INPUT;
 }

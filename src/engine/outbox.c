@@ -1,19 +1,14 @@
 #include "engine/outbox.h"
 
-#include <time.h>
-
 #include "base/mem.h"
+#include "os/clock.h"
 
 void outbox_open(struct outbox *o)
 {
-    pthread_condattr_t attr;
     *o = (struct outbox){ .last = &o->first };
     pthread_mutex_init(&o->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&o->arrived, &attr);
-    pthread_cond_init(&o->drained, &attr);
-    pthread_condattr_destroy(&attr);
+    os_cond_init(&o->arrived);
+    os_cond_init(&o->drained);
 }
 
 void outbox_close(struct outbox *o)
@@ -52,27 +47,14 @@ void outbox_post(struct outbox *o, struct outbox_event *e)
     pthread_mutex_unlock(&o->lock);
 }
 
-static struct timespec deadline_in(int timeout_ms)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_sec += timeout_ms / 1000;
-    t.tv_nsec += timeout_ms % 1000 * 1000000L;
-    if (t.tv_nsec >= 1000000000L) {
-        t.tv_sec++;
-        t.tv_nsec -= 1000000000L;
-    }
-    return t;
-}
-
 struct outbox_event *outbox_take(struct outbox *o, int timeout_ms)
 {
-    struct timespec until = deadline_in(timeout_ms > 0 ? timeout_ms : 0);
+    const uint64_t due = timeout_ms > 0 ? os_now_ns() + (uint64_t)timeout_ms * 1000000u : 0;
     pthread_mutex_lock(&o->lock);
     while (!o->first && timeout_ms != 0) {
         if (timeout_ms < 0)
             pthread_cond_wait(&o->arrived, &o->lock);
-        else if (pthread_cond_timedwait(&o->arrived, &o->lock, &until))
+        else if (os_cond_wait_until(&o->arrived, &o->lock, due))
             break;
     }
     struct outbox_event *e = o->first;

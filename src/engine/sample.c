@@ -175,14 +175,6 @@ enum status sampler_accept(struct sampler *s, int32_t id)
     return OK;
 }
 
-void sampler_reset_history(struct sampler *s)
-{
-    if (s->count != NULL)
-        memset(s->count, 0, s->n_vocab * sizeof *s->count);
-    s->n_window = 0;
-    s->oldest = 0;
-}
-
 /* ---- a pick ---- */
 
 /* Repetition divides positive logits and multiplies the others (after Keskar et al. 2019, "CTRL");

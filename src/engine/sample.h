@@ -27,7 +27,6 @@ void sampler_free(struct sampler *s);
 
 /* Tells it of a token of the context (prompt or generated), for the penalties. */
 must_use enum status sampler_accept(struct sampler *s, int32_t id);
-void sampler_reset_history(struct sampler *s);
 
 /* Picks one of [n_vocab] logits. `forbidden` ids (n_forbidden, may be 0) cannot be picked.
  * -1: no token can be drawn, because every logit is NaN, -inf or forbidden. */

@@ -16,7 +16,11 @@ struct split_name {
     uint32_t count;
 };
 
-enum { SPLIT_TAIL = sizeof "-00002-of-00005.gguf" - 1 };
+enum {
+    SPLIT_TAIL = sizeof "-00002-of-00005.gguf" - 1,
+    HEADER_BYTES =
+        8 << 20, // longer than the headers that people have: read at once, before it is parsed
+};
 
 static bool is_split_name(const char *path, struct split_name *out)
 {
@@ -54,6 +58,11 @@ static enum status part_open(struct gguf_part *p, const char *path, uint32_t no,
         return st;
     p->bytes = p->map.bytes;
     p->len = p->map.len;
+    st = file_fetch(&p->map, 0, HEADER_BYTES, why);
+    if (st != OK) {
+        part_close(p);
+        return st;
+    }
     st = gguf_header_parse(&p->header, p->bytes, p->len, no, why);
     if (st != OK) {
         note_prefix(why, "'%s'", path);
@@ -316,6 +325,24 @@ const struct gguf_tensor *gguf_tensor_at(const struct gguf *g, size_t i)
 const struct gguf_tensor *gguf_tensor_find(const struct gguf *g, const char *name)
 {
     return name_index_find(&g->by_name, name);
+}
+
+enum status gguf_fetch(const struct gguf *g, const struct gguf_tensor *t, size_t from, size_t bytes,
+                       struct note *why)
+{
+    const struct gguf_part *p = &g->part[t->part];
+    const size_t at = (size_t)((const uint8_t *)t->data - (const uint8_t *)p->bytes);
+    return file_fetch(&p->map, at + from, bytes, why); // of bytes in memory the map is closed: OK
+}
+
+enum file_change gguf_changed(const struct gguf *g, struct note *why)
+{
+    enum file_change change = FILE_SAME;
+    for (uint32_t i = 0; i < g->n_part && change != FILE_RESIZED; i++) {
+        const enum file_change its = file_changed(&g->part[i].map, why);
+        change = its > change ? its : change;
+    }
+    return change;
 }
 
 void gguf_part_range(const struct gguf *g, uint32_t part, const void **base, size_t *len)

@@ -24,6 +24,7 @@
 #include "base/dtype.h"
 #include "base/note.h"
 #include "base/status.h"
+#include "os/file.h"
 
 enum gguf_type { // the numbers in the file
     GGUF_U8 = 0,
@@ -115,7 +116,15 @@ struct gguf_text gguf_value_next_text(const void **cursor);
 
 const char *gguf_type_name(enum gguf_type t);
 
-/* The mapped file of a part, for madvise: base address and length. */
+/* Brings bytes [from, from + bytes) of a tensor's data into memory. IO_ERROR: the file cannot be read, as one that was
+ * shortened since. */
+must_use enum status gguf_fetch(const struct gguf *g, const struct gguf_tensor *t, size_t from,
+                                size_t bytes, struct note *why);
+
+/* Whether some part was written to, or resized, since it was opened: os/file.h's file_changed over all of them. */
+enum file_change gguf_changed(const struct gguf *g, struct note *why);
+
+/* The mapped file of a part: base address and length. */
 void gguf_part_range(const struct gguf *g, uint32_t part, const void **base, size_t *len);
 
 #endif

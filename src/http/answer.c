@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "http/server_in.h"
+#include "os/clock.h"
 
 enum { KEEP_ROOM = 16 * 1024 }; // an empty stream's buffer above this is given back
 
@@ -171,7 +172,7 @@ bool http_stream_add(struct http_request *req, const void *bytes, size_t len)
     bool added = !b->failed;
     b->failed = false;
     if (added) {
-        req->written_ns = http_now_ns();
+        req->written_ns = os_now_ns();
         http_wake(req);
     }
     return added;
@@ -199,7 +200,7 @@ void http_stream_ping(struct http_request *req, uint32_t every_ms, const char *t
     memcpy(req->ping, text, len + 1);
     req->ping_len = (uint32_t)len;
     req->ping_ns = every_ms * (uint64_t)1000000;
-    req->written_ns = http_now_ns();
+    req->written_ns = os_now_ns();
     pthread_mutex_unlock(&req->lock);
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "http/server_in.h"
+#include "os/clock.h"
 
 /* A peer that vanished without a word is noticed after about 30 s. */
 enum { PROBE_AFTER_S = 15, PROBE_EVERY_S = 5, PROBES = 3 };
@@ -28,7 +29,7 @@ static void link_due(struct http_server *server, struct http_connection *link, u
                      bool begun)
 {
     pthread_mutex_lock(&server->lock);
-    link->due_ns = ms ? http_now_ns() + ms * 1000000 : 0;
+    link->due_ns = ms ? os_now_ns() + ms * 1000000 : 0;
     link->begun = begun;
     pthread_mutex_unlock(&server->lock);
 }
@@ -52,8 +53,7 @@ static void link_open(struct http_server *server, struct MHD_Connection *connect
     if (!link)
         return;
     link->fd = socket_of(connection);
-    link->due_ns =
-        http_now_ns() + ((uint64_t)server->opt.idle_ms + server->opt.request_ms) * 1000000;
+    link->due_ns = os_now_ns() + ((uint64_t)server->opt.idle_ms + server->opt.request_ms) * 1000000;
     set_probes(link->fd, &server->opt);
     pthread_mutex_lock(&server->lock);
     link->next = server->connections;

@@ -8,11 +8,11 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "http/server_in.h"
+#include "os/clock.h"
 #include "os/file.h"
 
 enum {
@@ -58,12 +58,8 @@ static bool copy_texts(struct http_server *s, const struct http_options *o)
 
 static void make_locks(struct http_server *s)
 {
-    pthread_condattr_t attr;
     pthread_mutex_init(&s->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&s->all_done, &attr);
-    pthread_condattr_destroy(&attr);
+    os_cond_init(&s->all_done);
 }
 
 static enum status load_keys(struct http_server *s, const struct http_options *o, struct note *why)
@@ -226,12 +222,11 @@ static void stop_accepting(struct http_server *s)
 enum status http_server_stop(struct http_server *s, uint32_t ms)
 {
     stop_accepting(s);
-    uint64_t due = http_now_ns() + ms * 1000000ull;
-    struct timespec until = { (time_t)(due / 1000000000), (long)(due % 1000000000) };
+    const uint64_t due = os_now_ns() + ms * 1000000ull;
     int err = 0;
     pthread_mutex_lock(&s->lock);
     while (s->n_open && err == 0)
-        err = pthread_cond_timedwait(&s->all_done, &s->lock, &until);
+        err = os_cond_wait_until(&s->all_done, &s->lock, due);
     enum status st = s->n_open ? CANCELED : OK;
     pthread_mutex_unlock(&s->lock);
     return st;

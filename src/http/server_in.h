@@ -101,8 +101,6 @@ struct http_request {
     char ping[PING_MAX + 1];
 };
 
-uint64_t http_now_ns(void);
-
 /* server.c: counted, for requests outlive http_server_free. */
 void http_server_drop(struct http_server *server);
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "http/server_in.h"
+#include "os/clock.h"
 
 enum { TICK_MS = 250, BATCH = 32, LINGER_MS = 2000, ACCEPTS = 16 };
 
@@ -45,7 +46,7 @@ void http_watch_linger(struct http_server *server, int fd)
     bool fits = server->n_linger < LINGER_MAX;
     if (fits)
         server->linger[server->n_linger++] =
-            (struct lingering){ fd, http_now_ns() + LINGER_MS * 1000000ull };
+            (struct lingering){ fd, os_now_ns() + LINGER_MS * 1000000ull };
     pthread_mutex_unlock(&server->lock);
     if (fits)
         http_watch_wake(server);
@@ -147,7 +148,7 @@ static void accept_some(struct http_server *server)
                          SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) {
             if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-                server->accept_ns = http_now_ns() + TICK_MS * 1000000ull; // no descriptors: not now
+                server->accept_ns = os_now_ns() + TICK_MS * 1000000ull; // no descriptors: not now
             return;
         }
         // Above the limit or without memory it closes the socket, and the client sees that.
@@ -181,7 +182,7 @@ static void *watcher_main(void *arg)
     bool accepts = false;
     for (;;) {
         wait_for_work(server, timeout_ms, accepts);
-        uint64_t now = http_now_ns();
+        uint64_t now = os_now_ns();
         pthread_mutex_lock(&server->lock);
         bool stop = server->stop_watching;
         int n = collect(server, left);

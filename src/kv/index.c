@@ -464,28 +464,6 @@ void kv_index_tick(struct kv_index *x, uint64_t tick)
     x->tick = tick;
 }
 
-uint32_t kv_index_forget(struct kv_index *x, const char *salt)
-{
-    struct kv_node *root = root_find(x, salt), *n = root;
-    uint32_t count = 0;
-    while (n) {
-        struct kv_node *next = n->child;
-        while (next && next->n_child == 0 && next->n_pin > 0)
-            next = next->sibling;
-        if (next) {
-            n = next;
-            continue;
-        }
-        next = n == root ? NULL : n->parent;
-        if (n->n_child || n->n_pin)
-            break; /* somebody uses what is below: the rest stays */
-        count += n != root;
-        index_remove(x, n);
-        n = next;
-    }
-    return count;
-}
-
 void kv_index_stats(const struct kv_index *x, struct kv_index_stats *out)
 {
     *out = x->stats;

@@ -107,9 +107,6 @@ void kv_index_drop(struct kv_index *x, struct kv_trail *trail); // unpins
 bool kv_index_evict(struct kv_index *x);
 size_t kv_index_idle_bytes(const struct kv_index *x); // that evicting would free. Cost  O(nodes)
 
-/* Forgets every node under the salt that nobody uses; returns how many. */
-uint32_t kv_index_forget(struct kv_index *x, const char *salt);
-
 struct kv_index_stats {
     uint32_t n_node, n_salt;
     uint64_t n_evicted, n_window_dropped;

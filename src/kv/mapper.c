@@ -2,14 +2,13 @@
 
 #include <assert.h>
 #include <pthread.h>
-#include <time.h>
 
 #include "base/mem.h"
+#include "os/clock.h"
 #include "os/vm.h"
 
-/* A refusal takes a pause of a millisecond: what the system still refuses after so many will not
- * be granted soon. */
-enum { REFUSALS_MAX = 8 };
+/* What the system still refuses after so many pauses will not be granted soon. */
+enum { REFUSALS_MAX = 8, REFUSED_PAUSE_NS = 1000000 };
 
 struct queue {
     struct map_job *first, *last;
@@ -90,14 +89,7 @@ static enum status run_away(const struct map_job *job)
  * others may free some meanwhile. */
 static void pause_refused(struct mapper *m)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
-    pthread_cond_timedwait(&m->work, &m->lock, &until);
+    os_cond_wait_until(&m->work, &m->lock, os_now_ns() + REFUSED_PAUSE_NS);
 }
 
 static void finish(struct mapper *m, struct map_job *job, enum status st)
@@ -153,7 +145,7 @@ enum status mapper_new(struct mapper **out, struct kv_pool *pool, struct note *w
     }
     m->pool = pool;
     pthread_mutex_init(&m->lock, NULL);
-    pthread_cond_init(&m->work, NULL);
+    os_cond_init(&m->work);
     pthread_cond_init(&m->progress, NULL);
     m->runs = pthread_create(&m->thread, NULL, mapper_main, m) == 0;
     if (!m->runs) {

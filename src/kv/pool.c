@@ -346,11 +346,6 @@ void kv_pool_usage(const struct kv_pool *p, struct kv_pool_usage *out)
     pthread_mutex_unlock(&locked->lock);
 }
 
-uint32_t kv_pool_available(const struct kv_pool *p, uint32_t group)
-{
-    return (uint32_t)((p->bytes_max - p->bytes_held) / p->group[group].block_bytes);
-}
-
 bool kv_pool_fits(const struct kv_pool *p, const uint32_t n_block[KV_GROUP_MAX])
 {
     size_t left = p->bytes_max - p->bytes_held;

@@ -107,10 +107,6 @@ struct kv_pool_usage {
 };
 void kv_pool_usage(const struct kv_pool *p, struct kv_pool_usage *out);
 
-/* Blocks of this group that can still be taken, were nothing of the other groups taken meanwhile
- * (P7). */
-uint32_t kv_pool_available(const struct kv_pool *p, uint32_t group);
-
 /* Whether so many blocks of each group can be taken together (P7). */
 bool kv_pool_fits(const struct kv_pool *p, const uint32_t n_block[KV_GROUP_MAX]);
 

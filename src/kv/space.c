@@ -166,7 +166,7 @@ void kv_space_commit(struct kv_space *s, uint32_t n_position)
         pass_window(s, g, n_position);
 }
 
-/* ---- forking and forgetting ---- */
+/* ---- forking ---- */
 
 /* Takes a block of each group, for a copy. FULL: nothing changed. */
 static enum status take_copies(struct kv_spaces *all, block_id copy[KV_GROUP_MAX])
@@ -279,55 +279,6 @@ void kv_space_seal(struct kv_space *s)
     for (uint32_t g = 0; g < s->all->shape->n_group; g++)
         kv_pool_seal(s->all->pool, s->span[g].block[whole]);
     space_protect(s, whole, whole + 1);
-}
-
-/* Forgets everything: also what the window passed no longer stands in the way. */
-static void forget_all(struct kv_space *s)
-{
-    space_await_passed(s);
-    drop_tail(s, 0);
-    for (uint32_t g = 0; g < s->all->shape->n_group; g++) {
-        struct span *span = &s->span[g];
-        span->first = span->n = 0;
-        if (s->table)
-            continue; // nothing will be mapped, and something may still wait to be taken away
-        assert(span->mapped_from == span->mapped_to);
-        span->mapped_from = span->mapped_to = 0;
-    }
-}
-
-/* Copies block i before its place is needed for the copy, through the pool's mapping. */
-static void copy_aside(const struct kv_space *s, uint32_t i, const block_id copy[KV_GROUP_MAX])
-{
-    struct kv_pool *pool = s->all->pool;
-    for (uint32_t g = 0; g < s->all->shape->n_group; g++) {
-        memcpy(kv_pool_address(pool, copy[g]), address_of(s, g, i), s->span[g].block_bytes);
-        if (!s->table)
-            kv_pool_hide(pool, copy[g]);
-    }
-}
-
-enum status kv_space_truncate(struct kv_space *s, uint32_t n_position)
-{
-    assert(n_position <= s->n_committed);
-    uint32_t whole = n_position / KV_BLOCK;
-    bool copies = n_position % KV_BLOCK && whole < s->n_committed / KV_BLOCK;
-    block_id copy[KV_GROUP_MAX];
-    enum status st;
-    if (is_lost(s, n_position))
-        return NOT_FOUND;
-    if (copies && (st = take_copies(s->all, copy)) != OK)
-        return st;
-    if (copies)
-        copy_aside(s, whole, copy);
-    if (n_position == 0)
-        forget_all(s);
-    else
-        drop_tail(s, copies ? whole : blocks_of(n_position));
-    if (copies)
-        append_copies(s, copy);
-    s->n_grown = s->n_committed = n_position;
-    return OK;
 }
 
 /* ---- looking ---- */

@@ -76,11 +76,6 @@ must_use enum status kv_space_adopt(struct kv_space **out, struct kv_spaces *all
 /* Seals the partial last block too (committed is no multiple of 64): the sequence has ended. */
 void kv_space_seal(struct kv_space *s);
 
-/* Forgets positions n.. (n <= committed; 0 always can be). A sealed block that becomes partial is
- * copied first (FULL possible), and windowed groups that no longer hold what a query at n would see
- * answer NOT_FOUND: nothing changed. */
-must_use enum status kv_space_truncate(struct kv_space *s, uint32_t n_position);
-
 uint32_t kv_space_committed(const struct kv_space *s);
 uint32_t kv_space_grown(const struct kv_space *s);
 

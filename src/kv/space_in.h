@@ -85,8 +85,7 @@ void space_protect(struct kv_space *s, uint32_t from, uint32_t to);
  * refuses. */
 void space_unmap_tail(struct kv_space *s, uint32_t group, uint32_t from);
 void space_unmap_passed(struct kv_space *s, uint32_t group); // [mapped_from, first): later
-void space_await_passed(struct kv_space *s); // until they are; leaves the addresses if refused
-void space_unmap_all(struct kv_space *s);    // later, with `retire`
+void space_unmap_all(struct kv_space *s);                    // later, with `retire`
 
 void space_map_ahead(struct kv_space *s,
                      uint32_t n_block); // keeps blocks, and has them mapped in the background

@@ -175,14 +175,6 @@ void space_unmap_passed(struct kv_space *s, uint32_t group)
     post(s, &span->front, MAP_AWAY);
 }
 
-void space_await_passed(struct kv_space *s)
-{
-    for (uint32_t g = 0; g < s->all->shape->n_group; g++)
-        while (s->span[g].front.posted)
-            if (!wait_for(s, &s->span[g].front))
-                leave(s);
-}
-
 void space_unmap_all(struct kv_space *s)
 {
     struct map_job *job = &s->retire;

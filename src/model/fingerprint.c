@@ -15,7 +15,7 @@ static size_t header_bytes(const struct gguf *g, uint32_t part, const char *base
     return len;
 }
 
-struct kv_key fingerprint_of(const struct gguf *g)
+enum status fingerprint_of(struct kv_key *out, const struct gguf *g, struct note *why)
 {
     uint64_t seed = 0;
     XXH128_hash_t h = { 0 };
@@ -28,9 +28,13 @@ struct kv_key fingerprint_of(const struct gguf *g)
     }
     for (size_t i = 0; i < gguf_n_tensor(g); i++) {
         const struct gguf_tensor *t = gguf_tensor_at(g, i);
-        const size_t n = t->bytes < SAMPLE ? t->bytes : SAMPLE;
-        h = XXH3_128bits_withSeed((const char *)t->data + (t->bytes - n) / 2, n, seed);
+        const size_t n = t->bytes < SAMPLE ? t->bytes : SAMPLE, at = (t->bytes - n) / 2;
+        enum status st = gguf_fetch(g, t, at, n, why);
+        if (st != OK)
+            return st;
+        h = XXH3_128bits_withSeed((const char *)t->data + at, n, seed);
         seed = h.low64 ^ h.high64;
     }
-    return (struct kv_key){ h.low64, h.high64 };
+    *out = (struct kv_key){ h.low64, h.high64 };
+    return OK;
 }

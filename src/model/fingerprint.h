@@ -6,7 +6,8 @@
 #include "gguf/gguf.h"
 #include "kv/index.h"
 
-/* To be asked before the weights are packed: it touches a page of each tensor, and packing lets them go. */
-struct kv_key fingerprint_of(const struct gguf *g);
+/* To be asked before the weights are packed: it touches a page of each tensor, and packing lets them go. IO_ERROR: as
+ * gguf_fetch. */
+must_use enum status fingerprint_of(struct kv_key *out, const struct gguf *g, struct note *why);
 
 #endif

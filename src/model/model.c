@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "model/fingerprint.h"
 #include "model/pass.h"
+#include "model/watched.h"
 
 struct model {
     struct gguf *file;
@@ -116,7 +117,7 @@ enum status model_open(struct model **out, const struct model_params *params, st
     if (st == OK)
         st = workers_new(&m->workers, n_thread, why);
     if (st == OK)
-        m->fingerprint = fingerprint_of(m->file);
+        st = fingerprint_of(&m->fingerprint, m->file, why);
     if (st == OK)
         st = weights_load(&m->weights, m->file, &m->h, m->arch->parts, m->workers, params->progress,
                           params->progress_arg, why);
@@ -127,7 +128,10 @@ enum status model_open(struct model **out, const struct model_params *params, st
         return st;
     }
     m->pass = (struct pass){
-        .kern = m->kern, .h = &m->h, .workers = m->workers, .quantise = m->weights.any_quantised
+        .kern = kernels_watched(m->kern),
+        .h = &m->h,
+        .workers = m->workers,
+        .quantise = m->weights.any_quantised,
     };
     rope_init(&m->pass.rope[0], &m->h.rope, m->h.n_rot, m->weights.rope_factors);
     rope_init(&m->pass.rope[1], &m->h.rope_local, m->h.n_rot, NULL);
@@ -144,6 +148,19 @@ void model_close(struct model *m)
     workers_free(m->workers);
     gguf_close(m->file);
     mem_free(m);
+}
+
+/* Embedding rows are read from the file as they are needed. */
+enum status model_check(const struct model *m, struct note *why)
+{
+    struct kv_key now;
+    const enum file_change change = gguf_changed(m->file, why);
+    if (change == FILE_SAME)
+        return OK;
+    if (change == FILE_WRITTEN && fingerprint_of(&now, m->file, NULL) == OK &&
+        memcmp(&now, &m->fingerprint, sizeof now) == 0)
+        return OK;
+    return CORRUPT;
 }
 
 const struct hparams *model_hparams(const struct model *m)

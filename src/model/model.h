@@ -39,6 +39,10 @@ must_use enum status model_open(struct model **out, const struct model_params *p
                                 struct note *why);
 void model_close(struct model *m);
 
+/* Whether the model is still the one that was opened. CORRUPT: its file was written to or shortened in place; the
+ * note names it. (A new time stamp on the same bytes is no change.) Threads  any. */
+must_use enum status model_check(const struct model *m, struct note *why);
+
 const struct hparams *model_hparams(const struct model *m);
 const struct weights *model_weights(const struct model *m);
 const struct gguf *model_file(const struct model *m);

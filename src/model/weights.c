@@ -180,40 +180,55 @@ static void pack_some(void *arg, uint32_t part, uint32_t n_part)
 }
 
 /* Packs a matrix slice by slice, and lets the file's pages of each go: what is held twice at any time is a slice. */
-static void pack_matrix(const struct role *r, uint8_t *dst, struct workers *workers)
+static enum status pack_matrix(struct loader *l, const struct role *r, uint8_t *dst,
+                               struct workers *workers)
 {
     const struct packed *shape = &r->linear->w;
     const size_t source_bytes = r->tensor->bytes / shape->n_panel + 1; // of a panel, about
     const uint32_t n = (uint32_t)(SLICE_BYTES / source_bytes) + 1;
     for (uint32_t first = 0; first < shape->n_panel; first += n) {
         const uint32_t end = shape->n_panel - first < n ? shape->n_panel : first + n;
-        struct packing p = { .role = r, .dst = dst, .end = end, .next = first };
-        workers_run(workers, pack_some, &p);
         const size_t from = (size_t)((double)r->tensor->bytes * first / shape->n_panel);
         const size_t to = (size_t)((double)r->tensor->bytes * end / shape->n_panel);
+        struct packing p = { .role = r, .dst = dst, .end = end, .next = first };
+        enum status st = gguf_fetch(l->g, r->tensor, from, to - from, l->why);
+        if (st != OK)
+            return st;
+        workers_run(workers, pack_some, &p);
         pages_forget((const char *)r->tensor->data + from, to - from);
     }
+    return OK;
 }
 
-static void fill_roles(struct loader *l, struct weights *w, struct workers *workers,
-                       weights_progress *progress, void *arg)
+static enum status fill_vector(struct loader *l, const struct role *r, float *vector)
+{
+    enum status st = gguf_fetch(l->g, r->tensor, 0, r->tensor->bytes, l->why);
+    if (st == OK)
+        dequant_row(r->tensor->type, r->tensor->data, r->n_in, vector);
+    *r->vector = vector;
+    return st;
+}
+
+static enum status fill_roles(struct loader *l, struct weights *w, struct workers *workers,
+                              weights_progress *progress, void *arg)
 {
     uint8_t *panels = w->region;
     float *vector = w->vectors;
-    for (size_t i = 0; i < l->n_role; i++) {
+    enum status st = OK;
+    for (size_t i = 0; i < l->n_role && st == OK; i++) {
         const struct role *r = &l->role[i];
         if (r->vector) {
-            dequant_row(r->tensor->type, r->tensor->data, r->n_in, vector);
-            *r->vector = vector;
+            st = fill_vector(l, r, vector);
             vector += (r->n_in + 15) / 16 * 16;
         } else {
-            pack_matrix(r, panels, workers);
+            st = pack_matrix(l, r, panels, workers);
             r->linear->w.data = panels;
             panels += r->linear->w.n_panel * r->linear->w.panel_bytes;
         }
         if (progress)
             progress(arg, (double)(panels - (uint8_t *)w->region) / (double)w->region_bytes);
     }
+    return st;
 }
 
 static enum status reserve(struct loader *l, struct weights *w)
@@ -255,7 +270,9 @@ enum status weights_load(struct weights *out, const struct gguf *g, const struct
         l.st = reserve(&l, &w);
     if (l.st != OK)
         goto done;
-    fill_roles(&l, &w, workers, progress, arg);
+    l.st = fill_roles(&l, &w, workers, progress, arg);
+    if (l.st != OK)
+        goto done;
     w.n_param = l.n_param;
     w.any_quantised = l.any_quantised;
     *out = w;

@@ -7,6 +7,10 @@
 
 #include "base/mem.h"
 
+#ifndef MADV_POPULATE_READ // Linux 5.14
+#define MADV_POPULATE_READ 22
+#endif
+
 enum status pages_new(void **out, size_t bytes, const char *what, struct note *why)
 {
     void *p = MAP_FAILED;
@@ -36,6 +40,13 @@ void pages_forget(const void *p, size_t bytes)
     uintptr_t last = ((uintptr_t)p + bytes) & ~(page - 1);
     if (first < last)
         madvise((void *)first, last - first, MADV_DONTNEED);
+}
+
+bool pages_fetch(const void *p, size_t bytes)
+{
+    const uintptr_t page = os_page_bytes(), first = (uintptr_t)p & ~(page - 1);
+    return madvise((void *)first, (uintptr_t)p + bytes - first, MADV_POPULATE_READ) == 0 ||
+           errno == EINVAL;
 }
 
 size_t os_page_bytes(void)

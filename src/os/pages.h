@@ -1,9 +1,11 @@
-/* os/pages.h - large pieces of plain memory straight from the system, and letting go of file pages.
+/* os/pages.h - large pieces of plain memory straight from the system, and fetching and
+ * letting go of file pages.
  *
  * Fresh pages are zero and cost nothing until touched; huge pages are asked for. Threads  any. */
 #ifndef OS_PAGES_H
 #define OS_PAGES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/note.h"
@@ -15,6 +17,10 @@ void pages_free(void *p, size_t bytes); // NULL is allowed
 
 /* This range of a read-only file mapping was read for the last time: drop whole pages inside it from memory. */
 void pages_forget(const void *p, size_t bytes);
+
+/* Brings the pages of this range of a read-only mapping into memory. False, with errno: reading them would be a
+ * SIGBUS. Where the kernel (before 5.14) cannot say so: true. */
+bool pages_fetch(const void *p, size_t bytes);
 
 size_t os_page_bytes(void); // bytes of a memory page
 

@@ -9,8 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "os/pages.h"
+
 #ifndef MADV_POPULATE_WRITE // Linux 5.14
-#define MADV_POPULATE_READ 22
 #define MADV_POPULATE_WRITE 23
 #endif
 #ifndef MADV_COLLAPSE // Linux 6.1
@@ -178,7 +179,7 @@ uint64_t vm_file_backed(int fd)
 
 void vm_show(char *at, size_t bytes)
 {
-    madvise(at, bytes, MADV_POPULATE_READ); // refused by old kernels: then the first access faults
+    pages_fetch(at, bytes); // refused by old kernels: then the first access faults
 }
 
 void vm_hide(char *at, size_t bytes)

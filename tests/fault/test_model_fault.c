@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,8 @@
 
 #include "akvifer.h"
 #include "base/mem.h"
+#include "os/file.h"
+#include "os/pages.h"
 #include "support/sanitized.h"
 #include "support/tiny_model.h"
 
@@ -174,6 +177,55 @@ static void allocations_of_a_talk_fail(void **state)
 
 /* ---- files ---- */
 
+/* Each call on the file fails in turn: opening, mapping, every read of its header, its tensors' samples and their
+ * weights. */
+static void reads_of_a_load_fail(void **state)
+{
+    struct akv_note why = { "" };
+    uint64_t n_asked, k = 0;
+    (void)state;
+    const uint32_t n_fd = count_fds();
+    do {
+        akv_model *m = NULL;
+        why.text[0] = 0;
+        file_fail_at(++k);
+        const enum akv_status st = open_file(&m, "tiny.gguf", &why);
+        n_asked = file_fail_count();
+        file_fail_at(0);
+        if (n_asked >= k)
+            assert_true(st == AKV_IO_ERROR && !m && strstr(why.text, "tiny.gguf"));
+        else
+            assert_int_equal(st, AKV_OK);
+        akv_model_close(m);
+        assert_int_equal(count_fds(), n_fd);
+    } while (n_asked >= k);
+    print_message("failed each of %llu calls on files\n", (unsigned long long)k - 1);
+    assert_true(k > 40);
+}
+
+static void shorten(void *arg, double part)
+{
+    (void)part;
+    assert_int_equal(truncate(arg, os_page_bytes()), 0);
+}
+
+/* The file is shortened while its weights are packed. */
+static void a_file_that_shrinks_in_a_load_is_refused(void **state)
+{
+    akv_model *m = NULL;
+    struct akv_note why = { "" };
+    (void)state;
+    save("shrinks.gguf", 1);
+    const struct akv_model_params params = { .path = in_dir("shrinks.gguf"),
+                                             .n_thread = 2,
+                                             .progress = shorten,
+                                             .progress_arg =
+                                                 (void *)(uintptr_t)in_dir("shrinks.gguf") };
+    assert_int_equal(akv_model_open(&m, &params, &why), AKV_IO_ERROR);
+    assert_null(m);
+    assert_non_null(strstr(why.text, "shrinks.gguf': it was shortened"));
+}
+
 /* Every length but the whole one is refused: all short ones, and steps of a prime through the
  * tensors. */
 static void a_file_cut_short_is_refused(void **state)
@@ -273,11 +325,62 @@ static void a_file_replaced_in_use_stays(void **state)
     akv_model_close(m);
 }
 
+static void expect_no_request(akv_engine *engine, const char *words)
+{
+    const int32_t id = 72;
+    const struct akv_request r = { .ids = &id, .n_id = 1, .n_predict = 1 };
+    struct akv_note why = { "" };
+    uint64_t ticket;
+    assert_int_equal(akv_submit(engine, &r, &ticket, &why), AKV_CORRUPT);
+    if (!strstr(why.text, words))
+        fail_msg("'%s' is missing in: %s", words, why.text);
+}
+
+static void write_bytes(const char *name, off_t at, const char *bytes)
+{
+    FILE *f = fopen(in_dir(name), "r+b");
+    assert_non_null(f);
+    assert_int_equal(fseeko(f, at, SEEK_SET), 0);
+    assert_true(fputs(bytes, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* Written to in place, the mapping shows another model's rows: no request is taken any more. Another time stamp
+ * alone changes nothing. */
+static void a_file_changed_in_use_is_refused(void **state)
+{
+    const struct akv_limits limits = { .n_ctx = 64, .n_parallel = 1 };
+    const struct timespec long_ago[2] = { { .tv_sec = 1 }, { .tv_sec = 1 } };
+    int32_t before[N_ANSWER], after[N_ANSWER];
+    akv_engine *engine;
+    struct akv_note why = { "" };
+    struct stat whole;
+    (void)state;
+    save("used.gguf", 1);
+    akv_model *m = opened("used.gguf");
+    if (akv_engine_new(&engine, m, &limits, &why) != AKV_OK)
+        fail_msg("%s", why.text);
+    answer(engine, before);
+    assert_int_equal(utimensat(AT_FDCWD, in_dir("used.gguf"), long_ago, 0), 0);
+    answer(engine, after);
+    assert_memory_equal(before, after, sizeof before);
+    write_bytes("used.gguf", 0, "another header");
+    expect_no_request(engine, "was written to while it is in use");
+    assert_int_equal(stat(in_dir("used.gguf"), &whole), 0);
+    assert_int_equal(truncate(in_dir("used.gguf"), whole.st_size - 1), 0);
+    expect_no_request(engine, "used.gguf");
+    akv_engine_free(engine);
+    akv_model_close(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(allocations_of_a_load_fail),
         cmocka_unit_test(allocations_of_a_talk_fail),
+        cmocka_unit_test(reads_of_a_load_fail),
+        cmocka_unit_test(a_file_that_shrinks_in_a_load_is_refused),
+        cmocka_unit_test(a_file_changed_in_use_is_refused),
         cmocka_unit_test(a_file_cut_short_is_refused),
         cmocka_unit_test(what_is_no_file_is_refused),
         cmocka_unit_test(a_file_replaced_in_use_stays),

@@ -227,10 +227,8 @@ static void call_any(struct fixture *f)
         expect_tags(f, f->seq[rng_below(&f->rng, f->n_seq)]);
     else if (kind < 98)
         call_end(f, rng_below(&f->rng, f->n_seq), true);
-    else if (!f->setup->ample && kind < 99)
+    else if (!f->setup->ample)
         kv_index_evict(f->index);
-    else if (!f->setup->ample && rng_below(&f->rng, 50) == 0)
-        kv_index_forget(f->index, salts[rng_below(&f->rng, 3)]);
 }
 
 static struct kv_shape shape_of(const struct setup *setup)

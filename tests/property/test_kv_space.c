@@ -299,17 +299,6 @@ static void call_fork(struct life *f, uint32_t i)
     f->n_seq += want == OK;
 }
 
-static void call_truncate(struct life *f, uint32_t i)
-{
-    uint32_t committed = f->seq[i]->committed, near = committed < 80 ? committed : 80;
-    uint32_t n = rng_below(&f->rng, 8) ? committed - rng_below(&f->rng, near + 1)
-                                       : rng_below(&f->rng, committed + 1);
-    enum status want = twin_truncate(&f->twin, f->seq[i], n);
-    expect(f, "truncate", kv_space_truncate(f->space[i], n), want);
-    f->n_full += want == FULL;
-    f->n_lost += want == NOT_FOUND;
-}
-
 static void call_any(struct life *f)
 {
     uint32_t dice = rng_below(&f->rng, 100);
@@ -322,8 +311,6 @@ static void call_any(struct life *f)
         call_free(f, i);
     else if (dice < 12)
         call_fork(f, i);
-    else if (dice < 16)
-        call_truncate(f, i);
     else
         call_step(f, i, dice < 22 ? 1 + rng_below(&f->rng, 200) : 1 + rng_below(&f->rng, 12));
     if (f->n_seq == 0)

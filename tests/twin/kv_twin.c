@@ -140,21 +140,3 @@ enum status twin_fork(struct kv_twin *t, struct twin_seq *s, uint32_t n, struct 
     *out = child;
     return OK;
 }
-
-enum status twin_truncate(struct kv_twin *t, struct twin_seq *s, uint32_t n)
-{
-    bool copies = n % KV_BLOCK && n / KV_BLOCK < s->committed / KV_BLOCK;
-    if (lost(t, s, n))
-        return NOT_FOUND;
-    if (copies && !fits(t, 1))
-        return FULL;
-    for (uint32_t g = 0; g < t->shape.n_group; g++) {
-        cut(t, s, g, copies ? n / KV_BLOCK : blocks_for(n));
-        if (n == 0)
-            s->first[g] = s->n[g] = 0;
-        if (copies)
-            take(t, s, g);
-    }
-    s->grown = s->committed = n;
-    return OK;
-}

@@ -40,6 +40,5 @@ void twin_free(struct kv_twin *t, struct twin_seq *s);
 enum status twin_grow(struct kv_twin *t, struct twin_seq *s, uint32_t n);
 void twin_commit(struct kv_twin *t, struct twin_seq *s, uint32_t n);
 enum status twin_fork(struct kv_twin *t, struct twin_seq *s, uint32_t n, struct twin_seq **out);
-enum status twin_truncate(struct kv_twin *t, struct twin_seq *s, uint32_t n);
 
 #endif

@@ -81,6 +81,16 @@ static void a_block_lives_from_open_to_free(void **state)
     kv_pool_free(p);
 }
 
+/* P7: n blocks of the group can be taken, and no more. */
+static void expect_room(const struct kv_pool *p, uint32_t group, uint32_t n)
+{
+    uint32_t need[KV_GROUP_MAX] = { 0 };
+    need[group] = n;
+    assert_true(kv_pool_fits(p, need));
+    need[group] = n + 1;
+    assert_false(kv_pool_fits(p, need));
+}
+
 /* P4, P7: what fits under the cap can be taken, whatever groups the free memory was of. */
 static void free_memory_moves_between_groups(void **state)
 {
@@ -88,7 +98,7 @@ static void free_memory_moves_between_groups(void **state)
     struct kv_pool *p = pool_new(10 * PAGE + 100);
     block_id small[10], large[3], b;
     for (int i = 0; i < 10; i++) {
-        assert_int_equal(kv_pool_available(p, 0), 10 - i);
+        expect_room(p, 0, 10 - i);
         small[i] = take(p, 0);
         memset(kv_pool_address(p, small[i]), 'x', PAGE);
     }
@@ -96,7 +106,7 @@ static void free_memory_moves_between_groups(void **state)
     assert_int_equal(kv_pool_take(p, 1, &b), FULL);
     for (int i = 0; i < 9; i++)
         kv_pool_release(p, small[i]);
-    assert_int_equal(kv_pool_available(p, 1), 3);
+    expect_room(p, 1, 3);
     assert_false(kv_pool_fits(p, (uint32_t[KV_GROUP_MAX]){ 1, 3 }));
     assert_true(kv_pool_fits(p, (uint32_t[KV_GROUP_MAX]){ 3, 2 }));
     for (int i = 0; i < 3; i++) {
@@ -167,7 +177,7 @@ static void a_mapped_block_is_not_taken(void **state)
     kv_pool_mapped(p, held[2]);
     kv_pool_mapped(p, held[2]);
     kv_pool_release(p, held[2]);
-    assert_int_equal(kv_pool_available(p, 0), 1);
+    expect_room(p, 0, 1);
     assert_int_equal(kv_pool_take(p, 0, &b), FULL); // nobody lets go
     kv_pool_unmapped(p, held[2]);
     assert_int_equal(kv_pool_take(p, 0, &b), FULL);
@@ -205,7 +215,7 @@ static void a_kept_block_is_let_go_of_when_short(void **state)
         held[i] = take(p, 0);
     assert_int_equal(kv_pool_keep(p, 0, held[2], &k.kept), OK);
     assert_int_equal(kv_pool_back(p, k.kept), OK);
-    assert_int_equal(kv_pool_available(p, 0), 1);
+    expect_room(p, 0, 1);
     assert_int_equal(kv_pool_keep(p, 0, KV_NO_BLOCK, &b), FULL);
     assert_int_equal(k.n_asked, 0);
     held[3] = take(p, 0);
@@ -290,7 +300,7 @@ static void the_populator_fills_the_cap(void **state)
         held[i] = take(p, 0);
         memset(kv_pool_address(p, held[i]), 'a' + i, bytes);
     }
-    assert_int_equal(kv_pool_available(p, 0), 0);
+    expect_room(p, 0, 0);
     for (int i = 0; i < 16; i++) {
         const char *at = kv_pool_address(p, held[i]);
         for (size_t k = 0; k < bytes; k++)

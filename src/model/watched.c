@@ -1,0 +1,246 @@
+#include "model/watched.h"
+
+#ifdef __SANITIZE_THREAD__
+
+#include <stdatomic.h>
+
+/* ThreadSanitizer's own, as the compiler calls them (its run-time library has no header for them). */
+void __tsan_read_range(void *at, long bytes);
+void __tsan_write_range(void *at, long bytes);
+
+static _Atomic(const struct kernels *) watched;
+
+static const struct kernels *real(void)
+{
+    return atomic_load_explicit(&watched, memory_order_acquire);
+}
+
+static void reads(const void *at, size_t bytes)
+{
+    __tsan_read_range((void *)(uintptr_t)at, (long)bytes);
+}
+
+static void writes(void *at, size_t bytes)
+{
+    __tsan_write_range(at, (long)bytes);
+}
+
+static void reads_floats(const float *x, size_t n)
+{
+    reads(x, n * sizeof *x);
+}
+
+static void writes_floats(float *x, size_t n)
+{
+    writes(x, n * sizeof *x);
+}
+
+/* Writes are told whole. What one call wrote whole, a row of activations, a panel, a KV row, a thread's scratch,
+ * is read by its first bytes: they stand for it. */
+
+/* ---- matmul.h ---- */
+
+static void quantise(struct acts *a, uint32_t first, uint32_t last)
+{
+    const size_t from = first, n = last - first, k = a->k;
+    reads_floats(a->f + from * k, n * k);
+    writes(a->q + from * k, n * k);
+    writes_floats(a->d + from * (k / QBLOCK), n * (k / QBLOCK));
+    writes_floats(a->z + from * (k / QBLOCK), n * (k / QBLOCK));
+    writes_floats(a->t + from * (k / QBLOCK), n * (k / QBLOCK));
+    writes(a->half + from * (k / 16), n * (k / 16) * sizeof *a->half);
+    real()->quantise(a, first, last);
+}
+
+static void reads_acts(const struct acts *x, bool quantised)
+{
+    for (size_t r = 0; r < x->n_row; r++) {
+        if (quantised)
+            reads(x->q + r * x->k, sizeof(uint64_t));
+        else
+            reads(x->f + r * x->k, sizeof(uint64_t));
+    }
+}
+
+static void matmul(const struct packed *w, uint32_t first, uint32_t last, const struct acts *x,
+                   float *y, size_t y_stride, void *scratch)
+{
+    const size_t from = (size_t)first * PANEL;
+    const size_t to = (size_t)last * PANEL < w->n ? (size_t)last * PANEL : w->n;
+    for (size_t p = first; p < last; p++)
+        reads(w->data + p * w->panel_bytes, sizeof(uint64_t));
+    reads_acts(x, dtype_info(w->type)->block_elems > 1);
+    for (size_t r = 0; r < x->n_row; r++)
+        writes_floats(y + r * y_stride + from, to - from);
+    writes(scratch, sizeof(uint64_t));
+    real()->matmul(w, first, last, x, y, y_stride, scratch);
+}
+
+/* ---- attention.h ---- */
+
+static size_t element_bytes(enum kv_type type)
+{
+    return type == KV_F32 ? 4 : type == KV_F16 ? 2 : 1;
+}
+
+static void writes_state(struct attn_state s, size_t n_query, uint32_t d)
+{
+    writes_floats(s.m, n_query);
+    writes_floats(s.l, n_query);
+    writes_floats(s.o, n_query * d);
+}
+
+static void reads_state(struct attn_state s, size_t n_query, uint32_t d)
+{
+    reads_floats(s.m, n_query);
+    reads_floats(s.l, n_query);
+    reads_floats(s.o, n_query * d);
+}
+
+/* A block's rows, by the first element of each. */
+static void reads_rows(enum kv_type type, const char *k, const char *v, uint32_t d_v)
+{
+    const size_t bytes = element_bytes(type);
+    reads(k, KV_BLOCK * bytes);
+    for (size_t i = 0; i < KV_BLOCK; i++)
+        reads(v + i * d_v * bytes, bytes);
+}
+
+static void attn_partial(const struct attn_run *run, struct attn_state out, void *scratch)
+{
+    for (uint32_t i = 0; i < run->n_query; i++)
+        reads_floats(run->q + i * run->q_stride, run->d_k);
+    for (size_t b = run->first; b < run->last; b++) {
+        if (run->table)
+            reads_rows(run->type, run->table[b] + run->k_offset, run->table[b] + run->v_offset,
+                       run->d_v);
+        else
+            reads_rows(run->type, run->k + b * run->stride, run->v + b * run->stride, run->d_v);
+    }
+    writes_state(out, run->n_query, run->d_v);
+    writes(scratch, sizeof(uint64_t));
+    real()->attn_partial(run, out, scratch);
+}
+
+static void attn_merge(struct attn_state total, struct attn_state part, uint32_t n_query,
+                       uint32_t d_v)
+{
+    writes_state(total, n_query, d_v);
+    reads_state(part, n_query, d_v);
+    real()->attn_merge(total, part, n_query, d_v);
+}
+
+static void attn_finish(float *out, size_t out_stride, struct attn_state total, uint32_t n_query,
+                        uint32_t d_v)
+{
+    reads_state(total, n_query, d_v);
+    for (size_t i = 0; i < n_query; i++)
+        writes_floats(out + i * out_stride, d_v);
+    real()->attn_finish(out, out_stride, total, n_query, d_v);
+}
+
+/* One row of a part: elements first, first + step .., and its scale (kv_rows.h). Its neighbours may be another
+ * thread's. */
+static void writes_row(enum kv_type type, char *part, uint32_t row, uint32_t d, size_t first,
+                       size_t step)
+{
+    const size_t bytes = element_bytes(type);
+    for (uint32_t j = 0; j < d; j++)
+        writes(part + (first + j * step) * bytes, bytes);
+    if (type == KV_INT8)
+        writes_floats((float *)(void *)(part + (size_t)KV_BLOCK * d) + row, 1);
+}
+
+static void store_k(enum kv_type type, void *part, uint32_t row, const float *x, uint32_t d)
+{
+    reads_floats(x, d);
+    writes_row(type, part, row, d, row, KV_BLOCK);
+    real()->store_k(type, part, row, x, d);
+}
+
+static void store_v(enum kv_type type, void *part, uint32_t row, const float *x, uint32_t d)
+{
+    reads_floats(x, d);
+    writes_row(type, part, row, d, (size_t)row * d, 1);
+    real()->store_v(type, part, row, x, d);
+}
+
+/* ---- rows.h ---- */
+
+static void rms_norm(float *y, const float *x, const float *w, uint32_t n, float eps)
+{
+    reads_floats(x, n);
+    reads_floats(w, n);
+    writes_floats(y, n);
+    real()->rms_norm(y, x, w, n, eps);
+}
+
+static void rope(float *x, const float *cs, uint32_t n_rot, int halves)
+{
+    reads_floats(cs, n_rot);
+    writes_floats(x, n_rot);
+    real()->rope(x, cs, n_rot, halves);
+}
+
+static void add(float *y, const float *x, uint32_t n)
+{
+    reads_floats(x, n);
+    writes_floats(y, n);
+    real()->add(y, x, n);
+}
+
+static void scale(float *y, float s, uint32_t n)
+{
+    writes_floats(y, n);
+    real()->scale(y, s, n);
+}
+
+static void silu_gate(float *y, const float *gate, const float *up, uint32_t n)
+{
+    reads_floats(gate, n);
+    reads_floats(up, n);
+    writes_floats(y, n);
+    real()->silu_gate(y, gate, up, n);
+}
+
+static void gelu_gate(float *y, const float *gate, const float *up, uint32_t n)
+{
+    reads_floats(gate, n);
+    reads_floats(up, n);
+    writes_floats(y, n);
+    real()->gelu_gate(y, gate, up, n);
+}
+
+static void softcap(float *y, float cap, uint32_t n)
+{
+    writes_floats(y, n);
+    real()->softcap(y, cap, n);
+}
+
+/* ---- the table ---- */
+
+/* What a pass calls. */
+const struct kernels *kernels_watched(const struct kernels *of)
+{
+    static const struct kernels table = {
+        .name = "watched",
+        .quantise = quantise,
+        .matmul = matmul,
+        .attn_partial = attn_partial,
+        .attn_merge = attn_merge,
+        .attn_finish = attn_finish,
+        .store_k = store_k,
+        .store_v = store_v,
+        .rms_norm = rms_norm,
+        .rope = rope,
+        .add = add,
+        .scale = scale,
+        .silu_gate = silu_gate,
+        .gelu_gate = gelu_gate,
+        .softcap = softcap,
+    };
+    atomic_store_explicit(&watched, of, memory_order_release);
+    return &table;
+}
+
+#endif
