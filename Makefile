@@ -43,7 +43,7 @@ TESTLIB := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard tests/support/*.c tests/twi
 
 .DEFAULT_GOAL := all
 .SECONDARY:
-.PHONY: all help deps chat serve test tests fuzz tidy format install clean models
+.PHONY: all help deps clients chat serve test tests fuzz tidy format install clean models
 
 all: $(B)/akvifer $(B)/libakvifer.a $(B)/libakvifer.so
 
@@ -76,7 +76,10 @@ serve: deps
 	@$(B)/akvifer pull $(MODEL)
 	@$(B)/akvifer serve -m $(MODEL) --port $(or $(PORT),8080)
 
-test: deps
+clients: deps
+	@tools/install_clients.sh openai $(if $(filter fuzz,$(MAKECMDGOALS)),schemathesis)
+
+test: deps clients
 	@$(MAKE) --no-print-directory all tests
 	@mkdir -p models
 	@for m in $(if $(filter all,$(MODELS)),smollm2 gemma3 qwen2,$(MODELS)); do $(B)/akvifer pull $$m || exit 1; done
