@@ -55,7 +55,7 @@ help:
 #: make serve      the same, and serve it on http://127.0.0.1:8080 (MODEL=qwen2, PORT=9000)
 #: make test       install what it needs, build, and run every test (MODELS=all: with all three models;
 #:                 KINDS="unit property": only those of tests/unit and tests/property)
-#: make fuzz       run the fuzz targets for long (SECONDS_EACH=600)
+#: make fuzz       run schemathesis against the server and the fuzz targets, each for long (SECONDS_EACH=600)
 #: make tidy       format, warnings and the include graph: refuses a cycle or an upward include
 #: make install    to PREFIX (default /usr/local)
 #: V=1 shows the commands; SAN=address or SAN=thread builds beside it with sanitizers
@@ -87,8 +87,11 @@ test: deps clients
 
 tests: $(TESTBIN) $(B)/example
 
-fuzz: deps
+fuzz: deps clients
 	@$(MAKE) --no-print-directory all
+	@mkdir -p models
+	@$(B)/akvifer pull $(MODEL)
+	@B=$(B) MODEL=$(MODEL) tools/run_schemathesis.sh $(or $(SECONDS_EACH),600)
 	@B=$(B) tools/run_fuzz.sh $(or $(SECONDS_EACH),600)
 
 tidy: deps

@@ -142,6 +142,7 @@ enum status api_open(struct api *a, const struct api_options *o, struct note *wh
             .n_ctx = stats.n_ctx,
             .sampling = o->sampling,
             .n_predict = o->n_predict,
+            .ping_s = o->ping_s,
         };
         const int error = pthread_create(&a->pump, NULL, pump_main, a);
         a->pump_runs = error == 0;

@@ -30,7 +30,7 @@ struct api_options {
     uint32_t n_key;
     struct akv_sampling sampling; // where requests do not say
     int32_t n_predict;
-    uint32_t ping_ms;    // between SSE pings of a silent stream; 0: none
+    int32_t ping_s;      // between SSE pings of a silent stream; 0: none
     bool metrics, slots; // which of llama-server's monitoring paths answer
     FILE *log;           // JSON lines; NULL: none
 };

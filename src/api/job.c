@@ -301,8 +301,8 @@ static void submit_all(struct job *j, struct api_error *error)
 static void begin_stream(struct job *j)
 {
     http_stream_begin(j->http, 200, "text/event-stream", NULL, 0);
-    if (j->api->options.ping_ms)
-        http_stream_ping(j->http, j->api->options.ping_ms, SSE_PING);
+    if (j->request.ping_s > 0)
+        http_stream_ping(j->http, (uint32_t)j->request.ping_s * 1000, SSE_PING);
     for (uint32_t i = 0; i < j->n_choice; i++) {
         if (j->dialect->begin)
             send_chunk(j, &j->choice[i], j->dialect->begin);

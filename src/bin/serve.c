@@ -268,7 +268,7 @@ static enum status open_api(struct server *s, struct note *why)
         .key = s->keys.key,
         .n_key = s->keys.n,
         .n_predict = (int32_t)s->o->n_predict,
-        .ping_ms = (uint32_t)s->o->ping_s * 1000,
+        .ping_s = (int32_t)s->o->ping_s,
         .metrics = s->o->metrics,
         .slots = s->o->slots,
         .log = s->log,

@@ -105,6 +105,20 @@ static void wrong_requests_get_words(void **state)
         { "/v1/chat/completions",
           "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}], \"tools\": [{}]}", 501,
           "tools", "tool calls" },
+        { "/v1/completions", "{\"prompt\": \"a\", \"prompt_logprobs\": 0}", 501, "prompt_logprobs",
+          "not supported" },
+        { "/v1/completions", "{\"prompt\": \"a\", \"skip_special_tokens\": false}", 501,
+          "skip_special_tokens", "control tokens" },
+        { "/completion", "{\"prompt\": \"a\", \"samplers\": [\"top_k\"]}", 501, "samplers",
+          "order" },
+        { "/completion", "{\"prompt\": \"a\", \"top_n_sigma\": 1}", 501, "top_n_sigma",
+          "top-n-sigma" },
+        { "/v1/completions", "{\"prompt\": [1, \"a\"]}", 400, "prompt", "vocabulary" },
+        { "/v1/chat/completions",
+          "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}], \"stream\": true, "
+          "\"stream_options\": {\"include_obfuscation\": true}}",
+          501, "include_obfuscation", "padding" },
+        { "/apply-template", "{\"messages\": []}", 400, "messages", "at least one" },
         { "/v1/embeddings", "{}", 501, NULL, "not supported" },
         { "/tokenize", "{}", 400, "content", "missing" },
         { "/nothing", "{}", 404, NULL, "/nothing" },
@@ -121,6 +135,38 @@ static void wrong_requests_get_words(void **state)
             expect_text(e, "error/param", wrong[i].param);
         json_decref(e);
     }
+}
+
+/* Every path of /openapi.json is there, for each of its methods, and every request names its members. */
+static void the_description_is_of_this_server(void **state)
+{
+    const char *path, *method, *name;
+    json_t *operations, *operation, *schema;
+    unsigned n = 0;
+    (void)state;
+    json_t *d = served_json(&server, NULL, "/openapi.json", NULL, 200);
+    expect_text(d, "openapi", "3.1.0");
+    json_object_foreach(json_object_get(d, "paths"), path, operations)
+    {
+        json_object_foreach(operations, method, operation)
+        {
+            struct fetched f = { 0 };
+            const bool posts = strcmp(method, "post") == 0;
+            served_fetch(&server, &f, NULL, strstr(path, "{model}") ? "/v1/models/smollm2" : path,
+                         posts ? "[]" : NULL);
+            const bool absent = json_at(operation, "responses/501") != NULL;
+            assert_int_equal(f.status, absent ? 501 : posts ? 400 : 200);
+            assert_true(json_string_length(json_at(operation, "summary")) > 0);
+            buf_close(&f.body);
+            n++;
+        }
+    }
+    assert_true(n > 20);
+    json_object_foreach(json_at(d, "components/schemas"), name, schema)
+        assert_true(json_is_object(schema) && json_object_size(schema) > 0);
+    assert_int_equal(
+        json_number_at(d, "components/schemas/ChatRequest/properties/temperature/maximum"), 100);
+    json_decref(d);
 }
 
 static void a_prompt_too_long_is_told_both_numbers(void **state)
@@ -210,6 +256,27 @@ static void a_client_that_leaves_stops_its_answer(void **state)
     }
 }
 
+/* llama-server's mixed prompts; values that ask for nothing; members that change nothing. */
+static void what_asks_for_nothing_is_let_through(void **state)
+{
+    (void)state;
+    json_t *a = served_json(
+        &server, NULL, "/completion",
+        "{\"prompt\": [504, \" weight of\", 1913.0], \"n_predict\": 2, \"temperature\": 0, "
+        "\"top_n_sigma\": -1.0, \"samplers\": [], \"mirostat\": 0, \"id_slot\": 3, \"n_keep\": 5, "
+        "\"reasoning_format\": \"none\", \"n_cmpl\": 1, \"sse_ping_interval\": 5}",
+        200);
+    assert_int_equal(json_number_at(a, "tokens_evaluated"), 4);
+    json_decref(a);
+    json_decref(served_json(&server, NULL, "/v1/chat/completions",
+                            "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}], "
+                            "\"max_tokens\": 1, \"tool_choice\": \"none\", \"tools\": [], "
+                            "\"response_format\": {\"type\": \"text\"}, \"modalities\": "
+                            "[\"text\"], \"store\": false, \"user\": \"u\", \"metadata\": {}, "
+                            "\"reasoning_effort\": \"low\", \"unheard_of\": {\"a\": 1}}",
+                            200));
+}
+
 static void tokens_go_there_and_back(void **state)
 {
     (void)state;
@@ -291,9 +358,11 @@ int main(void)
         cmocka_unit_test(a_stream_says_what_an_answer_does),
         cmocka_unit_test(echoed_prompts_have_log_probabilities),
         cmocka_unit_test(wrong_requests_get_words),
+        cmocka_unit_test(the_description_is_of_this_server),
         cmocka_unit_test(a_prompt_too_long_is_told_both_numbers),
         cmocka_unit_test(many_clients_share_a_prompt),
         cmocka_unit_test(a_client_that_leaves_stops_its_answer),
+        cmocka_unit_test(what_asks_for_nothing_is_let_through),
         cmocka_unit_test(tokens_go_there_and_back),
         cmocka_unit_test(a_miss_is_explained),
         cmocka_unit_test(each_key_is_a_tenant),
