@@ -19,7 +19,7 @@ struct serve_options {
     struct sampling_flags sampling;
     const char *host, *key_file, *alias, *tls_key, *tls_cert, *template_file, *cors, *log_file;
     const char *config; // read by serve_args; the row is for the help
-    int64_t port, n_predict, timeout_s, n_thread_http, ping_s, drain_s, n_connection;
+    int64_t port, n_predict, timeout_s, request_s, n_thread_http, ping_s, drain_s, n_connection;
     uint64_t body_max;
     bool metrics, slots;
     struct flag_texts key;
@@ -84,6 +84,14 @@ static const struct flag rows[] = {
       .least = 1,
       .most = 86400,
       .help = "A connection on which nothing moves for so long is closed." },
+    { .names = "--request-timeout",
+      .type = FLAG_INT,
+      .at = FLAG_AT(serve_options, request_s),
+      .unit = "SECONDS",
+      .preset = "60",
+      .least = 1,
+      .most = 86400,
+      .help = "A request that is not whole after so long is answered 408." },
     { .names = "--threads-http",
       .type = FLAG_INT,
       .at = FLAG_AT(serve_options, n_thread_http),
@@ -293,6 +301,7 @@ static enum status open_http(struct server *s, struct note *why)
         .n_thread = (uint32_t)o->n_thread_http,
         .n_connection_max = (uint32_t)o->n_connection,
         .idle_ms = (uint32_t)o->timeout_s * 1000,
+        .request_ms = (uint32_t)o->request_s * 1000,
         .body_bytes_max = o->body_max,
         .tls_key_file = o->tls_key,
         .tls_cert_file = o->tls_cert,
