@@ -43,7 +43,7 @@ TESTLIB := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard tests/support/*.c tests/twi
 
 .DEFAULT_GOAL := all
 .SECONDARY:
-.PHONY: all help deps clients chat serve test tests fuzz tidy format install clean models
+.PHONY: all help deps clients chat serve test tests soak fuzz tidy format install clean models
 
 all: $(B)/akvifer $(B)/libakvifer.a $(B)/libakvifer.so
 
@@ -56,12 +56,13 @@ help:
 #: make test       install what it needs, build, and run every test (MODELS=all: with all three models;
 #:                 KINDS="unit property": only those of tests/unit and tests/property)
 #: make fuzz       run schemathesis against the server and the fuzz targets, each for long (SECONDS_EACH=600)
+#: make soak       20,000 short requests, and what memory they leave (REQUESTS=4000 MODEL=smollm2: of that model)
 #: make tidy       format, warnings and the include graph: refuses a cycle or an upward include
 #: make install    to PREFIX (default /usr/local)
 #: V=1 shows the commands; SAN=address or SAN=thread builds beside it with sanitizers
 
 deps:
-	@tools/install_deps.sh $(if $(filter test fuzz tidy,$(MAKECMDGOALS)),test)
+	@tools/install_deps.sh $(if $(filter test soak fuzz tidy,$(MAKECMDGOALS)),test)
 
 chat: deps
 	@$(MAKE) --no-print-directory all
@@ -84,6 +85,10 @@ test: deps clients
 	@mkdir -p models
 	@for m in $(if $(filter all,$(MODELS)),smollm2 gemma3 qwen2,$(MODELS)); do $(B)/akvifer pull $$m || exit 1; done
 	@B=$(B) SAN=$(SAN) CC=$(CC) tools/run_tests.sh $(TESTBIN)
+
+soak: deps
+	@$(MAKE) --no-print-directory all $(B)/tests/e2e/test_soak
+	@B=$(B) SOAK_REQUESTS=$(or $(REQUESTS),20000) $(if $(filter command line,$(origin MODEL)),SOAK_MODEL=$(MODEL)) $(B)/tests/e2e/test_soak
 
 tests: $(TESTBIN) $(B)/example
 
