@@ -26,6 +26,7 @@ struct api_options {
     akv_engine *engine;
     const char *name;       // the served model's (--alias)
     const char *path;       // of its file, for /props
+    const char *kv_type;    // "f16": a word of the engine's
     const char *const *key; // [n_key] API keys; none: everybody may
     uint32_t n_key;
     struct akv_sampling sampling; // where requests do not say

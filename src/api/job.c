@@ -159,9 +159,15 @@ static void job_end(struct job *j)
     if (!j->http)
         return;
     const struct akv_usage usage = job_usage(j);
+    uint32_t n_longest = 0;
+    for (uint32_t i = 0; i < j->n_choice; i++) {
+        const uint32_t n = j->choice[i].usage.n_generated;
+        n_longest = n > n_longest ? n : n_longest;
+    }
     const struct metrics_request done = {
         .usage = &usage,
         .first = &j->choice[0].usage,
+        .n_longest = n_longest,
         .stop = j->choice[0].stop,
         .ns = os_now_ns() - j->start_ns,
     };

@@ -110,7 +110,9 @@ static void metrics(void *api, struct http_request *http)
     if (!api_tenant(a, http) || !is_on(a->options.metrics, "--metrics", http))
         return;
     akv_stats(a->engine, &stats);
-    metrics_text(&a->metrics, &stats, a->name, &out);
+    const struct http_counts counts = http_server_counts(http_server_of(http));
+    const struct metrics_sources from = { &stats, &counts, a->name, a->options.kv_type };
+    metrics_text(&a->metrics, &from, &out);
     http_answer(http, 200, "text/plain; version=0.0.4; charset=utf-8", buf_text(&out), out.len,
                 NULL, 0);
     buf_close(&out);

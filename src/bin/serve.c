@@ -273,6 +273,7 @@ static enum status open_api(struct server *s, struct note *why)
         .engine = s->opened.engine,
         .name = s->o->alias ? s->o->alias : s->o->engine.model,
         .path = s->o->engine.model,
+        .kv_type = kv_type_name((enum kv_type)s->o->engine.kv_type),
         .key = s->keys.key,
         .n_key = s->keys.n,
         .n_predict = (int32_t)s->o->n_predict,

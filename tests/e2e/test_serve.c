@@ -235,6 +235,81 @@ static void many_clients_share_a_prompt(void **state)
     assert_true(cached >= (N_CLIENT - 1) * 128);
 }
 
+/* What llama.cpp's tests and vLLM's dashboards ask for, and that each has its HELP and TYPE. */
+static void dashboards_find_their_names(void **state)
+{
+    static const char *const names[] = {
+        "llamacpp:prompt_tokens_total",
+        "llamacpp:prompt_tokens_cached_total",
+        "llamacpp:prompt_seconds_total",
+        "llamacpp:tokens_predicted_total",
+        "llamacpp:tokens_predicted_seconds_total",
+        "llamacpp:n_decode_total",
+        "llamacpp:n_tokens_max",
+        "llamacpp:spec_decode_num_draft_tokens_total",
+        "llamacpp:spec_decode_num_accepted_tokens_total",
+        "llamacpp:spec_decode_num_drafts_total",
+        "llamacpp:prompt_tokens_seconds",
+        "llamacpp:predicted_tokens_seconds",
+        "llamacpp:requests_processing",
+        "llamacpp:requests_deferred",
+        "llamacpp:n_busy_slots_per_decode",
+        "vllm:e2e_request_latency_seconds",
+        "vllm:time_to_first_token_seconds",
+        "vllm:inter_token_latency_seconds",
+        "vllm:prompt_tokens_total",
+        "vllm:generation_tokens_total",
+        "vllm:request_success_total",
+        "vllm:num_requests_running",
+        "vllm:num_requests_waiting",
+        "vllm:kv_cache_usage_perc",
+        "vllm:request_prompt_tokens",
+        "vllm:request_generation_tokens",
+        "vllm:request_queue_time_seconds",
+        "vllm:request_prefill_time_seconds",
+        "vllm:request_decode_time_seconds",
+        "vllm:request_inference_time_seconds",
+        "vllm:request_max_num_generation_tokens",
+        "vllm:iteration_tokens_total",
+        "vllm:prefix_cache_queries_total",
+        "vllm:prefix_cache_hits_total",
+        "vllm:external_prefix_cache_queries_total",
+        "vllm:external_prefix_cache_hits_total",
+        "vllm:num_preemptions_total",
+        "vllm:prompt_tokens_cached_total",
+        "vllm:cache_config_info",
+        "akvifer_kv_used_bytes",
+        "akvifer_kv_cap_bytes",
+        "akvifer_kv_blocks",
+        "akvifer_kv_evictions_total",
+        "akvifer_cache_hit_total",
+        "akvifer_cache_miss_total",
+        "akvifer_step_seconds_total",
+        "akvifer_requests",
+        "akvifer_http_connections",
+    };
+    struct fetched f = { 0 };
+    (void)state;
+    served_fetch(&server, &f, NULL, "/metrics", NULL);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char line[128];
+        snprintf(line, sizeof line, "# HELP %s ", names[i]);
+        if (!strstr(buf_text(&f.body), line))
+            fail_msg("no %s", names[i]);
+        snprintf(line, sizeof line, "# TYPE %s ", names[i]);
+        assert_non_null(strstr(buf_text(&f.body), line));
+    }
+    buf_close(&f.body);
+    const double parts[] = { served_metric(&server, "akvifer_step_seconds_total{part=\"plan\"}"),
+                             served_metric(&server, "akvifer_step_seconds_total{part=\"map\"}"),
+                             served_metric(&server, "akvifer_step_seconds_total{part=\"forward\"}"),
+                             served_metric(&server,
+                                           "akvifer_step_seconds_total{part=\"sample\"}") };
+    for (int i = 0; i < 4; i++)
+        assert_true(parts[i] > 0);
+    assert_true(parts[2] > parts[0] + parts[1]);
+}
+
 static void a_client_that_leaves_stops_its_answer(void **state)
 {
     struct fetched r = { .leave_at = 600 };
@@ -361,6 +436,7 @@ int main(void)
         cmocka_unit_test(the_description_is_of_this_server),
         cmocka_unit_test(a_prompt_too_long_is_told_both_numbers),
         cmocka_unit_test(many_clients_share_a_prompt),
+        cmocka_unit_test(dashboards_find_their_names),
         cmocka_unit_test(a_client_that_leaves_stops_its_answer),
         cmocka_unit_test(what_asks_for_nothing_is_let_through),
         cmocka_unit_test(tokens_go_there_and_back),
