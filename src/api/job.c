@@ -339,6 +339,8 @@ void job_start(struct api *api, struct http_request *http, enum request_kind kin
     if (!by_default.tenant)
         return;
     struct job *j = job_new(api, http, dialect);
+    if (j)
+        j->tenant = api_tenant_name(api, by_default.tenant);
     if (!j)
         api_error_set(&error, API_BUSY, NULL, "no memory for a request");
     else if (atomic_load(&api->draining))
