@@ -58,7 +58,7 @@ help:
 #: make fuzz       run schemathesis against the server and the fuzz targets, each for long (SECONDS_EACH=600)
 #: make soak       20,000 short requests, and what memory they leave (REQUESTS=4000 MODEL=smollm2: of that model)
 #: make tidy       format, warnings and the include graph: refuses a cycle or an upward include
-#: make install    to PREFIX (default /usr/local)
+#: make install    to PREFIX (default /usr/local), with a systemd unit; a container: packaging/Containerfile
 #: V=1 shows the commands; SAN=address or SAN=thread builds beside it with sanitizers
 
 deps:
@@ -165,6 +165,9 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/share/man/man1
 	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' docs/akvifer.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/akvifer.pc
 	$(B)/akvifer manual > $(DESTDIR)$(PREFIX)/share/man/man1/akvifer.1
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|/usr/local|$(PREFIX)|' packaging/akvifer.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/akvifer.service
+	install -Dm644 packaging/akvifer.conf $(DESTDIR)$(PREFIX)/share/doc/akvifer/akvifer.conf
 
 clean:
 	rm -rf build build-address build-thread
