@@ -45,7 +45,7 @@ TESTLIB := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard tests/support/*.c tests/twi
 
 .DEFAULT_GOAL := all
 .SECONDARY:
-.PHONY: all help deps chat serve test tests fuzz duel tidy format install clean models
+.PHONY: all help deps clients chat serve test tests soak fuzz duel tidy format install clean models
 
 all: $(B)/akvifer $(B)/libakvifer.a $(B)/libakvifer.so
 
@@ -57,15 +57,15 @@ help:
 #: make serve      the same, and serve it on http://127.0.0.1:8080 (MODEL=qwen2, PORT=9000)
 #: make test       install what it needs, build, and run every test (MODELS=all: with all three models;
 #:                 KINDS="unit property": only those of tests/unit and tests/property)
-#: make fuzz       run the fuzz targets for long (SECONDS_EACH=600)
-#: make duel       beside llama.cpp: LLAMA_BIN=the folder of its llama-bench (MODEL=qwen2)
+#: make fuzz       run schemathesis against the server and the fuzz targets, each for long (SECONDS_EACH=600)
+#: make soak       20,000 short requests, and what memory they leave (REQUESTS=4000 MODEL=smollm2: of that model)
 #: make duel       speed beside llama.cpp: LLAMA_BIN=the folder of its llama-bench (MODEL="smollm2 qwen2")
 #: make tidy       format, warnings and the include graph: refuses a cycle or an upward include
-#: make install    to PREFIX (default /usr/local)
+#: make install    to PREFIX (default /usr/local), with a systemd unit; a container: packaging/Containerfile
 #: V=1 shows the commands; SAN=address or SAN=thread builds beside it with sanitizers
 
 deps:
-	@tools/install_deps.sh $(if $(filter test fuzz tidy,$(MAKECMDGOALS)),test)
+	@tools/install_deps.sh $(if $(filter test soak fuzz tidy,$(MAKECMDGOALS)),test)
 
 chat: deps
 	@$(MAKE) --no-print-directory all
@@ -80,16 +80,26 @@ serve: deps
 	@$(B)/akvifer pull $(MODEL)
 	@$(B)/akvifer serve -m $(MODEL) --port $(or $(PORT),8080)
 
-test: deps
+clients: deps
+	@tools/install_clients.sh openai $(if $(filter fuzz,$(MAKECMDGOALS)),schemathesis)
+
+test: deps clients
 	@$(MAKE) --no-print-directory all tests
 	@mkdir -p models
 	@for m in $(if $(filter all,$(MODELS)),smollm2 gemma3 qwen2,$(MODELS)); do $(B)/akvifer pull $$m || exit 1; done
 	@B=$(B) SAN=$(SAN) CC=$(CC) tools/run_tests.sh $(TESTBIN)
 
+soak: deps
+	@$(MAKE) --no-print-directory all $(B)/tests/e2e/test_soak
+	@B=$(B) SOAK_REQUESTS=$(or $(REQUESTS),20000) $(if $(filter command line,$(origin MODEL)),SOAK_MODEL=$(MODEL)) $(B)/tests/e2e/test_soak
+
 tests: $(TESTBIN) $(B)/example
 
-fuzz: deps
+fuzz: deps clients
 	@$(MAKE) --no-print-directory all
+	@mkdir -p models
+	@$(B)/akvifer pull $(MODEL)
+	@B=$(B) MODEL=$(MODEL) tools/run_schemathesis.sh $(or $(SECONDS_EACH),600)
 	@B=$(B) tools/run_fuzz.sh $(or $(SECONDS_EACH),600)
 
 duel: all
@@ -161,6 +171,9 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/share/man/man1
 	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' docs/akvifer.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/akvifer.pc
 	$(B)/akvifer manual > $(DESTDIR)$(PREFIX)/share/man/man1/akvifer.1
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|/usr/local|$(PREFIX)|' packaging/akvifer.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/akvifer.service
+	install -Dm644 packaging/akvifer.conf $(DESTDIR)$(PREFIX)/share/doc/akvifer/akvifer.conf
 
 clean:
 	rm -rf build build-address build-thread

@@ -246,6 +246,8 @@ struct akv_event {
 /* Waits up to timeout_ms (-1: for ever; 0: not at all). AKV_NOT_FOUND: nothing came. */
 AKV_API enum akv_status akv_next_event(akv_engine *engine, struct akv_event *out, int timeout_ms);
 
+enum { AKV_STEP_BUCKETS = 13 };
+
 /* Of the engine's last step; sums since its start. */
 struct akv_stats {
     size_t kv_bytes_max, kv_bytes_backed, kv_bytes_held;
@@ -254,9 +256,15 @@ struct akv_stats {
     uint32_t n_block_indexed; /*   of them, those that another request could reuse */
     uint32_t n_ctx, n_ubatch, n_parallel;
     uint64_t n_step, n_token_prompt, n_token_cached, n_token_generated;
-    uint64_t n_evicted;       /* blocks forgotten to make room */
-    uint64_t n_paused;        /* sequences put back to wait for it */
-    uint64_t step_ns, map_ns; /* in steps; of that, in taking and mapping blocks */
+    uint64_t n_evicted;        /* blocks forgotten to make room, */
+    uint64_t n_window_dropped; /*   and passed blocks of windowed layers */
+    uint64_t n_paused;         /* sequences put back to wait for it */
+    uint64_t step_ns;          /* in steps: choosing who gets rows, taking and mapping blocks, */
+    uint64_t plan_ns, map_ns;  /*   computing, and all behind it: keeping, drawing, telling */
+    uint64_t forward_ns, sample_ns;
+    uint64_t n_step_sequence, n_row; /* sequences that had rows, and these, summed over steps */
+    /* Steps by rows: [i] of up to 2^i (and above half of that), the last of all above. */
+    uint64_t n_step_of_rows[AKV_STEP_BUCKETS];
     size_t weight_bytes, workspace_bytes, kv_bytes_per_token;
 };
 AKV_API void akv_stats(akv_engine *engine, struct akv_stats *out);

@@ -75,6 +75,16 @@ const char *api_tenant(struct api *a, struct http_request *http)
     return NULL;
 }
 
+const char *api_tenant_name(const struct api *a, const char *salt)
+{
+    const char *name = "all";
+    for (uint32_t i = 0; i < a->n_tenant; i++) {
+        if (strncmp(salt, a->tenant[i].salt, strlen(a->tenant[i].salt)) == 0)
+            name = a->tenant[i].name;
+    }
+    return name;
+}
+
 static enum status tenants_new(struct api *a, const struct api_options *o, struct note *why)
 {
     a->tenant = mem_new(o->n_key, sizeof *a->tenant);
@@ -84,13 +94,15 @@ static enum status tenants_new(struct api *a, const struct api_options *o, struc
     }
     for (; a->n_tenant < o->n_key; a->n_tenant++) {
         struct tenant *t = &a->tenant[a->n_tenant];
-        t->len = strlen(o->key[a->n_tenant]);
+        const struct api_key *k = &o->key[a->n_tenant];
+        t->len = strlen(k->key);
         if (t->len == 0 || t->len >= sizeof t->key) {
             note_set(why, "API key %u has %zu characters; it must have 1 to %zu", a->n_tenant + 1,
                      t->len, sizeof t->key - 1);
             return BAD_INPUT;
         }
-        memcpy(t->key, o->key[a->n_tenant], t->len);
+        memcpy(t->key, k->key, t->len);
+        snprintf(t->name, sizeof t->name, "%s", k->name);
         const XXH128_hash_t h = XXH3_128bits(t->key, t->len);
         snprintf(t->salt, sizeof t->salt, "t-%016llx%016llx", (unsigned long long)h.high64,
                  (unsigned long long)h.low64);
@@ -142,6 +154,7 @@ enum status api_open(struct api *a, const struct api_options *o, struct note *wh
             .n_ctx = stats.n_ctx,
             .sampling = o->sampling,
             .n_predict = o->n_predict,
+            .ping_s = o->ping_s,
         };
         const int error = pthread_create(&a->pump, NULL, pump_main, a);
         a->pump_runs = error == 0;

@@ -21,16 +21,21 @@
 
 enum { KEYS_MAX = 256 };
 
+struct api_key {
+    const char *key, *name; // the tenant's, for metrics and logs
+};
+
 struct api_options {
     akv_model *model;
     akv_engine *engine;
-    const char *name;       // the served model's (--alias)
-    const char *path;       // of its file, for /props
-    const char *const *key; // [n_key] API keys; none: everybody may
+    const char *name;          // the served model's (--alias)
+    const char *path;          // of its file, for /props
+    const char *kv_type;       // "f16": a word of the engine's
+    const struct api_key *key; // [n_key]; none: everybody may
     uint32_t n_key;
     struct akv_sampling sampling; // where requests do not say
     int32_t n_predict;
-    uint32_t ping_ms;    // between SSE pings of a silent stream; 0: none
+    int32_t ping_s;      // between SSE pings of a silent stream; 0: none
     bool metrics, slots; // which of llama-server's monitoring paths answer
     FILE *log;           // JSON lines; NULL: none
 };
@@ -39,6 +44,7 @@ struct tenant {
     char key[256];
     size_t len;
     char salt[40]; // "t-" and 32 hexadecimal digits of the key's hash
+    char name[64];
 };
 
 struct api {
@@ -73,5 +79,8 @@ void api_answer_error(struct http_request *http, const struct api_error *error);
 
 /* The tenant's salt of a request, or NULL where its key is missing or wrong: then it was answered. */
 const char *api_tenant(struct api *a, struct http_request *http);
+
+/* The name of the tenant whom a salt (of KV: maybe with a request's own behind it) belongs to; "all" without keys. */
+const char *api_tenant_name(const struct api *a, const char *salt);
 
 #endif

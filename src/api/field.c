@@ -1,5 +1,6 @@
 #include "api/field.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -39,9 +40,9 @@ static const char *type_name(const json_t *v)
     }
 }
 
-double field_number(const struct fields *f, const char *names, double by_default, double least,
-                    double most)
+double field_number(const struct fields *f, const char *names, double by_default)
 {
+    const struct member *m = member_of(names, f->in);
     char name[64];
     const json_t *v = field_find(f, names, name);
     if (!v)
@@ -51,37 +52,46 @@ double field_number(const struct fields *f, const char *names, double by_default
         return by_default;
     }
     const double x = json_number_value(v);
-    if (x >= least && x <= most)
+    if (x >= m->least && x <= m->most)
         return x;
-    api_error_set(f->error, API_BAD, name, "%s is %g; it must be from %g to %g", name, x, least,
-                  most);
+    api_error_set(f->error, API_BAD, name, "%s is %g; it must be from %g to %g", name, x, m->least,
+                  m->most);
     return by_default;
 }
 
-int64_t field_int(const struct fields *f, const char *names, int64_t by_default, int64_t least,
-                  int64_t most)
+bool field_whole(const json_t *v, int64_t *out)
 {
+    const double real = json_is_real(v) ? json_real_value(v) : 0.5;
+    if (!json_is_integer(v) && !(fabs(real) < 9e15 && real == floor(real)))
+        return false;
+    *out = json_is_integer(v) ? json_integer_value(v) : (int64_t)real;
+    return true;
+}
+
+int64_t field_int(const struct fields *f, const char *names, int64_t by_default)
+{
+    const struct member *m = member_of(names, f->in);
     char name[64];
     const json_t *v = field_find(f, names, name);
     if (!v)
         return by_default;
-    const double real = json_is_real(v) ? json_real_value(v) : 0.5;
-    const bool whole = json_is_integer(v) || (fabs(real) < 9e15 && real == floor(real));
-    if (!whole) {
+    int64_t x;
+    if (!field_whole(v, &x)) {
         api_error_set(f->error, API_BAD, name, "%s is %s; it must be an integer", name,
                       type_name(v));
         return by_default;
     }
-    const int64_t x = json_is_integer(v) ? json_integer_value(v) : (int64_t)real;
-    if (x >= least && x <= most)
+    const bool bounded = m->least < m->most;
+    if (!bounded || (x >= (int64_t)m->least && x <= (int64_t)m->most))
         return x;
-    api_error_set(f->error, API_BAD, name, "%s is %lld; it must be from %lld to %lld", name,
-                  (long long)x, (long long)least, (long long)most);
+    api_error_set(f->error, API_BAD, name, "%s is %lld; it must be from %.0f to %.0f", name,
+                  (long long)x, m->least, m->most);
     return by_default;
 }
 
 bool field_bool(const struct fields *f, const char *names, bool by_default)
 {
+    assert(member_of(names, f->in)->type == MEMBER_BOOL);
     char name[64];
     const json_t *v = field_find(f, names, name);
     if (v && !json_is_boolean(v))

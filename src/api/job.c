@@ -159,9 +159,15 @@ static void job_end(struct job *j)
     if (!j->http)
         return;
     const struct akv_usage usage = job_usage(j);
+    uint32_t n_longest = 0;
+    for (uint32_t i = 0; i < j->n_choice; i++) {
+        const uint32_t n = j->choice[i].usage.n_generated;
+        n_longest = n > n_longest ? n : n_longest;
+    }
     const struct metrics_request done = {
         .usage = &usage,
         .first = &j->choice[0].usage,
+        .n_longest = n_longest,
         .stop = j->choice[0].stop,
         .ns = os_now_ns() - j->start_ns,
     };
@@ -301,8 +307,8 @@ static void submit_all(struct job *j, struct api_error *error)
 static void begin_stream(struct job *j)
 {
     http_stream_begin(j->http, 200, "text/event-stream", NULL, 0);
-    if (j->api->options.ping_ms)
-        http_stream_ping(j->http, j->api->options.ping_ms, SSE_PING);
+    if (j->request.ping_s > 0)
+        http_stream_ping(j->http, (uint32_t)j->request.ping_s * 1000, SSE_PING);
     for (uint32_t i = 0; i < j->n_choice; i++) {
         if (j->dialect->begin)
             send_chunk(j, &j->choice[i], j->dialect->begin);
@@ -333,6 +339,8 @@ void job_start(struct api *api, struct http_request *http, enum request_kind kin
     if (!by_default.tenant)
         return;
     struct job *j = job_new(api, http, dialect);
+    if (j)
+        j->tenant = api_tenant_name(api, by_default.tenant);
     if (!j)
         api_error_set(&error, API_BUSY, NULL, "no memory for a request");
     else if (atomic_load(&api->draining))

@@ -52,7 +52,8 @@ struct job {
     struct gen_request request;
     struct http_request *http; // NULL: it was answered with an error
     char id[48];
-    long long created; // seconds since 1970
+    const char *tenant; // its name
+    long long created;  // seconds since 1970
     uint64_t start_ns;
     struct choice *choice; // [n_choice]
     uint32_t n_choice, n_submitted, n_done;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+/* The first is no miss. */
 static const char *const misses[MISSES] = { "none",    "cold",   "diverged", "end",
                                             "evicted", "window", "off",      "other" };
 static const char *const finished[] = { "stop", "stop", "length", "length", "abort", "error" };
@@ -68,13 +69,19 @@ void metrics_request_done(struct metrics *m, const struct metrics_request *r)
     m->n_generated += u->n_generated;
     const uint64_t n = (uint64_t)u->n_prompt + u->n_generated;
     m->n_tokens_max = n > m->n_tokens_max ? n : m->n_tokens_max;
-    m->n_miss[miss_index(first->cache_miss)]++;
+    const uint32_t miss = miss_index(first->cache_miss);
+    if (miss > 0)
+        m->n_miss[miss]++;
+    if (first->n_cached > 0)
+        m->n_hit[miss > 0]++;
     m->prompt_seconds += (double)first->prompt_ns / 1e9;
     m->generate_seconds += (double)first->generate_ns / 1e9;
     observe(&m->end_to_end, seconds, (double)r->ns / 1e9);
     observe(&m->queue, seconds, (double)first->queue_ns / 1e9);
     observe(&m->prefill, seconds, (double)first->prompt_ns / 1e9);
     observe(&m->decode, seconds, (double)first->generate_ns / 1e9);
+    observe(&m->inference, seconds, (double)(first->prompt_ns + first->generate_ns) / 1e9);
+    observe(&m->longest_answer, tokens, r->n_longest);
     observe(&m->prompt_tokens, tokens, u->n_prompt);
     observe(&m->generated_tokens, tokens, u->n_generated);
     pthread_mutex_unlock(&m->lock);
@@ -139,6 +146,14 @@ static void llama_names(const struct text *t, const struct metrics *m, const str
           (double)s->n_step);
     plain(t, "llamacpp:n_tokens_max", "counter", "Largest observed number of tokens of a request.",
           (double)m->n_tokens_max);
+    plain(t, "llamacpp:spec_decode_num_drafts_total", "counter",
+          "Drafts of speculative decoding, which is not there.", 0);
+    plain(t, "llamacpp:spec_decode_num_draft_tokens_total", "counter", "Their tokens.", 0);
+    plain(t, "llamacpp:spec_decode_num_accepted_tokens_total", "counter",
+          "Of these, the accepted ones.", 0);
+    plain(t, "llamacpp:n_busy_slots_per_decode", "gauge",
+          "Average number of sequences in a forward pass.",
+          rate((double)s->n_step_sequence, (double)s->n_step));
     plain(t, "llamacpp:prompt_tokens_seconds", "gauge", "Average prompt throughput in tokens/s.",
           rate((double)(m->n_prompt - m->n_cached), m->prompt_seconds));
     plain(t, "llamacpp:predicted_tokens_seconds", "gauge",
@@ -147,6 +162,33 @@ static void llama_names(const struct text *t, const struct metrics *m, const str
     plain(t, "llamacpp:requests_processing", "gauge", "Number of requests processing.",
           s->n_running);
     plain(t, "llamacpp:requests_deferred", "gauge", "Number of requests deferred.", s->n_waiting);
+}
+
+/* Tokens of a step; the engine counts them by powers of two. Their sum is what was computed. */
+static void iteration_tokens(const struct text *t, const struct akv_stats *s)
+{
+    const char *name = "vllm:iteration_tokens_total", *label = buf_text(&t->label);
+    uint64_t n = 0;
+    head(t, name, "histogram", "Tokens of a forward pass.");
+    for (uint32_t i = 0; i + 1 < AKV_STEP_BUCKETS; i++) {
+        n += s->n_step_of_rows[i];
+        buf_addf(t->out, "%s_bucket{%s,le=\"%u\"} %llu\n", name, label, 1u << i,
+                 (unsigned long long)n);
+    }
+    n += s->n_step_of_rows[AKV_STEP_BUCKETS - 1];
+    buf_addf(t->out, "%s_bucket{%s,le=\"+Inf\"} %llu\n%s_sum{%s} %llu\n%s_count{%s} %llu\n", name,
+             label, (unsigned long long)n, name, label, (unsigned long long)s->n_row, name, label,
+             (unsigned long long)n);
+}
+
+static void vllm_info(const struct text *t, const struct akv_stats *s, const char *kv_type)
+{
+    const size_t block = 64 * s->kv_bytes_per_token;
+    head(t, "vllm:cache_config_info", "gauge", "The cache's settings.");
+    buf_addf(t->out,
+             "vllm:cache_config_info{%s,block_size=\"64\",cache_dtype=\"%s\","
+             "enable_prefix_caching=\"True\",num_cpu_blocks=\"%zu\",num_gpu_blocks=\"0\"} 1\n",
+             buf_text(&t->label), kv_type, block ? s->kv_bytes_max / block : 0);
 }
 
 static void vllm_names(const struct text *t, const struct metrics *m, const struct akv_stats *s)
@@ -165,6 +207,11 @@ static void vllm_names(const struct text *t, const struct metrics *m, const stru
           (double)m->n_prompt);
     plain(t, "vllm:prefix_cache_hits_total", "counter", "Prompt tokens that were reused.",
           (double)m->n_cached);
+    plain(t, "vllm:prompt_tokens_cached_total", "counter", "Prompt tokens that were reused.",
+          (double)m->n_cached);
+    plain(t, "vllm:external_prefix_cache_queries_total", "counter",
+          "Prompt tokens looked up elsewhere: there is no such place.", 0);
+    plain(t, "vllm:external_prefix_cache_hits_total", "counter", "Of these, found.", 0);
     plain(t, "vllm:num_preemptions_total", "counter", "Sequences put back to wait for memory.",
           (double)s->n_paused);
     head(t, "vllm:request_success_total", "counter", "Requests that ended, by how.");
@@ -191,40 +238,90 @@ static void vllm_names(const struct text *t, const struct metrics *m, const stru
               &m->prefill, seconds);
     histogram(t, "vllm:request_decode_time_seconds", "Time from first token to the end.",
               &m->decode, seconds);
+    histogram(t, "vllm:request_inference_time_seconds", "Time from start to the end.",
+              &m->inference, seconds);
+    histogram(t, "vllm:request_max_num_generation_tokens",
+              "Generated tokens of a request's longest answer.", &m->longest_answer, tokens);
     histogram(t, "vllm:request_prompt_tokens", "Prompt tokens of a request.", &m->prompt_tokens,
               tokens);
     histogram(t, "vllm:request_generation_tokens", "Generated tokens of a request.",
               &m->generated_tokens, tokens);
 }
 
-static void own_names(const struct text *t, const struct metrics *m, const struct akv_stats *s)
+struct labelled {
+    const char *value;
+    double x;
+};
+
+/* One name, a line for each value of its label. */
+static void labelled(const struct text *t, const char *name, const char *type, const char *help,
+                     const char *label, const struct labelled *line, uint32_t n)
+{
+    head(t, name, type, help);
+    for (uint32_t i = 0; i < n; i++)
+        buf_addf(t->out, "%s{%s=\"%s\"} %.17g\n", name, label, line[i].value, line[i].x);
+}
+
+static void own_kv(const struct text *t, const struct akv_stats *s)
 {
     plain(t, "akvifer_kv_cap_bytes", "gauge", "Hard cap on KV memory.", (double)s->kv_bytes_max);
     plain(t, "akvifer_kv_used_bytes", "gauge", "KV memory in blocks that are held.",
           (double)s->kv_bytes_held);
     plain(t, "akvifer_kv_backed_bytes", "gauge", "KV memory taken from the system.",
           (double)s->kv_bytes_backed);
-    head(t, "akvifer_kv_blocks", "gauge",
-         "Blocks held, by whether another request could reuse them.");
-    buf_addf(t->out,
-             "akvifer_kv_blocks{state=\"indexed\"} %u\nakvifer_kv_blocks{state=\"private\"} %u\n",
-             s->n_block_indexed,
-             s->n_block_held > s->n_block_indexed ? s->n_block_held - s->n_block_indexed : 0);
-    plain(t, "akvifer_kv_evictions_total", "counter", "Blocks forgotten to make room.",
-          (double)s->n_evicted);
+    const uint32_t n_private =
+        s->n_block_held > s->n_block_indexed ? s->n_block_held - s->n_block_indexed : 0;
+    labelled(
+        t, "akvifer_kv_blocks", "gauge",
+        "Blocks held, by whether another request could reuse them.", "state",
+        (const struct labelled[]){ { "indexed", s->n_block_indexed }, { "private", n_private } },
+        2);
+    labelled(t, "akvifer_kv_evictions_total", "counter", "Blocks forgotten, by why.", "reason",
+             (const struct labelled[]){ { "memory", (double)s->n_evicted },
+                                        { "window", (double)s->n_window_dropped } },
+             2);
     plain(t, "akvifer_steps_total", "counter", "Forward passes.", (double)s->n_step);
-    plain(t, "akvifer_step_seconds_total", "counter", "Time in steps.", (double)s->step_ns / 1e9);
-    plain(t, "akvifer_map_seconds_total", "counter", "Of that, time in taking and mapping blocks.",
-          (double)s->map_ns / 1e9);
+    labelled(t, "akvifer_step_seconds_total", "counter", "Time in steps, by what it went to.",
+             "part",
+             (const struct labelled[]){ { "plan", (double)s->plan_ns / 1e9 },
+                                        { "map", (double)s->map_ns / 1e9 },
+                                        { "forward", (double)s->forward_ns / 1e9 },
+                                        { "sample", (double)s->sample_ns / 1e9 } },
+             4);
     plain(t, "akvifer_weight_bytes", "gauge", "Resident weights.", (double)s->weight_bytes);
     plain(t, "akvifer_workspace_bytes", "gauge", "Memory of a pass.", (double)s->workspace_bytes);
+}
+
+static void own_requests(const struct text *t, const struct metrics *m, const struct akv_stats *s)
+{
+    labelled(t, "akvifer_requests", "gauge", "Requests inside, by what they do.", "state",
+             (const struct labelled[]){ { "running", s->n_running }, { "waiting", s->n_waiting } },
+             2);
     plain(t, "akvifer_requests_refused_total", "counter", "Requests answered with an error.",
           (double)m->n_refused);
+    labelled(t, "akvifer_cache_hit_total", "counter",
+             "Requests that reused KV: all that can be, or a part.", "kind",
+             (const struct labelled[]){ { "whole", (double)m->n_hit[0] },
+                                        { "part", (double)m->n_hit[1] } },
+             2);
     head(t, "akvifer_cache_miss_total", "counter",
          "Requests by why no more of the prompt was reused.");
-    for (uint32_t i = 0; i < MISSES; i++)
+    for (uint32_t i = 1; i < MISSES; i++)
         buf_addf(t->out, "akvifer_cache_miss_total{reason=\"%s\"} %llu\n", misses[i],
                  (unsigned long long)m->n_miss[i]);
+}
+
+static void own_http(const struct text *t, const struct http_counts *h)
+{
+    plain(t, "akvifer_http_connections", "gauge", "Open connections.", h->n_connection);
+    plain(t, "akvifer_http_open_requests", "gauge", "Requests whose answer is not delivered.",
+          h->n_open);
+    plain(t, "akvifer_http_requests_total", "counter", "Requests that began.",
+          (double)h->n_request);
+    plain(t, "akvifer_http_refused_total", "counter", "Of these, refused before any handler.",
+          (double)h->n_refused);
+    plain(t, "akvifer_http_body_bytes", "gauge", "Bytes of bodies that are held.",
+          (double)h->body_bytes);
 }
 
 /* A label's value: backslash, quote and line end are escaped. */
@@ -240,17 +337,21 @@ static void add_label(struct buf *out, const char *text)
     }
 }
 
-void metrics_text(struct metrics *m, const struct akv_stats *s, const char *model, struct buf *out)
+void metrics_text(struct metrics *m, const struct metrics_sources *from, struct buf *out)
 {
     struct text t = { .out = out };
     buf_add_text(&t.label, "engine=\"0\",model_name=\"");
-    add_label(&t.label, model);
+    add_label(&t.label, from->model);
     buf_add_byte(&t.label, '"');
     pthread_mutex_lock(&m->lock);
     const struct metrics copy = *m;
     pthread_mutex_unlock(&m->lock);
-    llama_names(&t, &copy, s);
-    vllm_names(&t, &copy, s);
-    own_names(&t, &copy, s);
+    llama_names(&t, &copy, from->engine);
+    vllm_names(&t, &copy, from->engine);
+    vllm_info(&t, from->engine, from->kv_type);
+    iteration_tokens(&t, from->engine);
+    own_kv(&t, from->engine);
+    own_requests(&t, &copy, from->engine);
+    own_http(&t, from->http);
     buf_close(&t.label);
 }

@@ -9,6 +9,7 @@
 
 #include "akvifer.h"
 #include "base/buf.h"
+#include "http/server.h"
 
 enum { METRIC_BUCKETS = 20, MISSES = 8 };
 
@@ -22,10 +23,11 @@ struct metrics {
     uint64_t n_request[AKV_STOP_ERROR + 1]; // by how they ended
     uint64_t n_refused;
     uint64_t n_prompt, n_cached, n_generated, n_tokens_max;
+    uint64_t n_hit[2]; // requests that reused all they could, and a part of it
     uint64_t n_miss[MISSES];
     double prompt_seconds, generate_seconds;
-    struct histogram ttft, inter_token, end_to_end, queue, prefill, decode, prompt_tokens,
-        generated_tokens;
+    struct histogram ttft, inter_token, end_to_end, queue, prefill, decode, inference,
+        prompt_tokens, generated_tokens, longest_answer;
 };
 
 void metrics_open(struct metrics *m);
@@ -38,12 +40,20 @@ void metrics_refused(struct metrics *m);
 struct metrics_request {
     const struct akv_usage *usage; // of all its choices
     const struct akv_usage *first; // of the first
+    uint32_t n_longest;            // tokens of the longest choice
     enum akv_stop stop;
     uint64_t ns;
 };
 void metrics_request_done(struct metrics *m, const struct metrics_request *r);
 
-/* All of it, with the engine's own numbers. `model` is a label. */
-void metrics_text(struct metrics *m, const struct akv_stats *s, const char *model, struct buf *out);
+/* What others count. */
+struct metrics_sources {
+    const struct akv_stats *engine;
+    const struct http_counts *http;
+    const char *model, *kv_type; // labels
+};
+
+/* All of it. */
+void metrics_text(struct metrics *m, const struct metrics_sources *from, struct buf *out);
 
 #endif

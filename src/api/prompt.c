@@ -42,8 +42,8 @@ bool prompt_text(struct ids *out, const akv_model *model, const char *text, size
 
 /* ---- chat ---- */
 
-bool prompt_chat(struct ids *out, const akv_model *model, const json_t *body,
-                 struct api_error *error)
+static void render(struct ids *out, const akv_model *model, const json_t *body,
+                   struct api_error *error)
 {
     struct akv_note why = { "" };
     struct buf text = { 0 };
@@ -61,7 +61,6 @@ bool prompt_chat(struct ids *out, const akv_model *model, const json_t *body,
     buf_close(&text);
     if (st != AKV_OK)
         api_error_from(error, st, &why);
-    return st == AKV_OK;
 }
 
 /* "content": [{"type": "text", "text": ...}, ...] becomes one text; other kinds of parts are refused. */
@@ -114,63 +113,83 @@ static json_t *flat_messages(const json_t *messages, struct api_error *error)
     return flat;
 }
 
-static void read_chat(struct gen_request *r, const struct fields *f,
-                      const struct request_defaults *d)
+/* A member for the template. */
+static void pass_on(json_t *body, const struct fields *f, const char *name, json_type type,
+                    const char *kind)
+{
+    const json_t *v = field_find(f, name, NULL);
+    if (v && json_typeof(v) != type)
+        api_error_set(f->error, API_BAD, name, "%s must be %s", name, kind);
+    else if (v)
+        json_object_set(body, name, (json_t *)v);
+}
+
+void prompt_conversation(struct ids *out, const akv_model *model, const struct fields *f)
 {
     const json_t *messages = field_find(f, "messages", NULL);
     const json_t *more = field_find(f, "chat_template_kwargs", NULL);
-    if (!json_is_array(messages) || json_array_size(messages) == 0) {
+    if (!json_is_array(messages) || json_array_size(messages) == 0)
         api_error_set(f->error, API_BAD, "messages",
                       "messages must be an array of at least one message");
-        return;
-    }
-    if (field_find(f, "chat_template", NULL)) {
-        api_error_set(f->error, API_NOT_SUPPORTED, "chat_template",
-                      "chat_template: a request cannot bring a template; the server has "
-                      "--chat-template-file");
-        return;
-    }
-    if (field_bool(f, "continue_final_message", false)) {
-        api_error_set(f->error, API_NOT_SUPPORTED, "continue_final_message",
-                      "continue_final_message is not supported yet; leave it out");
-        return;
-    }
-    json_t *flat = flat_messages(messages, f->error);
+    if (more && !json_is_object(more))
+        api_error_set(f->error, API_BAD, "chat_template_kwargs",
+                      "chat_template_kwargs must be an object");
+    json_t *flat = f->error->kind ? NULL : flat_messages(messages, f->error);
     if (!flat)
         return;
-    json_t *body = json_is_object(more) ? json_copy((json_t *)more) : json_object();
+    json_t *body = more ? json_copy((json_t *)more) : json_object();
     json_object_set_new(body, "messages", flat);
     json_object_set_new(body, "add_generation_prompt",
                         json_boolean(field_bool(f, "add_generation_prompt", true)));
+    pass_on(body, f, "reasoning_effort", JSON_STRING, "a string");
+    if (!(f->in & IN_CHAT)) /* a chat with tools was refused */
+        pass_on(body, f, "tools", JSON_ARRAY, "an array");
     if (f->error->kind == API_NONE)
-        prompt_chat(&r->prompt[r->n_prompt++], d->model, body, f->error);
+        render(out, model, body, f->error);
     json_decref(body);
 }
 
 /* ---- prompts ---- */
 
-static void read_ids(struct ids *out, const json_t *list, const struct fields *f, uint32_t n_vocab)
+/* Ids; in llama-server's dialect texts may stand between them. */
+static void read_ids(struct gen_request *r, struct ids *out, const json_t *list,
+                     const struct fields *f, const struct request_defaults *d)
 {
     size_t i;
-    const json_t *id;
-    json_array_foreach(list, i, id)
+    const json_t *v;
+    json_array_foreach(list, i, v)
     {
-        const json_int_t x = json_integer_value(id);
-        if (!json_is_integer(id) || x < 0 || x >= n_vocab) {
+        int64_t x;
+        struct ids piece = { 0 };
+        if (field_whole(v, &x) && x >= 0 && x < d->n_vocab)
+            ids_add(out, (int32_t)x);
+        else if (json_is_string(v) && r->kind == REQUEST_LLAMA &&
+                 prompt_text(&piece, d->model, json_string_value(v), json_string_length(v), true,
+                             i == 0, f->error))
+            ids_add_all(out, piece.id, piece.n);
+        else
             api_error_set(f->error, API_BAD, "prompt",
                           "token %zu of the prompt is no id of the vocabulary, 0 to %u", i,
-                          n_vocab - 1);
+                          d->n_vocab - 1);
+        ids_close(&piece);
+        if (f->error->kind)
             return;
-        }
-        ids_add(out, (int32_t)x);
     }
     if (out->failed)
         api_error_set(f->error, API_BUSY, NULL, "no memory for the prompt");
 }
 
+/* A list with a number in it is one prompt; any other is a list of prompts. */
 static bool is_ids(const json_t *v)
 {
-    return json_is_array(v) && json_array_size(v) > 0 && json_is_integer(json_array_get(v, 0));
+    size_t i;
+    const json_t *one;
+    json_array_foreach(v, i, one)
+    {
+        if (json_is_number(one))
+            return true;
+    }
+    return false;
 }
 
 static void read_one(struct gen_request *r, const struct fields *f, const json_t *v,
@@ -178,10 +197,10 @@ static void read_one(struct gen_request *r, const struct fields *f, const json_t
 {
     struct ids *out = &r->prompt[r->n_prompt++];
     if (json_is_string(v))
-        prompt_text(out, d->model, json_string_value(v), json_string_length(v), true, true,
-                    f->error);
+        prompt_text(out, d->model, json_string_value(v), json_string_length(v), true,
+                    field_bool(f, "add_special_tokens", true), f->error);
     else if (is_ids(v))
-        read_ids(out, v, f, d->n_vocab);
+        read_ids(r, out, v, f, d);
     else
         api_error_set(f->error, API_BAD, "prompt",
                       "prompt must be a text, an array of token ids, or an array of either");
@@ -205,7 +224,7 @@ void prompt_read(struct gen_request *r, const struct fields *f, const struct req
         return;
     }
     if (r->kind == REQUEST_CHAT)
-        read_chat(r, f, d);
+        prompt_conversation(&r->prompt[r->n_prompt++], d->model, f);
     else if (!v)
         api_error_set(f->error, API_BAD, "prompt", "prompt is missing");
     for (size_t i = 0; v && i < n && f->error->kind == API_NONE; i++)

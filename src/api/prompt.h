@@ -11,8 +11,7 @@ void prompt_read(struct gen_request *r, const struct fields *f, const struct req
 /* One text to ids, with the model's BOS. False: *error says why. */
 bool prompt_text(struct ids *out, const akv_model *model, const char *text, size_t len,
                  bool special, bool bos, struct api_error *error);
-/* {"messages": [...], ...} to ids. */
-bool prompt_chat(struct ids *out, const akv_model *model, const json_t *body,
-                 struct api_error *error);
+/* {"messages": [...], ...} to ids; f->error says what was wrong. */
+void prompt_conversation(struct ids *out, const akv_model *model, const struct fields *f);
 
 #endif

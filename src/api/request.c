@@ -8,67 +8,12 @@
 #include "api/prompt.h"
 #include "base/mem.h"
 
-/* ---- what is not there yet ---- */
-
-struct refusal {
-    const char *field, *what;
-    const char *harmless; // a text value that means "off"; NULL: only null, false, 0 and empty do
-};
-
-static const struct refusal refusals[] = {
-    { "tools", "tool calls", NULL },
-    { "tool_choice", "tool calls", "none" },
-    { "functions", "tool calls", NULL },
-    { "response_format", "constrained output", "text" },
-    { "grammar", "constrained output", NULL },
-    { "json_schema", "constrained output", NULL },
-    { "structured_outputs", "constrained output", NULL },
-    { "guided_json", "constrained output", NULL },
-    { "guided_regex", "constrained output", NULL },
-    { "guided_choice", "constrained output", NULL },
-    { "suffix", "filling in before a suffix", NULL },
-    { "audio", "audio", NULL },
-    { "bad_words", "bad_words", NULL },
-    { "allowed_token_ids", "allowed_token_ids", NULL },
-    { "truncate_prompt_tokens", "truncating a prompt (nothing is truncated silently)", NULL },
-    { "mirostat", "mirostat", NULL },
-    { "dry_multiplier", "DRY sampling", NULL },
-    { "xtc_probability", "XTC sampling", NULL },
-    { "dynatemp_range", "dynamic temperature", NULL },
-    { "lora", "adapters", NULL },
-    { "kv", "a KV policy for a request", NULL },
-    { "use_beam_search", "beam search", NULL },
-};
-
-static bool is_off(const json_t *v, const char *harmless)
-{
-    if (json_is_object(v) && harmless) { /* response_format: {"type": "text"} */
-        const char *type = json_string_value(json_object_get(v, "type"));
-        return type && strcmp(type, harmless) == 0;
-    }
-    return json_is_false(v) || (json_is_number(v) && json_number_value(v) == 0) ||
-           (json_is_array(v) && json_array_size(v) == 0) ||
-           (json_is_string(v) && (json_string_length(v) == 0 ||
-                                  (harmless && strcmp(json_string_value(v), harmless) == 0)));
-}
-
-static void refuse_what_is_not_there(const struct fields *f)
-{
-    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
-        const json_t *v = field_find(f, refusals[i].field, NULL);
-        if (v && !is_off(v, refusals[i].harmless))
-            api_error_set(f->error, API_NOT_SUPPORTED, refusals[i].field,
-                          "%s: %s is not supported yet; leave it out", refusals[i].field,
-                          refusals[i].what);
-    }
-}
-
 /* ---- sampling ---- */
 
 static uint64_t seed_of(const struct fields *f, bool *given)
 {
     uint64_t seed = 0;
-    const int64_t x = field_int(f, "seed", -1, INT64_MIN, INT64_MAX);
+    const int64_t x = field_int(f, "seed", -1);
     *given = x != -1;
     if (!*given && getrandom(&seed, sizeof seed, 0) != sizeof seed)
         seed = 0;
@@ -79,19 +24,17 @@ static struct akv_sampling sampling_of(const struct fields *f, const struct akv_
                                        bool *has_seed)
 {
     struct akv_sampling s = *d;
-    s.temperature = (float)field_number(f, "temperature", (double)d->temperature, 0, 100);
-    s.top_p = (float)field_number(f, "top_p", (double)d->top_p, 0, 1);
-    s.min_p = (float)field_number(f, "min_p", (double)d->min_p, 0, 1);
-    s.typical_p = (float)field_number(f, "typical_p", (double)d->typical_p, 0, 1);
-    s.top_k = (int32_t)field_int(f, "top_k", d->top_k, -1, INT32_MAX);
+    s.temperature = (float)field_number(f, "temperature", (double)d->temperature);
+    s.top_p = (float)field_number(f, "top_p", (double)d->top_p);
+    s.min_p = (float)field_number(f, "min_p", (double)d->min_p);
+    s.typical_p = (float)field_number(f, "typical_p", (double)d->typical_p);
+    s.top_k = (int32_t)field_int(f, "top_k", d->top_k);
     s.top_k = s.top_k < 0 ? 0 : s.top_k; /* vLLM: -1 is off */
-    s.repeat_penalty = (float)field_number(f, "repetition_penalty|repeat_penalty",
-                                           (double)d->repeat_penalty, 0.01, 100);
-    s.repeat_last_n = (int32_t)field_int(f, "repeat_last_n", d->repeat_last_n, -1, 1 << 20);
-    s.presence_penalty =
-        (float)field_number(f, "presence_penalty", (double)d->presence_penalty, -2, 2);
-    s.frequency_penalty =
-        (float)field_number(f, "frequency_penalty", (double)d->frequency_penalty, -2, 2);
+    s.repeat_penalty =
+        (float)field_number(f, "repetition_penalty|repeat_penalty", (double)d->repeat_penalty);
+    s.repeat_last_n = (int32_t)field_int(f, "repeat_last_n", d->repeat_last_n);
+    s.presence_penalty = (float)field_number(f, "presence_penalty", (double)d->presence_penalty);
+    s.frequency_penalty = (float)field_number(f, "frequency_penalty", (double)d->frequency_penalty);
     s.seed = seed_of(f, has_seed);
     return s;
 }
@@ -138,9 +81,10 @@ static void read_bias(struct gen_request *r, const struct fields *f, uint32_t n_
     if (json_is_array(v)) {
         json_array_foreach(v, i, value)
         {
-            const json_t *id = json_array_get(value, 0);
-            add_bias(r, f, json_is_integer(id) ? json_integer_value(id) : -1,
-                     json_array_get(value, 1), n_vocab);
+            int64_t id;
+            if (!field_whole(json_array_get(value, 0), &id))
+                id = -1;
+            add_bias(r, f, id, json_array_get(value, 1), n_vocab);
         }
     } else {
         json_object_foreach((json_t *)v, key, value)
@@ -184,9 +128,8 @@ static void read_stop_ids(struct gen_request *r, const struct fields *f, uint32_
     }
     r->stop_id = mem_new(n, sizeof *r->stop_id);
     for (size_t i = 0; r->stop_id && i < n; i++) {
-        const json_t *id = json_array_get(v, i);
-        const json_int_t x = json_integer_value(id);
-        if (!json_is_integer(id) || x < 0 || x >= n_vocab) {
+        int64_t x;
+        if (!field_whole(json_array_get(v, i), &x) || x < 0 || x >= n_vocab) {
             api_error_set(f->error, API_BAD, "stop_token_ids",
                           "stop_token_ids[%zu] is no token; the vocabulary has ids 0 to %u", i,
                           n_vocab - 1);
@@ -207,11 +150,9 @@ static void read_lengths(struct gen_request *r, const struct fields *f,
                         : r->kind == REQUEST_TEXT ? "max_tokens"
                                                   : "n_predict|max_tokens";
     const int64_t by_default = r->kind == REQUEST_TEXT ? 16 : d->n_predict; /* OpenAI: 16 */
-    const bool may_be_none = r->kind != REQUEST_CHAT;
-    const int64_t n =
-        field_int(f, names, by_default, r->kind == REQUEST_LLAMA ? -1 : !may_be_none, INT32_MAX);
+    const int64_t n = field_int(f, names, by_default);
     r->like.n_predict = n < 0 ? UINT32_MAX : (uint32_t)n;
-    r->like.n_predict_min = (uint32_t)field_int(f, "min_tokens", 0, 0, INT32_MAX);
+    r->like.n_predict_min = (uint32_t)field_int(f, "min_tokens", 0);
     r->like.ignore_eos = field_bool(f, "ignore_eos", false);
     if (r->like.n_predict_min > r->like.n_predict)
         api_error_set(f->error, API_BAD, "min_tokens",
@@ -226,12 +167,11 @@ static void read_logprobs(struct gen_request *r, const struct fields *f)
     uint32_t n = 0;
     if (r->kind == REQUEST_CHAT) {
         r->want_logprobs = field_bool(f, "logprobs", false);
-        n = (uint32_t)field_int(f, "top_logprobs", 0, 0, 20);
+        n = (uint32_t)field_int(f, "top_logprobs", 0);
         if (n > 0 && !r->want_logprobs)
             api_error_set(f->error, API_BAD, "top_logprobs", "top_logprobs needs logprobs: true");
     } else {
-        const int64_t asked =
-            field_int(f, r->kind == REQUEST_TEXT ? "logprobs" : "n_probs", -1, -1, 64);
+        const int64_t asked = field_int(f, r->kind == REQUEST_TEXT ? "logprobs" : "n_probs", -1);
         r->want_logprobs = r->kind == REQUEST_TEXT ? asked >= 0 : asked > 0;
         n = asked > 0 ? (uint32_t)asked : 0;
     }
@@ -265,9 +205,11 @@ static void read_sharing(struct gen_request *r, const struct fields *f, const ch
 
 /* ---- all of it ---- */
 
-static void read_stream(struct gen_request *r, const struct fields *f)
+static void read_stream(struct gen_request *r, const struct fields *f,
+                        const struct request_defaults *d)
 {
     r->stream = field_bool(f, "stream", false);
+    r->ping_s = (int32_t)field_int(f, "sse_ping_interval", d->ping_s);
     r->return_ids = field_bool(f, "return_token_ids|return_tokens", false);
     const json_t *options = field_find(f, "stream_options", NULL);
     if (!options)
@@ -277,7 +219,8 @@ static void read_stream(struct gen_request *r, const struct fields *f)
                       "stream_options must be an object, and needs stream: true");
         return;
     }
-    const struct fields inner = { options, f->error };
+    const struct fields inner = { options, IN_STREAM_OPTIONS, f->error };
+    members_refuse(options, IN_STREAM_OPTIONS, f->error);
     r->include_usage = field_bool(&inner, "include_usage", false);
     r->continuous_usage = field_bool(&inner, "continuous_usage_stats", false);
 }
@@ -307,19 +250,27 @@ static void check_context(const struct gen_request *r, uint32_t n_ctx, struct ap
     }
 }
 
+unsigned request_members(enum request_kind kind)
+{
+    static const unsigned in[] = {
+        [REQUEST_CHAT] = IN_CHAT, [REQUEST_TEXT] = IN_TEXT, [REQUEST_LLAMA] = IN_LLAMA
+    };
+    return in[kind];
+}
+
 bool request_read(struct gen_request *r, enum request_kind kind, const json_t *body,
                   const struct request_defaults *d, struct api_error *error)
 {
-    const struct fields f = { body, error };
+    const struct fields f = { body, request_members(kind), error };
     *r = (struct gen_request){ .kind = kind };
     if (!json_is_object(body)) {
         api_error_set(error, API_BAD, NULL, "the body must be a JSON object");
         return false;
     }
     read_model(&f, d->name);
-    refuse_what_is_not_there(&f);
-    r->n = (uint32_t)field_int(&f, "n", 1, 1, CHOICES_MAX);
-    if (field_int(&f, "best_of", r->n, 1, CHOICES_MAX) != r->n)
+    members_refuse(body, f.in, error);
+    r->n = (uint32_t)field_int(&f, kind == REQUEST_LLAMA ? "n_cmpl|n" : "n", 1);
+    if (field_int(&f, "best_of", r->n) != r->n)
         api_error_set(error, API_NOT_SUPPORTED, "best_of", "best_of other than n is not supported");
     r->like.sampling = sampling_of(&f, &d->sampling, &r->has_seed);
     read_bias(r, &f, d->n_vocab);
@@ -328,7 +279,7 @@ bool request_read(struct gen_request *r, enum request_kind kind, const json_t *b
     read_lengths(r, &f, d);
     read_logprobs(r, &f);
     read_sharing(r, &f, d->tenant);
-    read_stream(r, &f);
+    read_stream(r, &f, d);
     if (error->kind == API_NONE)
         prompt_read(r, &f, d);
     if (error->kind == API_NONE)

@@ -4,7 +4,7 @@
  *   text        {"prompt": text | ids | lists of either} --> ids, one prompt each
  *   completion  llama-server's own            --> ids
  *
- * R1  What a request may say and we do not do yet is refused by name (501 or 400), never ignored. Unknown fields are.
+ * R1  What a request may say and we do not do yet is refused by name (501 or 400), never ignored (api/member.h M1).
  * R2  After request_read succeeded the JSON is not needed any more, and every akv_request of it passes the engine's checks, but
  *     for those that need its limits.
  *
@@ -17,7 +17,7 @@
 #include "api/field.h"
 #include "base/buf.h"
 
-enum { CHOICES_MAX = 64, PROMPTS_MAX = 256, STOPS_MAX = 64, BIAS_MAX = 1024 };
+enum { PROMPTS_MAX = 256, STOPS_MAX = 64, BIAS_MAX = 1024 };
 
 enum request_kind { REQUEST_CHAT, REQUEST_TEXT, REQUEST_LLAMA };
 
@@ -30,6 +30,7 @@ struct gen_request {
     bool want_logprobs;
     uint32_t n_top; // alternatives to show beside each token
     bool has_seed;
+    int32_t ping_s;          // of silence in a stream; 0 or less: none
     struct akv_request like; // what every answer has in common; its arrays are ours
     char *salt;
     char **stop;
@@ -44,8 +45,11 @@ struct request_defaults {
     uint32_t n_vocab, n_ctx;
     struct akv_sampling sampling;
     int32_t n_predict;  // -1: until the end
+    int32_t ping_s;     // as in gen_request
     const char *tenant; // salts of requests begin with it
 };
+
+unsigned request_members(enum request_kind kind); // of enum member_in
 
 /* False: *error says why. `body` is the request's JSON text. */
 bool request_read(struct gen_request *r, enum request_kind kind, const json_t *body,

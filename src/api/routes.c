@@ -4,6 +4,7 @@
 
 #include "api/api.h"
 #include "api/job.h"
+#include "api/openapi.h"
 #include "api/prompt.h"
 #include "base/json.h"
 #include "http/router.h"
@@ -109,7 +110,9 @@ static void metrics(void *api, struct http_request *http)
     if (!api_tenant(a, http) || !is_on(a->options.metrics, "--metrics", http))
         return;
     akv_stats(a->engine, &stats);
-    metrics_text(&a->metrics, &stats, a->name, &out);
+    const struct http_counts counts = http_server_counts(http_server_of(http));
+    const struct metrics_sources from = { &stats, &counts, a->name, a->options.kv_type };
+    metrics_text(&a->metrics, &from, &out);
     http_answer(http, 200, "text/plain; version=0.0.4; charset=utf-8", buf_text(&out), out.len,
                 NULL, 0);
     buf_close(&out);
@@ -222,12 +225,12 @@ static void tokenize(void *api, struct http_request *http)
     json_t *body = body_of(a, http);
     if (!body)
         return;
-    const struct fields f = { body, &error };
+    const struct fields f = { body, IN_TOKENIZE, &error };
     const bool bos = field_bool(&f, "add_special|add_special_tokens", false);
     const bool special = field_bool(&f, "parse_special", true);
     const bool pieces = field_bool(&f, "with_pieces|return_token_strs", false);
     if (field_find(&f, "messages", NULL)) {
-        prompt_chat(&ids, a->model, body, &error);
+        prompt_conversation(&ids, a->model, &f);
     } else {
         const char *content = field_text(&f, "content|prompt", &len);
         if (!content)
@@ -265,8 +268,8 @@ static void detokenize(void *api, struct http_request *http)
         api_error_set(&error, API_BAD, "tokens", "tokens must be an array of token ids");
     json_array_foreach(tokens, i, id)
     {
-        const json_int_t x = json_integer_value(id);
-        if (!json_is_integer(id) || x < 0 || x >= a->info.n_vocab) {
+        int64_t x;
+        if (!field_whole(id, &x) || x < 0 || x >= a->info.n_vocab) {
             api_error_set(&error, API_BAD, "tokens",
                           "tokens[%zu] is no id of the vocabulary, 0 to %u", i,
                           a->info.n_vocab - 1);
@@ -294,7 +297,8 @@ static void apply_template(void *api, struct http_request *http)
     json_t *body = body_of(a, http);
     if (!body)
         return;
-    prompt_chat(&ids, a->model, body, &error);
+    const struct fields f = { body, IN_TEMPLATE, &error };
+    prompt_conversation(&ids, a->model, &f);
     add_text_of(a, &ids, &rendered);
     buf_add_text(&out, "{\"prompt\":");
     buf_add_json_text(&out, buf_text(&rendered), rendered.len);
@@ -368,38 +372,79 @@ static void not_yet(void *api, struct http_request *http)
     api_answer_error(http, &error);
 }
 
+#define ABOUT(...) (&(const struct route_about){ __VA_ARGS__ })
+#define ABSENT ABOUT("Not there yet.", 0, "Error", ROUTE_ABSENT)
+#define CHAT ABOUT("Answers a conversation.", IN_CHAT, "Chat", ROUTE_STREAMS)
+#define LLAMA                                                                                      \
+    ABOUT("Goes on with a text (llama-server's own).", IN_LLAMA, "Completion", ROUTE_STREAMS)
+#define MODELS ABOUT("The one model that is served.", 0, "Models", 0)
+#define HEALTH ABOUT("Whether it serves.", 0, "Health", ROUTE_OPEN | ROUTE_STOPS)
+
+static void openapi(void *api, struct http_request *http);
+
 static const struct http_route routes[] = {
-    { "POST", "/v1/chat/completions", chat },
-    { "POST", "/chat/completions", chat },
-    { "POST", "/v1/completions", text },
-    { "POST", "/completion", completion },
-    { "POST", "/completions", completion },
-    { "GET", "/v1/models", models },
-    { "GET", "/models", models },
-    { "GET", "/v1/models/{model*}", model },
-    { "GET", "/health", health },
-    { "GET", "/v1/health", health },
-    { "GET", "/ready", health },
-    { "GET", "/version", version },
-    { "GET", "/metrics", metrics },
-    { "GET", "/slots", slots },
-    { "GET", "/props", props },
-    { "POST", "/tokenize", tokenize },
-    { "POST", "/detokenize", detokenize },
-    { "POST", "/apply-template", apply_template },
-    { "POST", "/v1/cache/explain", explain },
-    { "POST", "/v1/responses", not_yet },
-    { "POST", "/v1/messages", not_yet },
-    { "POST", "/v1/embeddings", not_yet },
-    { "POST", "/embedding", not_yet },
-    { "POST", "/v1/rerank", not_yet },
-    { "POST", "/infill", not_yet },
+    { "POST", "/v1/chat/completions", chat, CHAT },
+    { "POST", "/chat/completions", chat, CHAT },
+    { "POST", "/v1/completions", text,
+      ABOUT("Goes on with texts.", IN_TEXT, "Text", ROUTE_STREAMS) },
+    { "POST", "/completion", completion, LLAMA },
+    { "POST", "/completions", completion, LLAMA },
+    { "GET", "/v1/models", models, MODELS },
+    { "GET", "/models", models, MODELS },
+    { "GET", "/v1/models/{model*}", model, ABOUT("A model by its name.", 0, "Model", 0) },
+    { "GET", "/health", health, HEALTH },
+    { "GET", "/v1/health", health, HEALTH },
+    { "GET", "/ready", health, HEALTH },
+    { "GET", "/version", version, ABOUT("The server's version.", 0, "Version", ROUTE_OPEN) },
+    { "GET", "/openapi.json", openapi,
+      ABOUT("This description.", 0, "application/json", ROUTE_OPEN) },
+    { "GET", "/metrics", metrics,
+      ABOUT("Counters in Prometheus' format (--metrics).", 0, "text/plain", 0) },
+    { "GET", "/slots", slots, ABOUT("What runs (--slots).", 0, "Slots", 0) },
+    { "GET", "/props", props, ABOUT("The server's settings.", 0, "Props", 0) },
+    { "POST", "/tokenize", tokenize, ABOUT("Text to tokens.", IN_TOKENIZE, "Tokens", 0) },
+    { "POST", "/detokenize", detokenize, ABOUT("Tokens to text.", IN_DETOKENIZE, "Content", 0) },
+    { "POST", "/apply-template", apply_template,
+      ABOUT("A conversation as the model reads it.", IN_TEMPLATE, "Rendered", 0) },
+    { "POST", "/v1/cache/explain", explain,
+      ABOUT("What of a prompt would be reused, and what stands in the way.", IN_CHAT | IN_LLAMA,
+            "Explained", 0) },
+    { "POST", "/v1/responses", not_yet, ABSENT },
+    { "POST", "/responses", not_yet, ABSENT },
+    { "POST", "/v1/responses/input_tokens", not_yet, ABSENT },
+    { "POST", "/v1/chat/completions/input_tokens", not_yet, ABSENT },
+    { "POST", "/v1/messages", not_yet, ABSENT },
+    { "POST", "/v1/messages/count_tokens", not_yet, ABSENT },
+    { "POST", "/v1/embeddings", not_yet, ABSENT },
+    { "POST", "/embeddings", not_yet, ABSENT },
+    { "POST", "/embedding", not_yet, ABSENT },
+    { "POST", "/v1/rerank", not_yet, ABSENT },
+    { "POST", "/rerank", not_yet, ABSENT },
+    { "POST", "/v1/reranking", not_yet, ABSENT },
+    { "POST", "/reranking", not_yet, ABSENT },
+    { "POST", "/infill", not_yet, ABSENT },
+    { "POST", "/props", not_yet, ABSENT },
+    { "POST", "/slots/{id}", not_yet, ABSENT },
+    { "GET", "/lora-adapters", not_yet, ABSENT },
+    { "POST", "/lora-adapters", not_yet, ABSENT },
+    { "GET", "/tokenizer_info", not_yet, ABSENT },
+    { "POST", "/reset_prefix_cache", not_yet, ABSENT },
+    { "POST", "/v1/files", not_yet, ABSENT },
+    { "POST", "/v1/batches", not_yet, ABSENT },
 };
+
+enum { N_ROUTE = sizeof routes / sizeof *routes };
+
+static void openapi(void *api, struct http_request *http)
+{
+    struct buf out = { 0 };
+    openapi_text(api, routes, N_ROUTE, &out);
+    api_answer_json(http, 200, &out);
+    buf_close(&out);
+}
 
 void api_handle(void *api, struct http_request *http)
 {
-    struct http_router router = { .route = routes,
-                                  .n_route = sizeof routes / sizeof *routes,
-                                  .arg = api };
+    struct http_router router = { .route = routes, .n_route = N_ROUTE, .arg = api };
     http_router_handle(&router, http);
 }

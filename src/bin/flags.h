@@ -4,9 +4,10 @@
  *       ---> --help                         akvifer VERB --help
  *       ---> the manual page                akvifer manual
  *       ---> environment aliases            AKV_ARG_CTX_SIZE=4096, LLAMA_ARG_CTX_SIZE=4096
+ *       ---> lines of a file                ctx-size = 4096 (bin/config.h)
  *
  * F1  Values come from, strongest first: the command line, AKV_ARG_*, LLAMA_ARG_*, the row's own
- *     variable, its default.
+ *     variable, a file of settings, its default.
  * F2  After flags_read gave true every field holds a value inside its bounds.
  * F3  Texts point into argv, the environment or the table: they live as long as the program.
  *
@@ -83,6 +84,22 @@ must_use enum status flags_parse(const struct flag_table *t, void *options, int 
  * `out` may be NULL where the verb takes no operands. */
 must_use bool flags_read(const struct flag_table *t, void *options, int argc, char **argv,
                          struct operands *out, int *exit_code);
+
+/* What a file says of a flag, and where in it. */
+struct flag_setting {
+    const char *name;  // without dashes in front
+    const char *value; // NULL: a switch alone
+    const char *path;
+    uint32_t line;
+};
+
+/* The same as the two above, with n settings of a file (F1). */
+must_use enum status flags_parse_over(const struct flag_table *t, void *options,
+                                      const struct flag_setting *setting, uint32_t n, int argc,
+                                      char **argv, struct operands *out, struct note *why);
+must_use bool flags_read_over(const struct flag_table *t, void *options,
+                              const struct flag_setting *setting, uint32_t n, int argc, char **argv,
+                              struct operands *out, int *exit_code);
 
 void flags_help(const struct flag_table *t, struct buf *out); // as text
 void flags_manual(const struct flag_table *t,

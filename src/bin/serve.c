@@ -10,18 +10,18 @@
 #include "bin/lines.h"
 #include "bin/sampling_flags.h"
 #include "bin/serve_args.h"
+#include "bin/serve_keys.h"
 #include "bin/verbs.h"
-
-enum { KEY_LINES_MAX = KEYS_MAX };
 
 struct serve_options {
     struct engine_flags engine;
     struct sampling_flags sampling;
     const char *host, *key_file, *alias, *tls_key, *tls_cert, *template_file, *cors, *log_file;
     const char *config; // read by serve_args; the row is for the help
-    int64_t port, n_predict, timeout_s, n_thread_http, ping_s, drain_s, n_connection;
+    const char *template;
+    int64_t port, n_predict, timeout_s, request_s, n_thread_http, ping_s, drain_s, n_connection;
     uint64_t body_max;
-    bool metrics, slots;
+    bool metrics, slots, dry_run;
     struct flag_texts key;
 };
 
@@ -55,13 +55,15 @@ static const struct flag rows[] = {
       .type = FLAG_TEXTS,
       .at = FLAG_AT(serve_options, key),
       .unit = "KEY",
-      .help = "Only requests with one of these keys are answered. Each key is a tenant: no KV is "
-              "shared between two. May be given many times." },
+      .help =
+          "Only requests with one of these keys (commas between them) are answered. Each key is "
+          "a tenant: no KV is shared between two. May be given many times." },
     { .names = "--api-key-file",
       .type = FLAG_TEXT,
       .at = FLAG_AT(serve_options, key_file),
       .unit = "FILE",
-      .help = "Keys, one a line." },
+      .help =
+          "Keys, one a line; behind a blank may stand the tenant's name for metrics and logs." },
     { .names = "-a --alias --served-model-name",
       .type = FLAG_TEXT,
       .at = FLAG_AT(serve_options, alias),
@@ -84,6 +86,14 @@ static const struct flag rows[] = {
       .least = 1,
       .most = 86400,
       .help = "A connection on which nothing moves for so long is closed." },
+    { .names = "--request-timeout",
+      .type = FLAG_INT,
+      .at = FLAG_AT(serve_options, request_s),
+      .unit = "SECONDS",
+      .preset = "60",
+      .least = 1,
+      .most = 86400,
+      .help = "A request that is not whole after so long is answered 408." },
     { .names = "--threads-http",
       .type = FLAG_INT,
       .at = FLAG_AT(serve_options, n_thread_http),
@@ -153,6 +163,12 @@ static const struct flag rows[] = {
       .unit = "FILE",
       .shown = "the model's",
       .help = "A Jinja chat template to use." },
+    { .names = "--chat-template",
+      .type = FLAG_TEXT,
+      .at = FLAG_AT(serve_options, template),
+      .unit = "JINJA",
+      .shown = "the model's",
+      .help = "A Jinja chat template to use, its text." },
     { .names = "--log-file",
       .type = FLAG_TEXT,
       .at = FLAG_AT(serve_options, log_file),
@@ -163,7 +179,14 @@ static const struct flag rows[] = {
       .type = FLAG_TEXT,
       .at = FLAG_AT(serve_options, config),
       .unit = "FILE",
-      .help = "Lines of 'flag = value', such as 'port = 9000'; the command line wins." },
+      .help =
+          "Lines of 'flag = value', such as 'port = 9000'; the environment and the command line "
+          "win." },
+    { .names = "--dry-run",
+      .type = FLAG_SWITCH,
+      .at = FLAG_AT(serve_options, dry_run),
+      .help =
+          "Reads flags, files and the model, prints the memory plan, and ends without serving." },
     SAMPLING_FLAGS(serve_options, sampling),
 };
 
@@ -185,44 +208,12 @@ const struct flag_table flags_of_serve = {
     .examples = examples,
 };
 
-/* ---- keys ---- */
-
-struct keys {
-    const char *key[KEYS_MAX];
-    uint32_t n;
-    struct buf file;
-};
-
-static enum status keys_read(struct keys *k, const struct serve_options *o, struct note *why)
-{
-    for (uint32_t i = 0; i < o->key.n; i++)
-        k->key[k->n++] = o->key.text[i];
-    if (!o->key_file)
-        return OK;
-    enum status st = read_path(o->key_file, &k->file, why);
-    char *rest = st == OK ? k->file.bytes : NULL, *line;
-    while (rest && (line = strsep(&rest, "\r\n"))) {
-        if (*line == '\0')
-            continue;
-        if (k->n == KEYS_MAX) {
-            note_set(why, "'%s' has more than %d keys", o->key_file, KEYS_MAX);
-            return BAD_INPUT;
-        }
-        k->key[k->n++] = line;
-    }
-    if (st == OK && k->n == 0) {
-        note_set(why, "'%s' has no key: everybody would be let in", o->key_file);
-        return BAD_INPUT;
-    }
-    return st;
-}
-
 /* ---- running ---- */
 
 struct server {
     const struct serve_options *o;
     struct engine_opened opened;
-    struct keys keys;
+    struct serve_keys keys;
     struct buf template;
     struct sampling_bias bias;
     struct api api;
@@ -249,6 +240,22 @@ static void announce(const struct server *s)
                 s->keys.n == 0 && !tls ? " and no " : "", tls ? "" : "TLS (--ssl-cert-file)");
 }
 
+static enum status read_template(struct server *s, struct note *why)
+{
+    const struct serve_options *o = s->o;
+    if (o->template && !strchr(o->template, '{')) {
+        note_set(
+            why,
+            "--chat-template takes a template's text (Jinja), and '%.60s' is none; a file of it "
+            "is --chat-template-file",
+            o->template);
+        return BAD_INPUT;
+    }
+    if (o->template)
+        buf_add_text(&s->template, o->template);
+    return o->template_file ? read_path(o->template_file, &s->template, why) : OK;
+}
+
 static enum status open_log(struct server *s, struct note *why)
 {
     s->log = s->o->log_file ? fopen(s->o->log_file, "ae") : stderr;
@@ -265,10 +272,11 @@ static enum status open_api(struct server *s, struct note *why)
         .engine = s->opened.engine,
         .name = s->o->alias ? s->o->alias : s->o->engine.model,
         .path = s->o->engine.model,
+        .kv_type = kv_type_name((enum kv_type)s->o->engine.kv_type),
         .key = s->keys.key,
         .n_key = s->keys.n,
         .n_predict = (int32_t)s->o->n_predict,
-        .ping_ms = (uint32_t)s->o->ping_s * 1000,
+        .ping_s = (int32_t)s->o->ping_s,
         .metrics = s->o->metrics,
         .slots = s->o->slots,
         .log = s->log,
@@ -293,6 +301,7 @@ static enum status open_http(struct server *s, struct note *why)
         .n_thread = (uint32_t)o->n_thread_http,
         .n_connection_max = (uint32_t)o->n_connection,
         .idle_ms = (uint32_t)o->timeout_s * 1000,
+        .request_ms = (uint32_t)o->request_s * 1000,
         .body_bytes_max = o->body_max,
         .tls_key_file = o->tls_key,
         .tls_cert_file = o->tls_cert,
@@ -308,19 +317,19 @@ static enum status open_http(struct server *s, struct note *why)
 static enum status server_open(struct server *s, struct note *why)
 {
     struct engine_flags engine = s->o->engine;
-    enum status st = keys_read(&s->keys, s->o, why);
-    if (st == OK && s->o->template_file)
-        st = read_path(s->o->template_file, &s->template, why);
+    enum status st = serve_keys_read(&s->keys, &s->o->key, s->o->key_file, why);
+    if (st == OK)
+        st = read_template(s, why);
     if (st == OK)
         st = open_log(s, why);
     if (st != OK)
         return st;
-    if (s->o->template_file)
+    if (s->template.len)
         engine.chat_template = buf_text(&s->template);
     st = engine_open(&s->opened, &engine, why);
     if (st == OK)
         st = open_api(s, why);
-    if (st == OK)
+    if (st == OK && !s->o->dry_run)
         st = open_http(s, why);
     return st;
 }
@@ -333,7 +342,7 @@ static void server_close(struct server *s)
     engine_close(&s->opened);
     if (s->log && s->log != stderr)
         fclose(s->log);
-    buf_close(&s->keys.file);
+    serve_keys_close(&s->keys);
     buf_close(&s->template);
 }
 
@@ -351,32 +360,39 @@ static void wait_for_end(struct server *s, const sigset_t *signals)
     }
 }
 
+static int serve(const struct serve_options *o)
+{
+    struct server s = { .o = o };
+    struct note why = { "" };
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before threads are: sigwait takes them */
+    signal(SIGPIPE, SIG_IGN);
+    enum status st = server_open(&s, &why);
+    if (st == OK && !o->dry_run) {
+        announce(&s);
+        wait_for_end(&s, &signals);
+    }
+    server_close(&s);
+    return st == OK ? EXIT_DONE : verb_fails(&flags_of_serve, &why);
+}
+
 int verb_serve(int argc, char **argv)
 {
     struct serve_options o = { 0 };
     struct serve_args args;
     struct note why = { "" };
     int exit_code;
-    sigset_t signals;
-    if (serve_args_open(&args, argc, argv, &why) != OK)
+    enum status st = serve_args_open(&args, argc, argv, &why);
+    if (st == BAD_INPUT)
+        return verb_misused(&flags_of_serve, why.text);
+    if (st != OK)
         return verb_fails(&flags_of_serve, &why);
-    if (!flags_read(&flags_of_serve, &o, args.argc, args.argv, NULL, &exit_code)) {
-        serve_args_close(&args);
-        return exit_code;
-    }
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before threads are: sigwait takes them */
-    signal(SIGPIPE, SIG_IGN);
-
-    struct server s = { .o = &o };
-    enum status st = server_open(&s, &why);
-    if (st == OK) {
-        announce(&s);
-        wait_for_end(&s, &signals);
-    }
-    server_close(&s);
+    if (flags_read_over(&flags_of_serve, &o, args.config.setting, args.config.n, args.argc,
+                        args.argv, NULL, &exit_code))
+        exit_code = serve(&o);
     serve_args_close(&args);
-    return st == OK ? EXIT_DONE : verb_fails(&flags_of_serve, &why);
+    return exit_code;
 }

@@ -1,121 +1,30 @@
 #include "bin/serve_args.h"
 
-#include <stdbool.h>
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
-#include "bin/lines.h"
+#include "bin/strangers.h"
 
-/* What we take and leave, with what we do instead. */
-static const struct stranger {
-    const char *names; // with single spaces
-    bool value;
-    const char *instead;
-} strangers[] = {
-    { "-ngl --gpu-layers --n-gpu-layers", true, "all layers run on the processor" },
-    { "-fa --flash-attn", true, "attention is always fused" },
-    { "-cb --cont-batching --no-cont-batching", false, "requests are always batched" },
-    { "-b --batch-size", true, "-ub says how many tokens a step computes" },
-    { "-tb --threads-batch", true, "-t says how many threads compute, for prompts and answers" },
-    { "-kvu --kv-unified --no-kv-unified", false, "all requests share one pool (--kv-ram)" },
-    { "--cache-prompt --no-cache-prompt", false, "requests say so themselves: cache_prompt" },
-    { "--cache-reuse", true, "prefixes are reused token by token" },
-    { "-cram --cache-ram", true, "--kv-ram bounds all KV memory, idle KV included" },
-    { "-sps --slot-prompt-similarity", true, "there are no slots" },
-    { "--slot-save-path", true, "there are no slots" },
-    { "--mlock --mmap --no-mmap --no-repack --repack", false, "weights are packed at load" },
-    { "--jinja --no-jinja", false, "chat templates are always Jinja" },
-    { "--context-shift --no-context-shift", false, "nothing is shifted or truncated silently" },
-    { "--swa-full", false, "windowed layers keep their window" },
-    { "--no-webui --no-ui --webui", false, "the page can stay unused" },
-    { "--props --no-props", false,
-      "GET /props always answers, and nothing can be changed by POST" },
-    { "--warmup --no-warmup", false, "there is nothing to warm up" },
-    { "--enable-prefix-caching --no-enable-prefix-caching", false, "prefixes are always shared" },
-    { "--tensor-parallel-size -tp", true, "one process uses all threads" },
-    { "--block-size", true, "a block is 64 tokens" },
-    { "--gpu-memory-utilization", true, "--kv-ram bounds KV memory" },
-    { "--prio --poll --numa", true, "threads are placed by the system" },
-    { "-v --verbose -lv --log-verbose", false, "see --log-file" },
-};
-
-/* The same flag under its name in other programs. */
-static const struct {
-    const char *theirs, *ours;
-} renamed[] = {
-    { "--max-model-len", "--ctx-size" },
-    { "--max-num-seqs", "--parallel" },
-    { "--max-num-batched-tokens", "--ubatch-size" },
-    { "--kv-cache-dtype", "--kv-type" },
-    { "-ctk", "--kv-type" },
-    { "--cache-type-k", "--kv-type" },
-};
-
-static const struct stranger *stranger_of(const char *arg)
+/* Says what becomes of it; `from` is where it stands, or "". */
+static enum status meet(const struct stranger *s, const char *from, const char *flag,
+                        struct note *why)
 {
-    const size_t len = strcspn(arg, "=");
-    for (size_t i = 0; i < sizeof strangers / sizeof *strangers; i++) {
-        const char *at = strangers[i].names;
-        while (*at) {
-            const size_t n = strcspn(at, " ");
-            if (n == len && memcmp(at, arg, n) == 0)
-                return &strangers[i];
-            at += n + (at[n] == ' ');
-        }
+    const int len = (int)strcspn(flag, "=");
+    if (s->fate == STRANGER_REFUSED) {
+        note_set(why, "%s%.*s is not supported: %s", from, len, flag, s->instead);
+        return BAD_INPUT;
     }
-    return NULL;
+    fprintf(stderr, "akvifer serve: %s%.*s does nothing here: %s\n", from, len, flag, s->instead);
+    return OK;
 }
 
-/* ---- the configuration ---- */
-
-static char *trimmed(char *text)
-{
-    text += strspn(text, " \t");
-    for (size_t n = strlen(text); n > 0 && strchr(" \t\r", text[n - 1]);)
-        text[--n] = '\0';
-    return text;
-}
-
-/* "port = 9000" becomes "--port=9000", "slots = false" "--no-slots". Each ends with a zero byte. */
-static void add_setting(struct buf *out, char *line)
-{
-    char *value = strchr(line, '=');
-    if (value)
-        *value++ = '\0';
-    const char *name = trimmed(line);
-    name += strspn(name, "-");
-    value = value ? trimmed(value) : NULL;
-    if (!value || strcmp(value, "true") == 0)
-        buf_addf(out, "--%s", name);
-    else if (strcmp(value, "false") == 0)
-        buf_addf(out, "--no-%s", name);
-    else
-        buf_addf(out, "--%s=%s", name, value);
-    buf_add_byte(out, '\0');
-}
-
-static enum status read_config(struct serve_args *a, const char *path, uint32_t *n,
-                               struct note *why)
-{
-    struct buf file = { 0 };
-    enum status st = read_path(path, &file, why);
-    char *rest = st == OK ? file.bytes : NULL, *line;
-    while (rest && (line = strsep(&rest, "\n"))) {
-        line[strcspn(line, "#")] = '\0';
-        line = trimmed(line);
-        if (*line == '\0')
-            continue;
-        add_setting(&a->text, line);
-        ++*n;
-    }
-    buf_close(&file);
-    return st;
-}
+/* ---- the file ---- */
 
 static const char *config_of(int argc, char **argv)
 {
-    const char *path = NULL;
+    const char *path = flags_environment("AKV_ARG_CONFIG");
     for (int i = 1; i < argc; i++) {
         if (strncmp(argv[i], "--config=", 9) == 0)
             path = argv[i] + 9;
@@ -125,60 +34,106 @@ static const char *config_of(int argc, char **argv)
     return path;
 }
 
-/* ---- all of it ---- */
-
-static void add(struct serve_args *a, char *arg)
+/* A setting of a stranger's name is left out, or becomes ours. */
+static enum status meet_setting(struct flag_setting *s, bool *stays, struct note *why)
 {
-    for (size_t i = 0; i < sizeof renamed / sizeof *renamed; i++) {
-        if (strcmp(arg, renamed[i].theirs) == 0)
-            arg = (char *)renamed[i].ours;
+    char flag[2][64], from[512];
+    snprintf(flag[0], sizeof flag[0], "--%s", s->name);
+    snprintf(flag[1], sizeof flag[1], "-%s", s->name);
+    snprintf(from, sizeof from, "%s:%u: ", s->path, s->line);
+    *stays = true;
+    for (int i = 0; i < 2; i++) {
+        const struct stranger *stranger = stranger_of(flag[i]);
+        const char *ours = stranger_renamed(flag[i], &s->value);
+        if (ours)
+            s->name = ours + 2;
+        if (ours && s->value)
+            s->value = stranger_value(ours, s->value);
+        if (!stranger)
+            continue;
+        *stays = false;
+        return meet(stranger, from, s->name, why);
     }
-    a->argv[a->argc++] = arg;
+    if (strcmp(s->name, "config") != 0)
+        return OK;
+    note_set(why, "%sa file of flags cannot name another one", from);
+    return BAD_INPUT;
+}
+
+static enum status meet_settings(struct config *c, struct note *why)
+{
+    enum status st = OK;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < c->n && st == OK; i++) {
+        bool stays;
+        st = meet_setting(&c->setting[i], &stays, why);
+        if (stays)
+            c->setting[n++] = c->setting[i];
+    }
+    c->n = n;
+    return st;
+}
+
+/* ---- the command line ---- */
+
+/* A value, and not the next flag: -1 is one. */
+static bool is_value(const char *word)
+{
+    return word && (word[0] != '-' || isdigit((unsigned char)word[1]));
 }
 
 /* Takes argument i, and what belongs to it; gives the next. */
-static int take(struct serve_args *a, int i, int argc, char **argv)
+static int take_renamed(struct serve_args *a, const char *ours, const char *value, int i,
+                        char **argv)
 {
+    char *equals = strchr(argv[i], '=');
+    const bool next = !value && !equals && is_value(argv[i + 1]);
+    value = value ? value : equals ? equals + 1 : next ? argv[i + 1] : NULL;
+    a->argv[a->argc++] = (char *)ours; // flags.c only reads it
+    if (value)
+        a->argv[a->argc++] = (char *)stranger_value(ours, value);
+    return i + 1 + next;
+}
+
+static int take(struct serve_args *a, int i, char **argv, enum status *st, struct note *why)
+{
+    const char *value = NULL;
+    const char *ours = stranger_renamed(argv[i], &value);
     const struct stranger *s = stranger_of(argv[i]);
+    if (ours)
+        return take_renamed(a, ours, value, i, argv);
     if (!s) {
-        add(a, argv[i]);
+        a->argv[a->argc++] = argv[i];
         return i + 1;
     }
-    fprintf(stderr, "akvifer serve: %s does nothing here: %s\n", argv[i], s->instead);
-    const bool next = s->value && !strchr(argv[i], '=') && i + 1 < argc && argv[i + 1][0] != '-';
-    return i + 1 + next;
+    *st = meet(s, "", argv[i], why);
+    return i + 1 + (s->value && !strchr(argv[i], '=') && is_value(argv[i + 1]));
 }
 
 enum status serve_args_open(struct serve_args *a, int argc, char **argv, struct note *why)
 {
-    const char *config = config_of(argc, argv);
-    uint32_t n = 0;
+    const char *path = config_of(argc, argv);
+    enum status st = OK;
     *a = (struct serve_args){ 0 };
-    if (config) {
-        enum status st = read_config(a, config, &n, why);
-        if (st != OK) {
-            serve_args_close(a);
-            return st;
-        }
-    }
-    a->argv = mem_new((size_t)argc + n + 1, sizeof *a->argv);
-    if (!a->argv || a->text.failed) {
+    if (path)
+        st = config_read(&a->config, path, why);
+    if (st == OK)
+        st = meet_settings(&a->config, why);
+    a->argv = mem_new(2 * (size_t)argc + 1, sizeof *a->argv); // a name may bring a value
+    if (st == OK && !a->argv) {
         note_set(why, "no memory for %d arguments", argc);
-        serve_args_close(a);
-        return FULL;
+        st = FULL;
     }
-    a->argv[a->argc++] = argv[0];
-    char *setting = a->text.bytes;
-    for (uint32_t i = 0; i < n; i++, setting += strlen(setting) + 1)
-        add(a, setting);
-    for (int i = 1; i < argc;)
-        i = take(a, i, argc, argv);
-    return OK;
+    for (int i = 0; i < argc && st == OK;)
+        i = take(a, i, argv, &st, why);
+    if (st != OK)
+        serve_args_close(a);
+    return st;
 }
 
 void serve_args_close(struct serve_args *a)
 {
     mem_free(a->argv);
-    buf_close(&a->text);
+    config_close(&a->config);
     *a = (struct serve_args){ 0 };
 }

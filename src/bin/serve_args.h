@@ -1,24 +1,21 @@
-/* bin/serve_args.h - the command line of serve before its flags are read: a configuration file's lines, and flags of
- * llama-server and vLLM that mean nothing here.
+/* bin/serve_args.h - what serve was asked for, before its flags are read: a file of flags, and flags of other programs.
  *
- *   serve --config f.conf -ngl 99 -c 4096   ->   serve --port=9000 (from f.conf) -c 4096
- *                                                + a warning that says what -ngl stands for here
+ *   serve --config f.conf -ngl 99 --cache-type-k q8_0   ->   settings of f.conf (bin/config.h), serve --kv-type int8
+ *                                                            + a warning that says what -ngl stands for here
  *
- * A configuration: lines of "flag = value", "flag" alone for a switch, true and false for one too; # begins a comment. */
+ * The file is that of --config, else of AKV_ARG_CONFIG. */
 #ifndef BIN_SERVE_ARGS_H
 #define BIN_SERVE_ARGS_H
 
-#include "base/buf.h"
-#include "base/note.h"
-#include "base/status.h"
+#include "bin/config.h"
 
 struct serve_args {
     int argc;
     char **argv; // ends with NULL, as main's
-    struct buf text;
+    struct config config;
 };
 
-/* BAD_INPUT, NOT_FOUND, IO_ERROR: of the configuration; the note names the line. */
+/* BAD_INPUT: a flag of others that asks for what is not there. Else of the file; the note names the line. */
 must_use enum status serve_args_open(struct serve_args *a, int argc, char **argv, struct note *why);
 void serve_args_close(struct serve_args *a);
 

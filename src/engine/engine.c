@@ -112,6 +112,16 @@ static void finish_lost(struct engine *e)
     }
 }
 
+static void count_rows(struct engine *e, uint32_t n_share, uint32_t n_row)
+{
+    uint32_t bucket = 0;
+    while (bucket + 1 < AKV_STEP_BUCKETS && n_row > UINT32_C(1) << bucket)
+        bucket++;
+    e->sum.n_of_rows[bucket]++;
+    e->sum.n_sequence += n_share;
+    e->sum.n_row += n_row;
+}
+
 /* What engine_stats shows: a copy made once a step, so that callers never touch the pool. */
 static void stats_publish(struct engine *e, uint64_t step_ns)
 {
@@ -144,10 +154,17 @@ static void stats_publish(struct engine *e, uint64_t step_ns)
         .n_paused = e->n_pause,
         .step_ns = s->step_ns + step_ns,
         .map_ns = maps.map_ns,
+        .plan_ns = e->sum.plan_ns > maps.map_ns ? e->sum.plan_ns - maps.map_ns : 0,
+        .forward_ns = e->sum.forward_ns,
+        .sample_ns = s->step_ns + step_ns - e->sum.plan_ns - e->sum.forward_ns,
+        .n_step_sequence = e->sum.n_sequence,
+        .n_row = e->sum.n_row,
+        .n_window_dropped = index.n_window_dropped,
         .weight_bytes = model_weights(e->model)->bytes,
         .workspace_bytes = model_workspace_bytes(e->model),
         .kv_bytes_per_token = kv_bytes_per_position(&e->limits.shape),
     };
+    memcpy(s->n_step_of_rows, e->sum.n_of_rows, sizeof s->n_step_of_rows);
     pthread_mutex_unlock(&e->lock);
 }
 
@@ -164,8 +181,12 @@ static void step(struct engine *e)
         stats_publish(e, 0); // whoever was to run has ended
         return;
     }
+    const uint64_t planned = os_now_ns();
+    count_rows(e, n_share, n_row);
     batch_of(e, n_share, n_row, &batch);
     model_forward(e->model, &batch);
+    e->sum.plan_ns += planned - began;
+    e->sum.forward_ns += os_now_ns() - planned;
     for (uint32_t i = 0; i < n_share; i++) {
         const struct share *sh = &e->share[i];
         const bool prompt = sh->seq->n_done < sh->seq->n_prompt;

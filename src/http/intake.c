@@ -53,7 +53,7 @@ static void link_open(struct http_server *server, struct MHD_Connection *connect
     if (!link)
         return;
     link->fd = socket_of(connection);
-    link->due_ns = os_now_ns() + ((uint64_t)server->opt.idle_ms + server->opt.request_ms) * 1000000;
+    link->due_ns = os_now_ns() + server->opt.request_ms * UINT64_C(1000000);
     set_probes(link->fd, &server->opt);
     pthread_mutex_lock(&server->lock);
     link->next = server->connections;

@@ -113,6 +113,11 @@ const char *http_client(const struct http_request *req)
     return req->client;
 }
 
+struct http_server *http_server_of(const struct http_request *req)
+{
+    return req->server;
+}
+
 const char *http_id(const struct http_request *req)
 {
     return req->id;

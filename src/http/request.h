@@ -36,6 +36,7 @@
 #include "http/guard.h"
 
 struct http_request;
+struct http_server;
 
 typedef void http_handler(void *arg, struct http_request *req);
 
@@ -47,7 +48,8 @@ const char *http_query(const struct http_request *req, const char *name);  // NU
 const char *http_header(const struct http_request *req, const char *name); // NULL: not given
 const char *http_body(const struct http_request *req, size_t *len);        // a zero byte behind it
 const char *http_client(const struct http_request *req); // its address, without port
-const char *http_id(const struct http_request *req);     // for logs; sent as X-Request-Id
+struct http_server *http_server_of(const struct http_request *req);
+const char *http_id(const struct http_request *req); // for logs; sent as X-Request-Id
 
 /* Answers with a copy of the bytes; content_type may be NULL where len is 0. Headers as named, in addition
  * to the server's own (Date, X-Request-Id, CORS). */

@@ -20,6 +20,7 @@
 struct http_route {
     const char *method, *path;
     http_handler *handler;
+    const void *about; // the table's owner's; the router does not look at it
 };
 
 struct http_router {

@@ -5,9 +5,10 @@
  *                        +---- watcher: disconnects, pings, slow requests, lingering closes
  *
  * S1  The handler sees whole requests that passed http/guard.h, with bodies up to body_bytes_max.
- * S2  A request arrives within request_ms (its first byte within idle_ms before), else 408 and the
- *     connection ends. A connection where nothing moves for idle_ms ends too: between requests, and while
- *     an answer waits for the client to read. A pending answer or a silent stream may take for ever.
+ * S2  A connection's first request arrives within request_ms, a later one within request_ms of its first
+ *     line (which comes within idle_ms + request_ms), else 408 and the connection ends. A connection where
+ *     nothing moves for idle_ms ends too: between requests, and while an answer waits for the client to
+ *     read. A pending answer or a silent stream may take for ever.
  * S3  All bodies together stay below bodies_bytes_max: above it 503.
  * S4  After http_server_stop no request reaches the handler; new ones on old connections get 503.
  * S5  HEAD is answered like GET, without the body. With CORS on, a preflight is answered here.

@@ -6,114 +6,17 @@
 #include <cmocka.h>
 
 #include <curl/curl.h>
-#include <jansson.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "support/program.h"
+#include "support/served.h"
 
-enum { N_CLIENT = 8, WAIT_S = PROGRAM_SECONDS };
+enum { N_CLIENT = 8 };
 
-static struct terminal_user server;
-static unsigned port;
-
-static void serve(const char *const *words)
-{
-    user_starts(&server, words);
-    user_sees(&server, "listening");
-    user_sees(&server, "127.0.0.1:");
-    user_sees(&server, "\n");
-    const char *at = strstr(server.seen.bytes, "127.0.0.1:");
-    port = (unsigned)strtoul(at + 10, NULL, 10);
-    assert_true(port > 0);
-}
-
-static void stop(void)
-{
-    user_types(&server, "\x03");
-    assert_int_equal(user_leaves(&server), 0);
-}
-
-/* ---- a client ---- */
-
-struct reply {
-    long status;
-    struct buf body;
-    size_t leave_at; // hangs up behind so many bytes; 0: never
-};
-
-static size_t take(char *bytes, size_t one, size_t n, void *arg)
-{
-    struct reply *r = arg;
-    buf_add(&r->body, bytes, one * n);
-    return r->leave_at && r->body.len >= r->leave_at ? 0 : one * n;
-}
-
-static void ask_as(struct reply *r, const char *key, const char *path, const char *body)
-{
-    char url[128], bearer[64];
-    CURL *curl = curl_easy_init();
-    struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
-    snprintf(url, sizeof url, "http://127.0.0.1:%u%s", port, path);
-    snprintf(bearer, sizeof bearer, "Authorization: Bearer %s", key ? key : "");
-    if (key)
-        headers = curl_slist_append(headers, bearer);
-    curl_easy_setopt(curl, CURLOPT_URL, url);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)WAIT_S);
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, r);
-    if (body)
-        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
-    const CURLcode code = curl_easy_perform(curl);
-    if (!r->leave_at && code != CURLE_OK)
-        fail_msg("%s: %s", path, curl_easy_strerror(code));
-    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &r->status);
-    curl_slist_free_all(headers);
-    curl_easy_cleanup(curl);
-}
-
-static json_t *ask_json(const char *key, const char *path, const char *body, long status)
-{
-    struct reply r = { 0 };
-    json_error_t error;
-    ask_as(&r, key, path, body);
-    json_t *json = json_loadb(buf_text(&r.body), r.body.len, JSON_REJECT_DUPLICATES, &error);
-    if (r.status != status || !json)
-        fail_msg("%s: %ld %s", path, r.status, buf_text(&r.body));
-    buf_close(&r.body);
-    return json;
-}
-
-/* A member by a path such as "choices/0/text". */
-static json_t *at(json_t *json, const char *path)
-{
-    char step[64];
-    while (*path && json) {
-        const size_t n = strcspn(path, "/");
-        snprintf(step, sizeof step, "%.*s", (int)n, path);
-        json = json_is_array(json) ? json_array_get(json, (size_t)atoi(step))
-                                   : json_object_get(json, step);
-        path += n + (path[n] == '/');
-    }
-    return json;
-}
-
-static void expect_text(json_t *json, const char *path, const char *text)
-{
-    const char *got = json_string_value(at(json, path));
-    if (!got || strcmp(got, text) != 0)
-        fail_msg("%s is '%s', not '%s'", path, got ? got : "absent", text);
-}
-
-static json_int_t number(json_t *json, const char *path)
-{
-    return json_integer_value(at(json, path));
-}
+static struct served server;
 
 /* ---- tests ---- */
 
@@ -127,16 +30,16 @@ static void a_stream_says_what_an_answer_does(void **state)
         "{\"messages\": [{\"role\": \"user\", \"content\": [{\"type\": \"text\", "
         "\"text\": \"What is an aquifer?\"}]}], " GREEDY
         ", \"stream\": true, \"stream_options\": {\"include_usage\": true}}";
-    struct reply r = { 0 };
+    struct fetched r = { 0 };
     struct buf text = { 0 };
     (void)state;
-    json_t *answer = ask_json(NULL, "/v1/chat/completions", whole, 200);
+    json_t *answer = served_json(&server, NULL, "/v1/chat/completions", whole, 200);
     expect_text(answer, "object", "chat.completion");
     expect_text(answer, "choices/0/message/role", "assistant");
     expect_text(answer, "choices/0/finish_reason", "length");
-    assert_int_equal(number(answer, "usage/completion_tokens"), 12);
+    assert_int_equal(json_number_at(answer, "usage/completion_tokens"), 12);
 
-    ask_as(&r, NULL, "/v1/chat/completions", streamed);
+    served_fetch(&server, &r, NULL, "/v1/chat/completions", streamed);
     assert_int_equal(r.status, 200);
     char *rest = r.body.bytes, *line;
     unsigned n_usage = 0, n_done = 0;
@@ -145,12 +48,12 @@ static void a_stream_says_what_an_answer_does(void **state)
             continue;
         json_t *chunk = json_loads(line + 6, 0, NULL);
         n_done += strcmp(line, "data: [DONE]") == 0;
-        const char *delta = json_string_value(at(chunk, "choices/0/delta/content"));
+        const char *delta = json_string_value(json_at(chunk, "choices/0/delta/content"));
         buf_add_text(&text, delta ? delta : "");
-        if (number(chunk, "usage/completion_tokens") == 12) {
+        if (json_number_at(chunk, "usage/completion_tokens") == 12) {
             n_usage++;
-            assert_int_equal(json_array_size(at(chunk, "choices")), 0);
-            assert_true(number(chunk, "usage/prompt_tokens_details/cached_tokens") > 0);
+            assert_int_equal(json_array_size(json_at(chunk, "choices")), 0);
+            assert_true(json_number_at(chunk, "usage/prompt_tokens_details/cached_tokens") > 0);
         }
         json_decref(chunk);
     }
@@ -166,17 +69,18 @@ static void a_stream_says_what_an_answer_does(void **state)
 static void echoed_prompts_have_log_probabilities(void **state)
 {
     (void)state;
-    json_t *a = ask_json(NULL, "/v1/completions",
-                         "{\"prompt\": [[504, 3575, 282, 4649], [504, 3575]], \"max_tokens\": 1, "
-                         "\"temperature\": 0, \"logprobs\": 1, \"echo\": true}",
-                         200);
-    assert_int_equal(json_array_size(at(a, "choices")), 2);
-    assert_int_equal(json_array_size(at(a, "choices/0/logprobs/tokens")), 5);
-    assert_int_equal(json_array_size(at(a, "choices/1/logprobs/token_logprobs")), 3);
-    assert_true(json_is_null(at(a, "choices/0/logprobs/token_logprobs/0")));
-    assert_true(json_real_value(at(a, "choices/0/logprobs/token_logprobs/3")) < 0);
-    assert_int_equal(number(a, "choices/0/logprobs/text_offset/0"), 0);
-    assert_int_equal(number(a, "usage/prompt_tokens"), 6);
+    json_t *a =
+        served_json(&server, NULL, "/v1/completions",
+                    "{\"prompt\": [[504, 3575, 282, 4649], [504, 3575]], \"max_tokens\": 1, "
+                    "\"temperature\": 0, \"logprobs\": 1, \"echo\": true}",
+                    200);
+    assert_int_equal(json_array_size(json_at(a, "choices")), 2);
+    assert_int_equal(json_array_size(json_at(a, "choices/0/logprobs/tokens")), 5);
+    assert_int_equal(json_array_size(json_at(a, "choices/1/logprobs/token_logprobs")), 3);
+    assert_true(json_is_null(json_at(a, "choices/0/logprobs/token_logprobs/0")));
+    assert_true(json_real_value(json_at(a, "choices/0/logprobs/token_logprobs/3")) < 0);
+    assert_int_equal(json_number_at(a, "choices/0/logprobs/text_offset/0"), 0);
+    assert_int_equal(json_number_at(a, "usage/prompt_tokens"), 6);
     json_decref(a);
 }
 
@@ -201,6 +105,20 @@ static void wrong_requests_get_words(void **state)
         { "/v1/chat/completions",
           "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}], \"tools\": [{}]}", 501,
           "tools", "tool calls" },
+        { "/v1/completions", "{\"prompt\": \"a\", \"prompt_logprobs\": 0}", 501, "prompt_logprobs",
+          "not supported" },
+        { "/v1/completions", "{\"prompt\": \"a\", \"skip_special_tokens\": false}", 501,
+          "skip_special_tokens", "control tokens" },
+        { "/completion", "{\"prompt\": \"a\", \"samplers\": [\"top_k\"]}", 501, "samplers",
+          "order" },
+        { "/completion", "{\"prompt\": \"a\", \"top_n_sigma\": 1}", 501, "top_n_sigma",
+          "top-n-sigma" },
+        { "/v1/completions", "{\"prompt\": [1, \"a\"]}", 400, "prompt", "vocabulary" },
+        { "/v1/chat/completions",
+          "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}], \"stream\": true, "
+          "\"stream_options\": {\"include_obfuscation\": true}}",
+          501, "include_obfuscation", "padding" },
+        { "/apply-template", "{\"messages\": []}", 400, "messages", "at least one" },
         { "/v1/embeddings", "{}", 501, NULL, "not supported" },
         { "/tokenize", "{}", 400, "content", "missing" },
         { "/nothing", "{}", 404, NULL, "/nothing" },
@@ -208,15 +126,47 @@ static void wrong_requests_get_words(void **state)
     };
     (void)state;
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        json_t *e = ask_json(NULL, wrong[i].path, wrong[i].body, wrong[i].status);
-        const char *message = json_string_value(at(e, "error/message"));
+        json_t *e = served_json(&server, NULL, wrong[i].path, wrong[i].body, wrong[i].status);
+        const char *message = json_string_value(json_at(e, "error/message"));
         if (!message || !strstr(message, wrong[i].says))
             fail_msg("%s %s: %s", wrong[i].path, wrong[i].body, message ? message : "no message");
-        assert_true(json_is_string(at(e, "error/type")) && at(e, "error/code"));
+        assert_true(json_is_string(json_at(e, "error/type")) && json_at(e, "error/code"));
         if (wrong[i].param)
             expect_text(e, "error/param", wrong[i].param);
         json_decref(e);
     }
+}
+
+/* Every path of /openapi.json is there, for each of its methods, and every request names its members. */
+static void the_description_is_of_this_server(void **state)
+{
+    const char *path, *method, *name;
+    json_t *operations, *operation, *schema;
+    unsigned n = 0;
+    (void)state;
+    json_t *d = served_json(&server, NULL, "/openapi.json", NULL, 200);
+    expect_text(d, "openapi", "3.1.0");
+    json_object_foreach(json_object_get(d, "paths"), path, operations)
+    {
+        json_object_foreach(operations, method, operation)
+        {
+            struct fetched f = { 0 };
+            const bool posts = strcmp(method, "post") == 0;
+            served_fetch(&server, &f, NULL, strstr(path, "{model}") ? "/v1/models/smollm2" : path,
+                         posts ? "[]" : NULL);
+            const bool absent = json_at(operation, "responses/501") != NULL;
+            assert_int_equal(f.status, absent ? 501 : posts ? 400 : 200);
+            assert_true(json_string_length(json_at(operation, "summary")) > 0);
+            buf_close(&f.body);
+            n++;
+        }
+    }
+    assert_true(n > 20);
+    json_object_foreach(json_at(d, "components/schemas"), name, schema)
+        assert_true(json_is_object(schema) && json_object_size(schema) > 0);
+    assert_int_equal(
+        json_number_at(d, "components/schemas/ChatRequest/properties/temperature/maximum"), 100);
+    json_decref(d);
 }
 
 static void a_prompt_too_long_is_told_both_numbers(void **state)
@@ -227,9 +177,9 @@ static void a_prompt_too_long_is_told_both_numbers(void **state)
     for (int i = 0; i < 600; i++)
         buf_addf(&body, "%s%d", i ? "," : "", 100 + i);
     buf_add_text(&body, "]}");
-    json_t *e = ask_json(NULL, "/v1/completions", buf_text(&body), 400);
-    assert_int_equal(number(e, "error/n_prompt_tokens"), 600);
-    assert_int_equal(number(e, "error/n_ctx"), 512);
+    json_t *e = served_json(&server, NULL, "/v1/completions", buf_text(&body), 400);
+    assert_int_equal(json_number_at(e, "error/n_prompt_tokens"), 600);
+    assert_int_equal(json_number_at(e, "error/n_ctx"), 512);
     expect_text(e, "error/code", "context_length_exceeded");
     json_decref(e);
     buf_close(&body);
@@ -240,13 +190,13 @@ static void a_prompt_too_long_is_told_both_numbers(void **state)
 struct client {
     pthread_t thread;
     char body[4096];
-    struct reply reply;
+    struct fetched reply;
 };
 
 static void *client_main(void *arg)
 {
     struct client *c = arg;
-    ask_as(&c->reply, NULL, "/v1/completions", c->body);
+    served_fetch(&server, &c->reply, NULL, "/v1/completions", c->body);
     return NULL;
 }
 
@@ -271,13 +221,13 @@ static void many_clients_share_a_prompt(void **state)
     for (int i = 0; i < N_CLIENT; i++) {
         assert_int_equal(client[i].reply.status, 200);
         json_t *got = json_loadb(client[i].reply.body.bytes, client[i].reply.body.len, 0, NULL);
-        cached += number(got, "usage/prompt_tokens_details/cached_tokens");
+        cached += json_number_at(got, "usage/prompt_tokens_details/cached_tokens");
         /* Alone, and cold: under a salt of its own. */
         char *salt = strstr(client[i].body, "many");
         snprintf(salt, 8, "s%d\"}", 100 + i);
-        json_t *alone = ask_json(NULL, "/v1/completions", client[i].body, 200);
-        assert_int_equal(number(alone, "usage/prompt_tokens_details/cached_tokens"), 0);
-        expect_text(got, "choices/0/text", json_string_value(at(alone, "choices/0/text")));
+        json_t *alone = served_json(&server, NULL, "/v1/completions", client[i].body, 200);
+        assert_int_equal(json_number_at(alone, "usage/prompt_tokens_details/cached_tokens"), 0);
+        expect_text(got, "choices/0/text", json_string_value(json_at(alone, "choices/0/text")));
         json_decref(alone);
         json_decref(got);
         buf_close(&client[i].reply.body);
@@ -285,17 +235,92 @@ static void many_clients_share_a_prompt(void **state)
     assert_true(cached >= (N_CLIENT - 1) * 128);
 }
 
+/* What llama.cpp's tests and vLLM's dashboards ask for, and that each has its HELP and TYPE. */
+static void dashboards_find_their_names(void **state)
+{
+    static const char *const names[] = {
+        "llamacpp:prompt_tokens_total",
+        "llamacpp:prompt_tokens_cached_total",
+        "llamacpp:prompt_seconds_total",
+        "llamacpp:tokens_predicted_total",
+        "llamacpp:tokens_predicted_seconds_total",
+        "llamacpp:n_decode_total",
+        "llamacpp:n_tokens_max",
+        "llamacpp:spec_decode_num_draft_tokens_total",
+        "llamacpp:spec_decode_num_accepted_tokens_total",
+        "llamacpp:spec_decode_num_drafts_total",
+        "llamacpp:prompt_tokens_seconds",
+        "llamacpp:predicted_tokens_seconds",
+        "llamacpp:requests_processing",
+        "llamacpp:requests_deferred",
+        "llamacpp:n_busy_slots_per_decode",
+        "vllm:e2e_request_latency_seconds",
+        "vllm:time_to_first_token_seconds",
+        "vllm:inter_token_latency_seconds",
+        "vllm:prompt_tokens_total",
+        "vllm:generation_tokens_total",
+        "vllm:request_success_total",
+        "vllm:num_requests_running",
+        "vllm:num_requests_waiting",
+        "vllm:kv_cache_usage_perc",
+        "vllm:request_prompt_tokens",
+        "vllm:request_generation_tokens",
+        "vllm:request_queue_time_seconds",
+        "vllm:request_prefill_time_seconds",
+        "vllm:request_decode_time_seconds",
+        "vllm:request_inference_time_seconds",
+        "vllm:request_max_num_generation_tokens",
+        "vllm:iteration_tokens_total",
+        "vllm:prefix_cache_queries_total",
+        "vllm:prefix_cache_hits_total",
+        "vllm:external_prefix_cache_queries_total",
+        "vllm:external_prefix_cache_hits_total",
+        "vllm:num_preemptions_total",
+        "vllm:prompt_tokens_cached_total",
+        "vllm:cache_config_info",
+        "akvifer_kv_used_bytes",
+        "akvifer_kv_cap_bytes",
+        "akvifer_kv_blocks",
+        "akvifer_kv_evictions_total",
+        "akvifer_cache_hit_total",
+        "akvifer_cache_miss_total",
+        "akvifer_step_seconds_total",
+        "akvifer_requests",
+        "akvifer_http_connections",
+    };
+    struct fetched f = { 0 };
+    (void)state;
+    served_fetch(&server, &f, NULL, "/metrics", NULL);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char line[128];
+        snprintf(line, sizeof line, "# HELP %s ", names[i]);
+        if (!strstr(buf_text(&f.body), line))
+            fail_msg("no %s", names[i]);
+        snprintf(line, sizeof line, "# TYPE %s ", names[i]);
+        assert_non_null(strstr(buf_text(&f.body), line));
+    }
+    buf_close(&f.body);
+    const double parts[] = { served_metric(&server, "akvifer_step_seconds_total{part=\"plan\"}"),
+                             served_metric(&server, "akvifer_step_seconds_total{part=\"map\"}"),
+                             served_metric(&server, "akvifer_step_seconds_total{part=\"forward\"}"),
+                             served_metric(&server,
+                                           "akvifer_step_seconds_total{part=\"sample\"}") };
+    for (int i = 0; i < 4; i++)
+        assert_true(parts[i] > 0);
+    assert_true(parts[2] > parts[0] + parts[1]);
+}
+
 static void a_client_that_leaves_stops_its_answer(void **state)
 {
-    struct reply r = { .leave_at = 600 };
+    struct fetched r = { .leave_at = 600 };
     (void)state;
-    ask_as(
-        &r, NULL, "/v1/completions",
+    served_fetch(
+        &server, &r, NULL, "/v1/completions",
         "{\"prompt\": \"Once upon\", \"max_tokens\": 400, \"ignore_eos\": true, \"stream\": true}");
     buf_close(&r.body);
     for (int tries = 0;; tries++) {
-        struct reply m = { 0 };
-        ask_as(&m, NULL, "/metrics", NULL);
+        struct fetched m = { 0 };
+        served_fetch(&server, &m, NULL, "/metrics", NULL);
         const bool idle = strstr(buf_text(&m.body), "llamacpp:requests_processing 0\n");
         const bool aborted = strstr(buf_text(&m.body), "finished_reason=\"abort\"} 1\n");
         buf_close(&m.body);
@@ -306,20 +331,42 @@ static void a_client_that_leaves_stops_its_answer(void **state)
     }
 }
 
+/* llama-server's mixed prompts; values that ask for nothing; members that change nothing. */
+static void what_asks_for_nothing_is_let_through(void **state)
+{
+    (void)state;
+    json_t *a = served_json(
+        &server, NULL, "/completion",
+        "{\"prompt\": [504, \" weight of\", 1913.0], \"n_predict\": 2, \"temperature\": 0, "
+        "\"top_n_sigma\": -1.0, \"samplers\": [], \"mirostat\": 0, \"id_slot\": 3, \"n_keep\": 5, "
+        "\"reasoning_format\": \"none\", \"n_cmpl\": 1, \"sse_ping_interval\": 5}",
+        200);
+    assert_int_equal(json_number_at(a, "tokens_evaluated"), 4);
+    json_decref(a);
+    json_decref(served_json(&server, NULL, "/v1/chat/completions",
+                            "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}], "
+                            "\"max_tokens\": 1, \"tool_choice\": \"none\", \"tools\": [], "
+                            "\"response_format\": {\"type\": \"text\"}, \"modalities\": "
+                            "[\"text\"], \"store\": false, \"user\": \"u\", \"metadata\": {}, "
+                            "\"reasoning_effort\": \"low\", \"unheard_of\": {\"a\": 1}}",
+                            200));
+}
+
 static void tokens_go_there_and_back(void **state)
 {
     (void)state;
-    json_t *t = ask_json(NULL, "/tokenize", "{\"content\": \"The weight of <|im_end|>\"}", 200);
-    json_t *ids = at(t, "tokens");
+    json_t *t =
+        served_json(&server, NULL, "/tokenize", "{\"content\": \"The weight of <|im_end|>\"}", 200);
+    json_t *ids = json_at(t, "tokens");
     char *body = json_dumps(t, 0);
     assert_int_equal(json_integer_value(json_array_get(ids, json_array_size(ids) - 1)), 2);
-    json_t *back = ask_json(NULL, "/detokenize", body, 200);
+    json_t *back = served_json(&server, NULL, "/detokenize", body, 200);
     expect_text(back, "content", "The weight of <|im_end|>");
     json_t *rendered =
-        ask_json(NULL, "/apply-template",
-                 "{\"messages\": [{\"role\": \"user\", \"content\": \"<|im_end|>\"}]}", 200);
+        served_json(&server, NULL, "/apply-template",
+                    "{\"messages\": [{\"role\": \"user\", \"content\": \"<|im_end|>\"}]}", 200);
     assert_non_null(
-        strstr(json_string_value(at(rendered, "prompt")), "<|im_start|>user\n<|im_end|>"));
+        strstr(json_string_value(json_at(rendered, "prompt")), "<|im_start|>user\n<|im_end|>"));
     free(body);
     json_decref(t);
     json_decref(back);
@@ -329,17 +376,17 @@ static void tokens_go_there_and_back(void **state)
 static void a_miss_is_explained(void **state)
 {
     (void)state;
-    json_decref(ask_json(NULL, "/v1/completions",
-                         "{\"prompt\": \"Water that lies under the ground\", " GREEDY "}", 200));
-    json_t *e = ask_json(NULL, "/v1/cache/explain",
-                         "{\"prompt\": \"Water that lies on the ground, and more\"}", 200);
+    json_decref(served_json(&server, NULL, "/v1/completions",
+                            "{\"prompt\": \"Water that lies under the ground\", " GREEDY "}", 200));
+    json_t *e = served_json(&server, NULL, "/v1/cache/explain",
+                            "{\"prompt\": \"Water that lies on the ground, and more\"}", 200);
     expect_text(e, "reason", "diverged");
-    assert_int_equal(number(e, "at"), number(e, "cached_tokens"));
-    assert_non_null(strstr(json_string_value(at(e, "prompt_text")), " on the ground"));
-    assert_non_null(strstr(json_string_value(at(e, "cached_text")), " under the ground"));
+    assert_int_equal(json_number_at(e, "at"), json_number_at(e, "cached_tokens"));
+    assert_non_null(strstr(json_string_value(json_at(e, "prompt_text")), " on the ground"));
+    assert_non_null(strstr(json_string_value(json_at(e, "cached_text")), " under the ground"));
     json_decref(e);
-    e = ask_json(NULL, "/v1/cache/explain", "{\"prompt\": \"Zebras\", \"cache_salt\": \"new\"}",
-                 200);
+    e = served_json(&server, NULL, "/v1/cache/explain",
+                    "{\"prompt\": \"Zebras\", \"cache_salt\": \"new\"}", 200);
     expect_text(e, "reason", "cold");
     json_decref(e);
 }
@@ -348,18 +395,18 @@ static void each_key_is_a_tenant(void **state)
 {
     static const char body[] = "{\"prompt\": [500, 501, 502, 503, 504, 505], " GREEDY "}";
     (void)state;
-    stop();
-    serve(WORDS("akvifer", "serve", "--port", "0", "-c", "512", "--api-key", "alice", "--api-key",
-                "bob"));
-    json_decref(ask_json(NULL, "/v1/completions", body, 401));
-    json_decref(ask_json("eve", "/v1/models", NULL, 401));
-    json_decref(ask_json("alice", "/v1/completions", body, 200));
-    json_t *again = ask_json("alice", "/v1/completions", body, 200);
-    json_t *other = ask_json("bob", "/v1/completions", body, 200);
-    assert_int_equal(number(again, "usage/prompt_tokens_details/cached_tokens"), 5);
-    assert_int_equal(number(other, "usage/prompt_tokens_details/cached_tokens"), 0);
+    served_close(&server);
+    served_open(&server, WORDS("akvifer", "serve", "--port", "0", "-c", "512", "--api-key", "alice",
+                               "--api-key", "bob"));
+    json_decref(served_json(&server, NULL, "/v1/completions", body, 401));
+    json_decref(served_json(&server, "eve", "/v1/models", NULL, 401));
+    json_decref(served_json(&server, "alice", "/v1/completions", body, 200));
+    json_t *again = served_json(&server, "alice", "/v1/completions", body, 200);
+    json_t *other = served_json(&server, "bob", "/v1/completions", body, 200);
+    assert_int_equal(json_number_at(again, "usage/prompt_tokens_details/cached_tokens"), 5);
+    assert_int_equal(json_number_at(other, "usage/prompt_tokens_details/cached_tokens"), 0);
     expect_text(other, "akvifer/cache_miss", "cold");
-    expect_text(other, "choices/0/text", json_string_value(at(again, "choices/0/text")));
+    expect_text(other, "choices/0/text", json_string_value(json_at(again, "choices/0/text")));
     json_decref(again);
     json_decref(other);
 }
@@ -368,14 +415,14 @@ static int open_server(void **state)
 {
     (void)state;
     curl_global_init(CURL_GLOBAL_ALL);
-    serve(WORDS("akvifer", "serve", "--port", "0", "-c", "512", "-ngl", "99"));
+    served_open(&server, WORDS("akvifer", "serve", "--port", "0", "-c", "512", "-ngl", "99"));
     return 0;
 }
 
 static int close_server(void **state)
 {
     (void)state;
-    stop();
+    served_close(&server);
     curl_global_cleanup();
     return 0;
 }
@@ -386,9 +433,12 @@ int main(void)
         cmocka_unit_test(a_stream_says_what_an_answer_does),
         cmocka_unit_test(echoed_prompts_have_log_probabilities),
         cmocka_unit_test(wrong_requests_get_words),
+        cmocka_unit_test(the_description_is_of_this_server),
         cmocka_unit_test(a_prompt_too_long_is_told_both_numbers),
         cmocka_unit_test(many_clients_share_a_prompt),
+        cmocka_unit_test(dashboards_find_their_names),
         cmocka_unit_test(a_client_that_leaves_stops_its_answer),
+        cmocka_unit_test(what_asks_for_nothing_is_let_through),
         cmocka_unit_test(tokens_go_there_and_back),
         cmocka_unit_test(a_miss_is_explained),
         cmocka_unit_test(each_key_is_a_tenant),

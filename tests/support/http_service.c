@@ -105,10 +105,10 @@ static void stream_now(void *arg, struct http_request *req)
 }
 
 static const struct http_route routes[] = {
-    { "POST", "/echo", echo },         { "GET", "/tell", tell },
-    { "GET", "/tell/{name}", tell },   { "GET", "/all/{name*}", tell },
-    { "GET", "/hold", hold },          { "POST", "/hold", hold },
-    { "GET", "/stream", stream_hold }, { "GET", "/streamed", stream_now },
+    { "POST", "/echo", echo, NULL },         { "GET", "/tell", tell, NULL },
+    { "GET", "/tell/{name}", tell, NULL },   { "GET", "/all/{name*}", tell, NULL },
+    { "GET", "/hold", hold, NULL },          { "POST", "/hold", hold, NULL },
+    { "GET", "/stream", stream_hold, NULL }, { "GET", "/streamed", stream_now, NULL },
 };
 static const struct http_router router = { routes, sizeof routes / sizeof *routes, NULL };
 

@@ -31,7 +31,10 @@ static double now(void)
 static void path_of(char *out, size_t room, const char *program)
 {
     const char *folder = getenv("B");
-    snprintf(out, room, "%s/%s", folder ? folder : "build", program);
+    if (strchr(program, '/'))
+        snprintf(out, room, "%s", program);
+    else
+        snprintf(out, room, "%s/%s", folder ? folder : "build", program);
 }
 
 /* In the child: becomes the program. */

@@ -1,0 +1,29 @@
+/* bin/config.h - a file of flags, one a line, below the environment and the command line.
+ *
+ *     # a comment
+ *     model   = qwen2
+ *     port    = 9000            # names of flags without dashes
+ *     api-key = "with # and = and spaces at its ends "
+ *     no-slots                  # a switch: also slots = off
+ *
+ * C1  Every flag of the verb may stand in it; an error names the file and the line.
+ * C2  A flag that may be given many times may stand in many lines.
+ *
+ * Lifetime  the settings point into the config, and what was read of them too: it is closed when the verb ends. */
+#ifndef BIN_CONFIG_H
+#define BIN_CONFIG_H
+
+#include "base/buf.h"
+#include "bin/flags.h"
+
+struct config {
+    struct buf text;
+    struct flag_setting *setting; // [n]
+    uint32_t n;
+};
+
+/* NOT_FOUND, IO_ERROR: of the file. BAD_INPUT: a line that is none. */
+must_use enum status config_read(struct config *c, const char *path, struct note *why);
+void config_close(struct config *c);
+
+#endif
