@@ -7,6 +7,7 @@
 #include "api/prompt.h"
 #include "base/json.h"
 #include "http/router.h"
+#include "http/sse.h"
 
 /* ---- generation ---- */
 
@@ -159,6 +160,41 @@ static void props(void *api, struct http_request *http)
              s.kv_bytes_max, s.kv_bytes_per_token, akv_version());
     api_answer_json(http, 200, &out);
     buf_close(&out);
+}
+
+static void watch(void *api, struct http_request *http, enum live_kind kind)
+{
+    struct api *a = api;
+    const char *tenant = api_tenant(a, http);
+    if (tenant && kind == LIVE_STREAM && strcmp(http_method(http), "HEAD") == 0)
+        http_answer(http, 200, SSE_TYPE, NULL, 0, NULL, 0);
+    else if (tenant)
+        live_watch(&a->live, http, tenant, kind);
+}
+
+static void kv_live(void *api, struct http_request *http)
+{
+    watch(api, http, LIVE_STREAM);
+}
+
+static void kv_map(void *api, struct http_request *http)
+{
+    watch(api, http, LIVE_MAP);
+}
+
+static void kv_sequences(void *api, struct http_request *http)
+{
+    watch(api, http, LIVE_SEQUENCES);
+}
+
+static void kv_tree(void *api, struct http_request *http)
+{
+    watch(api, http, LIVE_TREE);
+}
+
+static void kv_requests(void *api, struct http_request *http)
+{
+    watch(api, http, LIVE_REQUESTS);
 }
 
 /* ---- tokens and templates ---- */
@@ -388,6 +424,11 @@ static const struct http_route routes[] = {
     { "POST", "/detokenize", detokenize },
     { "POST", "/apply-template", apply_template },
     { "POST", "/v1/cache/explain", explain },
+    { "GET", "/v1/kv/live", kv_live },
+    { "GET", "/v1/kv/map", kv_map },
+    { "GET", "/v1/kv/sequences", kv_sequences },
+    { "GET", "/v1/kv/tree", kv_tree },
+    { "GET", "/v1/kv/requests", kv_requests },
     { "POST", "/v1/responses", not_yet },
     { "POST", "/v1/messages", not_yet },
     { "POST", "/v1/embeddings", not_yet },
