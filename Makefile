@@ -135,6 +135,9 @@ $(B)/commit: always
 	@mkdir -p $(B)
 	@echo "$(COMMIT)" | cmp -s - $@ || echo "$(COMMIT)" > $@
 
+# The page is part of the program: api/page.c takes its files in.
+$(B)/src/api/page.o: $(wildcard src/page/*)
+
 $(B)/src/%.o: src/%.c Makefile
 	@mkdir -p $(@D)
 	@echo "  CC  $<"

@@ -4,6 +4,7 @@
 
 #include "api/api.h"
 #include "api/job.h"
+#include "api/page.h"
 #include "api/prompt.h"
 #include "base/json.h"
 #include "http/router.h"
@@ -195,6 +196,15 @@ static void kv_tree(void *api, struct http_request *http)
 static void kv_requests(void *api, struct http_request *http)
 {
     watch(api, http, LIVE_REQUESTS);
+}
+
+static void page(void *api, struct http_request *http)
+{
+    const struct api *a = api;
+    if (a->options.page)
+        page_get(http);
+    else
+        http_refuse(http, 404, NULL, 0, "there is no page here: it was turned off with --no-page");
 }
 
 /* ---- tokens and templates ---- */
@@ -424,6 +434,8 @@ static const struct http_route routes[] = {
     { "POST", "/detokenize", detokenize },
     { "POST", "/apply-template", apply_template },
     { "POST", "/v1/cache/explain", explain },
+    { "GET", "/", page },
+    { "GET", "/page/{file}", page },
     { "GET", "/v1/kv/live", kv_live },
     { "GET", "/v1/kv/map", kv_map },
     { "GET", "/v1/kv/sequences", kv_sequences },

@@ -28,7 +28,6 @@ static const struct stranger {
     { "--jinja --no-jinja", false, "chat templates are always Jinja" },
     { "--context-shift --no-context-shift", false, "nothing is shifted or truncated silently" },
     { "--swa-full", false, "windowed layers keep their window" },
-    { "--no-webui --no-ui --webui", false, "the page can stay unused" },
     { "--props --no-props", false,
       "GET /props always answers, and nothing can be changed by POST" },
     { "--warmup --no-warmup", false, "there is nothing to warm up" },
