@@ -191,6 +191,25 @@ static void streams_end_when_the_server_drains(void **state)
     buf_close(&seen);
 }
 
+static void a_quantile_lies_in_its_bucket(void **state)
+{
+    static struct metrics m;
+    struct histogram before, now;
+    (void)state;
+    metrics_open(&m);
+    metrics_token(&m, false, 900000000);
+    metrics_inter_token(&m, &before);
+    assert_true(metrics_quantile(&before, &before, 0.5) == 0);
+    for (int i = 0; i < 100; i++)
+        metrics_token(&m, false, i < 90 ? 15000000 : 400000000);
+    metrics_inter_token(&m, &now);
+    const double p50 = metrics_quantile(&now, &before, 0.5),
+                 p99 = metrics_quantile(&now, &before, 0.99);
+    assert_true(p50 > 0.01 && p50 <= 0.02);
+    assert_true(p99 > 0.3 && p99 <= 0.5);
+    metrics_close(&m);
+}
+
 /* ---- the server ---- */
 
 static int open_server(void **state)
@@ -259,6 +278,7 @@ int main(void)
         cmocka_unit_test(a_stranger_learns_nothing_of_texts),
         cmocka_unit_test(a_key_is_needed),
         cmocka_unit_test(a_stream_tells_what_changes),
+        cmocka_unit_test(a_quantile_lies_in_its_bucket),
         cmocka_unit_test(streams_end_when_the_server_drains),
     };
     return cmocka_run_group_tests_name("live", tests, open_server, close_server);
