@@ -43,7 +43,7 @@ TESTLIB := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard tests/support/*.c tests/twi
 
 .DEFAULT_GOAL := all
 .SECONDARY:
-.PHONY: all help deps chat serve test tests fuzz tidy format install clean models
+.PHONY: all help deps chat serve test tests fuzz tidy screenshots format install clean models
 
 all: $(B)/akvifer $(B)/libakvifer.a $(B)/libakvifer.so
 
@@ -56,12 +56,13 @@ help:
 #: make test       install what it needs, build, and run every test (MODELS=all: with all three models;
 #:                 KINDS="unit property": only those of tests/unit and tests/property)
 #: make fuzz       run the fuzz targets for long (SECONDS_EACH=600)
+#: make screenshots   take the pictures of the page in docs/ anew
 #: make tidy       format, warnings and the include graph: refuses a cycle or an upward include
 #: make install    to PREFIX (default /usr/local)
 #: V=1 shows the commands; SAN=address or SAN=thread builds beside it with sanitizers
 
 deps:
-	@tools/install_deps.sh $(if $(filter test fuzz tidy,$(MAKECMDGOALS)),test)
+	@tools/install_deps.sh $(if $(filter test fuzz tidy screenshots,$(MAKECMDGOALS)),test)
 
 chat: deps
 	@$(MAKE) --no-print-directory all
@@ -90,6 +91,11 @@ fuzz: deps
 
 tidy: deps
 	@tools/tidy.sh
+
+screenshots: deps
+	@$(MAKE) --no-print-directory all
+	@$(B)/akvifer pull $(MODEL)
+	@tools/screenshots.py $(B)/akvifer $(MODEL)
 
 format:
 	@clang-format -i $$(git ls-files '*.c' '*.h')

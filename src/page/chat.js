@@ -105,7 +105,8 @@ function setRunning(abort) {
 // Keeps the end in sight, unless somebody reads further up.
 function grow(said, text) {
   const log = $("log"), atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
-  said.append(text);
+  if (said.firstChild) said.firstChild.appendData(text);
+  else said.append(text);
   if (atEnd) log.scrollTop = log.scrollHeight;
 }
 

@@ -114,6 +114,9 @@ export class Tree {
     const roots = now.entries.filter((e) => e.depth === 0).length;
     this.entries = now.entries;
     this.place();
+    const signs = now.entries.map((e) => `${e.key} ${e.depth} ${e.running} ${e.tokens}`).join();
+    if (signs === this.signs) return; // only used again
+    this.signs = signs;
     const blocks = now.entries.reduce((n, e) => n + (e.nodes?.length || 0), 0);
     this.note.textContent = blocks ? `${some(blocks, "block")}${roots > 1 ? ` under ${roots} salts` : ""}` +
       (now.more ? `, ${count(now.more)} branches more` : "") : "";
@@ -164,7 +167,7 @@ export class Tree {
     row.append(twist, ...(e.depth ? this.words(e) : [this.salt(e)]));
     row.addEventListener("pointerenter", () => this.light(e));
     row.addEventListener("focus", () => this.light(e));
-    row.addEventListener("click", () => this.click(e));
+    row.addEventListener("click", (event) => this.click(e, event.target === twist));
     return row;
   }
 
@@ -186,9 +189,9 @@ export class Tree {
     this.map.light(e.depth ? (b) => nodes.has(b[6]) : (b) => b[2] === e.owner);
   }
 
-  click(e) {
+  click(e, onTwist) {
     this.focus = e.key;
-    if (e.has && this.open === e.key) this.toggle(e, !this.closed.has(e.key));
+    if (e.has && (onTwist || !e.depth)) this.toggle(e, !this.closed.has(e.key));
     else this.open = this.open === e.key ? null : e.key;
     this.render();
   }
@@ -220,7 +223,7 @@ export class Tree {
     else if (event.key === "ArrowRight" && e.has && this.closed.has(e.key)) this.toggle(e, false);
     else if (event.key === "ArrowLeft" && e.has && !this.closed.has(e.key)) this.toggle(e, true);
     else if (event.key === "ArrowLeft") go(shown.findLastIndex((up, k) => k < i && up.depth < e.depth));
-    else if (event.key === "Enter" || event.key === " ") this.open = this.open === e.key ? null : e.key;
+    else if (event.key === "Enter" || event.key === " ") this.click(e, false);
     else return;
     event.preventDefault();
     this.render();

@@ -1,6 +1,6 @@
 // The map of KV blocks: a canvas for each group of layers, a cell for each block in the order of the pool's file.
 //
-//   free      an empty frame          idle     pale: kept for reuse, paler with age
+//   free      a frame, or a dot       idle     pale: kept for reuse, paler with age
 //   in use    full                    open     a ring: one sequence writes it
 //   shared    full with the number of sequences, or a dot where that does not fit
 //
@@ -12,6 +12,8 @@ const HUES = [215, 45, 150, 320, 90, 275, 20, 185];
 const FLASH_MS = 500;
 const names = { [FREE]: "free", [OPEN]: "being written", [SEALED]: "in use", [IDLE]: "idle, kept for reuse" };
 
+const LIGHT = 0.55, DARK = 0.74; // of a hue on either ground
+const paint = (lightness, hue) => `oklch(${lightness} 0.11 ${hue})`;
 const dark = () => matchMedia("(prefers-color-scheme: dark)").matches
   ? document.documentElement.dataset.theme !== "light" : document.documentElement.dataset.theme === "dark";
 const still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -28,6 +30,7 @@ export class BlockMap {
     this.flash = new Map(); // index -> when it changed
     this.step = 0;
     this.chosen = -1;
+    this.ratio = devicePixelRatio || 1;
     this.lit = null; // Set of indices, or null
     new ResizeObserver(() => this.lay()).observe(parent);
   }
@@ -47,7 +50,7 @@ export class BlockMap {
   }
 
   css(owner) {
-    return owner ? `oklch(${dark() ? 0.74 : 0.55} 0.11 ${this.hue(owner)})` : "var(--other)";
+    return owner ? `light-dark(${paint(LIGHT, this.hue(owner))}, ${paint(DARK, this.hue(owner))})` : "var(--other)";
   }
 
   // Shows only the blocks that `wanted` takes; null: all.
@@ -104,19 +107,20 @@ export class BlockMap {
 
   // ---- drawing ----
 
-  // As large as it can be with all cells in sight: 6 to 18 pixels, the gap included.
+  // As large as it can be with all cells in sight: 6 to 18 pixels, the gap included. All is drawn in pixels of the
+  // screen, so that a cell begins and ends on one and nothing of it stays behind when it is drawn again.
   lay() {
     const width = this.parent.clientWidth;
+    this.ratio = devicePixelRatio || 1;
     if (!width) return;
     for (const g of this.groups) {
-      const ratio = devicePixelRatio || 1;
-      g.cell = Math.max(6, Math.min(18, Math.floor(Math.sqrt(width * 240 / g.n))));
-      g.columns = Math.max(1, Math.floor(width / g.cell));
-      const height = Math.ceil(g.n / g.columns) * g.cell;
-      g.canvas.width = width * ratio;
-      g.canvas.height = height * ratio;
-      g.canvas.style.height = height + "px";
-      g.pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+      const cell = Math.max(6, Math.min(18, Math.floor(Math.sqrt(width * 240 / g.n))));
+      g.cell = Math.round(cell * this.ratio);
+      g.canvas.width = Math.floor(width * this.ratio);
+      g.columns = Math.max(1, Math.floor(g.canvas.width / g.cell));
+      g.canvas.height = Math.ceil(g.n / g.columns) * g.cell;
+      g.canvas.style.width = g.canvas.width / this.ratio + "px";
+      g.canvas.style.height = g.canvas.height / this.ratio + "px";
     }
     this.paint();
   }
@@ -135,7 +139,7 @@ export class BlockMap {
       return getComputedStyle(probe).color;
     };
     this.parent.append(probe);
-    const colours = { ground: read("--ground"), ink: read("--ink"), free: read("--free"), other: read("--other") };
+    const colours = { dark: dark(), ground: read("--ground"), ink: read("--ink"), free: read("--free"), other: read("--other") };
     probe.remove();
     return colours;
   }
@@ -145,7 +149,7 @@ export class BlockMap {
     const age = state === IDLE && owner ? Math.min(1, Math.max(0, this.step - used) / 2000) : 0;
     const strength = state === IDLE ? 0.48 - 0.28 * age : 1;
     if (!owner) return [this.colours.other, strength];
-    return [`oklch(${dark() ? 0.74 : 0.55} 0.11 ${this.hue(owner)})`, strength];
+    return [paint(this.colours.dark ? DARK : LIGHT, this.hue(owner)), strength];
   }
 
   draw(i) {
@@ -156,58 +160,54 @@ export class BlockMap {
   }
 
   drawCell(pen, x, y, cell, block, i) {
-    const size = cell - 2, state = block[1], round = cell > 9 ? 2 : 1;
+    const edge = Math.max(1, Math.floor(this.ratio)), size = cell - 2 * edge, state = block[1], round = edge * (size > 7 * edge ? 2 : 1);
     pen.globalAlpha = 1;
     pen.clearRect(x, y, cell, cell);
-    if (state === FREE) {
-      pen.strokeStyle = this.colours.free;
-      pen.lineWidth = 1;
-      pen.beginPath();
-      pen.roundRect(x + 1.5, y + 1.5, size - 1, size - 1, round);
-      pen.stroke();
+    if (state === FREE && size < 8 * edge) {
+      const dot = 2 * edge, at = Math.floor((cell - dot) / 2);
+      pen.fillStyle = this.colours.free;
+      pen.fillRect(x + at, y + at, dot, dot);
+    } else if (state === FREE) {
+      this.frame(pen, x + edge, y + edge, size, edge, round, this.colours.free);
     } else {
       const [colour, strength] = this.fill(block);
       pen.globalAlpha = this.lit && !this.lit.has(i) ? strength * 0.2 : strength;
       pen.fillStyle = colour;
       pen.beginPath();
-      pen.roundRect(x + 1, y + 1, size, size, round);
+      pen.roundRect(x + edge, y + edge, size, size, round);
       pen.fill();
-      this.drawMark(pen, x + 1, y + 1, size, block);
+      this.drawMark(pen, x + edge, y + edge, size, edge, block);
     }
-    this.drawFlash(pen, x, y, size, round, i);
-    if (i === this.chosen) {
-      pen.globalAlpha = 1;
-      pen.strokeStyle = this.colours.ink;
-      pen.lineWidth = 1.5;
-      pen.strokeRect(x + 0.75, y + 0.75, cell - 1.5, cell - 1.5);
-    }
+    const since = this.flash.has(i) ? performance.now() - this.flash.get(i) : FLASH_MS;
+    if (i !== this.chosen && since >= FLASH_MS) return;
+    pen.globalAlpha = i === this.chosen ? 1 : 0.9 * (1 - since / FLASH_MS);
+    this.frame(pen, x, y, cell, i === this.chosen ? 2 * edge : edge, round, this.colours.ink);
+  }
+
+  // A line of so many pixels along the inside of a square.
+  frame(pen, x, y, size, line, round, colour) {
+    pen.strokeStyle = colour;
+    pen.lineWidth = line;
+    pen.beginPath();
+    pen.roundRect(x + line / 2, y + line / 2, size - line, size - line, round);
+    pen.stroke();
   }
 
   // The ring of an open block, the number of a shared one.
-  drawMark(pen, x, y, size, [, state, , , sequences]) {
+  drawMark(pen, x, y, size, edge, [, state, , , sequences]) {
+    const dot = size < 10 * edge ? 2 * edge : 3 * edge, at = Math.floor((size - dot) / 2);
     pen.fillStyle = this.colours.ground;
     if (state === OPEN) {
-      const inset = Math.max(2, Math.round(size / 4));
+      const inset = Math.max(edge, Math.round(size / 4));
       pen.fillRect(x + inset, y + inset, size - 2 * inset, size - 2 * inset);
-    } else if (sequences > 1 && size >= 13) {
-      pen.font = `600 ${size - 4}px system-ui, sans-serif`;
+    } else if (sequences > 1 && size >= 13 * edge) {
+      pen.font = `600 ${size - 4 * edge}px system-ui, sans-serif`;
       pen.textAlign = "center";
       pen.textBaseline = "middle";
-      pen.fillText(sequences > 9 ? "+" : sequences, x + size / 2, y + size / 2 + 0.5);
-    } else if (sequences > 1 && size >= 6) {
-      pen.fillRect(x + size / 2 - 1, y + size / 2 - 1, 2, 2);
+      pen.fillText(sequences > 9 ? "+" : sequences, x + size / 2, y + size / 2 + edge / 2);
+    } else if (sequences > 1 && size >= 5 * edge) {
+      pen.fillRect(x + at, y + at, dot, dot);
     }
-  }
-
-  drawFlash(pen, x, y, size, round, i) {
-    const since = this.flash.has(i) ? performance.now() - this.flash.get(i) : FLASH_MS;
-    if (since >= FLASH_MS) return;
-    pen.globalAlpha = 0.9 * (1 - since / FLASH_MS);
-    pen.strokeStyle = this.colours.ink;
-    pen.lineWidth = 1.5;
-    pen.beginPath();
-    pen.roundRect(x + 1, y + 1, size, size, round);
-    pen.stroke();
   }
 
   animate() {
@@ -230,13 +230,12 @@ export class BlockMap {
     const entries = [["being written", n.open, [0, OPEN, own, 1, 1, 0, 0]], ["in use", n.sealed, [0, SEALED, own, 1, 1, 0, 0]],
       ["shared", n.shared, [0, SEALED, own, 1, 2, 0, 0]], ["idle", n.idle, [0, IDLE, own, 0, 0, this.step, 0]],
       ["free", n.free, [0, FREE]], ["other tenants'", n.others, [0, SEALED]]];
-    const ratio = devicePixelRatio || 1, hues = new Map(this.hues), lit = this.lit;
+    const side = Math.round(12 * this.ratio), hues = new Map(this.hues), lit = this.lit;
     this.lit = null;
     this.legend.replaceChildren(...entries.map(([label, amount, block]) => {
       const span = document.createElement("span"), canvas = document.createElement("canvas"), pen = canvas.getContext("2d");
-      canvas.width = canvas.height = 12 * ratio;
-      pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-      this.drawCell(pen, 0, 0, 12, block, -2);
+      canvas.width = canvas.height = side;
+      this.drawCell(pen, 0, 0, side, block, -2);
       span.append(canvas, label, Object.assign(document.createElement("b"), { textContent: amount.toLocaleString("en") }));
       return span;
     }));
@@ -254,7 +253,8 @@ export class BlockMap {
     g.canvas.setAttribute("aria-describedby", this.details.id);
     const at = (event) => {
       const box = g.canvas.getBoundingClientRect();
-      const column = Math.floor((event.clientX - box.left) / g.cell), row = Math.floor((event.clientY - box.top) / g.cell);
+      const place = (pixels) => Math.floor(pixels * this.ratio / g.cell);
+      const column = place(event.clientX - box.left), row = place(event.clientY - box.top);
       const i = row * g.columns + column;
       return column < g.columns && i >= 0 && i < g.n ? g.first + i : -1;
     };
