@@ -45,7 +45,7 @@ TESTLIB := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard tests/support/*.c tests/twi
 
 .DEFAULT_GOAL := all
 .SECONDARY:
-.PHONY: all help deps clients chat serve test tests soak fuzz duel tidy format install clean models
+.PHONY: all help deps clients chat serve test tests soak fuzz duel tidy screenshots format install clean models
 
 all: $(B)/akvifer $(B)/libakvifer.a $(B)/libakvifer.so
 
@@ -60,12 +60,13 @@ help:
 #: make fuzz       run schemathesis against the server and the fuzz targets, each for long (SECONDS_EACH=600)
 #: make soak       20,000 short requests, and what memory they leave (REQUESTS=4000 MODEL=smollm2: of that model)
 #: make duel       speed beside llama.cpp: LLAMA_BIN=the folder of its llama-bench (MODEL="smollm2 qwen2")
+#: make screenshots   take the pictures of the page in docs/ anew
 #: make tidy       format, warnings and the include graph: refuses a cycle or an upward include
 #: make install    to PREFIX (default /usr/local), with a systemd unit; a container: packaging/Containerfile
 #: V=1 shows the commands; SAN=address or SAN=thread builds beside it with sanitizers
 
 deps:
-	@tools/install_deps.sh $(if $(filter test soak fuzz tidy,$(MAKECMDGOALS)),test)
+	@tools/install_deps.sh $(if $(filter test soak fuzz tidy screenshots,$(MAKECMDGOALS)),test)
 
 chat: deps
 	@$(MAKE) --no-print-directory all
@@ -107,6 +108,11 @@ duel: all
 
 tidy: deps
 	@tools/tidy.sh
+
+screenshots: deps
+	@$(MAKE) --no-print-directory all
+	@$(B)/akvifer pull $(MODEL)
+	@tools/screenshots.py $(B)/akvifer $(MODEL)
 
 format:
 	@clang-format -i $$(git ls-files '*.c' '*.h')
@@ -151,6 +157,9 @@ $(B)/src/bin/main.o: $(B)/commit
 $(B)/commit: always
 	@mkdir -p $(B)
 	@echo "$(COMMIT)" | cmp -s - $@ || echo "$(COMMIT)" > $@
+
+# The page is part of the program: api/page.c takes its files in.
+$(B)/src/api/page.o: $(wildcard src/page/*)
 
 $(B)/src/%.o: src/%.c Makefile
 	@mkdir -p $(@D)

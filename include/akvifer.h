@@ -269,6 +269,78 @@ struct akv_stats {
 };
 AKV_API void akv_stats(akv_engine *engine, struct akv_stats *out);
 
+/* ---- looking on ---- */
+
+enum { AKV_BLOCK_TOKENS = 64, AKV_GROUPS_MAX = 4 };
+#define AKV_NOWHERE UINT32_MAX
+
+enum akv_block_state {
+    AKV_BLOCK_FREE,
+    AKV_BLOCK_OPEN,   /* one sequence writes it */
+    AKV_BLOCK_SEALED, /* full or ended, and read by n_sequence running ones */
+    AKV_BLOCK_IDLE    /* kept for reuse only: it goes when memory is short */
+};
+
+/* 64 positions of one group of layers. All but the state is meaningless where it is FREE. */
+struct akv_block {
+    enum akv_block_state state;
+    uint32_t salt;       /* of the snapshot's: whose it is */
+    uint32_t node;       /* name of its node in the prefix tree, or AKV_NOWHERE */
+    uint32_t n_sequence; /* running sequences that have it, */
+    uint64_t sequence;   /*   and the oldest of them; 0: none */
+    uint64_t used_step;
+};
+
+/* A block's worth of tokens in the prefix tree. */
+struct akv_node {
+    uint32_t name; /* the same as long as it lives */
+    uint32_t salt;
+    uint32_t depth;      /* 1: a prompt begins here */
+    uint32_t n_sequence; /* running sequences that have got exactly so far */
+    uint32_t n_id;
+    int32_t ids[AKV_BLOCK_TOKENS];
+    uint64_t used_step;
+};
+
+enum akv_phase { AKV_PHASE_WAITING, AKV_PHASE_PROMPT, AKV_PHASE_ANSWER };
+
+struct akv_sequence {
+    uint64_t id;
+    uint32_t salt;
+    enum akv_phase phase;
+    uint32_t n_prompt, n_cached, n_generated;
+    uint32_t n_done;  /* positions whose KV is computed */
+    uint32_t n_block; /* of all groups */
+    uint64_t age_ns;  /* since it was submitted */
+};
+
+/* All there is, at one moment between two steps. */
+struct akv_snapshot {
+    uint64_t step;
+    uint32_t n_group; /* of layers: one, or more where some have a window */
+    struct {
+        size_t block_bytes;
+        uint32_t n_block, n_layer, window; /* window 0: those layers see everything */
+    } group[AKV_GROUPS_MAX];
+    const struct akv_block *block; /* group[0].n_block of group 0, then those of group 1 ... */
+    const struct akv_node *node;   /* n_node, parents before their children */
+    uint32_t n_node;
+    const struct akv_sequence *sequence; /* n_sequence: those that run, oldest first; then those */
+    uint32_t n_sequence;                 /*   that wait */
+    const char *const *salt;             /* n_salt; one may stand here more than once */
+    uint32_t n_salt;
+};
+
+/* A snapshot to be taken, with room for everything; free it before the engine. */
+AKV_API enum akv_status akv_snapshot_new(struct akv_snapshot **out, akv_engine *engine,
+                                         struct akv_note *why);
+AKV_API void akv_snapshot_free(struct akv_snapshot *snapshot); /* NULL is allowed */
+
+/* Waits for the end of the running step, and copies. Costs the engine nothing while nobody looks.
+ * AKV_CANCELED: the engine is being freed. */
+AKV_API enum akv_status akv_snapshot_take(akv_engine *engine, struct akv_snapshot *snapshot,
+                                          struct akv_note *why);
+
 /* The memory plan that is printed at start: one line for each class of memory. Valid while the
  * engine lives. */
 AKV_API const char *akv_plan_text(akv_engine *engine);

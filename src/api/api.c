@@ -140,6 +140,7 @@ enum status api_open(struct api *a, const struct api_options *o, struct note *wh
     struct akv_stats stats;
     *a = (struct api){ .model = o->model, .engine = o->engine, .options = *o };
     metrics_open(&a->metrics);
+    recent_open(&a->recent);
     akv_model_info(o->model, &a->info);
     akv_stats(o->engine, &stats);
     enum status st = names_new(a, o, why);
@@ -163,6 +164,8 @@ enum status api_open(struct api *a, const struct api_options *o, struct note *wh
             st = FULL;
         }
     }
+    if (st == OK)
+        st = live_open(&a->live, a, why);
     if (st != OK)
         api_close(a);
     return st;
@@ -171,6 +174,7 @@ enum status api_open(struct api *a, const struct api_options *o, struct note *wh
 void api_drain(struct api *a)
 {
     atomic_store(&a->draining, true);
+    live_wake(&a->live);
 }
 
 void api_close(struct api *a)
@@ -178,6 +182,8 @@ void api_close(struct api *a)
     atomic_store(&a->quit, true);
     if (a->pump_runs)
         pthread_join(a->pump, NULL);
+    live_close(&a->live);
+    recent_close(&a->recent);
     metrics_close(&a->metrics);
     mem_free(a->tenant);
     mem_free(a->name);

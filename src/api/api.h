@@ -15,7 +15,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "api/live.h"
 #include "api/metrics.h"
+#include "api/recent.h"
 #include "api/request.h"
 #include "http/server.h"
 
@@ -37,6 +39,7 @@ struct api_options {
     int32_t n_predict;
     int32_t ping_s;      // between SSE pings of a silent stream; 0: none
     bool metrics, slots; // which of llama-server's monitoring paths answer
+    bool page;           // whether / is a page
     FILE *log;           // JSON lines; NULL: none
 };
 
@@ -57,6 +60,8 @@ struct api {
     struct request_defaults by_default; // but for the tenant
     struct api_options options;
     struct metrics metrics;
+    struct recent recent;
+    struct live live;
     atomic_uint n_job; // open
     atomic_bool quit, draining;
     pthread_t pump;

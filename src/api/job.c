@@ -172,6 +172,7 @@ static void job_end(struct job *j)
         .ns = os_now_ns() - j->start_ns,
     };
     metrics_request_done(&j->api->metrics, &done);
+    recent_add(&j->api->recent, j);
     log_job(j->api->options.log, j, &usage);
     if (j->request.stream)
         end_stream(j);

@@ -43,6 +43,30 @@ void metrics_token(struct metrics *m, bool first, uint64_t ns)
     pthread_mutex_unlock(&m->lock);
 }
 
+void metrics_inter_token(struct metrics *m, struct histogram *out)
+{
+    pthread_mutex_lock(&m->lock);
+    *out = m->inter_token;
+    pthread_mutex_unlock(&m->lock);
+}
+
+/* Inside a bucket as if its values were spread evenly. */
+double metrics_quantile(const struct histogram *now, const struct histogram *before, double q)
+{
+    uint64_t n = 0, below = 0;
+    for (uint32_t i = 0; i <= METRIC_BUCKETS; i++)
+        n += now->count[i] - before->count[i];
+    const double rank = q * (double)n;
+    for (uint32_t i = 0; n && i < METRIC_BUCKETS; i++) {
+        const uint64_t in = now->count[i] - before->count[i];
+        const double least = i ? seconds[i - 1] : 0;
+        if (in && (double)(below + in) >= rank)
+            return least + (seconds[i] - least) * (rank - (double)below) / (double)in;
+        below += in;
+    }
+    return n ? seconds[METRIC_BUCKETS - 1] : 0;
+}
+
 void metrics_refused(struct metrics *m)
 {
     pthread_mutex_lock(&m->lock);

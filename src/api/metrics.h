@@ -46,6 +46,11 @@ struct metrics_request {
 };
 void metrics_request_done(struct metrics *m, const struct metrics_request *r);
 
+/* Latencies between tokens so far; and the value in seconds below which the share q of what came
+ * between two such pictures lies, 0 where nothing did. */
+void metrics_inter_token(struct metrics *m, struct histogram *out);
+double metrics_quantile(const struct histogram *now, const struct histogram *before, double q);
+
 /* What others count. */
 struct metrics_sources {
     const struct akv_stats *engine;

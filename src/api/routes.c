@@ -5,9 +5,11 @@
 #include "api/api.h"
 #include "api/job.h"
 #include "api/openapi.h"
+#include "api/page.h"
 #include "api/prompt.h"
 #include "base/json.h"
 #include "http/router.h"
+#include "http/sse.h"
 
 /* ---- generation ---- */
 
@@ -162,6 +164,50 @@ static void props(void *api, struct http_request *http)
              s.kv_bytes_max, s.kv_bytes_per_token, akv_version());
     api_answer_json(http, 200, &out);
     buf_close(&out);
+}
+
+static void watch(void *api, struct http_request *http, enum live_kind kind)
+{
+    struct api *a = api;
+    const char *tenant = api_tenant(a, http);
+    if (tenant && kind == LIVE_STREAM && strcmp(http_method(http), "HEAD") == 0)
+        http_answer(http, 200, SSE_TYPE, NULL, 0, NULL, 0);
+    else if (tenant)
+        live_watch(&a->live, http, tenant, kind);
+}
+
+static void kv_live(void *api, struct http_request *http)
+{
+    watch(api, http, LIVE_STREAM);
+}
+
+static void kv_map(void *api, struct http_request *http)
+{
+    watch(api, http, LIVE_MAP);
+}
+
+static void kv_sequences(void *api, struct http_request *http)
+{
+    watch(api, http, LIVE_SEQUENCES);
+}
+
+static void kv_tree(void *api, struct http_request *http)
+{
+    watch(api, http, LIVE_TREE);
+}
+
+static void kv_requests(void *api, struct http_request *http)
+{
+    watch(api, http, LIVE_REQUESTS);
+}
+
+static void page(void *api, struct http_request *http)
+{
+    const struct api *a = api;
+    if (a->options.page)
+        page_get(http);
+    else
+        http_refuse(http, 404, NULL, 0, "there is no page here: it was turned off with --no-page");
 }
 
 /* ---- tokens and templates ---- */
@@ -409,6 +455,17 @@ static const struct http_route routes[] = {
     { "POST", "/v1/cache/explain", explain,
       ABOUT("What of a prompt would be reused, and what stands in the way.", IN_CHAT | IN_LLAMA,
             "Explained", 0) },
+    { "GET", "/", page, ABOUT("The page.", 0, "text/html", ROUTE_OPEN) },
+    { "GET", "/page/{file}", page, ABOUT("What the page is made of.", 0, "text/html", ROUTE_OPEN) },
+    { "GET", "/v1/kv/live", kv_live,
+      ABOUT("The KV memory as it changes.", 0, "text/event-stream", 0) },
+    { "GET", "/v1/kv/map", kv_map, ABOUT("Every block of KV memory.", 0, "application/json", 0) },
+    { "GET", "/v1/kv/sequences", kv_sequences,
+      ABOUT("What the step works on.", 0, "application/json", 0) },
+    { "GET", "/v1/kv/tree", kv_tree,
+      ABOUT("The prefixes that can be reused.", 0, "application/json", 0) },
+    { "GET", "/v1/kv/requests", kv_requests,
+      ABOUT("The last requests, and why each missed.", 0, "application/json", 0) },
     { "POST", "/v1/responses", not_yet, ABSENT },
     { "POST", "/responses", not_yet, ABSENT },
     { "POST", "/v1/responses/input_tokens", not_yet, ABSENT },

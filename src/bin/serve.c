@@ -21,7 +21,7 @@ struct serve_options {
     const char *template;
     int64_t port, n_predict, timeout_s, request_s, n_thread_http, ping_s, drain_s, n_connection;
     uint64_t body_max;
-    bool metrics, slots, dry_run;
+    bool metrics, slots, dry_run, page;
     struct flag_texts key;
 };
 
@@ -142,6 +142,12 @@ static const struct flag rows[] = {
       .at = FLAG_AT(serve_options, slots),
       .preset = "true",
       .help = "GET /slots lists what runs, as llama-server's does." },
+    { .names = "--webui --ui --page",
+      .type = FLAG_SWITCH,
+      .at = FLAG_AT(serve_options, page),
+      .preset = "true",
+      .env = "LLAMA_ARG_WEBUI",
+      .help = "GET / is a page: a chat, and all that the KV memory holds, live." },
     { .names = "--ssl-key-file",
       .type = FLAG_TEXT,
       .at = FLAG_AT(serve_options, tls_key),
@@ -279,6 +285,7 @@ static enum status open_api(struct server *s, struct note *why)
         .ping_s = (int32_t)s->o->ping_s,
         .metrics = s->o->metrics,
         .slots = s->o->slots,
+        .page = s->o->page,
         .log = s->log,
     };
     enum status st = sampling_from_flags(&options.sampling, &s->bias, &s->o->sampling, why);

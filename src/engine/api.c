@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "engine/engine.h"
+#include "engine/snapshot.h"
 #include "model/chat_template.h"
 #include "model/model.h"
 #include "model/vocab_load.h"
@@ -292,6 +293,31 @@ enum akv_status akv_next_event(akv_engine *e, struct akv_event *out, int timeout
 void akv_stats(akv_engine *e, struct akv_stats *out)
 {
     engine_stats(e->engine, out);
+}
+
+enum akv_status akv_snapshot_new(struct akv_snapshot **out, akv_engine *e, struct akv_note *why)
+{
+    struct snapshot *s;
+    const enum status st = snapshot_new(&s, e->engine, inner(why));
+    if (st == OK)
+        *out = &s->seen;
+    return (enum akv_status)st;
+}
+
+void akv_snapshot_free(struct akv_snapshot *snapshot)
+{
+    _Static_assert(offsetof(struct snapshot, seen) == 0, "a public snapshot begins one of ours");
+    snapshot_free((struct snapshot *)snapshot);
+}
+
+enum akv_status akv_snapshot_take(akv_engine *e, struct akv_snapshot *snapshot,
+                                  struct akv_note *why)
+{
+    const enum status st = engine_look(e->engine, (struct snapshot *)snapshot);
+    if (st != OK)
+        note_set(inner(why), st == FULL ? "no memory for the salts of a snapshot"
+                                        : "the engine is being stopped");
+    return (enum akv_status)st;
 }
 
 const char *akv_plan_text(akv_engine *e)

@@ -235,12 +235,17 @@ static void answer(struct engine *e)
     pthread_cond_broadcast(&e->answered);
 }
 
+static bool has_work(const struct engine *e)
+{
+    return e->quit || e->inbox.first || e->cancel_asked || e->asked || e->n_running > 0 ||
+           e->waiting.first;
+}
+
 /* Takes what callers left; waits while there is nothing to do. False: quit. */
 static bool inbox_drain(struct engine *e)
 {
     pthread_mutex_lock(&e->lock);
-    while (!e->quit && !e->inbox.first && !e->cancel_asked && !e->asked && e->n_running == 0 &&
-           !e->waiting.first)
+    for (engine_show(e); !has_work(e); engine_show(e))
         pthread_cond_wait(&e->work, &e->lock);
     if (e->asked)
         answer(e);

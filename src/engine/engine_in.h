@@ -31,6 +31,13 @@ struct question {
     bool answered, dropped;
 };
 
+/* Somebody who waits for a picture of all there is. Lies on the caller's stack. */
+struct look {
+    struct look *next;
+    struct snapshot *into;
+    bool done;
+};
+
 struct engine {
     struct model *model;
     const struct vocab *vocab;
@@ -49,8 +56,9 @@ struct engine {
     uint64_t next_id;
     struct sequence **inside; // [n_inside_max] submitted and not done
     uint32_t n_inside, n_inside_max;
-    struct question *asked; // newest first
-    pthread_cond_t answered;
+    struct question *asked;  // newest first
+    struct look *looks;      // newest first
+    pthread_cond_t answered; // a question, or a look
     bool cancel_asked, quit;
     struct akv_stats stats;
 
@@ -83,6 +91,10 @@ struct sequence *queue_pop(struct queue *q); // NULL: empty
  * with who gets which in e->share[0 .. *n_share). */
 uint32_t engine_plan(struct engine *e, uint32_t *n_share);
 void engine_stop_running(struct engine *e, const struct sequence *s); // takes it off the list
+
+/* ---- snapshot.c ---- */
+/* Serves those who look; the lock is held, and let go of meanwhile. */
+void engine_show(struct engine *e);
 
 /* ---- post.c ---- */
 /* False: no memory for the event. */

@@ -114,6 +114,22 @@ struct kv_index_stats {
 };
 void kv_index_stats(const struct kv_index *x, struct kv_index_stats *out);
 
+/* A node as a walk shows it: a root (n_id 0), or what lies under the root that was shown before. */
+struct kv_index_seen {
+    uint32_t name;         // the same as long as the node lives
+    uint32_t depth;        // 0: a root; 1: its children
+    const char *salt;      // a root's
+    uint32_t n_id, n_pin;  // rows; sequences whose trail ends here
+    const int32_t *id;     // [n_id]
+    uint64_t used;         // tick of its last use
+    const block_id *block; // [groups] KV_NO_BLOCK: a windowed group's that went
+};
+typedef void kv_index_visit(void *arg, const struct kv_index_seen *seen);
+
+/* Shows every node, parents before their children. Cost  O(nodes made so far). */
+void kv_index_walk(const struct kv_index *x, kv_index_visit *visit, void *arg);
+uint32_t kv_index_node_max(const struct kv_index *x); // most nodes there can be, roots included
+
 void kv_index_check(const struct kv_index *x); // N1, N2 and the lists, for tests: aborts
 
 #endif

@@ -13,11 +13,6 @@ static block_id id_of(uint32_t group, uint32_t i)
     return (block_id){ group << 30 | i };
 }
 
-static uint32_t index_of(block_id b)
-{
-    return b.n & ((1u << 30) - 1);
-}
-
 static struct group *group_of(const struct kv_pool *p, block_id b)
 {
     assert(kv_block_group(b) < p->shape.n_group);
@@ -27,8 +22,8 @@ static struct group *group_of(const struct kv_pool *p, block_id b)
 static struct kv_pool_block *block_of(const struct kv_pool *p, block_id b)
 {
     struct group *g = group_of(p, b);
-    assert(index_of(b) < g->n_block);
-    return &g->block[index_of(b)];
+    assert(kv_block_index(b) < g->n_block);
+    return &g->block[kv_block_index(b)];
 }
 
 bool pool_has_room(const struct kv_pool *p, const struct group *g)
@@ -82,7 +77,7 @@ static enum status keep_promise(struct kv_pool *p, struct group *g, uint32_t i)
  * towards it. */
 static uint32_t choose(struct group *g, struct block_set *set, block_id after)
 {
-    uint32_t next = index_of(after) + 1;
+    uint32_t next = kv_block_index(after) + 1;
     if (after.n != KV_NO_BLOCK.n && block_set_has(set, next))
         return next;
     struct block_run run = block_set_run(set);
@@ -213,7 +208,8 @@ enum status kv_pool_back(struct kv_pool *p, block_id kept)
     struct kv_pool_block *b = block_of(p, kept);
     pthread_mutex_lock(&p->lock);
     assert(b->state == KEPT);
-    enum status st = b->memory == THERE ? OK : keep_promise(p, group_of(p, kept), index_of(kept));
+    enum status st =
+        b->memory == THERE ? OK : keep_promise(p, group_of(p, kept), kv_block_index(kept));
     pthread_mutex_unlock(&p->lock);
     return st;
 }
@@ -223,7 +219,7 @@ void kv_pool_take_kept(struct kv_pool *p, block_id kept)
     pthread_mutex_lock(&p->lock);
     assert(block_of(p, kept)->state == KEPT);
     assert(p->bytes_max - p->bytes_held >= group_of(p, kept)->block_bytes);
-    hold_first(p, group_of(p, kept), index_of(kept));
+    hold_first(p, group_of(p, kept), kv_block_index(kept));
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -231,7 +227,7 @@ void kv_pool_unkeep(struct kv_pool *p, block_id kept)
 {
     pthread_mutex_lock(&p->lock);
     assert(block_of(p, kept)->state == KEPT);
-    pool_make_free(p, group_of(p, kept), index_of(kept));
+    pool_make_free(p, group_of(p, kept), kv_block_index(kept));
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -263,7 +259,7 @@ void kv_pool_release(struct kv_pool *p, block_id b)
     pthread_mutex_lock(&p->lock);
     g->n_held--;
     p->bytes_held -= g->block_bytes;
-    pool_make_free(p, g, index_of(b));
+    pool_make_free(p, g, kv_block_index(b));
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -291,14 +287,14 @@ void kv_pool_unmapped(struct kv_pool *p, block_id b)
     if (--blk->n_map > 0 || blk->state != FREE)
         return;
     pthread_mutex_lock(&p->lock);
-    pool_make_free(p, group_of(p, b), index_of(b));
+    pool_make_free(p, group_of(p, b), kv_block_index(b));
     pthread_mutex_unlock(&p->lock);
 }
 
 void *kv_pool_address(const struct kv_pool *p, block_id b)
 {
     const struct group *g = group_of(p, b);
-    return g->base + (size_t)index_of(b) * g->block_bytes;
+    return g->base + (size_t)kv_block_index(b) * g->block_bytes;
 }
 
 void kv_pool_show(struct kv_pool *p, block_id b)
@@ -319,7 +315,7 @@ void kv_pool_file(const struct kv_pool *p, block_id b, int *fd, uint64_t *offset
 {
     const struct group *g = group_of(p, b);
     *fd = g->fd;
-    *offset = (uint64_t)index_of(b) * g->block_bytes;
+    *offset = (uint64_t)kv_block_index(b) * g->block_bytes;
 }
 
 void kv_pool_on_short(struct kv_pool *p, kv_let_go *let_go, void *arg)

@@ -82,6 +82,12 @@ static inline uint32_t kv_block_group(block_id b)
     return b.n >> 30;
 }
 
+/* Its place in the file of its group. */
+static inline uint32_t kv_block_index(block_id b)
+{
+    return b.n & ((1u << 30) - 1);
+}
+
 /* Whether b is the neighbour that follows a in the file of their group. */
 static inline bool kv_block_follows(block_id a, block_id b)
 {
