@@ -185,24 +185,28 @@ struct kv_node *index_node_new(struct kv_index *x)
     return n;
 }
 
+/* The node that was unused for longest of those whose window blocks only the index holds. NULL: none. */
+static struct kv_node *window_oldest(const struct kv_index *x)
+{
+    struct kv_node *n = x->window_first;
+    while (n && !window_is_idle(x, n))
+        n = n->window_next;
+    return n;
+}
+
 bool kv_index_evict(struct kv_index *x)
 {
-    struct kv_node *window = x->window_first;
-    while (window && !window_is_idle(x, window))
-        window = window->window_next;
-    if (window && (x->n_heap == 0 || window->window_used <= x->heap[0]->used)) {
-        window_drop(x, window);
-        return true;
-    }
-    while (x->n_heap > 0) {
-        struct kv_node *leaf = x->heap[0];
-        const bool frees = !node_is_root(leaf);
-        index_remove(x, leaf);
+    struct kv_node *window = window_oldest(x);
+    while (x->n_heap > 0 && !(window && window->window_used <= x->heap[0]->used)) {
+        const bool frees = !node_is_root(x->heap[0]);
+        index_remove(x, x->heap[0]);
         x->stats.n_evicted += frees;
         if (frees)
             return true;
     }
-    return false;
+    if (window)
+        window_drop(x, window);
+    return window != NULL;
 }
 
 size_t kv_index_idle_bytes(const struct kv_index *x)
