@@ -151,6 +151,7 @@ struct akv_request {
     uint32_t n_stop;
     const int32_t *stop_id; /* n_stop_id tokens that end it as an end token does */
     uint32_t n_stop_id;
+    uint32_t time_limit_ms; /* from akv_submit on, waiting included; 0: none */
 
     /* What is reported. */
     uint32_t n_logprob;   /* best alternatives with each generated token, 0..64 */
@@ -196,6 +197,7 @@ enum akv_stop {
     AKV_STOP_TEXT,     /* one of the stop texts */
     AKV_STOP_LENGTH,   /* n_predict tokens */
     AKV_STOP_CONTEXT,  /* the context is full */
+    AKV_STOP_TIME,     /* time_limit_ms are over: what there is of the answer */
     AKV_STOP_CANCELED, /* akv_cancel, or the engine was freed */
     AKV_STOP_ERROR     /* status and message say what happened */
 };

@@ -5,7 +5,11 @@
 
 static const char *const misses[MISSES] = { "none",    "cold",   "diverged", "end",
                                             "evicted", "window", "off",      "other" };
-static const char *const finished[] = { "stop", "stop", "length", "length", "abort", "error" };
+static const char *const finished[] = {
+    [AKV_STOP_END] = "stop",       [AKV_STOP_TEXT] = "stop",   [AKV_STOP_LENGTH] = "length",
+    [AKV_STOP_CONTEXT] = "length", [AKV_STOP_TIME] = "length", [AKV_STOP_CANCELED] = "abort",
+    [AKV_STOP_ERROR] = "error",
+};
 
 /* Bounds in seconds, and in tokens. */
 static const double seconds[METRIC_BUCKETS] = { 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05,

@@ -191,7 +191,7 @@ static enum status start(struct engine *e, struct sequence *s, struct note *why)
             return FULL;
     }
     if (!s->start_ns) { /* not one that was paused */
-        s->start_ns = os_now_ns();
+        s->start_ns = engine_now(e);
         s->n_cached = s->n_done;
         e->n_token_cached += s->n_cached;
     }

@@ -75,7 +75,7 @@ void engine_finish(struct engine *e, struct sequence *s, enum akv_stop stop, enu
         .message = done->bytes,
         .text = buf_text(&rest),
         .text_len = rest.len,
-        .usage = usage_of(s, os_now_ns()),
+        .usage = usage_of(s, engine_now(e)),
     };
     leave_space(e, s, stop != AKV_STOP_ERROR && !s->cache_no_write);
     inside_remove(e, s);

@@ -54,6 +54,7 @@ struct sequence {
     bool lost;                 // there was no memory for something that should have left
 
     uint64_t submit_ns, start_ns, first_ns; // monotonic; 0: not yet
+    uint64_t deadline_ns;                   // it ends then; UINT64_MAX: it may take for ever
     size_t kv_bytes_peak;
 };
 
