@@ -40,6 +40,8 @@ struct sequence {
     struct kv_space *space; // NULL while waiting or paused
     struct kv_trail trail;  // what of it the index holds
     struct kv_hit hit;      // of its last start
+    uint64_t wait_for;      // a running sequence's id: it waits until that one has computed
+    uint32_t wait_until;    //   these positions; 0: it does not
     struct sampler *sampler;
 
     struct detok detok;
