@@ -110,7 +110,10 @@ struct akv_limits {
     uint32_t n_parallel; /* requests that run at once; 0: 16 */
     uint32_t n_queue;    /* requests that may wait; 0: 256 */
     uint32_t n_ubatch;   /* most tokens a step; 0: chosen for the workspace to stay small */
-    const char *kv_map;  /* NULL or "space" (contiguous addresses), "table" (a table of blocks) */
+    /* While answers stream, prompts are read in pieces that make no step longer than so many times
+     * one without them; 0: 2.5; negative: as long as n_ubatch lets it be. */
+    float step_stretch;
+    const char *kv_map; /* NULL or "space" (contiguous addresses), "table" (a table of blocks) */
 };
 
 /* One engine a model at a time: its workspace and threads are not shared. AKV_BAD_INPUT: a limit

@@ -17,6 +17,7 @@
 #include "bin/bench_kv.h"
 #include "bin/bench_profile.h"
 #include "bin/bench_report.h"
+#include "bin/bench_stream.h"
 #include "bin/engine_flags.h"
 #include "bin/models.h"
 #include "bin/progress.h"
@@ -115,7 +116,7 @@ static const struct flag rows[] = {
 const struct flag_table flags_of_bench = {
     .verb = "bench",
     .summary = "measure speed: reading and generating, KV memory, attention",
-    .operands = "[kv|attention]",
+    .operands = "[kv|attention|stream]",
     .n_operand_min = 0,
     .n_operand_max = 0,
     .flag = rows,
@@ -126,6 +127,7 @@ const struct flag_table flags_of_bench = {
             "akvifer bench -m qwen2 -t 1,2 --kv-type f16,int8 -o jsonl",
             "akvifer bench kv --help",
             "akvifer bench attention --help",
+            "akvifer bench stream --help",
             NULL,
         },
 };
@@ -442,6 +444,8 @@ int verb_bench(int argc, char **argv)
         return bench_kv(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "attention") == 0)
         return bench_attention(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "stream") == 0)
+        return bench_stream(argc - 1, argv + 1);
     if (!flags_read(&flags_of_bench, &o, argc, argv, NULL, &code))
         return code;
     if (read_plan(&o, &run.plan, &why) != OK) {

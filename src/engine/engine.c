@@ -177,7 +177,9 @@ static void step(struct engine *e)
     }
     sample_shares(e, n_share);
     finish_lost(e);
-    stats_publish(e, engine_now(e) - began);
+    const uint64_t took = engine_now(e) - began;
+    pace_measured(&e->pace, e->n_answer, n_row - e->n_answer, took);
+    stats_publish(e, took);
 }
 
 /* ---- the inbox ---- */
@@ -413,6 +415,7 @@ enum status engine_new_still(struct engine **out, struct model *m, const struct 
     pthread_cond_init(&e->work, NULL);
     pthread_cond_init(&e->answered, NULL);
     enum status st = engine_limits_choose(&e->limits, wish, m, why);
+    e->pace.stretch = e->limits.step_stretch;
     if (st == OK)
         st = arrays_new(e, why);
     if (st == OK)

@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "engine/engine.h"
+#include "engine/pace.h"
 #include "kv/index.h"
 #include "os/clock.h"
 
@@ -66,6 +67,8 @@ struct engine {
     struct sequence **running; // [n_parallel], oldest first
     uint32_t n_running;
     uint64_t step, n_row_done; // steps begun; rows of all that were computed
+    struct pace pace;
+    uint32_t n_answer; // rows of this step that answer somebody; the others read prompts
     uint64_t n_pause;
     uint64_t n_token_prompt, n_token_cached, n_token_generated;
 

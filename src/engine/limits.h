@@ -15,6 +15,7 @@ struct engine_limits {
     size_t kv_bytes;
     enum kv_type kv_type;
     bool kv_table;
+    double step_stretch; // engine/pace.h
     struct kv_shape shape;
 };
 

@@ -306,20 +306,40 @@ static void start_waiting(struct engine *e)
 
 /* ---- rows ---- */
 
-/* Rows for every running sequence, the oldest first; one each is kept for those behind. */
+/* Whether somebody waits for its next token: all but that is computed. */
+static bool is_answering(const struct sequence *s)
+{
+    return s->n_id > s->n_prompt && s->n_done + 1 == s->n_id;
+}
+
+static uint32_t count_answering(const struct engine *e)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < e->n_running; i++)
+        n += is_answering(e->running[i]);
+    return n;
+}
+
+/* A row for each that answers; what the pace allows beside for prompts, the oldest first. */
 uint32_t engine_plan(struct engine *e, uint32_t *n_share)
 {
     uint32_t n_row = 0;
-    *n_share = 0;
+    *n_share = e->n_answer = 0;
     start_waiting(e);
+    const uint32_t n_answer = count_answering(e);
+    uint32_t left = pace_rows(&e->pace, n_answer, e->limits.n_ubatch - n_answer);
     for (uint32_t i = 0; i < e->n_running; i++) {
         struct sequence *s = e->running[i];
-        const uint32_t behind = e->n_running - i - 1, left = e->limits.n_ubatch - n_row - behind;
-        const uint32_t want = s->n_id - s->n_done, n = want < left ? want : left;
+        const bool answers = is_answering(s);
+        const uint32_t want = s->n_id - s->n_done, n = answers || want < left ? want : left;
+        if (n == 0)
+            continue;
         if (!grow(e, i, n))
             break;
         e->share[(*n_share)++] = (struct share){ .seq = s, .first_row = n_row, .n_row = n };
         n_row += n;
+        e->n_answer += answers;
+        left -= answers ? 0 : n;
     }
     return n_row;
 }
