@@ -113,7 +113,8 @@ struct akv_limits {
     /* While answers stream, prompts are read in pieces that make no step longer than so many times
      * one without them; 0: 2.5; negative: as long as n_ubatch lets it be. */
     float step_stretch;
-    const char *kv_map; /* NULL or "space" (contiguous addresses), "table" (a table of blocks) */
+    uint32_t n_cache_min; /* a beginning that is shorter is not reused (--cache-min) */
+    const char *kv_map;   /* NULL or "space" (contiguous addresses), "table" (a table of blocks) */
 };
 
 /* One engine a model at a time: its workspace and threads are not shared. AKV_BAD_INPUT: a limit
@@ -161,10 +162,11 @@ struct akv_request {
     bool prompt_logprobs; /* the same for every prompt position, which is then computed anew */
 
     /* What KV is shared. */
-    const char *cache_salt; /* requests of different salts share nothing; up to 255 bytes; */
-                            /*   NULL: "" */
-    bool cache_no_read;     /* compute the whole prompt */
-    bool cache_no_write;    /* leave no KV behind for others */
+    const char
+        *cache_salt;     /* requests of different salts share nothing; up to 255 bytes; what is */
+                         /*   before the first '/' names the tenant, for reasons; NULL: "" */
+    bool cache_no_read;  /* compute the whole prompt */
+    bool cache_no_write; /* leave no KV behind for others */
 
     void *user; /* comes back with every event */
 };
@@ -212,9 +214,13 @@ struct akv_logprob {
 
 struct akv_usage {
     uint32_t n_prompt, n_generated;
-    uint32_t n_cached;      /* prompt positions whose KV was reused */
-    const char *cache_miss; /* why no more was: "none" (all that can be was), "cold", "diverged", */
-                            /*   "end", "evicted", "window" or "off" */
+    uint32_t n_cached; /* prompt positions whose KV was reused */
+    /* Why no more was: "none" (all that can be was), "cold", "diverged", "end", "evicted", "window",
+     * "off", "below_minimum" or "salt" (cold, but another salt of the same tenant has it). */
+    const char *cache_miss;
+    /* The same for whoever runs the engine: also "tenant" (cold, but another tenant has it), which
+     * nobody else may learn. */
+    const char *cache_miss_operator;
     uint32_t cache_miss_at; /* the position at which it ended */
     uint64_t queue_ns, prompt_ns, generate_ns;
     size_t kv_bytes_peak;

@@ -4,7 +4,8 @@
 #include <string.h>
 
 static const char *const misses[MISSES] = { "none",    "cold",   "diverged", "end",
-                                            "evicted", "window", "off",      "other" };
+                                            "evicted", "window", "off",      "below_minimum",
+                                            "salt",    "tenant", "other" };
 static const char *const finished[] = {
     [AKV_STOP_END] = "stop",       [AKV_STOP_TEXT] = "stop",   [AKV_STOP_LENGTH] = "length",
     [AKV_STOP_CONTEXT] = "length", [AKV_STOP_TIME] = "length", [AKV_STOP_CANCELED] = "abort",
@@ -72,7 +73,7 @@ void metrics_request_done(struct metrics *m, const struct metrics_request *r)
     m->n_generated += u->n_generated;
     const uint64_t n = (uint64_t)u->n_prompt + u->n_generated;
     m->n_tokens_max = n > m->n_tokens_max ? n : m->n_tokens_max;
-    m->n_miss[miss_index(first->cache_miss)]++;
+    m->n_miss[miss_index(first->cache_miss_operator)]++;
     m->prompt_seconds += (double)first->prompt_ns / 1e9;
     m->generate_seconds += (double)first->generate_ns / 1e9;
     observe(&m->end_to_end, seconds, (double)r->ns / 1e9);

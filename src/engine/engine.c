@@ -215,6 +215,10 @@ static void answer(struct engine *e)
 {
     for (struct question *q = e->asked; q; q = q->next) {
         q->hit = kv_index_find(e->index, q->salt, q->ids, q->n_id);
+        if (q->hit.miss == KV_MISS_COLD)
+            q->hit.miss = kv_index_elsewhere(e->index, q->salt, q->ids, q->n_id);
+        if (q->hit.n_position > 0 && q->hit.n_position < e->limits.n_cache_min)
+            q->hit = (struct kv_hit){ .miss = KV_MISS_SHORT };
         q->tick = e->step;
         q->dropped = e->quit;
         q->answered = true;
@@ -327,7 +331,7 @@ enum status engine_find(struct engine *e, const int32_t *ids, uint32_t n_id, con
         return CANCELED;
     *out = (struct akv_cache_find){
         .n_cached = q.hit.n_position,
-        .miss = kv_miss_name(q.hit.miss),
+        .miss = kv_miss_name(miss_to_tell(q.hit.miss)),
         .miss_at = q.hit.miss_at,
         .evicted_steps = q.hit.miss == KV_MISS_EVICTED ? q.tick - q.hit.evicted_tick : 0,
         .n_instead = q.hit.n_instead,

@@ -104,6 +104,8 @@ uint32_t engine_plan(struct engine *e, uint32_t *n_share);
 void engine_stop_running(struct engine *e, const struct sequence *s); // takes it off the list
 
 /* ---- post.c ---- */
+/* What of a reason whoever asked may know: not that another tenant has the same (kv/index.h N4). */
+enum kv_miss miss_to_tell(enum kv_miss miss);
 /* False: no memory for the event. */
 bool engine_post_token(struct engine *e, struct sequence *s, int32_t id, const float *logits,
                        const struct buf *text);

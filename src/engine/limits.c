@@ -102,6 +102,7 @@ enum status engine_limits_choose(struct engine_limits *out, const struct akv_lim
         .n_parallel = wish->n_parallel ? wish->n_parallel : PARALLEL,
         .n_queue = wish->n_queue ? wish->n_queue : QUEUE,
         .n_ubatch = wish->n_ubatch ? wish->n_ubatch : model_rows_for(m, WORKSPACE),
+        .n_cache_min = wish->n_cache_min,
         .step_stretch = wish->step_stretch < 0    ? 0
                         : wish->step_stretch == 0 ? STEP_STRETCH
                                                   : (double)wish->step_stretch,

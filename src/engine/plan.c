@@ -159,7 +159,8 @@ static uint32_t reusable(const struct engine *e, const struct sequence *s)
     uint32_t of_running;
     const uint32_t kept = find_now(e, s).n_position;
     parent_of(e, s, &of_running);
-    return kept > of_running ? kept : of_running;
+    const uint32_t n = kept > of_running ? kept : of_running;
+    return n >= e->limits.n_cache_min ? n : 0;
 }
 
 /* Whether all that the sequence has to read would fit beside one more block for each that runs, if `idle` bytes more
@@ -251,7 +252,12 @@ static enum status take_space(struct engine *e, struct sequence *s, struct note 
     uint32_t n;
     struct sequence *parent = parent_of(e, s, &n);
     s->hit = find_now(e, s);
-    if (parent && n > s->hit.n_position)
+    const bool forks = parent && n > s->hit.n_position, enough = reusable(e, s) > 0;
+    if (s->hit.miss == KV_MISS_COLD && !forks)
+        s->hit.miss = kv_index_elsewhere(e->index, s->salt, s->ids, s->n_id);
+    if (!enough && (forks || s->hit.n_position > 0))
+        s->hit = (struct kv_hit){ .miss = KV_MISS_SHORT };
+    if (forks && enough)
         st = fork_running(s, parent, n, why);
     if (st == NOT_FOUND && s->hit.n_position > 0)
         st = kv_index_take(e->index, s->salt, s->ids, s->n_id, &s->space, &s->trail, &s->hit, why);

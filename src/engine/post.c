@@ -12,13 +12,19 @@ static void post(struct engine *e, struct sequence *s, struct outbox_event *even
     outbox_post(&e->outbox, event);
 }
 
+enum kv_miss miss_to_tell(enum kv_miss miss)
+{
+    return miss == KV_MISS_TENANT ? KV_MISS_COLD : miss;
+}
+
 static struct akv_usage usage_of(const struct sequence *s, uint64_t now)
 {
     const uint64_t start = s->start_ns ? s->start_ns : now, first = s->first_ns ? s->first_ns : now;
     return (struct akv_usage){
         .n_prompt = s->n_prompt,
         .n_cached = s->n_cached,
-        .cache_miss = kv_miss_name(s->hit.miss),
+        .cache_miss = kv_miss_name(miss_to_tell(s->hit.miss)),
+        .cache_miss_operator = kv_miss_name(s->hit.miss),
         .cache_miss_at = s->hit.miss_at,
         .n_generated = s->n_id - s->n_prompt,
         .queue_ns = start - s->submit_ns,

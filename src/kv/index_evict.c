@@ -140,13 +140,12 @@ static void chain_unlink(struct kv_index *x, struct kv_node *n)
     *at = n->chain;
 }
 
-static void parent_unlink(struct kv_index *x, struct kv_node *n)
+static void sibling_unlink(struct kv_index *x, struct kv_node *n)
 {
-    *(n->elder ? &n->elder->sibling : &n->parent->child) = n->sibling;
+    struct kv_node **first = node_is_root(n) ? &x->root : &n->parent->child;
+    *(n->elder ? &n->elder->sibling : first) = n->sibling;
     if (n->sibling)
         n->sibling->elder = n->elder;
-    n->parent->n_child--;
-    index_leaf_update(x, n->parent);
 }
 
 void index_remove(struct kv_index *x, struct kv_node *n)
@@ -162,11 +161,13 @@ void index_remove(struct kv_index *x, struct kv_node *n)
     }
     *ghost_of(x, n->key) = (struct ghost){ .key = n->key, .tick = x->tick };
     chain_unlink(x, n);
+    sibling_unlink(x, n);
     if (node_is_root(n)) {
         mem_free(n->salt);
         x->stats.n_salt--;
     } else {
-        parent_unlink(x, n);
+        n->parent->n_child--;
+        index_leaf_update(x, n->parent);
         x->stats.n_node--;
     }
     *n = (struct kv_node){ .chain = x->unused, .heap_at = NODE_IN_NO_HEAP };
