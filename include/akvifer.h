@@ -110,7 +110,11 @@ struct akv_limits {
     uint32_t n_parallel; /* requests that run at once; 0: 16 */
     uint32_t n_queue;    /* requests that may wait; 0: 256 */
     uint32_t n_ubatch;   /* most tokens a step; 0: chosen for the workspace to stay small */
-    const char *kv_map;  /* NULL or "space" (contiguous addresses), "table" (a table of blocks) */
+    /* While answers stream, prompts are read in pieces that make no step longer than so many times
+     * one without them; 0: 2.5; negative: as long as n_ubatch lets it be. */
+    float step_stretch;
+    uint32_t n_cache_min; /* a beginning that is shorter is not reused (--cache-min) */
+    const char *kv_map;   /* NULL or "space" (contiguous addresses), "table" (a table of blocks) */
 };
 
 /* One engine a model at a time: its workspace and threads are not shared. AKV_BAD_INPUT: a limit
@@ -151,16 +155,18 @@ struct akv_request {
     uint32_t n_stop;
     const int32_t *stop_id; /* n_stop_id tokens that end it as an end token does */
     uint32_t n_stop_id;
+    uint32_t time_limit_ms; /* from akv_submit on, waiting included; 0: none */
 
     /* What is reported. */
     uint32_t n_logprob;   /* best alternatives with each generated token, 0..64 */
     bool prompt_logprobs; /* the same for every prompt position, which is then computed anew */
 
     /* What KV is shared. */
-    const char *cache_salt; /* requests of different salts share nothing; up to 255 bytes; */
-                            /*   NULL: "" */
-    bool cache_no_read;     /* compute the whole prompt */
-    bool cache_no_write;    /* leave no KV behind for others */
+    const char
+        *cache_salt;     /* requests of different salts share nothing; up to 255 bytes; what is */
+                         /*   before the first '/' names the tenant, for reasons; NULL: "" */
+    bool cache_no_read;  /* compute the whole prompt */
+    bool cache_no_write; /* leave no KV behind for others */
 
     void *user; /* comes back with every event */
 };
@@ -197,6 +203,7 @@ enum akv_stop {
     AKV_STOP_TEXT,     /* one of the stop texts */
     AKV_STOP_LENGTH,   /* n_predict tokens */
     AKV_STOP_CONTEXT,  /* the context is full */
+    AKV_STOP_TIME,     /* time_limit_ms are over: what there is of the answer */
     AKV_STOP_CANCELED, /* akv_cancel, or the engine was freed */
     AKV_STOP_ERROR     /* status and message say what happened */
 };
@@ -208,9 +215,13 @@ struct akv_logprob {
 
 struct akv_usage {
     uint32_t n_prompt, n_generated;
-    uint32_t n_cached;      /* prompt positions whose KV was reused */
-    const char *cache_miss; /* why no more was: "none" (all that can be was), "cold", "diverged", */
-                            /*   "end", "evicted", "window" or "off" */
+    uint32_t n_cached; /* prompt positions whose KV was reused */
+    /* Why no more was: "none" (all that can be was), "cold", "diverged", "end", "evicted", "window",
+     * "off", "below_minimum" or "salt" (cold, but another salt of the same tenant has it). */
+    const char *cache_miss;
+    /* The same for whoever runs the engine: also "tenant" (cold, but another tenant has it), which
+     * nobody else may learn. */
+    const char *cache_miss_operator;
     uint32_t cache_miss_at; /* the position at which it ended */
     uint64_t queue_ns, prompt_ns, generate_ns;
     size_t kv_bytes_peak;

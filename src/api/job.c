@@ -14,7 +14,8 @@
 
 const char *job_finish_reason(enum akv_stop stop)
 {
-    return stop == AKV_STOP_LENGTH || stop == AKV_STOP_CONTEXT ? "length" : "stop";
+    return stop == AKV_STOP_LENGTH || stop == AKV_STOP_CONTEXT || stop == AKV_STOP_TIME ? "length"
+                                                                                        : "stop";
 }
 
 struct akv_usage job_usage(const struct job *j)

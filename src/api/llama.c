@@ -13,6 +13,7 @@ static const char *stop_type(enum akv_stop stop)
         return "word";
     case AKV_STOP_LENGTH:
     case AKV_STOP_CONTEXT:
+    case AKV_STOP_TIME:
         return "limit";
     default:
         return "none";

@@ -28,9 +28,9 @@ void log_job(FILE *f, const struct job *j, const struct akv_usage *usage)
 {
     static const char *const kinds[] = { "chat", "completion", "llama" };
     static const char *const stops[] = {
-        [AKV_STOP_END] = "end",           [AKV_STOP_TEXT] = "text",
-        [AKV_STOP_LENGTH] = "length",     [AKV_STOP_CONTEXT] = "context",
-        [AKV_STOP_CANCELED] = "canceled", [AKV_STOP_ERROR] = "error",
+        [AKV_STOP_END] = "end",         [AKV_STOP_TEXT] = "text", [AKV_STOP_LENGTH] = "length",
+        [AKV_STOP_CONTEXT] = "context", [AKV_STOP_TIME] = "time", [AKV_STOP_CANCELED] = "canceled",
+        [AKV_STOP_ERROR] = "error",
     };
     const struct akv_usage *first = &j->choice[0].usage;
     struct buf line = { 0 };
@@ -39,16 +39,17 @@ void log_job(FILE *f, const struct job *j, const struct akv_usage *usage)
     add_time(&line);
     buf_addf(&line, ",\"level\":\"info\",\"id\":\"%s\",\"tenant\":", j->id);
     buf_add_json_text(&line, j->tenant, strlen(j->tenant));
-    buf_addf(
-        &line,
-        ",\"kind\":\"%s\",\"stream\":%s,\"choices\":%u,"
-        "\"prompt_tokens\":%u,\"cached_tokens\":%u,\"completion_tokens\":%u,"
-        "\"cache_miss\":\"%s\",\"cache_miss_at\":%u,\"finish\":\"%s\","
-        "\"queue_ms\":%.3f,\"prompt_ms\":%.3f,\"generate_ms\":%.3f,\"kv_bytes_peak\":%zu",
-        kinds[j->request.kind], j->request.stream ? "true" : "false", j->n_choice, usage->n_prompt,
-        usage->n_cached, usage->n_generated, first->cache_miss ? first->cache_miss : "",
-        first->cache_miss_at, stops[j->choice[0].stop], (double)first->queue_ns / 1e6,
-        (double)first->prompt_ns / 1e6, (double)first->generate_ns / 1e6, first->kv_bytes_peak);
+    buf_addf(&line,
+             ",\"kind\":\"%s\",\"stream\":%s,\"choices\":%u,"
+             "\"prompt_tokens\":%u,\"cached_tokens\":%u,\"completion_tokens\":%u,"
+             "\"cache_miss\":\"%s\",\"cache_miss_at\":%u,\"finish\":\"%s\","
+             "\"queue_ms\":%.3f,\"prompt_ms\":%.3f,\"generate_ms\":%.3f,\"kv_bytes_peak\":%zu",
+             kinds[j->request.kind], j->request.stream ? "true" : "false", j->n_choice,
+             usage->n_prompt, usage->n_cached, usage->n_generated,
+             first->cache_miss_operator ? first->cache_miss_operator : "", first->cache_miss_at,
+             stops[j->choice[0].stop], (double)first->queue_ns / 1e6,
+             (double)first->prompt_ns / 1e6, (double)first->generate_ns / 1e6,
+             first->kv_bytes_peak);
     write_line(f, &line);
 }
 

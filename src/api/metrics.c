@@ -5,8 +5,13 @@
 
 /* The first is no miss. */
 static const char *const misses[MISSES] = { "none",    "cold",   "diverged", "end",
-                                            "evicted", "window", "off",      "other" };
-static const char *const finished[] = { "stop", "stop", "length", "length", "abort", "error" };
+                                            "evicted", "window", "off",      "below_minimum",
+                                            "salt",    "tenant", "other" };
+static const char *const finished[] = {
+    [AKV_STOP_END] = "stop",       [AKV_STOP_TEXT] = "stop",   [AKV_STOP_LENGTH] = "length",
+    [AKV_STOP_CONTEXT] = "length", [AKV_STOP_TIME] = "length", [AKV_STOP_CANCELED] = "abort",
+    [AKV_STOP_ERROR] = "error",
+};
 
 /* Bounds in seconds, and in tokens. */
 static const double seconds[METRIC_BUCKETS] = { 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05,
@@ -93,7 +98,7 @@ void metrics_request_done(struct metrics *m, const struct metrics_request *r)
     m->n_generated += u->n_generated;
     const uint64_t n = (uint64_t)u->n_prompt + u->n_generated;
     m->n_tokens_max = n > m->n_tokens_max ? n : m->n_tokens_max;
-    const uint32_t miss = miss_index(first->cache_miss);
+    const uint32_t miss = miss_index(first->cache_miss_operator);
     if (miss > 0)
         m->n_miss[miss]++;
     if (first->n_cached > 0)

@@ -18,6 +18,7 @@
 #include "bin/bench_probe.h"
 #include "bin/bench_profile.h"
 #include "bin/bench_report.h"
+#include "bin/bench_stream.h"
 #include "bin/engine_flags.h"
 #include "bin/models.h"
 #include "bin/progress.h"
@@ -116,7 +117,7 @@ static const struct flag rows[] = {
 const struct flag_table flags_of_bench = {
     .verb = "bench",
     .summary = "measure speed: reading and generating, KV memory, attention",
-    .operands = "[kv|attention|roof]",
+    .operands = "[kv|attention|roof|stream]",
     .n_operand_min = 0,
     .n_operand_max = 0,
     .flag = rows,
@@ -128,6 +129,7 @@ const struct flag_table flags_of_bench = {
             "akvifer bench kv --help",
             "akvifer bench attention --help",
             "akvifer bench roof",
+            "akvifer bench stream --help",
             NULL,
         },
 };
@@ -444,6 +446,8 @@ int verb_bench(int argc, char **argv)
         return bench_attention(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "roof") == 0)
         return bench_probe(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "stream") == 0)
+        return bench_stream(argc - 1, argv + 1);
     if (!flags_read(&flags_of_bench, &o, argc, argv, NULL, &code))
         return code;
     if (read_plan(&o, &run.plan, &why) != OK) {

@@ -73,6 +73,8 @@ enum status engine_open(struct engine_opened *out, const struct engine_flags *f,
         .kv_map = maps[f->kv_map],
         .n_parallel = f->n_parallel ? (uint32_t)f->n_parallel : 1,
         .n_ubatch = (uint32_t)f->n_ubatch,
+        .step_stretch = (float)f->step_stretch,
+        .n_cache_min = (uint32_t)f->n_cache_min,
     };
     struct buf path = { 0 };
     struct akv_note inner = { "" };

@@ -16,9 +16,10 @@
 struct engine_flags {
     const char *model, *cpu;
     const char *chat_template; // a Jinja text, or NULL; no flag sets it
-    int64_t n_thread, n_ctx, n_ubatch, n_parallel;
+    int64_t n_thread, n_ctx, n_ubatch, n_parallel, n_cache_min;
     uint64_t kv_ram;
     uint32_t kv_type, kv_map;
+    double step_stretch; // 0: the engine's default
     bool quiet;
 };
 
@@ -73,6 +74,23 @@ struct engine_flags {
           .most = 4096,                                                                            \
           .shown = "what a 40 MiB workspace allows",                                               \
           .help = "Most tokens computed in one step." },                                           \
+        { .names = "--step-stretch",                                                               \
+          .type = FLAG_FLOAT,                                                                      \
+          .at = FLAG_AT(S, F.step_stretch),                                                        \
+          .unit = "X",                                                                             \
+          .preset = "2.5",                                                                         \
+          .least = -1,                                                                             \
+          .most = 1000000,                                                                         \
+          .help = "While answers stream, prompts make no step longer than X times one without "    \
+                  "them; -1: no bound." },                                                         \
+        { .names = "--cache-min",                                                                  \
+          .type = FLAG_INT,                                                                        \
+          .at = FLAG_AT(S, F.n_cache_min),                                                         \
+          .unit = "TOKENS",                                                                        \
+          .preset = "1",                                                                           \
+          .least = 0,                                                                              \
+          .most = 1 << 30,                                                                         \
+          .help = "Shortest beginning of a prompt that is reused." },                              \
         { .names = "--cpu",                                                                        \
           .type = FLAG_TEXT,                                                                       \
           .at = FLAG_AT(S, F.cpu),                                                                 \

@@ -28,7 +28,7 @@ static void batch_of(struct engine *e, uint32_t n_share, uint32_t n_row, struct 
 static bool generate(struct engine *e, struct sequence *s, const float *logits)
 {
     if (!s->first_ns)
-        s->first_ns = os_now_ns();
+        s->first_ns = engine_now(e);
     if (s->n_id == s->n_id_max) {
         engine_finish(e, s,
                       s->length_is_context && s->n_id > s->n_prompt ? AKV_STOP_CONTEXT
@@ -171,7 +171,7 @@ static void stats_publish(struct engine *e, uint64_t step_ns)
 /* One step, in the order things happen. */
 static void step(struct engine *e)
 {
-    const uint64_t began = os_now_ns();
+    const uint64_t began = engine_now(e);
     struct batch batch;
     uint32_t n_share;
 
@@ -181,12 +181,13 @@ static void step(struct engine *e)
         stats_publish(e, 0); // whoever was to run has ended
         return;
     }
-    const uint64_t planned = os_now_ns();
+    const uint64_t planned = engine_now(e);
     count_rows(e, n_share, n_row);
     batch_of(e, n_share, n_row, &batch);
     model_forward(e->model, &batch);
     e->sum.plan_ns += planned - began;
-    e->sum.forward_ns += os_now_ns() - planned;
+    e->sum.forward_ns += engine_now(e) - planned;
+    e->n_row_done += n_row;
     for (uint32_t i = 0; i < n_share; i++) {
         const struct share *sh = &e->share[i];
         const bool prompt = sh->seq->n_done < sh->seq->n_prompt;
@@ -197,27 +198,35 @@ static void step(struct engine *e)
     }
     sample_shares(e, n_share);
     finish_lost(e);
-    stats_publish(e, os_now_ns() - began);
+    const uint64_t took = engine_now(e) - began;
+    pace_measured(&e->pace, e->n_answer, n_row - e->n_answer, took);
+    stats_publish(e, took);
 }
 
 /* ---- the inbox ---- */
 
-static void finish_canceled(struct engine *e)
+/* Ends it if somebody asked for that, or its time is over. False: it goes on. */
+static bool finish_due(struct engine *e, struct sequence *s, uint64_t now)
 {
-    for (uint32_t i = 0; i < e->n_running;) {
-        struct sequence *s = e->running[i];
-        if (!s->canceled) {
-            i++;
-            continue;
-        }
+    if (!s->canceled && now < s->deadline_ns)
+        return false;
+    if (s->space)
         engine_stop_running(e, s);
+    if (s->canceled)
         engine_finish(e, s, AKV_STOP_CANCELED, CANCELED, "the request was canceled");
-    }
+    else
+        engine_finish(e, s, AKV_STOP_TIME, OK, "");
+    return true;
+}
+
+static void finish_all_due(struct engine *e)
+{
+    const uint64_t now = engine_now(e);
+    for (uint32_t i = 0; i < e->n_running;)
+        i += !finish_due(e, e->running[i], now);
     for (uint32_t n = e->waiting.n; n > 0; n--) {
         struct sequence *s = queue_pop(&e->waiting);
-        if (s->canceled)
-            engine_finish(e, s, AKV_STOP_CANCELED, CANCELED, "the request was canceled");
-        else
+        if (!finish_due(e, s, now))
             queue_push(&e->waiting, s);
     }
 }
@@ -227,6 +236,10 @@ static void answer(struct engine *e)
 {
     for (struct question *q = e->asked; q; q = q->next) {
         q->hit = kv_index_find(e->index, q->salt, q->ids, q->n_id);
+        if (q->hit.miss == KV_MISS_COLD)
+            q->hit.miss = kv_index_elsewhere(e->index, q->salt, q->ids, q->n_id);
+        if (q->hit.n_position > 0 && q->hit.n_position < e->limits.n_cache_min)
+            q->hit = (struct kv_hit){ .miss = KV_MISS_SHORT };
         q->tick = e->step;
         q->dropped = e->quit;
         q->answered = true;
@@ -251,32 +264,38 @@ static bool inbox_drain(struct engine *e)
         answer(e);
     for (struct sequence *s; (s = queue_pop(&e->inbox));)
         queue_push(&e->waiting, s);
-    const bool quit = e->quit, cancel = e->cancel_asked;
+    const bool quit = e->quit;
     e->cancel_asked = false;
     pthread_mutex_unlock(&e->lock);
-
-    if (cancel) {
-        finish_canceled(e);
-        stats_publish(e, 0);
-    }
+    finish_all_due(e);
     return !quit;
+}
+
+bool engine_turn(struct engine *e)
+{
+    if (!inbox_drain(e))
+        return false;
+    outbox_wait_room(&e->outbox);
+    step(e);
+    return true;
 }
 
 static void *engine_main(void *arg)
 {
-    struct engine *e = arg;
-    while (inbox_drain(e)) {
-        outbox_wait_room(&e->outbox);
-        step(e);
-    }
+    while (engine_turn(arg))
+        ;
+    return NULL;
+}
+
+static void finish_all(struct engine *e)
+{
     while (e->n_running > 0) {
         struct sequence *s = e->running[0];
         engine_stop_running(e, s);
         engine_finish(e, s, AKV_STOP_CANCELED, CANCELED, "the engine was stopped");
     }
-    for (struct sequence *s; (s = queue_pop(&e->waiting));)
+    for (struct sequence *s; (s = queue_pop(&e->waiting)) || (s = queue_pop(&e->inbox));)
         engine_finish(e, s, AKV_STOP_CANCELED, CANCELED, "the engine was stopped");
-    return NULL;
 }
 
 /* ---- what callers see ---- */
@@ -300,7 +319,9 @@ enum status engine_submit(struct engine *e, const struct akv_request *r, uint64_
         return FULL;
     }
     s->id = ++e->next_id;
-    s->submit_ns = os_now_ns();
+    s->submit_ns = engine_now(e);
+    s->deadline_ns =
+        r->time_limit_ms ? s->submit_ns + r->time_limit_ms * UINT64_C(1000000) : UINT64_MAX;
     *id = s->id;
     e->inside[e->n_inside++] = s;
     queue_push(&e->inbox, s);
@@ -337,7 +358,7 @@ enum status engine_find(struct engine *e, const int32_t *ids, uint32_t n_id, con
         return CANCELED;
     *out = (struct akv_cache_find){
         .n_cached = q.hit.n_position,
-        .miss = kv_miss_name(q.hit.miss),
+        .miss = kv_miss_name(miss_to_tell(q.hit.miss)),
         .miss_at = q.hit.miss_at,
         .evicted_steps = q.hit.miss == KV_MISS_EVICTED ? q.tick - q.hit.evicted_tick : 0,
         .n_instead = q.hit.n_instead,
@@ -406,14 +427,16 @@ static enum status memory_new(struct engine *e, struct note *why)
     return st;
 }
 
-enum status engine_new(struct engine **out, struct model *m, const struct vocab *vocab,
-                       const struct akv_limits *wish, struct note *why)
+enum status engine_new_still(struct engine **out, struct model *m, const struct vocab *vocab,
+                             const struct akv_limits *wish, struct engine_clock clock,
+                             struct note *why)
 {
     struct engine *e = mem_new_aligned(1, sizeof *e, 64);
     if (!e) {
         note_set(why, "no memory for an engine");
         return FULL;
     }
+    e->clock = clock;
     e->model = m;
     e->vocab = vocab;
     queue_open(&e->inbox);
@@ -423,22 +446,41 @@ enum status engine_new(struct engine **out, struct model *m, const struct vocab 
     pthread_cond_init(&e->work, NULL);
     pthread_cond_init(&e->answered, NULL);
     enum status st = engine_limits_choose(&e->limits, wish, m, why);
+    e->pace.stretch = e->limits.step_stretch;
     if (st == OK)
         st = arrays_new(e, why);
     if (st == OK)
         st = memory_new(e, why);
-    if (st == OK)
-        stats_publish(e, 0); // before the thread: whoever asks first sees the limits
-    const int error = st == OK ? pthread_create(&e->thread, NULL, engine_main, e) : 0;
-    if (error) {
-        note_set(why, "cannot start the engine thread: %s", strerror(error));
-        st = FULL;
-    }
-    e->started = st == OK;
     if (st != OK) {
         engine_free(e);
         return st;
     }
+    stats_publish(e, 0); // before the first step: whoever asks first sees the limits
+    *out = e;
+    return OK;
+}
+
+static uint64_t system_now_ns(void *arg)
+{
+    (void)arg;
+    return os_now_ns();
+}
+
+enum status engine_new(struct engine **out, struct model *m, const struct vocab *vocab,
+                       const struct akv_limits *wish, struct note *why)
+{
+    const struct engine_clock clock = { .now_ns = system_now_ns };
+    struct engine *e;
+    enum status st = engine_new_still(&e, m, vocab, wish, clock, why);
+    if (st != OK)
+        return st;
+    const int error = pthread_create(&e->thread, NULL, engine_main, e);
+    if (error) {
+        note_set(why, "cannot start the engine thread: %s", strerror(error));
+        engine_free(e);
+        return FULL;
+    }
+    e->started = true;
     *out = e;
     return OK;
 }
@@ -455,6 +497,7 @@ void engine_free(struct engine *e)
         outbox_quit(&e->outbox);
         pthread_join(e->thread, NULL);
     }
+    finish_all(e);
     kv_index_free(e->index);
     kv_spaces_free(e->spaces);
     kv_pool_free(e->pool);

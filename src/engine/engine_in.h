@@ -1,11 +1,12 @@
 /* engine/engine_in.h - the engine from the inside. Private to engine.c (threads and the loop), plan.c (who gets rows and
- * blocks) and post.c (what is told). */
+ * blocks) and post.c (what is told); tests turn an engine without a thread by hand, on a clock of their own. */
 #ifndef ENGINE_ENGINE_IN_H
 #define ENGINE_ENGINE_IN_H
 
 #include <pthread.h>
 
 #include "engine/engine.h"
+#include "engine/pace.h"
 #include "kv/index.h"
 #include "os/clock.h"
 
@@ -18,6 +19,12 @@ struct share {
 struct queue {
     struct sequence *first, **last;
     uint32_t n;
+};
+
+/* Where the time comes from: the system's monotonic clock, or a test's. */
+struct engine_clock {
+    uint64_t (*now_ns)(void *arg);
+    void *arg;
 };
 
 /* Something a caller wants to know that only the engine thread may look at. Lies on the caller's stack. */
@@ -39,6 +46,7 @@ struct look {
 };
 
 struct engine {
+    struct engine_clock clock;
     struct model *model;
     const struct vocab *vocab;
     struct engine_limits limits;
@@ -66,7 +74,9 @@ struct engine {
     struct queue waiting;      // oldest first
     struct sequence **running; // [n_parallel], oldest first
     uint32_t n_running;
-    uint64_t step;
+    uint64_t step, n_row_done; // steps begun; rows of all that were computed
+    struct pace pace;
+    uint32_t n_answer; // rows of this step that answer somebody; the others read prompts
     uint64_t n_pause;
     uint64_t n_token_prompt, n_token_cached, n_token_generated;
     struct {
@@ -81,6 +91,20 @@ struct engine {
     int32_t *batch_id;           // [n_ubatch]
     struct buf text;             // what leaves with one token
 };
+
+static inline uint64_t engine_now(const struct engine *e)
+{
+    return e->clock.now_ns(e->clock.arg);
+}
+
+/* ---- engine.c ---- */
+
+/* An engine without a thread: it moves when engine_turn is called. */
+must_use enum status engine_new_still(struct engine **out, struct model *m,
+                                      const struct vocab *vocab, const struct akv_limits *wish,
+                                      struct engine_clock clock, struct note *why);
+/* Drains the inbox, which waits while there is nothing to do, and makes one step. False: quit. */
+bool engine_turn(struct engine *e);
 
 /* ---- plan.c ---- */
 void queue_open(struct queue *q);
@@ -97,6 +121,8 @@ void engine_stop_running(struct engine *e, const struct sequence *s); // takes i
 void engine_show(struct engine *e);
 
 /* ---- post.c ---- */
+/* What of a reason whoever asked may know: not that another tenant has the same (kv/index.h N4). */
+enum kv_miss miss_to_tell(enum kv_miss miss);
 /* False: no memory for the event. */
 bool engine_post_token(struct engine *e, struct sequence *s, int32_t id, const float *logits,
                        const struct buf *text);

@@ -8,6 +8,7 @@
 enum { PARALLEL = 16, QUEUE = 256, CTX_MIN = 64, CTX_MAX = 1 << 30, SEQUENCES_BY_DEFAULT = 4 };
 
 static const size_t WORKSPACE = (size_t)40 << 20;
+static const double STEP_STRETCH = 2.5;
 
 static enum status choose_kv_type(struct engine_limits *l, const char *name, struct note *why)
 {
@@ -93,6 +94,10 @@ enum status engine_limits_choose(struct engine_limits *out, const struct akv_lim
         .n_parallel = wish->n_parallel ? wish->n_parallel : PARALLEL,
         .n_queue = wish->n_queue ? wish->n_queue : QUEUE,
         .n_ubatch = wish->n_ubatch ? wish->n_ubatch : model_rows_for(m, WORKSPACE),
+        .n_cache_min = wish->n_cache_min,
+        .step_stretch = wish->step_stretch < 0    ? 0
+                        : wish->step_stretch == 0 ? STEP_STRETCH
+                                                  : (double)wish->step_stretch,
     };
     enum status st = choose_kv_type(&l, wish->kv_type ? wish->kv_type : "f16", why);
     if (st == OK)
@@ -110,6 +115,13 @@ enum status engine_limits_choose(struct engine_limits *out, const struct akv_lim
     }
     if (l.n_ubatch < l.n_parallel)
         l.n_parallel = l.n_ubatch; /* every running sequence gets a row in every step */
+    if (l.step_stretch != 0 && !(l.step_stretch >= 1.1 && l.step_stretch <= 1e6)) {
+        note_set(why,
+                 "steps may be stretched %g times by prompts (--step-stretch); it must be 1.1 to "
+                 "1000000, or negative for no bound",
+                 l.step_stretch);
+        return BAD_INPUT;
+    }
     hparams_kv_shape(h, l.kv_type, &l.shape);
     st = choose_kv_bytes(&l, wish, why);
     if (st == OK)

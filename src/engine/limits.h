@@ -15,6 +15,8 @@ struct engine_limits {
     size_t kv_bytes;
     enum kv_type kv_type;
     bool kv_table;
+    double step_stretch;  // engine/pace.h
+    uint32_t n_cache_min; // positions: of fewer none is reused
     struct kv_shape shape;
 };
 

@@ -3,6 +3,8 @@
 
 #include "engine/engine_in.h"
 
+enum { WORTH_WAITING = 16 }; // rows of another sequence that are worth a step's delay
+
 void queue_open(struct queue *q)
 {
     *q = (struct queue){ .last = &q->first };
@@ -106,6 +108,61 @@ static size_t shared_bytes(const struct kv_shape *shape, uint32_t n_position)
     return bytes;
 }
 
+/* ---- what is there already ---- */
+
+/* How many ids they begin with are the same. */
+static uint32_t same_ids(const struct sequence *a, const struct sequence *b)
+{
+    const uint32_t n = a->n_id < b->n_id ? a->n_id : b->n_id;
+    uint32_t i = 0;
+    while (i < n && a->ids[i] == b->ids[i])
+        i++;
+    return i;
+}
+
+/* Positions that s, which has still to start, may take from a running one, now or when those are computed: at most all
+ * but its last, whose row gives the next token. */
+static uint32_t shares_with(const struct sequence *s, const struct sequence *running)
+{
+    if (s->cache_no_read || running->cache_no_write || strcmp(running->salt, s->salt) != 0)
+        return 0;
+    const uint32_t n = same_ids(running, s);
+    return n < s->n_id - 1 ? n : s->n_id - 1;
+}
+
+/* The running sequence that has computed most of what s shares with it: positions [0, *n). NULL: none has any. */
+static struct sequence *parent_of(const struct engine *e, const struct sequence *s, uint32_t *n)
+{
+    struct sequence *parent = NULL;
+    *n = 0;
+    for (uint32_t i = 0; i < e->n_running; i++) {
+        struct sequence *r = e->running[i];
+        const uint32_t shared = shares_with(s, r), done = shared < r->n_done ? shared : r->n_done;
+        if (done > *n) {
+            parent = r;
+            *n = done;
+        }
+    }
+    return parent;
+}
+
+static struct kv_hit find_now(const struct engine *e, const struct sequence *s)
+{
+    if (s->cache_no_read)
+        return (struct kv_hit){ .miss = KV_MISS_OFF };
+    return kv_index_find(e->index, s->salt, s->ids, s->n_id);
+}
+
+/* Positions of s that need not be computed: kept in the index, or a running sequence's. */
+static uint32_t reusable(const struct engine *e, const struct sequence *s)
+{
+    uint32_t of_running;
+    const uint32_t kept = find_now(e, s).n_position;
+    parent_of(e, s, &of_running);
+    const uint32_t n = kept > of_running ? kept : of_running;
+    return n >= e->limits.n_cache_min ? n : 0;
+}
+
 /* Whether all that the sequence has to read would fit beside one more block for each that runs, if `idle` bytes more
  * were free. */
 static bool has_room(const struct engine *e, const struct sequence *s, uint32_t n_hit, size_t idle)
@@ -120,21 +177,16 @@ static bool has_room(const struct engine *e, const struct sequence *s, uint32_t 
            kv.bytes_max - kv.bytes_held + idle + shared_bytes(shape, n_hit);
 }
 
-static uint32_t hit_now(const struct engine *e, const struct sequence *s)
-{
-    return s->cache_no_read ? 0 : kv_index_find(e->index, s->salt, s->ids, s->n_id).n_position;
-}
-
 /* Evicts until the sequence has room. False: it would only be paused again, those that run go on. */
 static bool make_room(struct engine *e, const struct sequence *s)
 {
     if (e->n_running == 0)
         return true; /* alone it fits: L1 */
-    if (has_room(e, s, hit_now(e, s), 0))
+    if (has_room(e, s, reusable(e, s), 0))
         return true;
     if (!has_room(e, s, 0, kv_index_idle_bytes(e->index)))
         return false;
-    while (!has_room(e, s, hit_now(e, s), 0)) {
+    while (!has_room(e, s, reusable(e, s), 0)) {
         if (!kv_index_evict(e->index))
             return false;
     }
@@ -143,36 +195,71 @@ static bool make_room(struct engine *e, const struct sequence *s)
 
 /* ---- who starts ---- */
 
-static uint32_t same_ids(const struct sequence *a, const struct sequence *b)
+/* Whether the one that it waits for is still on its way there. */
+static bool still_waits(const struct engine *e, const struct sequence *s)
 {
-    const uint32_t n = a->n_id < b->n_id ? a->n_id : b->n_id;
-    uint32_t i = 0;
-    while (i < n && a->ids[i] == b->ids[i])
-        i++;
-    return i;
-}
-
-/* Whether a running sequence is about to compute at least a block that this one shares and that is not there yet:
- * then it waits, and takes it. Of eight agents with one long prompt, one computes it. */
-static bool waits_for_prefix(const struct engine *e, const struct sequence *s)
-{
-    for (uint32_t i = 0; i < e->n_running && !s->cache_no_read; i++) {
+    for (uint32_t i = 0; i < e->n_running && s->wait_until; i++) {
         const struct sequence *r = e->running[i];
-        if (r->cache_no_write || strcmp(r->salt, s->salt) != 0)
-            continue;
-        const uint32_t whole = same_ids(r, s) / KV_BLOCK * KV_BLOCK;
-        if (r->n_done < whole && whole >= hit_now(e, s) + KV_BLOCK)
-            return true;
+        if (r->id == s->wait_for)
+            return r->n_done < s->wait_until;
     }
     return false;
+}
+
+/* Whether a running sequence is about to compute rows that this one shares and that are not there yet, enough of them:
+ * then it waits, and takes them. Of eight agents with one long prompt, one computes it. Who waits does so for one that
+ * runs, and no longer than that one runs: there is no circle. */
+static bool waits_for_prefix(const struct engine *e, struct sequence *s)
+{
+    if (still_waits(e, s))
+        return true;
+    s->wait_until = 0;
+    if (s->cache_no_read || e->n_running == 0)
+        return false;
+    const uint32_t there = reusable(e, s);
+    for (uint32_t i = 0; i < e->n_running; i++) {
+        const struct sequence *r = e->running[i];
+        const uint32_t shared = shares_with(s, r);
+        if (r->n_done < shared && shared >= there + WORTH_WAITING) {
+            s->wait_for = r->id;
+            s->wait_until = shared;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Shares the first n positions of a running sequence, its open block's rows too. NOT_FOUND: its window has passed what
+ * they need. */
+static enum status fork_running(struct sequence *s, struct sequence *parent, uint32_t n,
+                                struct note *why)
+{
+    const enum status st = kv_space_fork(&s->space, parent->space, n, why);
+    if (st != OK)
+        return st;
+    s->hit = (struct kv_hit){ .n_position = n, .miss_at = n, .miss = KV_MISS_END };
+    if (n + 1 == s->n_id)
+        s->hit.miss = KV_MISS_NONE;
+    else if (n < parent->n_id)
+        s->hit.miss = KV_MISS_DIVERGED;
+    return OK;
 }
 
 /* Its space, with as much of its KV as is there already. FULL: none now. */
 static enum status take_space(struct engine *e, struct sequence *s, struct note *why)
 {
     enum status st = NOT_FOUND;
-    s->hit = (struct kv_hit){ .miss = KV_MISS_OFF };
-    if (!s->cache_no_read)
+    uint32_t n;
+    struct sequence *parent = parent_of(e, s, &n);
+    s->hit = find_now(e, s);
+    const bool forks = parent && n > s->hit.n_position, enough = reusable(e, s) > 0;
+    if (s->hit.miss == KV_MISS_COLD && !forks)
+        s->hit.miss = kv_index_elsewhere(e->index, s->salt, s->ids, s->n_id);
+    if (!enough && (forks || s->hit.n_position > 0))
+        s->hit = (struct kv_hit){ .miss = KV_MISS_SHORT };
+    if (forks && enough)
+        st = fork_running(s, parent, n, why);
+    if (st == NOT_FOUND && s->hit.n_position > 0)
         st = kv_index_take(e->index, s->salt, s->ids, s->n_id, &s->space, &s->trail, &s->hit, why);
     if (st == OK)
         s->n_done = s->hit.n_position;
@@ -191,7 +278,7 @@ static enum status start(struct engine *e, struct sequence *s, struct note *why)
             return FULL;
     }
     if (!s->start_ns) { /* not one that was paused */
-        s->start_ns = os_now_ns();
+        s->start_ns = engine_now(e);
         s->n_cached = s->n_done;
         e->n_token_cached += s->n_cached;
     }
@@ -225,20 +312,40 @@ static void start_waiting(struct engine *e)
 
 /* ---- rows ---- */
 
-/* Rows for every running sequence, the oldest first; one each is kept for those behind. */
+/* Whether somebody waits for its next token: all but that is computed. */
+static bool is_answering(const struct sequence *s)
+{
+    return s->n_id > s->n_prompt && s->n_done + 1 == s->n_id;
+}
+
+static uint32_t count_answering(const struct engine *e)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < e->n_running; i++)
+        n += is_answering(e->running[i]);
+    return n;
+}
+
+/* A row for each that answers; what the pace allows beside for prompts, the oldest first. */
 uint32_t engine_plan(struct engine *e, uint32_t *n_share)
 {
     uint32_t n_row = 0;
-    *n_share = 0;
+    *n_share = e->n_answer = 0;
     start_waiting(e);
+    const uint32_t n_answer = count_answering(e);
+    uint32_t left = pace_rows(&e->pace, n_answer, e->limits.n_ubatch - n_answer);
     for (uint32_t i = 0; i < e->n_running; i++) {
         struct sequence *s = e->running[i];
-        const uint32_t behind = e->n_running - i - 1, left = e->limits.n_ubatch - n_row - behind;
-        const uint32_t want = s->n_id - s->n_done, n = want < left ? want : left;
+        const bool answers = is_answering(s);
+        const uint32_t want = s->n_id - s->n_done, n = answers || want < left ? want : left;
+        if (n == 0)
+            continue;
         if (!grow(e, i, n))
             break;
         e->share[(*n_share)++] = (struct share){ .seq = s, .first_row = n_row, .n_row = n };
         n_row += n;
+        e->n_answer += answers;
+        left -= answers ? 0 : n;
     }
     return n_row;
 }

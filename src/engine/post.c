@@ -12,13 +12,19 @@ static void post(struct engine *e, struct sequence *s, struct outbox_event *even
     outbox_post(&e->outbox, event);
 }
 
+enum kv_miss miss_to_tell(enum kv_miss miss)
+{
+    return miss == KV_MISS_TENANT ? KV_MISS_COLD : miss;
+}
+
 static struct akv_usage usage_of(const struct sequence *s, uint64_t now)
 {
     const uint64_t start = s->start_ns ? s->start_ns : now, first = s->first_ns ? s->first_ns : now;
     return (struct akv_usage){
         .n_prompt = s->n_prompt,
         .n_cached = s->n_cached,
-        .cache_miss = kv_miss_name(s->hit.miss),
+        .cache_miss = kv_miss_name(miss_to_tell(s->hit.miss)),
+        .cache_miss_operator = kv_miss_name(s->hit.miss),
         .cache_miss_at = s->hit.miss_at,
         .n_generated = s->n_id - s->n_prompt,
         .queue_ns = start - s->submit_ns,
@@ -75,7 +81,7 @@ void engine_finish(struct engine *e, struct sequence *s, enum akv_stop stop, enu
         .message = done->bytes,
         .text = buf_text(&rest),
         .text_len = rest.len,
-        .usage = usage_of(s, os_now_ns()),
+        .usage = usage_of(s, engine_now(e)),
     };
     leave_space(e, s, stop != AKV_STOP_ERROR && !s->cache_no_write);
     inside_remove(e, s);

@@ -40,6 +40,8 @@ struct sequence {
     struct kv_space *space; // NULL while waiting or paused
     struct kv_trail trail;  // what of it the index holds
     struct kv_hit hit;      // of its last start
+    uint64_t wait_for;      // a running sequence's id: it waits until that one has computed
+    uint32_t wait_until;    //   these positions; 0: it does not
     struct sampler *sampler;
 
     struct detok detok;
@@ -54,6 +56,7 @@ struct sequence {
     bool lost;                 // there was no memory for something that should have left
 
     uint64_t submit_ns, start_ns, first_ns; // monotonic; 0: not yet
+    uint64_t deadline_ns;                   // it ends then; UINT64_MAX: it may take for ever
     size_t kv_bytes_peak;
 };
 

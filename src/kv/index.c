@@ -7,12 +7,17 @@
 #include "base/mem.h"
 #include "kv/index_in.h"
 
-enum { KEY_VERSION = 1, NODES_BESIDE = 64 };
+enum { KEY_VERSION = 1, NODES_BESIDE = 64, ELSEWHERE_SALTS = 64, ELSEWHERE_IDS = 16 };
 
 const char *kv_miss_name(enum kv_miss m)
 {
-    static const char *const name[KV_MISS_N] = { "none",    "cold",   "diverged", "end",
-                                                 "evicted", "window", "off" };
+    static const char *const name[KV_MISS_N] = {
+        [KV_MISS_NONE] = "none",         [KV_MISS_COLD] = "cold",
+        [KV_MISS_DIVERGED] = "diverged", [KV_MISS_END] = "end",
+        [KV_MISS_EVICTED] = "evicted",   [KV_MISS_WINDOW] = "window",
+        [KV_MISS_OFF] = "off",           [KV_MISS_SHORT] = "below_minimum",
+        [KV_MISS_SALT] = "salt",         [KV_MISS_TENANT] = "tenant",
+    };
     assert(m < KV_MISS_N);
     return name[m];
 }
@@ -111,6 +116,10 @@ static struct kv_node *root_new(struct kv_index *x, const char *salt)
         return NULL;
     }
     root->salt = copy;
+    root->sibling = x->root;
+    if (x->root)
+        x->root->elder = root;
+    x->root = root;
     x->stats.n_salt++;
     return root;
 }
@@ -304,6 +313,34 @@ struct kv_hit kv_index_find(const struct kv_index *x, const char *salt, const in
     struct path p = find(x, salt, ids, n_id);
     path_mend(x, &p);
     return hit_of(&p);
+}
+
+/* ---- the same elsewhere ---- */
+
+static bool same_tenant(const char *a, const char *b)
+{
+    const size_t n = strcspn(a, "/");
+    return strcspn(b, "/") == n && memcmp(a, b, n) == 0;
+}
+
+enum kv_miss kv_index_elsewhere(const struct kv_index *x, const char *salt, const int32_t *ids,
+                                uint32_t n_id)
+{
+    enum kv_miss miss = KV_MISS_COLD;
+    const uint32_t most = n_id - 1, enough = most < ELSEWHERE_IDS ? most : ELSEWHERE_IDS;
+    uint32_t n_seen = 0;
+    for (struct kv_node *r = x->root; r && enough && n_seen < ELSEWHERE_SALTS;
+         r = r->sibling, n_seen++) {
+        struct path p = { .end = r };
+        if (strcmp(r->salt, salt) != 0)
+            find_tail(&p, ids, enough);
+        if (p.n_tail < enough)
+            continue;
+        if (same_tenant(r->salt, salt))
+            return KV_MISS_SALT;
+        miss = KV_MISS_TENANT;
+    }
+    return miss;
 }
 
 /* ---- taking ---- */

@@ -5,6 +5,8 @@
  *                   \-- [64 ids]                      copying its rows
  *   salt "b" -- [64 ids]                              never meets salt "a"
  *
+ * A salt's beginning, up to the first '/', names the tenant: "t-1/x" and "t-1" are two salts of one.
+ *
  * A node's key is XXH3-128 of (parent's key, ids); a root's is that of (version, model fingerprint,
  * KV type, salt). Keys find, ids decide: they are compared one by one, so a hit is never a matter
  * of a hash alone. What a sequence sealed is put here at once, so another one shares it while the
@@ -13,7 +15,8 @@
  * N1  Every node holds its blocks (kv_pool_hold), so they are SEALED and never change.
  * N2  A node with children or pins stays: nodes go from the leaves, the longest unused first.
  * N3  Only exact KV of this process's model and KV type enters.
- * N4  A hit depends on the salt and the ids alone; no salt sees, or learns of, another's nodes.
+ * N4  A hit depends on the salt and the ids alone; no salt sees another's nodes. Only the reason of a miss may come
+ *     from them (kv_index_elsewhere), and of those KV_MISS_TENANT is never told to whoever asked.
  * N5  Blocks that a window has passed may go while their node stays: they are dropped apart, the
  *     longest unused first. A hit at position n needs only what a query at n sees.
  *
@@ -41,6 +44,9 @@ enum kv_miss {
     KV_MISS_EVICTED,  // it was here, and went to make room
     KV_MISS_WINDOW,   // the rows that a windowed layer would need went
     KV_MISS_OFF,      // the request asked for no reuse
+    KV_MISS_SHORT,    // what is here is less than the least that is worth taking
+    KV_MISS_SALT,     // cold, but another salt of the same tenant has it
+    KV_MISS_TENANT,   // cold, but another tenant has it: for the operator's eyes only
     KV_MISS_N,
 };
 const char *kv_miss_name(enum kv_miss m);
@@ -84,6 +90,11 @@ void kv_index_tick(struct kv_index *x, uint64_t tick);
  * positions. Pure. */
 struct kv_hit kv_index_find(const struct kv_index *x, const char *salt, const int32_t *ids,
                             uint32_t n_id);
+
+/* Why a prompt that is cold under the salt is: KV_MISS_COLD, or KV_MISS_SALT or KV_MISS_TENANT where one of the 64 newest
+ * other salts has its beginning, 16 ids or all but the last. Pure. */
+enum kv_miss kv_index_elsewhere(const struct kv_index *x, const char *salt, const int32_t *ids,
+                                uint32_t n_id);
 
 /* A new space of the positions that kv_index_find promises, and the trail there. NOT_FOUND: none.
  * FULL: no block for a copy, no address space: nothing changed. */

@@ -140,13 +140,12 @@ static void chain_unlink(struct kv_index *x, struct kv_node *n)
     *at = n->chain;
 }
 
-static void parent_unlink(struct kv_index *x, struct kv_node *n)
+static void sibling_unlink(struct kv_index *x, struct kv_node *n)
 {
-    *(n->elder ? &n->elder->sibling : &n->parent->child) = n->sibling;
+    struct kv_node **first = node_is_root(n) ? &x->root : &n->parent->child;
+    *(n->elder ? &n->elder->sibling : first) = n->sibling;
     if (n->sibling)
         n->sibling->elder = n->elder;
-    n->parent->n_child--;
-    index_leaf_update(x, n->parent);
 }
 
 void index_remove(struct kv_index *x, struct kv_node *n)
@@ -162,11 +161,13 @@ void index_remove(struct kv_index *x, struct kv_node *n)
     }
     *ghost_of(x, n->key) = (struct ghost){ .key = n->key, .tick = x->tick };
     chain_unlink(x, n);
+    sibling_unlink(x, n);
     if (node_is_root(n)) {
         mem_free(n->salt);
         x->stats.n_salt--;
     } else {
-        parent_unlink(x, n);
+        n->parent->n_child--;
+        index_leaf_update(x, n->parent);
         x->stats.n_node--;
     }
     *n = (struct kv_node){ .chain = x->unused, .heap_at = NODE_IN_NO_HEAP };
@@ -185,24 +186,28 @@ struct kv_node *index_node_new(struct kv_index *x)
     return n;
 }
 
+/* The node that was unused for longest of those whose window blocks only the index holds. NULL: none. */
+static struct kv_node *window_oldest(const struct kv_index *x)
+{
+    struct kv_node *n = x->window_first;
+    while (n && !window_is_idle(x, n))
+        n = n->window_next;
+    return n;
+}
+
 bool kv_index_evict(struct kv_index *x)
 {
-    struct kv_node *window = x->window_first;
-    while (window && !window_is_idle(x, window))
-        window = window->window_next;
-    if (window && (x->n_heap == 0 || window->window_used <= x->heap[0]->used)) {
-        window_drop(x, window);
-        return true;
-    }
-    while (x->n_heap > 0) {
-        struct kv_node *leaf = x->heap[0];
-        const bool frees = !node_is_root(leaf);
-        index_remove(x, leaf);
+    struct kv_node *window = window_oldest(x);
+    while (x->n_heap > 0 && !(window && window->window_used <= x->heap[0]->used)) {
+        const bool frees = !node_is_root(x->heap[0]);
+        index_remove(x, x->heap[0]);
         x->stats.n_evicted += frees;
         if (frees)
             return true;
     }
-    return false;
+    if (window)
+        window_drop(x, window);
+    return window != NULL;
 }
 
 size_t kv_index_idle_bytes(const struct kv_index *x)

@@ -12,9 +12,10 @@ enum { NODE_IN_NO_HEAP = UINT32_MAX, GHOST_MAX = 8192 };
 
 struct kv_node {
     struct kv_key key;
-    struct kv_node *chain;                   // in the same bucket
-    struct kv_node *parent;                  // NULL: a root
-    struct kv_node *child, *sibling, *elder; // first child; next and previous child of the parent
+    struct kv_node *chain;  // in the same bucket
+    struct kv_node *parent; // NULL: a root
+    struct kv_node *child, *sibling,
+        *elder; // first child; next and previous child of the parent, or root
     struct kv_node *window_next, *window_before;
     char *salt;    // a root's
     uint32_t n_id; // rows; 0: a root
@@ -46,7 +47,8 @@ struct kv_index {
     struct kv_node **heap; // [n_node_max]
     uint32_t n_heap;
     struct kv_node *window_first, *window_last;
-    struct ghost *ghost; // [GHOST_MAX], by key
+    struct kv_node *root; // the newest
+    struct ghost *ghost;  // [GHOST_MAX], by key
     struct kv_index_stats stats;
 };
 

@@ -146,10 +146,10 @@ static void a_pool_too_small_for_all_changes_nothing(void **state)
 
 static void a_prompt_seen_before_is_reused_inside_its_salt(void **state)
 {
-    struct answer cold, first, second, longer, other;
+    struct answer cold, first, second, longer, other, salted;
     (void)state;
     alone(0, &cold);
-    akv_engine *engine = engine_of((struct akv_limits){ .n_ctx = 192, .n_parallel = 2 });
+    akv_engine *engine = engine_of((struct akv_limits){ .n_ctx = 192, .kv_bytes = 24 * 1474560 });
     submit(engine, 0, "alice", &first);
     wait_for(engine, &first);
     submit(engine, 0, "alice", &second); /* the same prompt: all but its last position is there */
@@ -158,20 +158,39 @@ static void a_prompt_seen_before_is_reused_inside_its_salt(void **state)
     wait_for(engine, &longer);
     submit(engine, 0, "bob", &other);
     wait_for(engine, &other);
+    submit(engine, 0, "alice/x", &salted);
+    wait_for(engine, &salted);
+    assert_string_equal(salted.usage.cache_miss, "salt");
     assert_int_equal(first.usage.n_cached, 0);
     assert_string_equal(first.usage.cache_miss, "cold");
     assert_int_equal(second.usage.n_cached, N_PROMPT - 1);
     assert_string_equal(second.usage.cache_miss, "none");
     assert_int_equal(longer.usage.n_cached, 0); /* it begins with another token */
     assert_int_equal(other.usage.n_cached, 0);
-    assert_string_equal(other.usage.cache_miss, "cold");
+    assert_string_equal(other.usage.cache_miss, "cold"); /* it must not learn more */
+    assert_string_equal(other.usage.cache_miss_operator, "tenant");
     assert_memory_equal(first.ids, cold.ids, sizeof cold.ids);
     assert_memory_equal(second.ids, cold.ids, sizeof cold.ids);
     assert_memory_equal(other.ids, cold.ids, sizeof cold.ids);
     akv_engine_free(engine);
 }
 
-/* Four requests with one prompt at once: one computes it, the others wait for its whole blocks. */
+static void a_beginning_below_the_minimum_is_computed(void **state)
+{
+    struct answer first, second;
+    (void)state;
+    akv_engine *engine = engine_of((struct akv_limits){ .n_ctx = 192, .n_cache_min = N_PROMPT });
+    submit(engine, 0, NULL, &first);
+    wait_for(engine, &first);
+    submit(engine, 0, NULL, &second);
+    wait_for(engine, &second);
+    assert_int_equal(second.usage.n_cached, 0);
+    assert_string_equal(second.usage.cache_miss, "below_minimum");
+    assert_memory_equal(second.ids, first.ids, sizeof first.ids);
+    akv_engine_free(engine);
+}
+
+/* Four requests with one prompt at once: one computes it, the others wait and take it, its open block too. */
 static void a_prompt_that_many_share_is_computed_once(void **state)
 {
     struct answer cold, got[N_RUN];
@@ -183,7 +202,7 @@ static void a_prompt_that_many_share_is_computed_once(void **state)
     for (uint32_t i = 0; i < N_RUN; i++) {
         wait_for(engine, &got[i]);
         assert_memory_equal(got[i].ids, cold.ids, sizeof cold.ids);
-        assert_true(got[i].usage.n_cached >= (i ? 64 : 0));
+        assert_int_equal(got[i].usage.n_cached, i ? N_PROMPT - 1 : 0);
     }
     akv_engine_free(engine);
 }
@@ -242,6 +261,7 @@ int main(void)
         cmocka_unit_test(answers_together_are_those_alone),
         cmocka_unit_test(a_pool_too_small_for_all_changes_nothing),
         cmocka_unit_test(a_prompt_seen_before_is_reused_inside_its_salt),
+        cmocka_unit_test(a_beginning_below_the_minimum_is_computed),
         cmocka_unit_test(a_prompt_that_many_share_is_computed_once),
         cmocka_unit_test(a_canceled_request_ends),
         cmocka_unit_test(refusals_have_words),

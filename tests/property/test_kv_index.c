@@ -338,6 +338,14 @@ static void salts_never_meet(void **state)
     hit = kv_index_find(f.index, "bob", ids, 200);
     assert_int_equal(hit.n_position, 0);
     assert_int_equal(hit.miss, KV_MISS_COLD);
+    assert_int_equal(kv_index_elsewhere(f.index, "bob", ids, 200), KV_MISS_TENANT);
+    assert_int_equal(kv_index_elsewhere(f.index, "bob/alice", ids, 200), KV_MISS_TENANT);
+    assert_int_equal(kv_index_elsewhere(f.index, "alice/x", ids, 200), KV_MISS_SALT);
+    assert_int_equal(kv_index_elsewhere(f.index, "alice", ids, 200), KV_MISS_COLD); // itself
+    ids[15] = 1;
+    assert_int_equal(kv_index_elsewhere(f.index, "alice/x", ids, 200), KV_MISS_COLD);
+    assert_int_equal(kv_index_elsewhere(f.index, "alice/x", ids, 16), KV_MISS_SALT);
+    ids[15] = 0;
     ids[70] = 1;
     hit = kv_index_find(f.index, "alice", ids, 200);
     assert_int_equal(hit.n_position, 70);

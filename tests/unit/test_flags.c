@@ -11,6 +11,7 @@
 
 #include "bin/bench_attn.h"
 #include "bin/bench_kv.h"
+#include "bin/bench_stream.h"
 #include "bin/verbs.h"
 
 struct options {
@@ -254,9 +255,9 @@ static void help_and_manual_come_from_the_table(void **state)
 static void every_help_is_a_sentence(void **state)
 {
     static const struct flag_table *const tables[] = {
-        &flags_of_run,   &flags_of_tokenize, &flags_of_render,          &flags_of_eval,
-        &flags_of_bench, &flags_of_bench_kv, &flags_of_bench_attention, &flags_of_inspect,
-        &flags_of_pull,
+        &flags_of_run,     &flags_of_tokenize, &flags_of_render,          &flags_of_eval,
+        &flags_of_bench,   &flags_of_bench_kv, &flags_of_bench_attention, &flags_of_bench_stream,
+        &flags_of_inspect, &flags_of_pull,
     };
     (void)state;
     for (size_t t = 0; t < FLAG_COUNT(tables); t++)
