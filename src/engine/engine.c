@@ -182,12 +182,11 @@ static void step(struct engine *e)
         return;
     }
     const uint64_t planned = engine_now(e);
-    count_rows(e, n_share, n_row);
     batch_of(e, n_share, n_row, &batch);
     model_forward(e->model, &batch);
+    count_rows(e, n_share, n_row);
     e->sum.plan_ns += planned - began;
     e->sum.forward_ns += engine_now(e) - planned;
-    e->n_row_done += n_row;
     for (uint32_t i = 0; i < n_share; i++) {
         const struct share *sh = &e->share[i];
         const bool prompt = sh->seq->n_done < sh->seq->n_prompt;

@@ -74,7 +74,7 @@ struct engine {
     struct queue waiting;      // oldest first
     struct sequence **running; // [n_parallel], oldest first
     uint32_t n_running;
-    uint64_t step, n_row_done; // steps begun; rows of all that were computed
+    uint64_t step; // steps begun
     struct pace pace;
     uint32_t n_answer; // rows of this step that answer somebody; the others read prompts
     uint64_t n_pause;

@@ -60,7 +60,7 @@ static uint64_t now_ns(void *arg)
 {
     const struct still *s = arg;
     const struct engine *e = s->engine;
-    return s->waited_ns + (e ? e->step * s->step_ns + e->n_row_done * s->row_ns : 0);
+    return s->waited_ns + (e ? e->step * s->step_ns + e->sum.n_row * s->row_ns : 0);
 }
 
 void still_engine_open(struct still *s, const struct akv_limits *limits)
