@@ -59,6 +59,15 @@ function restoreSettings() {
   }
 }
 
+// What an empty field stands for.
+export async function showDefaults() {
+  const { default_generation_settings: now } = await (await ask("/props")).json();
+  for (const field of $("settings").elements) {
+    const value = now.params[field.name];
+    if (value !== undefined) field.placeholder = String(value);
+  }
+}
+
 // ---- an answer ----
 
 const seconds = (ms) => (ms < 1000 ? `${ms.toFixed(0)} ms` : `${(ms / 1000).toFixed(1)} s`);
