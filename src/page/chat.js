@@ -13,6 +13,8 @@ const reasons = {
   evicted: "the rest had made room",
   window: "the window's rows had gone",
   off: "reuse is off",
+  below_minimum: "too little to be worth it",
+  salt: "kept under another salt",
 };
 
 let messages = []; // as the server gets them
