@@ -215,7 +215,9 @@ static void a_quantile_lies_in_its_bucket(void **state)
 static int open_server(void **state)
 {
     static struct vocab_maker vocab;
-    static const char *const keys[] = { "alice", "bob", "carol", "dave", "erin" };
+    static const struct api_key keys[] = {
+        { "alice", "a" }, { "bob", "b" }, { "carol", "c" }, { "dave", "d" }, { "erin", "e" },
+    };
     char path[] = "/tmp/akvifer-live-XXXXXX";
     struct note why = { "" };
     struct tiny_model t = tiny_model_of("llama", DT_Q8_0);
