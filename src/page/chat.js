@@ -129,6 +129,7 @@ async function stream() {
   for (const button of $("log").querySelectorAll(".after .text:last-child"))
     if (button.textContent !== "Copy") button.remove(); // only the last answer can be asked for again
   box.classList.add("streams");
+  box.setAttribute("aria-busy", "true"); // read out when it is whole
   setRunning(abort);
   try {
     const answer = await ask("/v1/chat/completions", { signal: abort.signal, body: {
@@ -152,6 +153,7 @@ async function stream() {
   }
   setRunning(null);
   box.classList.remove("streams");
+  box.removeAttribute("aria-busy");
   box.classList.toggle("wrong", Boolean(failed));
   if (failed) said.append((said.textContent ? "\n\n" : "") + failed);
   else mine.push({ role: "assistant", content: said.textContent });
