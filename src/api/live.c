@@ -273,7 +273,9 @@ void live_watch(struct live *l, struct http_request *http, const char *tenant, e
     const bool fits = w && l->n_watcher < WATCHERS_MAX;
     l->n_watcher += fits;
     pthread_mutex_unlock(&l->lock);
-    if (!fits)
+    if (!w)
+        api_error_set(&error, API_BUSY, NULL, "no memory for one more who looks on");
+    else if (!fits)
         api_error_set(&error, API_BUSY, NULL, "%d look on already, which is the limit",
                       WATCHERS_MAX);
     if (!fits) {

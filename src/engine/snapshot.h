@@ -8,7 +8,7 @@
  * G2  Nobody looks: it costs a comparison a step.
  *
  * Lifetime  made by who looks, used again for every look. Threads  one at a time.
- * Cost      the engine thread copies it: some 100 ns a node and 10 ns a block. */
+ * Cost      the engine thread copies it: 140 us for 16,384 blocks and 4,800 nodes. */
 #ifndef ENGINE_SNAPSHOT_H
 #define ENGINE_SNAPSHOT_H
 

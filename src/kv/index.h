@@ -137,7 +137,7 @@ struct kv_index_seen {
 };
 typedef void kv_index_visit(void *arg, const struct kv_index_seen *seen);
 
-/* Shows every node, parents before their children. Cost  O(nodes made so far). */
+/* Shows every node, parents before their children. Cost  O(nodes). */
 void kv_index_walk(const struct kv_index *x, kv_index_visit *visit, void *arg);
 uint32_t kv_index_node_max(const struct kv_index *x); // most nodes there can be, roots included
 

@@ -17,7 +17,8 @@ static void show(const struct kv_index *x, const struct kv_node *n, uint32_t dep
     visit(arg, &seen);
 }
 
-/* Down to the first child, else to the next sibling of it or of the nearest that it lies under. NULL: all were seen. */
+/* Down to the first child, else to the next sibling of it or of the nearest that it lies under; roots are siblings too.
+ * NULL: all were seen. */
 static const struct kv_node *next_of(const struct kv_node *n, uint32_t *depth)
 {
     if (n->child) {
@@ -33,12 +34,9 @@ static const struct kv_node *next_of(const struct kv_node *n, uint32_t *depth)
 
 void kv_index_walk(const struct kv_index *x, kv_index_visit *visit, void *arg)
 {
-    for (uint32_t i = 0; i < x->n_made; i++) {
-        uint32_t depth = 0;
-        const struct kv_node *root = x->node[i].salt ? &x->node[i] : NULL;
-        for (const struct kv_node *n = root; n; n = next_of(n, &depth))
-            show(x, n, depth, visit, arg);
-    }
+    uint32_t depth = 0;
+    for (const struct kv_node *n = x->root; n; n = next_of(n, &depth))
+        show(x, n, depth, visit, arg);
 }
 
 uint32_t kv_index_node_max(const struct kv_index *x)

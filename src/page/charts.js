@@ -35,15 +35,29 @@ class Chart {
     parent.append(this.figure);
     this.unit = unit;
     this.width = 200;
+    this.words = ["", ""];
+    this.points = []; // as drawn last, and their time
+    this.now = 0;
+    this.at = -1; // where the pointer is, or -1
     new ResizeObserver(() => { this.width = this.svg.clientWidth || 200; }).observe(this.svg);
+    this.svg.addEventListener("pointermove", (event) => { this.at = event.offsetX; this.point(); });
+    this.svg.addEventListener("pointerleave", () => { this.at = -1; this.point(); });
   }
 
   say(value, left, right) {
     this.output.textContent = value;
     if (this.unit && value !== "\u2013") this.output.append(" ", Object.assign(html("small"), { textContent: this.unit }));
-    this.foot.children[0].textContent = left;
-    this.foot.children[1].textContent = right;
+    this.words = [left, right];
+    this.point();
     this.svg.setAttribute("aria-label", `${this.title}: ${value} ${this.unit}. ${left}. ${right}.`);
+  }
+
+  // Under the chart: what was where the pointer is, or the words of now.
+  point() {
+    const t = this.now - WINDOW_MS * (1 - this.at / this.width), away = (p) => Math.abs(p.t - t);
+    const near = this.at < 0 ? null : this.points.reduce((best, p) => (best && away(best) <= away(p) ? best : p), null);
+    const words = near ? [`${((this.now - near.t) / 1000).toFixed(0)} s ago`, near.y.toFixed(near.y < 10 ? 1 : 0)] : this.words;
+    [...this.foot.children].forEach((span, i) => { span.textContent = words[i]; });
   }
 
   place(now, top) {
@@ -52,6 +66,8 @@ class Chart {
   }
 
   drawLines(now, points, faint, top) {
+    this.points = points;
+    this.now = now;
     const at = this.place(now, top);
     const path = (list) => list.map((p, i) => (i && !p.gap ? "L" : "M") + at(p).map((x) => x.toFixed(1)).join(" ")).join("");
     this.line.setAttribute("d", path(points));
@@ -61,6 +77,8 @@ class Chart {
   }
 
   drawDots(now, points, top) {
+    this.points = points;
+    this.now = now;
     const at = this.place(now, top);
     while (this.dots.children.length > points.length) this.dots.lastChild.remove();
     while (this.dots.children.length < points.length) this.dots.append(Object.assign(svg("circle")));

@@ -13,6 +13,8 @@ const reasons = {
   evicted: "the rest had made room",
   window: "the window's rows had gone",
   off: "reuse is off",
+  below_minimum: "too little to be worth it",
+  salt: "kept under another salt",
 };
 
 let messages = []; // as the server gets them
@@ -56,6 +58,15 @@ function restoreSettings() {
   const kept = JSON.parse(localStorage.getItem(SETTINGS) || "{}");
   for (const field of $("settings").elements) {
     if (field.name && kept[field.name]) field.value = kept[field.name];
+  }
+}
+
+// What an empty field stands for.
+export async function showDefaults() {
+  const { default_generation_settings: now } = await (await ask("/props")).json();
+  for (const field of $("settings").elements) {
+    const value = now.params[field.name];
+    if (value !== undefined) field.placeholder = String(value);
   }
 }
 
@@ -118,6 +129,7 @@ async function stream() {
   for (const button of $("log").querySelectorAll(".after .text:last-child"))
     if (button.textContent !== "Copy") button.remove(); // only the last answer can be asked for again
   box.classList.add("streams");
+  box.setAttribute("aria-busy", "true"); // read out when it is whole
   setRunning(abort);
   try {
     const answer = await ask("/v1/chat/completions", { signal: abort.signal, body: {
@@ -141,6 +153,7 @@ async function stream() {
   }
   setRunning(null);
   box.classList.remove("streams");
+  box.removeAttribute("aria-busy");
   box.classList.toggle("wrong", Boolean(failed));
   if (failed) said.append((said.textContent ? "\n\n" : "") + failed);
   else mine.push({ role: "assistant", content: said.textContent });

@@ -241,6 +241,8 @@ const reasons = {
   evicted: ["evicted", "it was here, and went to make room"],
   window: ["window", "the rows that a windowed layer needs had gone"],
   off: ["off", "the request asked for no reuse"],
+  below_minimum: ["too little", "what is kept is less than is worth taking"],
+  salt: ["salt", "it is kept under another salt of yours"],
 };
 
 export class Requests {

@@ -1,7 +1,7 @@
 // Puts the parts together: the head of the page, the chat, and what /v1/kv/live tells.
 
 import { ask, follow, server } from "/page/server.js";
-import { startChat } from "/page/chat.js";
+import { showDefaults, startChat } from "/page/chat.js";
 import { Figures } from "/page/charts.js";
 import { BlockMap } from "/page/map.js";
 import { Sequences, Requests, Tree } from "/page/lists.js";
@@ -22,6 +22,11 @@ function showView(view) {
   document.documentElement.dataset.view = view;
   for (const button of document.querySelectorAll("[data-show]"))
     button.setAttribute("aria-pressed", String(button.dataset.show === view));
+}
+
+function introduce() {
+  showModel().catch(() => {}); // who has no key yet is asked for it
+  showDefaults().catch(() => {});
 }
 
 async function showModel() {
@@ -82,7 +87,7 @@ $("key-form").addEventListener("submit", (event) => {
   server.key = $("key").value;
   $("key").value = "";
   $("key-form").hidden = true;
-  showModel().catch(() => {});
+  introduce();
   live.restart();
 });
 
@@ -95,5 +100,5 @@ for (const button of document.querySelectorAll("[data-show]"))
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => map.paint());
 
 setTheme(localStorage.getItem("akvifer.theme") || "system");
-showModel().catch(() => {});
+introduce();
 startChat();

@@ -9,37 +9,19 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
 
-#include "support/program.h"
+#include "support/served.h"
 
 enum { NO_BROWSER = 77 };
 
-static struct terminal_user server;
-static unsigned port;
-
-static void serve(const char *const *words)
-{
-    user_starts(&server, words);
-    user_sees(&server, "listening");
-    user_sees(&server, "127.0.0.1:");
-    user_sees(&server, "\n");
-    port = (unsigned)strtoul(strstr(server.seen.bytes, "127.0.0.1:") + 10, NULL, 10);
-    assert_true(port > 0);
-}
-
-static void stop(void)
-{
-    user_types(&server, "\x03");
-    assert_int_equal(user_leaves(&server), 0);
-}
+static struct served server;
 
 static void check(const char *scenario)
 {
     char command[200];
     snprintf(command, sizeof command, "python3 tests/support/page_check.py %s http://127.0.0.1:%u",
-             scenario, port);
+             scenario, server.port);
     const int end = system(command);
     if (WIFEXITED(end) && WEXITSTATUS(end) == NO_BROWSER) {
         print_message("there is no chromium; `make test` installs it where it may\n");
@@ -75,31 +57,31 @@ static void keys_are_enough(void **state)
 static void it_asks_for_a_key_and_keeps_tenants_apart(void **state)
 {
     (void)state;
-    stop();
-    serve(WORDS("akvifer", "serve", "--port", "0", "-c", "1024", "--api-key", "alice", "--api-key",
-                "bob"));
+    served_close(&server);
+    served_open(&server, WORDS("akvifer", "serve", "--port", "0", "-c", "1024", "--api-key",
+                               "alice", "--api-key", "bob"));
     check("asks_for_a_key");
 }
 
 static void it_can_be_turned_off(void **state)
 {
     (void)state;
-    stop();
-    serve(WORDS("akvifer", "serve", "--port", "0", "-c", "1024", "--no-webui"));
+    served_close(&server);
+    served_open(&server, WORDS("akvifer", "serve", "--port", "0", "-c", "1024", "--no-webui"));
     check("is_turned_off");
 }
 
 static int open_server(void **state)
 {
     (void)state;
-    serve(WORDS("akvifer", "serve", "--port", "0", "-c", "1024"));
+    served_open(&server, WORDS("akvifer", "serve", "--port", "0", "-c", "1024"));
     return 0;
 }
 
 static int close_server(void **state)
 {
     (void)state;
-    stop();
+    served_close(&server);
     return 0;
 }
 
