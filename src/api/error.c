@@ -29,7 +29,7 @@ void api_error_set(struct api_error *e, enum api_kind kind, const char *param, c
     e->kind = kind;
     snprintf(e->param, sizeof e->param, "%s", param ? param : "");
     va_start(args, format);
-    vsnprintf(e->note.text, sizeof e->note.text, format, args);
+    note_set_v(&e->note, format, args);
     va_end(args);
 }
 

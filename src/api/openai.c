@@ -24,14 +24,6 @@ static void add_usage(const struct job *j, struct buf *out)
              u.n_prompt, u.n_generated, u.n_prompt + u.n_generated, u.n_cached);
 }
 
-static void add_finish(const struct choice *c, struct buf *out)
-{
-    if (c->done)
-        buf_addf(out, "\"%s\"", job_finish_reason(c->stop));
-    else
-        buf_add_text(out, "null");
-}
-
 static void add_ids(const struct job *j, const struct choice *c, struct buf *out)
 {
     if (!j->request.return_ids)
@@ -40,6 +32,17 @@ static void add_ids(const struct job *j, const struct choice *c, struct buf *out
     for (size_t i = 0; i < c->ids.n; i++)
         buf_addf(out, "%s%d", i ? "," : "", c->ids.id[i]);
     buf_add_byte(out, ']');
+}
+
+/* Why it ended, its ids, and the end of the choice. */
+static void add_finish(const struct job *j, const struct choice *c, struct buf *out)
+{
+    if (c->done)
+        buf_addf(out, ",\"finish_reason\":\"%s\"", job_finish_reason(c->stop));
+    else
+        buf_add_text(out, ",\"finish_reason\":null");
+    add_ids(j, c, out);
+    buf_add_byte(out, '}');
 }
 
 /* The extension: why no more of the prompt was reused. */
@@ -71,6 +74,22 @@ static void usage_chunk(const struct job *j, const char *object, struct buf *out
     buf_add_byte(out, '}');
 }
 
+typedef void add_choice(const struct job *j, const struct choice *c, struct buf *out);
+
+static void whole_answer(const struct job *j, const char *object, add_choice *add, struct buf *out)
+{
+    add_head(j, object, out);
+    buf_add_text(out, ",\"choices\":[");
+    for (uint32_t i = 0; i < j->n_choice; i++) {
+        buf_add_text(out, i ? "," : "");
+        add(j, &j->choice[i], out);
+    }
+    buf_add_text(out, "],\"usage\":");
+    add_usage(j, out);
+    add_cache(j, out);
+    buf_add_byte(out, '}');
+}
+
 /* ---- chat ---- */
 
 static void add_chat_logprobs(const struct job *j, const struct choice *c, struct buf *out)
@@ -92,10 +111,7 @@ static void chat_chunk_of(const struct job *j, const struct choice *c, const cha
     }
     buf_add_byte(out, '}');
     add_chat_logprobs(j, c, out);
-    buf_add_text(out, ",\"finish_reason\":");
-    add_finish(c, out);
-    add_ids(j, c, out);
-    buf_add_byte(out, '}');
+    add_finish(j, c, out);
     add_chunk_end(j, out);
 }
 
@@ -120,27 +136,18 @@ static void chat_usage(const struct job *j, struct buf *out)
     usage_chunk(j, "chat.completion.chunk", out);
 }
 
+static void add_chat_choice(const struct job *j, const struct choice *c, struct buf *out)
+{
+    buf_addf(out, "{\"index\":%u,\"message\":{\"role\":\"assistant\",\"content\":", c->index);
+    buf_add_json_text(out, buf_text(&c->text), c->text.len);
+    buf_add_text(out, ",\"refusal\":null}");
+    add_chat_logprobs(j, c, out);
+    add_finish(j, c, out);
+}
+
 static void chat_answer(const struct job *j, struct buf *out)
 {
-    add_head(j, "chat.completion", out);
-    buf_add_text(out, ",\"choices\":[");
-    for (uint32_t i = 0; i < j->n_choice; i++) {
-        const struct choice *c = &j->choice[i];
-        buf_addf(out,
-                 "%s{\"index\":%u,\"message\":{\"role\":\"assistant\",\"content\":", i ? "," : "",
-                 i);
-        buf_add_json_text(out, buf_text(&c->text), c->text.len);
-        buf_add_text(out, ",\"refusal\":null}");
-        add_chat_logprobs(j, c, out);
-        buf_add_text(out, ",\"finish_reason\":");
-        add_finish(c, out);
-        add_ids(j, c, out);
-        buf_add_byte(out, '}');
-    }
-    buf_add_text(out, "],\"usage\":");
-    add_usage(j, out);
-    add_cache(j, out);
-    buf_add_byte(out, '}');
+    whole_answer(j, "chat.completion", add_chat_choice, out);
 }
 
 const struct dialect openai_chat = {
@@ -164,10 +171,7 @@ static void add_text_choice(const struct job *j, const struct choice *c, struct 
         legacy_json(&c->legacy, out);
     else
         buf_add_text(out, "null");
-    buf_add_text(out, ",\"finish_reason\":");
-    add_finish(c, out);
-    add_ids(j, c, out);
-    buf_add_byte(out, '}');
+    add_finish(j, c, out);
 }
 
 static void text_chunk(const struct job *j, const struct choice *c, struct buf *out)
@@ -185,16 +189,7 @@ static void text_usage(const struct job *j, struct buf *out)
 
 static void text_answer(const struct job *j, struct buf *out)
 {
-    add_head(j, "text_completion", out);
-    buf_add_text(out, ",\"choices\":[");
-    for (uint32_t i = 0; i < j->n_choice; i++) {
-        buf_add_text(out, i ? "," : "");
-        add_text_choice(j, &j->choice[i], out);
-    }
-    buf_add_text(out, "],\"usage\":");
-    add_usage(j, out);
-    add_cache(j, out);
-    buf_add_byte(out, '}');
+    whole_answer(j, "text_completion", add_text_choice, out);
 }
 
 const struct dialect openai_text = {

@@ -1,16 +1,19 @@
 #include "base/note.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
+void note_set_v(struct note *why, const char *format, va_list ap)
+{
+    if (why)
+        vsnprintf(why->text, sizeof why->text, format, ap);
+}
+
 void note_set(struct note *why, const char *format, ...)
 {
-    if (!why)
-        return;
     va_list ap;
     va_start(ap, format);
-    vsnprintf(why->text, sizeof why->text, format, ap);
+    note_set_v(why, format, ap);
     va_end(ap);
 }
 

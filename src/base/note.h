@@ -5,12 +5,17 @@
 #ifndef BASE_NOTE_H
 #define BASE_NOTE_H
 
+#include <stdarg.h>
+
 struct note {
     char text[512];
 };
 
 /* Replaces the text; understands %m. Longer text is cut. */
 void note_set(struct note *why, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+void note_set_v(struct note *why, const char *format, va_list ap)
+    __attribute__((format(printf, 2, 0)));
 
 /* Puts "format: " in front of what is there, to say in which larger thing it happened. */
 void note_prefix(struct note *why, const char *format, ...) __attribute__((format(printf, 2, 3)));

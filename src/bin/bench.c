@@ -293,12 +293,13 @@ static enum status plan_tests(const struct bench_options *o, struct plan *p, str
 /* "f16,int8" as numbers of the types. */
 static enum status read_types(const char *text, struct plan *p, struct note *why)
 {
-    while (*text && p->n_type < LIST_MAX) {
+    while (*text) {
         const size_t len = strcspn(text, ",");
         char name[40];
         snprintf(name, sizeof name, "%.*s", (int)len, text);
-        if (!kv_type_of_name(name, &p->type[p->n_type])) {
-            note_set(why, "--kv-type: '%s' must be f16, f32 or int8", name);
+        if (p->n_type == LIST_MAX || !kv_type_of_name(name, &p->type[p->n_type])) {
+            note_set(why, "--kv-type: '%s' must be f16, f32 or int8, of which a list has up to %d",
+                     name, LIST_MAX);
             return BAD_INPUT;
         }
         p->n_type++;
@@ -314,7 +315,14 @@ static enum status read_plan(const struct bench_options *o, struct plan *p, stru
         st = read_list(o->threads, "-t", 1024, p->thread, &p->n_thread, why);
     for (uint32_t i = 0; st == OK && i < p->n_thread; i++)
         p->thread[i] = p->thread[i] ? p->thread[i] : os_cpu_count();
-    return st == OK ? read_types(o->kv_types, p, why) : st;
+    if (st == OK)
+        st = read_types(o->kv_types, p, why);
+    if (st == OK && (p->n_test == 0 || p->n_thread == 0 || p->n_type == 0)) {
+        note_set(why, "there is nothing to measure: -p, -n or -pg need a number above 0, -d, -t "
+                      "and --kv-type a value");
+        st = BAD_INPUT;
+    }
+    return st;
 }
 
 /* ---- all tests ---- */

@@ -1,5 +1,6 @@
 #include "bin/bench_report.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -109,7 +110,7 @@ static void print_md(const struct report *r, const struct bench_row *row)
 
 /* ---- rows of named fields ---- */
 
-enum { FIELDS_MAX = 48 };
+enum { FIELDS_MAX = 64 };
 
 struct fields {
     struct {
@@ -123,6 +124,7 @@ struct fields {
 
 static void add_field(struct fields *f, const char *name, bool is_text)
 {
+    assert(f->n < FIELDS_MAX);
     f->field[f->n].name = name;
     f->field[f->n].is_text = is_text;
     f->field[f->n++].at = f->values.len;
@@ -151,6 +153,50 @@ static void add_samples(struct fields *f, const char *name, const struct samples
     buf_add(&f->values, "]", 2);
 }
 
+/* What llama-bench can set and we have not, as it is for us: readers of its output (compare-llama-bench.py) refuse a row
+ * that lacks one. Values as JSON has them. */
+struct constant {
+    const char *name, *value;
+};
+
+static void add_constants(struct fields *f, const struct constant *c, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        add_field(f, c[i].name, c[i].value[0] == '"');
+        const size_t len = strlen(c[i].value);
+        if (c[i].value[0] == '"')
+            buf_add(&f->values, c[i].value + 1, len - 2);
+        else
+            buf_add(&f->values, c[i].value, len);
+        buf_add_byte(&f->values, 0);
+    }
+}
+
+static const struct constant of_threads[] = {
+    { "cpu_mask", "\"0x0\"" },
+    { "cpu_strict", "false" },
+    { "poll", "50" },
+};
+
+/* flash_attn: scores of a row are never all in memory. load_mode: the file is mapped. */
+static const struct constant of_devices[] = {
+    { "n_gpu_layers", "0" },
+    { "n_cpu_moe", "0" },
+    { "split_mode", "\"none\"" },
+    { "main_gpu", "0" },
+    { "no_kv_offload", "false" },
+    { "flash_attn", "1" },
+    { "devices", "\"none\"" },
+    { "tensor_split", "\"0.00\"" },
+    { "tensor_buft_overrides", "\"none\"" },
+    { "load_mode", "\"mmap\"" },
+    { "embeddings", "false" },
+    { "no_op_offload", "0" },
+    { "no_host", "false" },
+    { "fit_target", "0" },
+    { "fit_min_ctx", "0" },
+};
+
 /* What was measured, in llama-bench's names and order. A step is what it calls a batch, and is never split. */
 static void add_setup(struct fields *f, const struct bench_row *row)
 {
@@ -169,8 +215,10 @@ static void add_setup(struct fields *f, const struct bench_row *row)
     add_number(f, "n_batch", row->n_ubatch, 0);
     add_number(f, "n_ubatch", row->n_ubatch, 0);
     add_number(f, "n_threads", row->n_thread, 0);
+    add_constants(f, of_threads, sizeof of_threads / sizeof *of_threads);
     add_text(f, "type_k", kv_type_name(row->model->kv.type));
     add_text(f, "type_v", kv_type_name(row->model->kv.type));
+    add_constants(f, of_devices, sizeof of_devices / sizeof *of_devices);
     add_number(f, "n_prompt", row->n_prompt, 0);
     add_number(f, "n_gen", row->n_gen, 0);
     add_number(f, "n_depth", row->depth, 0);

@@ -31,14 +31,13 @@ void jlex_fail(struct jlex *lx, size_t at, const char *format, ...)
 {
     if (lx->st != OK)
         return;
-    char words[300];
     uint32_t line, column;
     va_list ap;
     va_start(ap, format);
-    vsnprintf(words, sizeof words, format, ap);
+    note_set_v(lx->why, format, ap);
     va_end(ap);
     jlex_place(lx, at, &line, &column);
-    note_set(lx->why, "template line %u, column %u: %s", line, column, words);
+    note_prefix(lx->why, "template line %u, column %u", line, column);
     lx->st = BAD_INPUT;
 }
 

@@ -12,12 +12,11 @@ void jparse_fail(struct jparse *p, const char *format, ...)
 {
     if (p->lex.st != OK)
         return;
-    char words[300];
     va_list ap;
     va_start(ap, format);
-    vsnprintf(words, sizeof words, format, ap);
+    note_set_v(p->lex.why, format, ap);
     va_end(ap);
-    note_set(p->lex.why, "template line %u, column %u: %s", p->now.line, p->now.column, words);
+    note_prefix(p->lex.why, "template line %u, column %u", p->now.line, p->now.column);
     p->lex.st = BAD_INPUT;
     p->now.kind = p->ahead.kind = JT_END;
 }

@@ -10,12 +10,11 @@ void jrun_fail(struct jrun *r, const char *format, ...)
 {
     if (r->st != OK)
         return;
-    char words[400];
     va_list ap;
     va_start(ap, format);
-    vsnprintf(words, sizeof words, format, ap);
+    note_set_v(r->why, format, ap);
     va_end(ap);
-    note_set(r->why, "template line %u: %s", r->line, words);
+    note_prefix(r->why, "template line %u", r->line);
     r->st = BAD_INPUT;
 }
 

@@ -67,7 +67,32 @@ static double number(const json_t *row, const char *name)
     return json_number_value(value);
 }
 
-/* Names that readers of llama-bench's output look for, and a row that agrees with itself. */
+/* What llama-bench -o jsonl prints, of which its readers miss none. */
+static const char *const peer_names[] = {
+    "build_commit",   "build_number",
+    "cpu_info",       "gpu_info",
+    "backends",       "model_filename",
+    "model_type",     "model_size",
+    "model_n_params", "n_batch",
+    "n_ubatch",       "n_threads",
+    "cpu_mask",       "cpu_strict",
+    "poll",           "type_k",
+    "type_v",         "n_gpu_layers",
+    "n_cpu_moe",      "split_mode",
+    "main_gpu",       "no_kv_offload",
+    "flash_attn",     "devices",
+    "tensor_split",   "tensor_buft_overrides",
+    "load_mode",      "embeddings",
+    "no_op_offload",  "no_host",
+    "fit_target",     "fit_min_ctx",
+    "n_prompt",       "n_gen",
+    "n_depth",        "test_time",
+    "avg_ns",         "stddev_ns",
+    "avg_ts",         "stddev_ts",
+    "samples_ns",     "samples_ts",
+};
+
+/* A row that agrees with itself. */
 static void check_row(const json_t *row)
 {
     static const char *const texts[] = { "build_commit",   "cpu_info",   "gpu_info", "backends",
@@ -83,6 +108,8 @@ static void check_row(const json_t *row)
             fail_msg("'%s' is no text", texts[i]);
     for (size_t i = 0; i < FLAG_COUNT(numbers); i++)
         assert_true(number(row, numbers[i]) >= 0);
+    for (size_t i = 0; i < FLAG_COUNT(peer_names); i++)
+        assert_non_null(json_object_get(row, peer_names[i]));
     const double n = number(row, "n_prompt") + number(row, "n_gen");
     assert_true(n > 0 && number(row, "avg_ts") > 0);
     assert_true(number(row, "median_ts") > 0 && number(row, "median_ns") > 0);
@@ -149,7 +176,7 @@ static void tables_have_as_many_columns_in_every_row(void **state)
 static void wrong_lists_are_refused(void **state)
 {
     static const struct {
-        char *argv[4];
+        char *argv[6];
         const char *says;
     } wrong[] = {
         { { "bench", "-p", "12x", NULL }, "-p: '12x' is no list" },
@@ -157,6 +184,8 @@ static void wrong_lists_are_refused(void **state)
         { { "bench", "-t", "9999", NULL }, "from 0 to 1024" },
         { { "bench", "-pg", "512", NULL }, "-pg: '512' is not two numbers" },
         { { "bench", "--kv-type", "q9", NULL }, "'q9' must be f16, f32 or int8" },
+        { { "bench", "--kv-type", "", NULL }, "nothing to measure" },
+        { { "bench", "-p", "0", "-n", "0", NULL }, "nothing to measure" },
     };
     (void)state;
     for (size_t i = 0; i < FLAG_COUNT(wrong); i++) {
