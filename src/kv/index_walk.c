@@ -31,14 +31,12 @@ static const struct kv_node *next_of(const struct kv_node *n, uint32_t *depth)
     return n ? n->sibling : NULL;
 }
 
+/* Roots are siblings of each other. */
 void kv_index_walk(const struct kv_index *x, kv_index_visit *visit, void *arg)
 {
-    for (uint32_t i = 0; i < x->n_made; i++) {
-        uint32_t depth = 0;
-        const struct kv_node *root = x->node[i].salt ? &x->node[i] : NULL;
-        for (const struct kv_node *n = root; n; n = next_of(n, &depth))
-            show(x, n, depth, visit, arg);
-    }
+    uint32_t depth = 0;
+    for (const struct kv_node *n = x->root; n; n = next_of(n, &depth))
+        show(x, n, depth, visit, arg);
 }
 
 uint32_t kv_index_node_max(const struct kv_index *x)
