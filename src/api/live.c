@@ -123,9 +123,32 @@ static void answer(const struct round *r, const struct sight *v, struct watcher 
     buf_close(&out);
 }
 
+/* What /metrics counts is of all tenants, by their configured names. */
+static void answer_metrics(const struct round *r, struct watcher *w)
+{
+    struct api *a = r->live->api;
+    const struct akv_stats *stats = &r->totals.stats;
+    const struct http_counts counts = http_server_counts(http_server_of(w->http));
+    struct holdings kv;
+    struct buf out = { 0 };
+    if (!holdings_open(&kv, a, r->snapshot, stats->kv_bytes_max))
+        return; /* the next round tries again */
+    const struct metrics_sources from = { stats, &counts, &kv, a->name, a->options.kv_type };
+    metrics_text(&a->metrics, &from, &out);
+    http_answer(w->http, out.failed ? 503 : 200, "text/plain; version=0.0.4; charset=utf-8",
+                buf_text(&out), out.len, NULL, 0);
+    w->done = true;
+    holdings_close(&kv);
+    buf_close(&out);
+}
+
 static void serve(const struct round *r, struct watcher *w)
 {
     struct sight v;
+    if (w->kind == LIVE_METRICS) {
+        answer_metrics(r, w);
+        return;
+    }
     if (!sight_open(&v, r->snapshot, r->live->api->model, w->tenant))
         return; /* the next round tries again */
     if (!w->told)

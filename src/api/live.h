@@ -1,6 +1,6 @@
 /* api/live.h - those who look on: the map, the sequences, the tree and the last requests, once or as a stream.
  *
- *   GET /v1/kv/map ... --handler--> arrived --> [ the live thread: a snapshot, then each watcher's share of it ]
+ *   GET /v1/kv/map, /metrics ... --> arrived --> [ the live thread: a snapshot, then each watcher's share of it ]
  *   GET /v1/kv/live                                 ^                                        |
  *                                                   +--- every LIVE_MS, while anybody looks -+
  *
@@ -23,7 +23,14 @@ struct api;
 
 enum { LIVE_MS = 250, LIVE_TREE_TICKS = 4, WATCHERS_MAX = 64 };
 
-enum live_kind { LIVE_STREAM, LIVE_MAP, LIVE_SEQUENCES, LIVE_TREE, LIVE_REQUESTS };
+enum live_kind {
+    LIVE_STREAM,
+    LIVE_MAP,
+    LIVE_SEQUENCES,
+    LIVE_TREE,
+    LIVE_REQUESTS,
+    LIVE_METRICS, // /metrics, which counts blocks
+};
 
 struct live {
     struct api *api;

@@ -123,6 +123,19 @@ struct text {
     struct buf label; // model_name="..."
 };
 
+/* A label's value: backslash, quote and line end are escaped. */
+static void add_label(struct buf *out, const char *text)
+{
+    for (; *text; text++) {
+        if (*text == '\\' || *text == '"')
+            buf_add_byte(out, '\\');
+        if (*text == '\n')
+            buf_add_text(out, "\\n");
+        else
+            buf_add_byte(out, *text);
+    }
+}
+
 static void head(const struct text *t, const char *name, const char *type, const char *help)
 {
     buf_addf(t->out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
@@ -220,14 +233,17 @@ static void vllm_info(const struct text *t, const struct akv_stats *s, const cha
              buf_text(&t->label), kv_type, block ? s->kv_bytes_max / block : 0);
 }
 
-static void vllm_names(const struct text *t, const struct metrics *m, const struct akv_stats *s)
+static void vllm_names(const struct text *t, const struct metrics *m, const struct akv_stats *s,
+                       const struct holdings *kv)
 {
     plain(t, "vllm:num_requests_running", "gauge", "Number of requests in the running batch.",
           s->n_running);
     plain(t, "vllm:num_requests_waiting", "gauge", "Number of requests waiting to be processed.",
           s->n_waiting);
-    plain(t, "vllm:kv_cache_usage_perc", "gauge", "KV-cache usage; 1 means the cap is reached.",
-          rate((double)s->kv_bytes_held, (double)s->kv_bytes_max));
+    plain(t, "vllm:kv_cache_usage_perc", "gauge",
+          "KV memory of running sequences; 1 means the cap. (Idle KV is as good as free.)",
+          rate((double)(kv->bytes[AKV_BLOCK_OPEN] + kv->bytes[AKV_BLOCK_SEALED]),
+               (double)s->kv_bytes_max));
     plain(t, "vllm:prompt_tokens_total", "counter", "Number of prefill tokens processed.",
           (double)m->n_prompt);
     plain(t, "vllm:generation_tokens_total", "counter", "Number of generation tokens processed.",
@@ -291,6 +307,26 @@ static void labelled(const struct text *t, const char *name, const char *type, c
         buf_addf(t->out, "%s{%s=\"%s\"} %.17g\n", name, label, line[i].value, line[i].x);
 }
 
+static void own_blocks(const struct text *t, const struct holdings *h)
+{
+    static const char *const states[] = { [AKV_BLOCK_FREE] = "free",
+                                          [AKV_BLOCK_OPEN] = "open",
+                                          [AKV_BLOCK_SEALED] = "sealed",
+                                          [AKV_BLOCK_IDLE] = "idle" };
+    head(t, "akvifer_kv_blocks", "gauge",
+         "Blocks by tenant: being written, read by a running sequence, kept for reuse only.");
+    for (uint32_t i = 0; i < h->n_row; i++) {
+        for (uint32_t k = AKV_BLOCK_OPEN; k < HOLDINGS_STATES; k++) {
+            buf_addf(t->out, "akvifer_kv_blocks{state=\"%s\",tenant=\"", states[k]);
+            add_label(t->out, h->row[i].tenant);
+            buf_addf(t->out, "\"} %u\n", h->row[i].n_block[k]);
+        }
+    }
+    head(t, "akvifer_kv_bytes", "gauge", "The cap's bytes, by the state of the blocks there.");
+    for (uint32_t k = 0; k < HOLDINGS_STATES; k++)
+        buf_addf(t->out, "akvifer_kv_bytes{class=\"%s\"} %zu\n", states[k], h->bytes[k]);
+}
+
 static void own_kv(const struct text *t, const struct akv_stats *s)
 {
     plain(t, "akvifer_kv_cap_bytes", "gauge", "Hard cap on KV memory.", (double)s->kv_bytes_max);
@@ -298,13 +334,6 @@ static void own_kv(const struct text *t, const struct akv_stats *s)
           (double)s->kv_bytes_held);
     plain(t, "akvifer_kv_backed_bytes", "gauge", "KV memory taken from the system.",
           (double)s->kv_bytes_backed);
-    const uint32_t n_private =
-        s->n_block_held > s->n_block_indexed ? s->n_block_held - s->n_block_indexed : 0;
-    labelled(
-        t, "akvifer_kv_blocks", "gauge",
-        "Blocks held, by whether another request could reuse them.", "state",
-        (const struct labelled[]){ { "indexed", s->n_block_indexed }, { "private", n_private } },
-        2);
     labelled(t, "akvifer_kv_evictions_total", "counter", "Blocks forgotten, by why.", "reason",
              (const struct labelled[]){ { "memory", (double)s->n_evicted },
                                         { "window", (double)s->n_window_dropped } },
@@ -353,19 +382,6 @@ static void own_http(const struct text *t, const struct http_counts *h)
           (double)h->body_bytes);
 }
 
-/* A label's value: backslash, quote and line end are escaped. */
-static void add_label(struct buf *out, const char *text)
-{
-    for (; *text; text++) {
-        if (*text == '\\' || *text == '"')
-            buf_add_byte(out, '\\');
-        if (*text == '\n')
-            buf_add_text(out, "\\n");
-        else
-            buf_add_byte(out, *text);
-    }
-}
-
 void metrics_text(struct metrics *m, const struct metrics_sources *from, struct buf *out)
 {
     struct text t = { .out = out };
@@ -376,9 +392,10 @@ void metrics_text(struct metrics *m, const struct metrics_sources *from, struct 
     const struct metrics copy = *m;
     pthread_mutex_unlock(&m->lock);
     llama_names(&t, &copy, from->engine);
-    vllm_names(&t, &copy, from->engine);
+    vllm_names(&t, &copy, from->engine, from->kv);
     vllm_info(&t, from->engine, from->kv_type);
     iteration_tokens(&t, from->engine);
+    own_blocks(&t, from->kv);
     own_kv(&t, from->engine);
     own_requests(&t, &copy, from->engine);
     own_http(&t, from->http);

@@ -8,6 +8,7 @@
 #include <pthread.h>
 
 #include "akvifer.h"
+#include "api/holdings.h"
 #include "base/buf.h"
 #include "http/server.h"
 
@@ -55,6 +56,7 @@ double metrics_quantile(const struct histogram *now, const struct histogram *bef
 struct metrics_sources {
     const struct akv_stats *engine;
     const struct http_counts *http;
+    const struct holdings *kv;
     const char *model, *kv_type; // labels
 };
 

@@ -107,17 +107,9 @@ static bool is_on(bool on, const char *flag, struct http_request *http)
 static void metrics(void *api, struct http_request *http)
 {
     struct api *a = api;
-    struct akv_stats stats;
-    struct buf out = { 0 };
-    if (!api_tenant(a, http) || !is_on(a->options.metrics, "--metrics", http))
-        return;
-    akv_stats(a->engine, &stats);
-    const struct http_counts counts = http_server_counts(http_server_of(http));
-    const struct metrics_sources from = { &stats, &counts, a->name, a->options.kv_type };
-    metrics_text(&a->metrics, &from, &out);
-    http_answer(http, 200, "text/plain; version=0.0.4; charset=utf-8", buf_text(&out), out.len,
-                NULL, 0);
-    buf_close(&out);
+    const char *tenant = api_tenant(a, http);
+    if (tenant && is_on(a->options.metrics, "--metrics", http))
+        live_watch(&a->live, http, tenant, LIVE_METRICS);
 }
 
 /* We have no slots: one entry that tells how many sequences run, for tools that only look. */

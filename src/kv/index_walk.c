@@ -32,6 +32,7 @@ static const struct kv_node *next_of(const struct kv_node *n, uint32_t *depth)
     return n ? n->sibling : NULL;
 }
 
+/* Roots are siblings of each other. */
 void kv_index_walk(const struct kv_index *x, kv_index_visit *visit, void *arg)
 {
     uint32_t depth = 0;
