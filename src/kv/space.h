@@ -81,6 +81,10 @@ void kv_space_seal(struct kv_space *s);
  * answer NOT_FOUND: nothing changed. */
 must_use enum status kv_space_truncate(struct kv_space *s, uint32_t n_position);
 
+/* How many blocks from position 0 on are the same blocks in both, of every group that no window ends: 0 where there is
+ * none such. Pure. */
+uint32_t kv_space_shared(const struct kv_space *a, const struct kv_space *b);
+
 uint32_t kv_space_committed(const struct kv_space *s);
 uint32_t kv_space_grown(const struct kv_space *s);
 
