@@ -283,6 +283,24 @@ void kv_space_seal(struct kv_space *s)
 
 /* ---- looking ---- */
 
+uint32_t kv_space_shared(const struct kv_space *a, const struct kv_space *b)
+{
+    uint32_t shared = 0;
+    bool any = false;
+    for (uint32_t g = 0; g < a->all->shape->n_group; g++) {
+        const struct span *x = &a->span[g], *y = &b->span[g];
+        const uint32_t most = x->n < y->n ? x->n : y->n;
+        uint32_t n = 0;
+        if (a->all->shape->group[g].window)
+            continue;
+        while (n < most && x->block[n].n == y->block[n].n)
+            n++;
+        shared = !any || n < shared ? n : shared;
+        any = true;
+    }
+    return shared;
+}
+
 uint32_t kv_space_committed(const struct kv_space *s)
 {
     return s->n_committed;

@@ -76,6 +76,10 @@ must_use enum status kv_space_adopt(struct kv_space **out, struct kv_spaces *all
 /* Seals the partial last block too (committed is no multiple of 64): the sequence has ended. */
 void kv_space_seal(struct kv_space *s);
 
+/* How many blocks from position 0 on are the same blocks in both, of every group that no window ends: 0 where there is
+ * none such. Pure. */
+uint32_t kv_space_shared(const struct kv_space *a, const struct kv_space *b);
+
 uint32_t kv_space_committed(const struct kv_space *s);
 uint32_t kv_space_grown(const struct kv_space *s);
 

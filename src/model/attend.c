@@ -1,7 +1,8 @@
 /* model/attend.c - attention over views: which task computes which partial, and in what order they merge.
  *
- *   tile mode    a task = some rows of a sequence x one kv_head: its heads' queries together, chunk after chunk
- *   split mode   few rows (decoding): a task = one row x one kv_head x one chunk; then the partials are merged
+ *   tiles   a task = some rows of a sequence x one kv_head: its heads' queries together, chunk after chunk
+ *   parts   few rows, or sequences that share blocks: a task = the rows that go over the same rows of one chunk,
+ *           of however many sequences (attend_plan.c) x one kv_head; then each row's partials are merged
  *
  * Both give the same bits: a chunk's partial and the order of merging are fixed by positions (kernels/attention.h). */
 #include <math.h>
@@ -10,12 +11,11 @@
 
 #include "model/pass.h"
 
-enum { TILE_ROWS_MAX = 16, CHUNK_ROWS = ATTN_CHUNK_BLOCKS * KV_BLOCK };
+enum { MERGE_ALONE = 3 };
 
 struct attend_job {
     struct pass *p;
     uint32_t layer, group; // group: queries that share a kv_head
-    uint32_t tile_rows;
     uint32_t n_task;
     _Atomic uint32_t next;
 };
@@ -32,30 +32,31 @@ static uint32_t first_visible(const struct kv_view *view, uint32_t position)
     return view->window && position + 1 > view->window ? position + 1 - view->window : 0;
 }
 
+/* Gathers the queries of n rows of the batch that ask one kv_head of the view. */
 static struct attn_run run_of(const struct attend_job *job, const struct kv_view *view,
-                              const struct tile *t, struct pass_thread *mine)
+                              const uint32_t *row, uint32_t n, uint32_t head,
+                              struct pass_thread *mine)
 {
     const struct hparams *h = job->p->h;
     const size_t d = h->d_head;
-    for (uint32_t r = 0; r < t->n; r++) {
-        const float *q =
-            job->p->q + ((size_t)(t->first + r) * h->n_head + t->head * job->group) * d;
-        const uint32_t position = job->p->row_position[t->first + r];
+    for (uint32_t r = 0; r < n; r++) {
+        const float *q = job->p->q + ((size_t)row[r] * h->n_head + head * job->group) * d;
+        const uint32_t position = job->p->row_position[row[r]];
         memcpy(mine->q + r * job->group * d, q, job->group * d * sizeof *q);
         for (uint32_t g = 0; g < job->group; g++) {
             mine->lo[r * job->group + g] = first_visible(view, position);
             mine->hi[r * job->group + g] = position + 1;
         }
     }
-    const size_t k_offset = t->head * view->k_bytes;
-    const size_t v_offset = view->n_kv_head * view->k_bytes + t->head * view->v_bytes;
+    const size_t k_offset = head * view->k_bytes;
+    const size_t v_offset = view->n_kv_head * view->k_bytes + head * view->v_bytes;
     return (struct attn_run){
         .type = view->type,
         .d_k = h->d_head,
         .d_v = h->d_head,
         .scale = h->attn_scale,
         .softcap = h->attn_softcap,
-        .n_query = t->n * job->group,
+        .n_query = n * job->group,
         .q = mine->q,
         .q_stride = d,
         .lo = mine->lo,
@@ -78,21 +79,16 @@ static void state_clear(struct attn_state s, uint32_t n, uint32_t d)
     memset(s.o, 0, (size_t)n * d * sizeof *s.o);
 }
 
-static void finish_rows(struct attend_job *job, const struct tile *t, struct attn_state total)
+static void finish_row(struct attend_job *job, uint32_t row, uint32_t head, struct attn_state total)
 {
     const struct hparams *h = job->p->h;
-    const size_t d = h->d_head;
-    for (uint32_t r = 0; r < t->n; r++) {
-        const size_t i = (size_t)r * job->group;
-        const struct attn_state row = { total.m + i, total.l + i, total.o + i * d };
-        float *out = job->p->mix + ((size_t)(t->first + r) * h->n_head + t->head * job->group) * d;
-        job->p->kern->attn_finish(out, d, row, job->group, h->d_head);
-    }
+    float *out = job->p->mix + ((size_t)row * h->n_head + head * job->group) * h->d_head;
+    job->p->kern->attn_finish(out, h->d_head, total, job->group, h->d_head);
 }
 
-static struct kv_view view_of(const struct attend_job *job, const struct tile *t)
+static struct kv_view view_of(const struct attend_job *job, uint32_t row)
 {
-    return kv_view_layer(job->p->batch->seq[job->p->row_seq[t->first]].space, job->layer);
+    return kv_view_layer(job->p->batch->seq[job->p->row_seq[row]].space, job->layer);
 }
 
 static uint32_t blocks_for(uint32_t n_row)
@@ -105,10 +101,18 @@ static uint32_t min_u32(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
+static uint32_t max_u32(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
 static void attend_tile(struct attend_job *job, const struct tile *t, struct pass_thread *mine)
 {
-    const struct kv_view view = view_of(job, t);
-    struct attn_run run = run_of(job, &view, t, mine);
+    const struct kv_view view = view_of(job, t->first);
+    uint32_t row[TILE_ROWS_MAX];
+    for (uint32_t r = 0; r < t->n; r++)
+        row[r] = t->first + r;
+    struct attn_run run = run_of(job, &view, row, t->n, t->head, mine);
     const uint32_t end = blocks_for(mine->hi[run.n_query - 1]);
     state_clear(mine->total, run.n_query, run.d_v);
     for (run.first = mine->lo[0] / KV_BLOCK; run.first < end; run.first = run.last) {
@@ -117,14 +121,19 @@ static void attend_tile(struct attend_job *job, const struct tile *t, struct pas
         job->p->kern->attn_partial(&run, mine->part, mine->scratch);
         job->p->kern->attn_merge(mine->total, mine->part, run.n_query, run.d_v);
     }
-    finish_rows(job, t, mine->total);
+    for (uint32_t r = 0; r < t->n; r++) {
+        const size_t i = (size_t)r * job->group;
+        finish_row(job, row[r], t->head,
+                   (struct attn_state){ mine->total.m + i, mine->total.l + i,
+                                        mine->total.o + i * run.d_v });
+    }
 }
 
-/* ---- tile mode ---- */
+/* ---- tiles ---- */
 
 static uint32_t tiles_of(const struct attend_job *job, const struct batch_seq *seq)
 {
-    return (seq->n_row + job->tile_rows - 1) / job->tile_rows;
+    return (seq->n_row + job->p->tile_rows - 1) / job->p->tile_rows;
 }
 
 /* Task i, counting tiles from the end of each sequence: later rows see more, and the longest tasks go first. */
@@ -135,8 +144,8 @@ static struct tile tile_at(const struct attend_job *job, uint32_t i)
     const struct batch_seq *seq = b->seq;
     for (; i >= tiles_of(job, seq) * n_head; seq++)
         i -= tiles_of(job, seq) * n_head;
-    const uint32_t from = (tiles_of(job, seq) - 1 - i / n_head) * job->tile_rows;
-    return (struct tile){ seq->first_row + from, min_u32(job->tile_rows, seq->n_row - from),
+    const uint32_t from = (tiles_of(job, seq) - 1 - i / n_head) * job->p->tile_rows;
+    return (struct tile){ seq->first_row + from, min_u32(job->p->tile_rows, seq->n_row - from),
                           i % n_head };
 }
 
@@ -153,90 +162,92 @@ static void tiles_part(void *arg, uint32_t part, uint32_t n_part)
     }
 }
 
-/* ---- split mode: rows x kv_heads x chunks, each with a state of `group` queries ---- */
+/* ---- parts: each with the states of its rows' queries of one kv_head ---- */
 
-static struct attn_state split_state(const struct attend_job *job, uint32_t i)
+static const struct attn_plan *plan_of(const struct attend_job *job)
+{
+    return &job->p->plan[job->p->h->windowed[job->layer]];
+}
+
+/* The states of all rows of the plan lie one behind the other, head after head. */
+static struct attn_state state_at(const struct attend_job *job, uint32_t head, uint32_t i)
 {
     const struct attn_state s = job->p->split;
-    const size_t at = (size_t)i * job->group;
+    const size_t at = ((size_t)head * plan_of(job)->n_state + i) * job->group;
     return (struct attn_state){ s.m + at, s.l + at, s.o + at * job->p->h->d_head };
 }
 
-/* Chunks [first, last) that hold what row r sees. */
-static void chunks_of(const struct attend_job *job, uint32_t row, uint32_t *first, uint32_t *last)
+static void attend_part(struct attend_job *job, const struct attn_part *part, uint32_t head,
+                        struct pass_thread *mine)
 {
-    const struct tile t = { row, 1, 0 };
-    const struct kv_view view = view_of(job, &t);
-    const uint32_t position = job->p->row_position[row];
-    *first = first_visible(&view, position) / CHUNK_ROWS;
-    *last = position / CHUNK_ROWS + 1;
-}
-
-/* Task i as a row, a head and a chunk; false behind the last. */
-static bool split_at(const struct attend_job *job, uint32_t i, struct tile *t, uint32_t *chunk)
-{
-    const uint32_t n_head = job->p->h->n_kv_head;
-    for (uint32_t row = 0; row < job->p->n_row; row++) {
-        uint32_t first, last;
-        chunks_of(job, row, &first, &last);
-        if (i < (last - first) * n_head) {
-            *t = (struct tile){ row, 1, i / (last - first) };
-            *chunk = first + i % (last - first);
-            return true;
-        }
-        i -= (last - first) * n_head;
+    const uint32_t *row = plan_of(job)->row + part->first;
+    const struct kv_view view = view_of(job, row[0]);
+    struct attn_run run = run_of(job, &view, row, part->n, head, mine);
+    const uint32_t chunk = part->chunk * ATTN_CHUNK_BLOCKS;
+    uint32_t begin = chunk + ATTN_CHUNK_BLOCKS, end = chunk;
+    for (uint32_t q = 0; q < run.n_query; q++) {
+        begin = min_u32(begin, mine->lo[q] / KV_BLOCK);
+        end = max_u32(end, blocks_for(mine->hi[q]));
     }
-    return false;
+    run.first = max_u32(begin, chunk);
+    run.last = min_u32(end, chunk + ATTN_CHUNK_BLOCKS);
+    job->p->kern->attn_partial(&run, state_at(job, head, part->first), mine->scratch);
 }
 
-static void split_part(void *arg, uint32_t part, uint32_t n_part)
+static void parts_part(void *arg, uint32_t part, uint32_t n_part)
 {
     struct attend_job *job = arg;
-    struct pass_thread *mine = &job->p->thread[part];
+    const uint32_t n_head = job->p->h->n_kv_head;
     (void)n_part;
     for (;;) {
-        struct tile t;
-        uint32_t i = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed), chunk;
-        if (!split_at(job, i, &t, &chunk))
+        const uint32_t i = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed);
+        if (i >= plan_of(job)->n_part * n_head)
             return;
-        const struct kv_view view = view_of(job, &t);
-        struct attn_run run = run_of(job, &view, &t, mine);
-        const uint32_t begin = mine->lo[0] / KV_BLOCK, end = blocks_for(mine->hi[0]);
-        run.first = chunk * ATTN_CHUNK_BLOCKS > begin ? chunk * ATTN_CHUNK_BLOCKS : begin;
-        run.last = min_u32(end, (chunk + 1) * ATTN_CHUNK_BLOCKS);
-        job->p->kern->attn_partial(&run, split_state(job, i), mine->scratch);
+        attend_part(job, &plan_of(job)->part[i / n_head], i % n_head, &job->p->thread[part]);
     }
 }
 
-static void merge_split(struct attend_job *job)
+/* Parts stand in the order of their chunks, so this is the order of the contract. */
+static void merge_row(struct attend_job *job, uint32_t row, uint32_t head, struct attn_state total)
 {
+    const struct attn_plan *plan = plan_of(job);
     const struct hparams *h = job->p->h;
-    struct attn_state total = job->p->thread[0].total;
-    for (uint32_t row = 0, i = 0; row < job->p->n_row; row++) {
-        uint32_t first, last;
-        chunks_of(job, row, &first, &last);
-        for (uint32_t head = 0; head < h->n_kv_head; head++) {
-            state_clear(total, job->group, h->d_head);
-            for (uint32_t chunk = first; chunk < last; chunk++)
-                job->p->kern->attn_merge(total, split_state(job, i++), job->group, h->d_head);
-            finish_rows(job, &(struct tile){ row, 1, head }, total);
-        }
+    state_clear(total, job->group, h->d_head);
+    for (uint32_t i = 0; i < plan->n_state; i++) {
+        if (plan->row[i] == row)
+            job->p->kern->attn_merge(total, state_at(job, head, i), job->group, h->d_head);
+    }
+    finish_row(job, row, head, total);
+}
+
+static void merge_part(void *arg, uint32_t part, uint32_t n_part)
+{
+    struct attend_job *job = arg;
+    const uint32_t n_head = job->p->h->n_kv_head;
+    (void)n_part;
+    for (;;) {
+        const uint32_t i = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed);
+        if (i >= job->p->n_row * n_head)
+            return;
+        merge_row(job, i / n_head, i % n_head, job->p->thread[part].total);
     }
 }
 
-/* Whether the partials fit, and tiles alone would leave threads idle. */
-static bool split_pays(const struct attend_job *job)
+/* ---- both ---- */
+
+/* Few rows are merged by the caller alone: a hand-over costs more. */
+static void attend_parts(struct attend_job *job)
 {
-    const uint32_t n_thread = workers_count(job->p->workers), n_head = job->p->h->n_kv_head;
-    uint32_t n_state = 0;
-    if (n_thread == 1 || job->p->n_row * n_head >= 4 * n_thread)
-        return false;
-    for (uint32_t row = 0; row < job->p->n_row; row++) {
-        uint32_t first, last;
-        chunks_of(job, row, &first, &last);
-        n_state += (last - first) * n_head;
+    struct pass *p = job->p;
+    profile_run(&p->profile, PROFILE_ATTENTION, p->workers, parts_part, job);
+    atomic_store_explicit(&job->next, 0, memory_order_relaxed);
+    if (p->n_row > MERGE_ALONE) {
+        profile_run(&p->profile, PROFILE_ATTENTION, p->workers, merge_part, job);
+        return;
     }
-    return n_state <= SPLIT_STATES && n_state > job->p->n_row * n_head;
+    const uint64_t began = profile_alone(&p->profile);
+    merge_part(job, 0, 1);
+    profile_alone_end(&p->profile, PROFILE_ATTENTION, p->workers, began);
 }
 
 void pass_attend(struct pass *p, uint32_t layer)
@@ -246,13 +257,8 @@ void pass_attend(struct pass *p, uint32_t layer)
         .layer = layer,
         .group = p->h->n_head / p->h->n_kv_head,
     };
-    const uint32_t fit = p->queries_max / job.group;
-    job.tile_rows = fit < TILE_ROWS_MAX ? fit : TILE_ROWS_MAX;
-    if (split_pays(&job)) {
-        profile_run(&p->profile, PROFILE_ATTENTION, p->workers, split_part, &job);
-        const uint64_t began = profile_alone(&p->profile);
-        merge_split(&job);
-        profile_alone_end(&p->profile, PROFILE_ATTENTION, p->workers, began);
+    if (plan_of(&job)->n_part > 0) {
+        attend_parts(&job);
         return;
     }
     for (uint32_t s = 0; s < p->batch->n_seq; s++)

@@ -62,8 +62,13 @@ static void place(struct pass *p, const struct hparams *h, const struct weights 
     const size_t rows = n_row;
     const uint32_t group = h->n_head / h->n_kv_head;
     p->queries_max = max_u32(ATTN_QUERIES, group);
+    p->tile_rows = p->queries_max / group < TILE_ROWS_MAX ? p->queries_max / group : TILE_ROWS_MAX;
     p->row_position = piece(l, rows, sizeof(uint32_t));
     p->row_seq = piece(l, rows, sizeof(uint32_t));
+    p->seq_leader = piece(l, rows, sizeof(uint32_t));
+    p->seq_shared = piece(l, rows, sizeof(uint32_t));
+    p->seq_next = piece(l, rows, sizeof(uint32_t));
+    p->seq_last = piece(l, rows, sizeof(uint32_t));
     p->x = piece(l, rows * h->n_embd, sizeof(float));
     p->hidden = piece(l, (size_t)max_u32(n_row, LOGIT_ROWS) * h->n_embd, sizeof(float));
     p->q = piece(l, rows * h->n_head * h->d_head, sizeof(float));
@@ -362,6 +367,7 @@ void pass_begin(struct pass *p, const struct batch *batch, const struct weights 
             p->row_position[seq->first_row + i] = seq->position + i;
         }
     }
+    attend_plan(p);
     pass_rows(p, embed_rows, w);
 }
 

@@ -19,6 +19,23 @@
 
 enum { LINEARS_MAX = 3, N_ROPE = 2, ATTN_QUERIES = 128, SPLIT_STATES = 512 };
 
+enum { TILE_ROWS_MAX = 16, NO_SEQ = UINT32_MAX };
+
+/* Rows that attend to one chunk of 1,024 positions together, their K and V read once. They are of one sequence, or of
+ * several whose blocks of that chunk are the same ones. */
+struct attn_part {
+    uint32_t chunk, first, n; // rows plan->row[first .. first + n), and their states
+};
+
+/* Few rows, or sequences that share blocks: attention part by part, then each row's parts are merged in order of their
+ * chunks. The bits are those of tiles: a part's result for a row depends on that row alone (kernels/attention.h). */
+struct attn_plan {
+    uint32_t n_part, n_state; // n_part 0: there is no plan, tiles it is
+    bool shares;              // some part is of several sequences
+    struct attn_part part[SPLIT_STATES];
+    uint32_t row[SPLIT_STATES]; // [n_state]
+};
+
 /* What a task of attention needs of its own. */
 struct pass_thread {
     void *scratch;     // for kernels, 64-byte aligned
@@ -43,7 +60,9 @@ struct pass {
     struct rope rope[N_ROPE]; // of full layers, of windowed layers
     float *angles[N_ROPE];    // [n_row][n_rot]
 
-    uint32_t queries_max; // of one attention task
+    uint32_t queries_max, tile_rows;                         // of one attention task
+    uint32_t *seq_leader, *seq_shared, *seq_next, *seq_last; // [n_row] of sequences: attend_plan.c
+    struct attn_plan plan[N_ROPE];                           // of full layers, of windowed layers
     struct pass_thread *thread;
     struct portion *portion; // of the run, one a thread
     struct attn_state split; // [SPLIT_STATES] states of one kv_head's queries
@@ -69,6 +88,8 @@ void pass_linears(struct pass *p, enum profile_part part, const struct pass_line
 
 /* Normalises heads where weights are given, rotates q and k, and stores k and v at their positions. */
 void pass_rope_store(struct pass *p, uint32_t layer, const float *q_norm, const float *k_norm);
+/* Decides for this batch which rows attend together. */
+void attend_plan(struct pass *p);
 /* mix = attention of q over what each row may see. */
 void pass_attend(struct pass *p, uint32_t layer);
 

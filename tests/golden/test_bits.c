@@ -141,6 +141,47 @@ static void forked(struct subject *s)
     runner_close(&r);
 }
 
+/* Several forks of one sequence go on together at their own pace, to the end. Behind a whole chunk of 1,024 positions
+ * its blocks are attended by all of them at once. */
+static void forks_together(struct subject *s, const struct runner_config *config, uint32_t at)
+{
+    enum { N_FORK = 6 };
+    struct runner r;
+    struct run parent, fork[N_FORK], *each[N_FORK];
+    struct rng rng = rng_seeded(at, 6);
+    struct note why;
+    uint32_t n_left = N_FORK;
+    runner_open(&r, config);
+    run_open(&r, &parent, s->ids);
+    while (parent.n_done < at)
+        run_step(&r, &(struct run *){ &parent },
+                 &(uint32_t){ at - parent.n_done < 512 ? at - parent.n_done : 512 }, 1);
+    for (uint32_t i = 0; i < N_FORK; i++) {
+        fork[i] = parent;
+        assert_int_equal(kv_space_fork(&fork[i].space, parent.space, at, &why), OK);
+        fork[i].logits = mem_new((size_t)s->n * s->n_vocab, sizeof(float));
+        each[i] = &fork[i];
+    }
+    while (n_left > 0) {
+        uint32_t n[N_FORK], sum = 0;
+        n_left = 0;
+        for (uint32_t i = 0; i < N_FORK; i++) {
+            const uint32_t left = s->n - fork[i].n_done, want = rng_below(&rng, 4);
+            sum += n[i] = want < left ? want : left;
+            n_left += left > 0;
+        }
+        if (sum > 0)
+            run_step(&r, each, n, N_FORK);
+    }
+    for (uint32_t i = 0; i < N_FORK; i++) {
+        same(s, fork[i].logits, at, s->n, "forks that go on together");
+        mem_free(fork[i].logits);
+        run_close(&fork[i]);
+    }
+    run_close(&parent);
+    runner_close(&r);
+}
+
 /* Reads up to `from` in chunks, then goes on in steps of `then`: got[from..n). With one token a step,
  * on two threads and behind 1,024 positions, a row's attention is split over the threads
  * (model/attend.c). */
@@ -186,6 +227,8 @@ static void every_way(struct subject *s, uint32_t n_slow)
     decoded(s, &two, s->n - 30, 512, 1);
     same(s, s->got, s->n - 30, s->n, "token by token on two threads");
     other(s, table, s->n, "a table of blocks");
+    forks_together(s, &s->config, s->n - s->n / 24);
+    forks_together(s, &two, s->n - s->n / 24);
     for (uint32_t i = 0; i < n_table; i++) {
         struct runner_config cpu = s->config;
         cpu.cpu = tables[i]->name;
@@ -291,6 +334,7 @@ static void real_model_beyond_a_chunk(void **state)
     config.n_thread = 2;
     decoded(&s, &config, N - LAST, 509, 1);
     same(&s, s.got, N - LAST, N, "token by token on two threads");
+    forks_together(&s, &config, N - LAST / 2);
     config.table = true;
     decoded(&s, &config, N - LAST / 2, 512, 1);
     same(&s, s.got, N - LAST / 2, N, "a table of blocks, two threads");
