@@ -40,25 +40,33 @@ static void writes_floats(float *x, size_t n)
 
 /* ---- matmul.h ---- */
 
+/* A row's lane of a block; the other lane may be another thread's. */
+static void writes_lane(struct acts_block *to, uint32_t lane)
+{
+    for (int i = 0; i < QBLOCK / 4; i++)
+        writes(to->q[i][lane], sizeof to->q[i][lane]);
+    writes_floats(&to->d[lane], 1);
+    writes_floats(&to->z[lane], 1);
+    writes_floats(&to->t[lane], 1);
+    writes(to->half[lane], sizeof to->half[lane]);
+}
+
 static void quantise(struct acts *a, uint32_t first, uint32_t last)
 {
-    const size_t from = first, n = last - first, k = a->k;
-    reads_floats(a->f + from * k, n * k);
-    writes(a->q + from * k, n * k);
-    writes_floats(a->d + from * (k / QBLOCK), n * (k / QBLOCK));
-    writes_floats(a->z + from * (k / QBLOCK), n * (k / QBLOCK));
-    writes_floats(a->t + from * (k / QBLOCK), n * (k / QBLOCK));
-    writes(a->half + from * (k / 16), n * (k / 16) * sizeof *a->half);
+    reads_floats(a->f + (size_t)first * a->k, (size_t)(last - first) * a->k);
+    for (uint32_t r = first; r < last; r++)
+        for (uint32_t b = 0; b < a->k / QBLOCK; b++)
+            writes_lane(acts_block_of(a, r, b), r % ACTS_ROWS);
     real()->quantise(a, first, last);
 }
 
 static void reads_acts(const struct acts *x, bool quantised)
 {
-    for (size_t r = 0; r < x->n_row; r++) {
+    for (uint32_t r = 0; r < x->n_row; r++) {
         if (quantised)
-            reads(x->q + r * x->k, sizeof(uint64_t));
+            reads(acts_block_of(x, r, 0)->q[0][r % ACTS_ROWS], 4);
         else
-            reads(x->f + r * x->k, sizeof(uint64_t));
+            reads_floats(x->f + (size_t)r * x->k, 1);
     }
 }
 
