@@ -7,6 +7,7 @@
 #include <xxhash.h>
 
 #include "api/job.h"
+#include "api/log.h"
 #include "base/mem.h"
 
 enum { PUMP_WAIT_MS = 200 };
@@ -146,6 +147,8 @@ enum status api_open(struct api *a, const struct api_options *o, struct note *wh
     enum status st = names_new(a, o, why);
     if (st == OK)
         st = tenants_new(a, o, why);
+    if (st == OK && o->log)
+        st = log_open(&a->log, o->log, why);
     if (st == OK) {
         a->started = (long long)time(NULL);
         a->by_default = (struct request_defaults){
@@ -184,6 +187,7 @@ void api_close(struct api *a)
         pthread_join(a->pump, NULL);
     live_close(&a->live);
     recent_close(&a->recent);
+    log_close(a->log);
     metrics_close(&a->metrics);
     mem_free(a->tenant);
     mem_free(a->name);

@@ -50,6 +50,8 @@ struct tenant {
     char name[64];
 };
 
+struct log;
+
 struct api {
     akv_model *model;
     akv_engine *engine;
@@ -60,6 +62,7 @@ struct api {
     struct request_defaults by_default; // but for the tenant
     struct api_options options;
     struct metrics metrics;
+    struct log *log; // NULL: none
     struct recent recent;
     struct live live;
     atomic_uint n_job; // open

@@ -174,7 +174,7 @@ static void job_end(struct job *j)
     };
     metrics_request_done(&j->api->metrics, &done);
     recent_add(&j->api->recent, j);
-    log_job(j->api->options.log, j, &usage);
+    log_job(j->api->log, j, &usage);
     if (j->request.stream)
         end_stream(j);
     else

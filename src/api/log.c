@@ -1,8 +1,15 @@
 #include "api/log.h"
 
+#include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+
+enum { LOG_BYTES_MAX = 1 << 20, LOG_CLOSE_S = 2 };
 
 static void add_time(struct buf *out)
 {
@@ -15,16 +22,111 @@ static void add_time(struct buf *out)
     buf_addf(out, "{\"time\":\"%s.%03ldZ\"", text, t.tv_nsec / 1000000);
 }
 
-static void write_line(FILE *f, struct buf *line)
+/* ---- the thread ---- */
+
+struct log {
+    int fd;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t more;
+    struct buf queue; // under the lock, with these
+    uint64_t n_lost;  // since the last line that was taken
+    bool quit;
+};
+
+static void write_all(int fd, const char *bytes, size_t len)
 {
+    while (len) {
+        const ssize_t n = write(fd, bytes, len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return; // who reads it is gone
+        bytes += n;
+        len -= (size_t)n;
+    }
+}
+
+static void *log_main(void *arg)
+{
+    struct log *l = arg;
+    pthread_mutex_lock(&l->lock);
+    while (!l->quit || l->queue.len) {
+        struct buf taken = l->queue;
+        if (!taken.len) {
+            pthread_cond_wait(&l->more, &l->lock);
+            continue;
+        }
+        l->queue = (struct buf){ 0 };
+        pthread_mutex_unlock(&l->lock);
+        write_all(l->fd, taken.bytes, taken.len);
+        buf_close(&taken);
+        pthread_mutex_lock(&l->lock);
+    }
+    pthread_mutex_unlock(&l->lock);
+    return NULL;
+}
+
+/* L1. Ends the line and lets go of it. */
+static void put_line(struct log *l, struct buf *line)
+{
+    pthread_mutex_lock(&l->lock);
+    if (l->n_lost)
+        buf_addf(line, ",\"lines_lost\":%llu", (unsigned long long)l->n_lost);
     buf_add_text(line, "}\n");
-    if (!line->failed)
-        fwrite(line->bytes, 1, line->len, f); /* one write: lines of threads do not mix */
-    fflush(f);
+    const bool fits = !line->failed && l->queue.len + line->len <= LOG_BYTES_MAX;
+    if (fits)
+        buf_add(&l->queue, line->bytes, line->len);
+    l->n_lost = fits ? 0 : l->n_lost + 1;
+    pthread_cond_signal(&l->more);
+    pthread_mutex_unlock(&l->lock);
     buf_close(line);
 }
 
-void log_job(FILE *f, const struct job *j, const struct akv_usage *usage)
+enum status log_open(struct log **out, FILE *f, struct note *why)
+{
+    struct log *l = mem_new(1, sizeof *l);
+    if (!l) {
+        note_set(why, "no memory for the log");
+        return FULL;
+    }
+    l->fd = fileno(f);
+    pthread_mutex_init(&l->lock, NULL);
+    pthread_cond_init(&l->more, NULL);
+    const int error = pthread_create(&l->thread, NULL, log_main, l);
+    if (error) {
+        note_set(why, "cannot start the thread of the log: %s", strerror(error));
+        mem_free(l);
+        return FULL;
+    }
+    *out = l;
+    return OK;
+}
+
+void log_close(struct log *l)
+{
+    struct timespec until;
+    if (!l)
+        return;
+    pthread_mutex_lock(&l->lock);
+    l->quit = true;
+    pthread_cond_signal(&l->more);
+    pthread_mutex_unlock(&l->lock);
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += LOG_CLOSE_S;
+    if (pthread_timedjoin_np(l->thread, NULL, &until) != 0) {
+        pthread_detach(l->thread); // nobody reads: what it holds goes with the process
+        return;
+    }
+    buf_close(&l->queue);
+    pthread_cond_destroy(&l->more);
+    pthread_mutex_destroy(&l->lock);
+    mem_free(l);
+}
+
+/* ---- lines ---- */
+
+void log_job(struct log *l, const struct job *j, const struct akv_usage *usage)
 {
     static const char *const kinds[] = { "chat", "completion", "llama" };
     static const char *const stops[] = {
@@ -34,7 +136,7 @@ void log_job(FILE *f, const struct job *j, const struct akv_usage *usage)
     };
     const struct akv_usage *first = &j->choice[0].usage;
     struct buf line = { 0 };
-    if (!f)
+    if (!l)
         return;
     add_time(&line);
     buf_addf(&line, ",\"level\":\"info\",\"id\":\"%s\",\"tenant\":", j->id);
@@ -50,15 +152,15 @@ void log_job(FILE *f, const struct job *j, const struct akv_usage *usage)
              stops[j->choice[0].stop], (double)first->queue_ns / 1e6,
              (double)first->prompt_ns / 1e6, (double)first->generate_ns / 1e6,
              first->kv_bytes_peak);
-    write_line(f, &line);
+    put_line(l, &line);
 }
 
-void log_line(FILE *f, const char *level, const char *format, ...)
+void log_line(struct log *l, const char *level, const char *format, ...)
 {
     struct buf line = { 0 };
     char text[512];
     va_list args;
-    if (!f)
+    if (!l)
         return;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
@@ -66,5 +168,5 @@ void log_line(FILE *f, const char *level, const char *format, ...)
     add_time(&line);
     buf_addf(&line, ",\"level\":\"%s\",\"message\":", level);
     buf_add_json_text(&line, text, strlen(text));
-    write_line(f, &line);
+    put_line(l, &line);
 }

@@ -1,14 +1,28 @@
-/* api/log.h - a line of JSON for each request that ended. Never a prompt, an answer or a key. */
+/* api/log.h - a line of JSON for each request that ended. Never a prompt, an answer or a key.
+ *
+ *   any thread --line--> [ queue, 1 MiB ] --the log's thread--> file, pipe, terminal
+ *
+ * L1  Who logs never waits for who reads the log (a terminal that is held, a pipe that nobody empties, a busy disk): a
+ *     line that finds the queue full is lost, and the next one says how many were ("lines_lost").
+ *
+ * Lifetime  log_open .. log_close, which waits for what is queued, but for 2 s at most. Threads  any. */
 #ifndef API_LOG_H
 #define API_LOG_H
 
 #include <stdio.h>
 
 #include "api/job.h"
+#include "base/note.h"
+#include "base/status.h"
 
-void log_job(FILE *f, const struct job *j, const struct akv_usage *usage); // f may be NULL
+struct log;
+
+must_use enum status log_open(struct log **out, FILE *f, struct note *why); // f stays the caller's
+void log_close(struct log *l);                                              // NULL is fine
+
+void log_job(struct log *l, const struct job *j, const struct akv_usage *usage); // l may be NULL
 /* {"time": ..., "level": ..., "message": ...} */
-void log_line(FILE *f, const char *level, const char *format, ...)
+void log_line(struct log *l, const char *level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -358,7 +358,7 @@ static void wait_for_end(struct server *s, const sigset_t *signals)
 {
     int signal;
     sigwait(signals, &signal);
-    log_line(s->log, "info", "stopping: up to %lld s for what runs", (long long)s->o->drain_s);
+    log_line(s->api.log, "info", "stopping: up to %lld s for what runs", (long long)s->o->drain_s);
     api_drain(&s->api);
     for (int64_t left_ms = s->o->drain_s * 1000; left_ms > 0; left_ms -= 100) {
         const struct timespec now = { 0 };

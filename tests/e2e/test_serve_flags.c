@@ -139,6 +139,18 @@ static void an_open_door_is_warned_of(void **state)
     buf_close(&said);
 }
 
+/* More lines than a terminal holds, and nobody reads them. */
+static void a_log_that_nobody_reads_holds_nobody_up(void **state)
+{
+    struct served server = { 0 };
+    (void)state;
+    served_open(&server, WORDS(SERVE));
+    for (int i = 0; i < 250; i++)
+        json_decref(served_json(&server, NULL, "/v1/completions",
+                                "{\"prompt\": [504], \"max_tokens\": 1}", 200));
+    served_close(&server);
+}
+
 /* ---- a long answer in the background ---- */
 
 struct background {
@@ -289,6 +301,7 @@ int main(void)
         cmocka_unit_test(speaks_tls_with_a_certificate_of_our_own),
         cmocka_unit_test(names_keys_and_switches_are_heeded),
         cmocka_unit_test(an_open_door_is_warned_of),
+        cmocka_unit_test(a_log_that_nobody_reads_holds_nobody_up),
         cmocka_unit_test(health_answers_while_the_engine_is_busy),
         cmocka_unit_test(sigterm_lets_answers_finish),
         cmocka_unit_test(sigterm_has_a_deadline),
