@@ -305,7 +305,7 @@ enum status engine_submit(struct engine *e, const struct akv_request *r, uint64_
     struct sequence *s;
     enum status st = model_check(e->model, why);
     if (st == OK)
-        st = sequence_new(&s, r, e->vocab, model_hparams(e->model)->n_vocab, e->limits.n_ctx, why);
+        st = sequence_new(&s, r, &e->frame, why);
     if (st != OK)
         return st;
     pthread_mutex_lock(&e->lock);
@@ -437,7 +437,6 @@ enum status engine_new_still(struct engine **out, struct model *m, const struct 
     }
     e->clock = clock;
     e->model = m;
-    e->vocab = vocab;
     queue_open(&e->inbox);
     queue_open(&e->waiting);
     outbox_open(&e->outbox);
@@ -446,6 +445,8 @@ enum status engine_new_still(struct engine **out, struct model *m, const struct 
     pthread_cond_init(&e->answered, NULL);
     enum status st = engine_limits_choose(&e->limits, wish, m, why);
     e->pace.stretch = e->limits.step_stretch;
+    if (st == OK)
+        st = sequence_frame_open(&e->frame, vocab, model_hparams(m)->n_vocab, e->limits.n_ctx, why);
     if (st == OK)
         st = arrays_new(e, why);
     if (st == OK)
@@ -504,6 +505,7 @@ void engine_free(struct engine *e)
     pthread_mutex_destroy(&e->lock);
     pthread_cond_destroy(&e->work);
     pthread_cond_destroy(&e->answered);
+    sequence_frame_close(&e->frame);
     mem_free(e->inside);
     mem_free(e->running);
     mem_free(e->share);

@@ -48,7 +48,7 @@ struct look {
 struct engine {
     struct engine_clock clock;
     struct model *model;
-    const struct vocab *vocab;
+    struct sequence_frame frame;
     struct engine_limits limits;
     struct kv_pool *pool;
     struct kv_spaces *spaces;

@@ -74,20 +74,41 @@ static enum status copy_stops(struct sequence *s, const struct akv_request *r)
     return OK;
 }
 
+enum status sequence_frame_open(struct sequence_frame *f, const struct vocab *vocab,
+                                uint32_t n_vocab, uint32_t n_ctx, struct note *why)
+{
+    const uint32_t n_token = vocab_n_token(vocab);
+    *f = (struct sequence_frame){ .vocab = vocab, .n_vocab = n_vocab, .n_ctx = n_ctx };
+    for (uint32_t i = 0; i < n_token; i++)
+        f->n_end_id += vocab_is_end(vocab, (int32_t)i);
+    f->end_id = mem_new(f->n_end_id, sizeof *f->end_id);
+    if (!f->end_id) {
+        note_set(why, "no memory for a list of %u end tokens", f->n_end_id);
+        return FULL;
+    }
+    for (uint32_t i = 0, n = 0; i < n_token; i++) {
+        if (vocab_is_end(vocab, (int32_t)i))
+            f->end_id[n++] = (int32_t)i;
+    }
+    return OK;
+}
+
+void sequence_frame_close(struct sequence_frame *f)
+{
+    mem_free(f->end_id);
+    *f = (struct sequence_frame){ 0 };
+}
+
 /* The vocabulary's end tokens, and behind them those of the request. */
 static enum status copy_stop_ids(struct sequence *s, const struct akv_request *r,
-                                 const struct vocab *vocab)
+                                 const struct sequence_frame *frame)
 {
-    const uint32_t n_vocab = vocab_n_token(vocab);
-    for (uint32_t i = 0; i < n_vocab; i++)
-        s->n_end_id += vocab_is_end(vocab, (int32_t)i);
+    s->n_end_id = s->n_stop_id = frame->n_end_id;
     s->stop_id = mem_new(s->n_end_id + r->n_stop_id, sizeof *s->stop_id);
     if (!s->stop_id)
         return FULL;
-    for (uint32_t i = 0; i < n_vocab; i++) {
-        if (vocab_is_end(vocab, (int32_t)i))
-            s->stop_id[s->n_stop_id++] = (int32_t)i;
-    }
+    for (uint32_t i = 0; i < s->n_end_id; i++)
+        s->stop_id[i] = frame->end_id[i];
     for (uint32_t i = 0; i < r->n_stop_id; i++)
         s->stop_id[s->n_stop_id++] = r->stop_id[i];
     s->ignore_eos = r->ignore_eos;
@@ -95,16 +116,15 @@ static enum status copy_stop_ids(struct sequence *s, const struct akv_request *r
 }
 
 enum status sequence_new(struct sequence **out, const struct akv_request *r,
-                         const struct vocab *vocab, uint32_t n_vocab, uint32_t n_ctx,
-                         struct note *why)
+                         const struct sequence_frame *frame, struct note *why)
 {
-    enum status st = check(r, n_vocab, n_ctx, why);
+    enum status st = check(r, frame->n_vocab, frame->n_ctx, why);
     if (st != OK)
         return st;
     struct sequence *s = mem_new(1, sizeof *s);
     if (!s)
         goto full;
-    const uint32_t room = n_ctx - (uint32_t)r->n_id;
+    const uint32_t room = frame->n_ctx - (uint32_t)r->n_id;
     const char *salt = r->cache_salt ? r->cache_salt : "";
     s->length_is_context = r->n_predict > room;
     s->n_prompt = s->n_id = (uint32_t)r->n_id;
@@ -115,17 +135,17 @@ enum status sequence_new(struct sequence **out, const struct akv_request *r,
     s->cache_no_write = r->cache_no_write;
     s->prompt_logprobs = r->prompt_logprobs;
     s->n_logprob = r->n_logprob;
-    detok_open(&s->detok, vocab, false);
+    detok_open(&s->detok, frame->vocab, false);
     s->ids = mem_new(s->n_id_max, sizeof *s->ids);
     s->salt = mem_copy_text(salt, strlen(salt));
     s->done = outbox_event_new(MESSAGE_BYTES);
     if (!s->ids || !s->salt || !s->done || copy_stops(s, r) != OK ||
-        copy_stop_ids(s, r, vocab) != OK)
+        copy_stop_ids(s, r, frame) != OK)
         goto full;
     memcpy(s->ids, r->ids, r->n_id * sizeof *s->ids);
     /* The answer goes on with a text, unless a control token stands before it. */
-    s->detok.started = vocab_piece(vocab, s->ids[s->n_id - 1], false).len > 0;
-    st = sampler_new(&s->sampler, &r->sampling, n_vocab, why);
+    s->detok.started = vocab_piece(frame->vocab, s->ids[s->n_id - 1], false).len > 0;
+    st = sampler_new(&s->sampler, &r->sampling, frame->n_vocab, why);
     for (size_t i = 0; st == OK && i < r->n_id; i++)
         st = sampler_accept(s->sampler, r->ids[i]);
     if (st != OK) {

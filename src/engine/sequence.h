@@ -60,10 +60,22 @@ struct sequence {
     size_t kv_bytes_peak;
 };
 
+/* What all sequences of an engine have in common. */
+struct sequence_frame {
+    const struct vocab *vocab;
+    uint32_t n_vocab, n_ctx; // logits; longest context
+    int32_t *end_id;         // [n_end_id] the vocabulary's end tokens, looked for once
+    uint32_t n_end_id;
+};
+
+/* FULL: no memory. */
+must_use enum status sequence_frame_open(struct sequence_frame *f, const struct vocab *vocab,
+                                         uint32_t n_vocab, uint32_t n_ctx, struct note *why);
+void sequence_frame_close(struct sequence_frame *f);
+
 /* A copy of the request, checked against the limits. BAD_INPUT: what is wrong, with numbers. */
 must_use enum status sequence_new(struct sequence **out, const struct akv_request *r,
-                                  const struct vocab *vocab, uint32_t n_vocab, uint32_t n_ctx,
-                                  struct note *why);
+                                  const struct sequence_frame *frame, struct note *why);
 void sequence_free(struct sequence *s); // its space must be gone
 
 /* Draws the next token. -1: none can be. */
