@@ -11,7 +11,7 @@ if [ "${1:-}" = test ]; then
     clang=$(readlink -f "$(command -v clang)")
     version=${clang#*/llvm-}
     needs+=(libcmocka-dev clang clang-format "libclang-rt-dev|libclang-rt-${version%%/*}-dev"
-            libsimde-dev python3 python3-venv curl openssl chromium)
+            libsimde-dev python3 python3-venv curl openssl chromium 'gnuplot-nox|gnuplot-qt|gnuplot-x11')
 fi
 
 # The packages of unmet needs, one a line.
