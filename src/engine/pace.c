@@ -22,7 +22,7 @@ uint32_t pace_rows(const struct pace *p, uint32_t n_answer, uint32_t most)
     if (p->stretch <= 0 || n_answer == 0)
         return most;
     if (!speaks_for(p, n_answer) || p->n_since >= probe_after(p))
-        return 1;
+        return 0;
     const double least = p->n_last ? p->n_last : FIRST_ROWS / 2;
     double n = p->row_ns > 0 ? (p->stretch - 1) * p->answer_ns / p->row_ns : FIRST_ROWS;
     n = n < 2 * least ? n : 2 * least; /* T2 */
@@ -58,8 +58,8 @@ void pace_measured(struct pace *p, uint32_t n_answer, uint32_t n_prompt, uint64_
         return;
     }
     if (n_prompt <= 1) {
-        const double rest = took - n_prompt * p->row_ns;
-        measure_answers(p, n_answer, rest > took / 2 ? rest : took / 2);
+        const double rest = took - n_prompt * p->row_ns, least = 0.75 * took;
+        measure_answers(p, n_answer, rest > least ? rest : least); /* one more row is cheap */
         return;
     }
     const double beside = took > p->answer_ns ? took - p->answer_ns : took / 2;

@@ -8,7 +8,8 @@
  * answer_ns by those that carry one row of them at most. Such steps come by themselves, and are made where the number of
  * answers has changed, or prompts never end: then less and less often, down to one in 32.
  *
- * T1  At least one row: the oldest always goes on. Without answers, or with stretch 0: as many as there is room for.
+ * T1  No row only in a step that measures, and the caller gives one where its oldest reads a prompt: that one always
+ *     goes on. Without answers, or with stretch 0: as many as there is room for.
  * T2  A wrong measurement costs little: n at most doubles from one step with prompts to the next.
  *
  * Pure: it knows neither the engine nor a clock. What it decides changes when rows are computed, never their bits. */
@@ -26,7 +27,7 @@ struct pace {
     uint32_t n_last;          // rows of prompts in the last of them
 };
 
-/* Rows of prompts, 1 to `most`, for a step with so many answers. */
+/* Rows of prompts, up to `most`, for a step with so many answers. */
 uint32_t pace_rows(const struct pace *p, uint32_t n_answer, uint32_t most);
 
 /* A step with so many rows of either kind took ns. */

@@ -334,6 +334,8 @@ uint32_t engine_plan(struct engine *e, uint32_t *n_share)
     start_waiting(e);
     const uint32_t n_answer = count_answering(e);
     uint32_t left = pace_rows(&e->pace, n_answer, e->limits.n_ubatch - n_answer);
+    if (left == 0 && e->n_running > n_answer && !is_answering(e->running[0]))
+        left = 1; /* E2 */
     for (uint32_t i = 0; i < e->n_running; i++) {
         struct sequence *s = e->running[i];
         const bool answers = is_answering(s);
