@@ -302,7 +302,7 @@ static void take_ended(struct client *c)
 }
 
 /* Sleeps until a socket has news, or the next request is due. */
-static enum status wait(struct client *c, uint64_t until_ns, struct note *why)
+static enum status wait_until(struct client *c, uint64_t until_ns, struct note *why)
 {
     struct curl_waitfd extra = { .fd = c->timer, .events = CURL_WAIT_POLLIN };
     struct itimerspec when = { 0 };
@@ -325,7 +325,7 @@ static enum status run_counted(struct client *c, struct note *why)
         const uint64_t next = next_begin(c, &at);
         if (st != OK || (next == NEVER && c->n_idle == c->plan->concurrency))
             break;
-        st = wait(c, next, why);
+        st = wait_until(c, next, why);
         take_ended(c);
     }
     progress_end(&c->progress);
