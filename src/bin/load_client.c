@@ -7,16 +7,15 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include "base/json.h"
 #include "base/mem.h"
 #include "bin/load_events.h"
+#include "bin/load_model.h"
 #include "bin/progress.h"
 #include "os/clock.h"
 
 enum {
     CONNECT_SECONDS = 30,
     REFUSAL_BYTES = 4096,      // of an answer that is no 200: enough for its words
-    MODELS_BYTES = 1 << 20,    // of the list of models
     POLL_MS = 200,             // the progress line is redrawn at least so often
     FILES_BESIDE_CLIENTS = 32, // descriptors that are no client's connection
 };
@@ -302,7 +301,7 @@ static void take_ended(struct client *c)
 }
 
 /* Sleeps until a socket has news, or the next request is due. */
-static enum status wait(struct client *c, uint64_t until_ns, struct note *why)
+static enum status wait_until(struct client *c, uint64_t until_ns, struct note *why)
 {
     struct curl_waitfd extra = { .fd = c->timer, .events = CURL_WAIT_POLLIN };
     struct itimerspec when = { 0 };
@@ -325,7 +324,7 @@ static enum status run_counted(struct client *c, struct note *why)
         const uint64_t next = next_begin(c, &at);
         if (st != OK || (next == NEVER && c->n_idle == c->plan->concurrency))
             break;
-        st = wait(c, next, why);
+        st = wait_until(c, next, why);
         take_ended(c);
     }
     progress_end(&c->progress);
@@ -333,17 +332,6 @@ static enum status run_counted(struct client *c, struct note *why)
 }
 
 /* ---- its parts ---- */
-
-/* "http://host/v1/" -> "http://host" */
-static void set_base(struct buf *base, const char *url)
-{
-    size_t len = strlen(url);
-    while (len && url[len - 1] == '/')
-        len--;
-    if (len >= 3 && memcmp(url + len - 3, "/v1", 3) == 0)
-        len -= 3;
-    buf_add(base, url, len);
-}
 
 static bool add_header(struct client *c, const char *text)
 {
@@ -394,7 +382,7 @@ static bool open_slots(struct client *c)
 
 static enum status client_open(struct client *c, struct note *why)
 {
-    set_base(&c->base, c->plan->url);
+    load_base(&c->base, c->plan->url);
     buf_addf(&c->url, "%s%s", buf_text(&c->base),
              c->shape.text ? "/v1/completions" : "/v1/chat/completions");
     curl_global_init(CURL_GLOBAL_DEFAULT);
@@ -438,63 +426,6 @@ static void client_close(struct client *c)
     buf_close(&c->model);
 }
 
-/* ---- the model's name ---- */
-
-static size_t on_page(char *bytes, size_t size, size_t n, void *arg)
-{
-    struct buf *page = arg;
-    buf_add(page, bytes, n);
-    return page->failed || page->len > MODELS_BYTES ? 0 : size * n;
-}
-
-static enum status read_models(struct client *c, const struct buf *page, struct note *why)
-{
-    json_t *json = NULL;
-    if (json_from_text(&json, buf_text(page), page->len, NULL) == OK) {
-        const json_t *first = json_array_get(json_object_get(json, "data"), 0);
-        const char *id = json_string_value(json_object_get(first, "id"));
-        buf_add_text(&c->model, id ? id : "");
-    }
-    json_decref(json);
-    if (c->model.len)
-        return OK;
-    note_set(why, "%s/v1/models lists no model: name it with --model", buf_text(&c->base));
-    return IO_ERROR;
-}
-
-static enum status ask_model(struct client *c, struct note *why)
-{
-    struct buf url = { 0 }, page = { 0 };
-    CURL *curl = curl_easy_init();
-    long http = 0;
-    enum status st = OK;
-    buf_addf(&url, "%s/v1/models", buf_text(&c->base));
-    curl_easy_setopt(curl, CURLOPT_URL, buf_text(&url));
-    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, c->headers);
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)CONNECT_SECONDS);
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_page);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &page);
-    const CURLcode code = curl ? curl_easy_perform(curl) : CURLE_OUT_OF_MEMORY;
-    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &http);
-    if (code != CURLE_OK || http != 200) {
-        struct note words = { "" };
-        load_error_read(buf_text(&page), page.len, &words);
-        if (code != CURLE_OK)
-            note_set(why, "cannot ask %s: %s", buf_text(&url), curl_easy_strerror(code));
-        else
-            note_set(why, "%s answers %ld: %s", buf_text(&url), http, words.text);
-        st = IO_ERROR;
-    } else {
-        st = read_models(c, &page, why);
-    }
-    curl_easy_cleanup(curl);
-    buf_close(&url);
-    buf_close(&page);
-    return st;
-}
-
 enum status load_run(const struct load_plan *plan, struct load_tally *tally, struct buf *model,
                      struct note *why)
 {
@@ -507,7 +438,7 @@ enum status load_run(const struct load_plan *plan, struct load_tally *tally, str
     if (st == OK && plan->shape.model)
         buf_add_text(&c.model, plan->shape.model);
     else if (st == OK)
-        st = ask_model(&c, why);
+        st = load_model_ask(&c.model, buf_text(&c.base), c.headers, why);
     c.shape.model = buf_text(&c.model);
     buf_add_text(model, c.shape.model);
     if (st == OK)

@@ -255,9 +255,17 @@ static void help_and_manual_come_from_the_table(void **state)
 static void every_help_is_a_sentence(void **state)
 {
     static const struct flag_table *const tables[] = {
-        &flags_of_run,     &flags_of_tokenize, &flags_of_render,          &flags_of_eval,
-        &flags_of_bench,   &flags_of_bench_kv, &flags_of_bench_attention, &flags_of_bench_stream,
-        &flags_of_inspect, &flags_of_pull, &flags_of_load,
+        &flags_of_run,
+        &flags_of_tokenize,
+        &flags_of_render,
+        &flags_of_eval,
+        &flags_of_bench,
+        &flags_of_bench_kv,
+        &flags_of_bench_attention,
+        &flags_of_bench_stream,
+        &flags_of_inspect,
+        &flags_of_pull,
+        &flags_of_load,
     };
     (void)state;
     for (size_t t = 0; t < FLAG_COUNT(tables); t++)
