@@ -1,4 +1,4 @@
-/* akvifer load - many requests to a server that speaks OpenAI's API, and how long their answers took. */
+/* akvifer load - many requests to a server that speaks OpenAI's API, and how long they took. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>

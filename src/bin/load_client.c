@@ -243,7 +243,8 @@ static enum status warm_up(struct client *c, struct note *why)
 
 /* ---- what counts ---- */
 
-/* When the next request begins, and where in `idle` its slot is. NEVER: an answer has to end first, or C2. */
+/* When the next request begins, and where in `idle` its slot is. NEVER: an answer has to end
+ * first, or C2. */
 static uint64_t next_begin(const struct client *c, uint32_t *at)
 {
     uint64_t when = c->due_ns;

@@ -1,17 +1,18 @@
 /* bin/load_client.h - sends a load's requests and times the answers: one thread, all connections.
  *
  *   closed  each of `concurrency` clients: ask -> answer -> think -> ask ...
- *   open    requests are due at a rate, whatever the answers do; `concurrency` bounds those under way
+ *   open    requests are due at a rate, whatever the answers do; `concurrency` bounds them
  *
- *                 idle --due, body written--> under way --end of the answer--> tally, think --> idle
- *                  ^                                                                             |
- *                  +-----------------------------------------------------------------------------+
+ *   idle --due, body written--> under way --end of the answer--> tally, think --> idle
+ *    ^                                                                             |
+ *    +-----------------------------------------------------------------------------+
  *
- * C1  At most `concurrency` requests are under way; what is due beyond waits, and its time runs (T1).
- * C2  Nothing begins behind `n_request` requests or `seconds`; what is under way then is waited for.
+ * C1  At most `concurrency` requests are under way; what is due beyond waits (T1).
+ * C2  Nothing begins behind `n_request` requests or `seconds`; what is under way then may end.
  * C3  A warm-up is asked alone, before the first that counts; one that fails ends the load.
  *
- * Threads  the caller's.  Cost  a slot a client; sleeps in poll, woken by a socket or by the next that is due. */
+ * Threads  the caller's.  Cost  a slot a client; sleeps in poll, woken by a socket or by the next
+ * that is due. */
 #ifndef BIN_LOAD_CLIENT_H
 #define BIN_LOAD_CLIENT_H
 
@@ -33,8 +34,8 @@ struct load_plan {
     bool warm_prefixes; // asks every prefix once, behind the warm-up
 };
 
-/* Runs all of it. `model` gets the name that was asked for. IO_ERROR: the server does not list its models, or a
- * warm-up failed. FULL: no memory; what the tally holds is not all. */
+/* Runs all of it. `model` gets the name that was asked for. IO_ERROR: the server does not list its
+ * models, or a warm-up failed. FULL: no memory; what the tally holds is not all. */
 must_use enum status load_run(const struct load_plan *plan, struct load_tally *tally,
                               struct buf *model, struct note *why);
 

@@ -2,7 +2,7 @@
  *
  *   128                     always that
  *   uniform:A,B             any whole number from A to B, both included
- *   lognormal:MEDIAN,SIGMA  exp(N(ln MEDIAN, SIGMA)): many short, few long; as lengths of real prompts lie
+ *   lognormal:MEDIAN,SIGMA  exp(N(ln MEDIAN, SIGMA)): many short, few long, as real prompts are
  *   exponential:MEAN        gaps of a Poisson process; as think times of people
  *
  * Threads  any.  Cost  two logarithms at most. */
@@ -20,7 +20,7 @@ struct load_dist {
     double a, b;
 };
 
-/* Reads one of the texts above. BAD_INPUT: the note says what is no amount, or outside of 0 to `most`. */
+/* Reads one of the texts above. BAD_INPUT: it is no amount, or outside of 0 to `most`. */
 must_use enum status load_dist_parse(struct load_dist *out, const char *text, double most,
                                      struct note *why);
 

@@ -1,11 +1,12 @@
-/* bin/load_events.h - an answer's event stream, read as it comes: split anywhere, one event at a time.
+/* bin/load_events.h - an answer's event stream, read as it comes: split anywhere.
  *
- *   bytes of the socket --feed--> lines --blank line--> the event's data --> what a chunk of OpenAI's says
+ *   bytes of the socket --feed--> lines --blank line--> event's data --> what a chunk says
  *
- * Lines end in LF, CR LF or CR; comments (": ping"), names, ids and unknown fields mean nothing here; an event without
- * data is none. Source: WHATWG HTML, 9.2.6 "Interpreting an event stream".
+ * Lines end in LF, CR LF or CR; comments (": ping"), names, ids and unknown fields mean nothing
+ * here; an event without data is none. Source: WHATWG HTML, 9.2.6 "Interpreting an event stream".
  *
- * Lifetime  `(struct event_reader){ 0 }` to event_reader_close. Threads  one at a time. Cost  linear. */
+ * Lifetime  `(struct event_reader){ 0 }` to event_reader_close. Threads  one at a time.
+ * Cost  linear. */
 #ifndef BIN_LOAD_EVENTS_H
 #define BIN_LOAD_EVENTS_H
 
@@ -25,7 +26,8 @@ struct event_reader {
 
 typedef void event_fn(void *arg, const char *data, size_t len);
 
-/* Calls `event` for each that is whole now. FULL: an event is longer than EVENT_BYTES_MAX, or memory lacks. */
+/* Calls `event` for each that is whole now. FULL: an event is longer than EVENT_BYTES_MAX, or
+ * memory lacks. */
 must_use enum status event_reader_feed(struct event_reader *r, const char *bytes, size_t n,
                                        event_fn *event, void *arg);
 void event_reader_clear(struct event_reader *r); // for another stream; keeps the memory

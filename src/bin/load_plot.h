@@ -1,4 +1,4 @@
-/* bin/load_plot.h - two curves as a PNG: what share of first tokens, and of gaps, came within how many ms.
+/* bin/load_plot.h - two curves as a PNG: shares of first tokens, and of gaps, by ms.
  *
  *   load_plot_open    the file can be written and gnuplot is there: before the load, not behind it
  *   load_plot_draw    gnuplot reads a script (a memory file) and writes the picture into the file

@@ -1,16 +1,16 @@
-/* bin/load_prompt.h - the requests of a load: text by seed, so that what shall be shared is, and nothing else.
+/* bin/load_prompt.h - the requests of a load: what shall be shared is, and nothing else.
  *
  *   prefix k  w w w w ... w      the same words for every request that has prefix k
  *   request i          + d d d d w ... w     its own: digits of i as words, then words by seed
  *
  * L1  Request i of a seed is the same bytes in every run, whatever came before it.
- * L2  Own parts of four words and more differ for any two requests of a run (2^32 of them), and those of two
- *     requests less than 256 apart from the first word on.
+ * L2  Own parts of four words and more differ for any two requests of a run (2^32 of them), and
+ *     those of two requests less than 256 apart from the first word on.
  *
- * A word is one of 256 that are one token each, with the space before it, in the vocabularies that we know:
- * lengths are close to what was asked for, and the server's own count is what gets reported.
+ * A word is one of 256 that are one token each, with the space before it, in the vocabularies that
+ * we know: lengths are close to what was asked for, and the server's own count gets reported.
  *
- * Lifetime  load_prompts_open to load_prompts_close. Threads  one at a time. Cost  linear in the words. */
+ * Lifetime  load_prompts_open to load_prompts_close. Threads  one at a time. Cost  linear. */
 #ifndef BIN_LOAD_PROMPT_H
 #define BIN_LOAD_PROMPT_H
 
@@ -46,8 +46,8 @@ void load_prompts_close(struct load_prompts *p);
 
 enum load_part { LOAD_COUNTED, LOAD_WARM_UP, LOAD_WARM_PREFIX }; // what request i is one of
 
-/* The body of request i into `out`, and the tokens that it asks for. A warm-up has no prefix; the warming of prefix i
- * asks for one token behind it. FULL: no memory. */
+/* The body of request i into `out`, and the tokens that it asks for. A warm-up has no prefix; the
+ * warming of prefix i asks for one token behind it. FULL: no memory. */
 must_use enum status load_prompt_body(const struct load_prompts *p, enum load_part part, uint32_t i,
                                       struct buf *out, uint32_t *n_output);
 

@@ -1,7 +1,7 @@
-/* bin/load_report.h - what a load measured: a table for people, or JSON with the names of vLLM's benchmark.
+/* bin/load_report.h - what a load measured: a table for people, or JSON with vLLM's names.
  *
- *   md    one line of what was asked, two of totals, a row a time (mean p50 p90 p99 max), goodput, failures
- *   json  one object; times in ms as mean_ttft_ms, median_ttft_ms, std_..., p90_..., p99_...; also tpot, itl, e2el
+ *   md    what was asked, totals, a row a time (mean p50 p90 p99 max), goodput, failures
+ *   json  one object; times as mean_ttft_ms, median_, std_, p90_, p99_, max_; tpot, itl, e2el
  *
  * Source of the names: vLLM, `vllm bench serve --save-result`. */
 #ifndef BIN_LOAD_REPORT_H

@@ -1,13 +1,13 @@
-/* bin/load_tally.h - what became of a load's requests: times, tokens, failures; and what to make of them.
+/* bin/load_tally.h - what became of a load's requests: times, tokens, failures, and their sums.
  *
- *            due          begun       first            last     end
- *   open      |---- wait ---|           |  gap  gap  gap |       |      a rate decides when a request is due
- *             |<---- time to first ---->|                        |
- *             |<----------------- end to end ------------------->|
- *   closed                  |<- ttft -->|                               its client decides
+ *          due         begun       first           last     end
+ *   open    |--- wait ---|           |  gap  gap  gap |      |     a rate decides when it is due
+ *   closed  |                        |                |      |     its client does: due is begun
+ *           |<- time to first token->|                       |
+ *           |<----------------- end to end ----------------->|
  *
- * T1  Times count from when a request was due: one that had to wait for a free client was slow for who sent it.
- * T2  A gap lies between two events with content. Events that one read of the socket brought have a gap of 0.
+ * T1  Times count from when a request was due: one that had to wait was slow for who sent it.
+ * T2  A gap lies between two events with content; 0 where one read of the socket brought both.
  * T3  Failed requests are in no time and in no token count; only `fault` knows them.
  *
  * Lifetime  `(struct load_tally){ 0 }` to load_tally_close. Threads  one at a time. */
@@ -31,7 +31,8 @@ void load_series_add(struct load_series *s, double x);
 void load_series_add_all(struct load_series *s, const struct load_series *more);
 void load_series_close(struct load_series *s);
 double load_series_mean(const struct load_series *s); // NAN of none, as the next
-/* The value that a share q (0 to 1) lies below, with the line between neighbours (as NumPy's default); sorts. */
+/* The value that a share q (0 to 1) lies below, with the line between neighbours (as NumPy's
+ * default); sorts. */
 double load_series_quantile(struct load_series *s, double q);
 double
 load_series_deviation(const struct load_series *s); // of the numbers themselves: divided by n
@@ -74,7 +75,7 @@ void load_tally_add(struct load_tally *t, const struct load_result *r,
                     const struct load_series *gap);
 void load_tally_fail(struct load_tally *t, const char *label, const struct note *why);
 
-/* Milliseconds a token behind the first: from the first event to the last. NAN: it has one token. */
+/* Milliseconds a token behind the first, from the first event to the last. NAN: one token. */
 double load_token_ms(const struct load_result *r);
 bool load_in_slo(const struct load_slo *slo, const struct load_result *r);
 

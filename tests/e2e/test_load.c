@@ -1,4 +1,4 @@
-/* akvifer load against akvifer serve: what is counted, what is shared, what fails and with which words, the plot. */
+/* akvifer load against akvifer serve: what is counted, shared and failed, and the plot. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -52,7 +52,7 @@ static void expect_order(json_t *r, const char *time)
         assert_true(real_at(r, name[i]) <= real_at(r, name[i + 1]));
 }
 
-/* Twelve requests of two prefixes that the server has then: all but a prompt's own words comes from the cache. */
+/* Twelve requests of two prefixes that the server has: only a prompt's own words are computed. */
 static void a_closed_loop_counts_all(void **state)
 {
     (void)state;

@@ -143,7 +143,7 @@ static size_t n_word(const char *text)
     return n;
 }
 
-/* L1, L2: the third prefix is that of requests 2, 6, 10 ...; own parts of neighbours differ in their first word. */
+/* L1, L2: requests 2, 6, 10 ... have the third prefix; own parts differ in their first word. */
 static void prompts_share_what_they_shall(void **state)
 {
     const struct load_shape shape = shape_of(4, 30);
