@@ -6,21 +6,26 @@
 #include <cmocka.h>
 
 #include <curl/curl.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "support/served.h"
 #include "support/temp_dir.h"
 
 static struct served server;
-static char url[64];
+static char url[64], peer_url[64];
+static pid_t peer;
+static int peer_in;
 
 /* Runs it with the words behind the address; the object that it prints. */
-static json_t *load(int exit_code, const char *const *words)
+static json_t *load_at(const char *at, int exit_code, const char *const *words)
 {
-    const char *all[32] = { "akvifer", "load", url, "-o", "json", "--api-key", "alice" };
+    const char *all[32] = { "akvifer", "load", at, "-o", "json", "--api-key", "alice" };
     struct program_end end = { 0 };
     for (size_t n = 7; *words; n++)
         all[n] = *words++;
@@ -32,6 +37,11 @@ static json_t *load(int exit_code, const char *const *words)
         fail_msg("no JSON: %s", buf_text(&end.out));
     program_end_close(&end);
     return report;
+}
+
+static json_t *load(int exit_code, const char *const *words)
+{
+    return load_at(url, exit_code, words);
 }
 
 static double real_at(json_t *report, const char *name)
@@ -122,6 +132,61 @@ static void failures_are_told_apart(void **state)
                    "--extra-body: '[1]' is no JSON object");
 }
 
+/* 100 ms, then nine gaps of 20 ms, in events cut in half: no time may be below what was slept. */
+static void a_known_pace_is_measured(void **state)
+{
+    (void)state;
+    json_t *r =
+        load_at(peer_url, 0, WORDS("-m", "steady", "-c", "4", "-n", "8", "--slo-itl", "19"));
+    assert_int_equal(json_number_at(r, "completed"), 8);
+    assert_int_equal(json_number_at(r, "total_input_tokens"), 56);
+    assert_int_equal(json_number_at(r, "total_output_tokens"), 80);
+    assert_true(json_is_null(json_object_get(r, "total_cached_tokens")));
+    assert_true(real_at(r, "median_ttft_ms") >= 100 && real_at(r, "median_ttft_ms") < 1000);
+    assert_true(real_at(r, "mean_itl_ms") >= 19.5 && real_at(r, "median_itl_ms") < 200);
+    assert_true(fabs(real_at(r, "mean_itl_ms") / real_at(r, "mean_tpot_ms") - 1) < 1e-6);
+    assert_true(real_at(r, "mean_e2el_ms") >= 280);
+    assert_true(real_at(r, "goodput_share") == 0);
+    json_decref(r);
+    r = load_at(peer_url, 0, WORDS("-m", "plain", "-n", "1", "--warm-up", "0"));
+    assert_int_equal(json_number_at(r, "without_usage"), 1);
+    assert_int_equal(json_number_at(r, "total_output_tokens"), 10);
+    json_decref(r);
+}
+
+/* One under way at a time, all due at once: each waited for those before it. */
+static void waiting_counts_at_a_rate(void **state)
+{
+    (void)state;
+    json_t *r = load_at(peer_url, 0,
+                        WORDS("-m", "steady", "-c", "1", "-n", "3", "--rate", "1000", "--arrivals",
+                              "constant", "--warm-up", "0"));
+    assert_true(real_at(r, "median_ttft_ms") >= 380 - 1);
+    assert_true(real_at(r, "max_ttft_ms") >= 660 - 2);
+    json_decref(r);
+}
+
+static void wrong_answers_are_told_apart(void **state)
+{
+    static const char *const wrong[][3] = {
+        { "busy", "errors/HTTP 429", "the queue is full" },
+        { "cut", "errors/cut off", "" },
+        { "broken", "errors/error in the stream", "out of blocks" },
+        { "empty", "errors/empty answer", "no text" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        json_t *r = load_at(peer_url, 1, WORDS("-m", wrong[i][0], "-n", "2", "--warm-up", "0"));
+        json_t *fault = json_at(r, wrong[i][1]);
+        assert_int_equal(json_number_at(fault, "count"), 2);
+        assert_non_null(strstr(json_string_value(json_at(fault, "example")), wrong[i][2]));
+        assert_int_equal(json_number_at(r, "total_output_tokens"), 0);
+        json_decref(r);
+    }
+    program_expect(WORDS("akvifer", "load", peer_url, "-n", "1"), NULL, 1, NULL,
+                   "answers 404: no such page");
+}
+
 static void a_plot_is_a_png(void **state)
 {
     unsigned char head[8] = { 0 };
@@ -148,6 +213,29 @@ static void a_plot_is_a_png(void **state)
     assert_null(fopen(in_dir("none.png"), "rb"));
 }
 
+static int start_peer(void)
+{
+    int in[2], out[2];
+    unsigned port = 0;
+    if (pipe2(in, O_CLOEXEC) != 0 || pipe2(out, O_CLOEXEC) != 0)
+        return -1;
+    peer = fork();
+    if (peer == 0) {
+        dup2(in[0], STDIN_FILENO);
+        dup2(out[1], STDOUT_FILENO);
+        execlp("python3", "python3", "tests/support/paced_server.py", (char *)NULL);
+        _exit(127);
+    }
+    close(in[0]);
+    close(out[1]);
+    peer_in = in[1];
+    FILE *says = fdopen(out[0], "r");
+    const bool listens = says && fscanf(says, "%u", &port) == 1;
+    fclose(says);
+    snprintf(peer_url, sizeof peer_url, "http://127.0.0.1:%u", port);
+    return listens ? 0 : -1;
+}
+
 static int open_server(void **state)
 {
     curl_global_init(CURL_GLOBAL_ALL);
@@ -155,11 +243,13 @@ static int open_server(void **state)
     served_open(&server, WORDS("akvifer", "serve", "--port", "0", "-c", "512", "--api-key", "alice",
                                "--log-file", in_dir("log")));
     snprintf(url, sizeof url, "http://127.0.0.1:%u/v1/", server.port);
-    return 0;
+    return start_peer();
 }
 
 static int close_server(void **state)
 {
+    close(peer_in);
+    waitpid(peer, NULL, 0);
     served_close(&server);
     temp_dir_remove(state);
     curl_global_cleanup();
@@ -169,9 +259,9 @@ static int close_server(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_closed_loop_counts_all),
-        cmocka_unit_test(an_open_loop_keeps_its_rate),
-        cmocka_unit_test(failures_are_told_apart),
+        cmocka_unit_test(a_closed_loop_counts_all), cmocka_unit_test(an_open_loop_keeps_its_rate),
+        cmocka_unit_test(failures_are_told_apart),  cmocka_unit_test(a_known_pace_is_measured),
+        cmocka_unit_test(waiting_counts_at_a_rate), cmocka_unit_test(wrong_answers_are_told_apart),
         cmocka_unit_test(a_plot_is_a_png),
     };
     return cmocka_run_group_tests_name("load", tests, open_server, close_server);
