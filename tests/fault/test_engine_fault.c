@@ -37,25 +37,18 @@ static akv_model *model;
 
 static int open_model(void **state)
 {
-    static struct vocab_maker vocab;
-    char path[] = "/tmp/akvifer-fault-XXXXXX";
+    char path[TINY_PATH];
     struct akv_note why = { "" };
     struct tiny_model t = tiny_model_of("gemma3", DT_Q8_0);
     const struct akv_model_params params = { .path = path, .n_thread = 1 };
-    const int fd = mkstemp(path);
     (void)state;
-    if (fd < 0)
-        return -1;
-    close(fd);
-    small_bpe(&vocab);
-    t.vocab = &vocab;
     t.n_embd = 64;
     t.n_head = 2;
     t.n_kv_head = 1;
     t.d_head = 32;
     t.n_ff = 96;
     t.n_ctx = 192;
-    tiny_model_save(&t, path);
+    tiny_model_save_temporary(t, path);
     const enum akv_status st = akv_model_open(&model, &params, &why);
     unlink(path);
     if (st != AKV_OK)

@@ -24,20 +24,14 @@ void still_open_file(struct still *s, const char *path)
 
 void still_open(struct still *s, const char *arch)
 {
-    static struct vocab_maker vocab;
-    char path[] = "/tmp/akvifer-still-XXXXXX";
+    char path[TINY_PATH];
     struct tiny_model t = tiny_model_of(arch, DT_Q8_0);
-    const int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    close(fd);
-    small_bpe(&vocab);
-    t.vocab = &vocab;
     t.n_embd = 64;
     t.n_head = 4;
     t.n_kv_head = 2;
     t.d_head = 32;
     t.n_ff = 96;
-    tiny_model_save(&t, path);
+    tiny_model_save_temporary(t, path);
     still_open_file(s, path);
     unlink(path);
 }

@@ -2,7 +2,9 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "support/gguf_vocab.h"
@@ -120,4 +122,19 @@ void tiny_model_save(const struct tiny_model *t, const char *path)
         layer(&o, i);
     gguf_writer_save(&o.w, path);
     gguf_writer_close(&o.w);
+}
+
+void tiny_model_save_temporary(struct tiny_model t, char path[TINY_PATH])
+{
+    static struct vocab_maker vocab;
+    snprintf(path, TINY_PATH, "/tmp/akvifer-tiny-XXXXXX");
+    const int fd = mkstemp(path);
+    if (fd < 0) {
+        perror(path);
+        abort();
+    }
+    close(fd);
+    small_bpe(&vocab);
+    t.vocab = &vocab;
+    tiny_model_save(&t, path);
 }

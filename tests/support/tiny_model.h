@@ -22,4 +22,8 @@ struct tiny_model tiny_model_of(const char *arch, enum dtype type);
 
 void tiny_model_save(const struct tiny_model *t, const char *path);
 
+/* With the small byte-level vocabulary (support/small_vocab.h), into a new temporary file. The caller removes it. */
+enum { TINY_PATH = 40 };
+void tiny_model_save_temporary(struct tiny_model t, char path[TINY_PATH]);
+
 #endif

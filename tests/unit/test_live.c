@@ -214,28 +214,21 @@ static void a_quantile_lies_in_its_bucket(void **state)
 
 static int open_server(void **state)
 {
-    static struct vocab_maker vocab;
     static const struct api_key keys[] = {
         { "alice", "a" }, { "bob", "b" }, { "carol", "c" }, { "dave", "d" }, { "erin", "e" },
     };
-    char path[] = "/tmp/akvifer-live-XXXXXX";
+    char path[TINY_PATH];
     struct note why = { "" };
     struct tiny_model t = tiny_model_of("llama", DT_Q8_0);
     const struct akv_model_params params = { .path = path, .n_thread = 1 };
     const struct akv_limits limits = { .n_ctx = 512, .kv_bytes = 32 << 20 };
-    const int fd = mkstemp(path);
     (void)state;
-    if (fd < 0)
-        return -1;
-    close(fd);
-    small_bpe(&vocab);
-    t.vocab = &vocab;
     t.n_embd = 64;
     t.n_head = 2;
     t.n_kv_head = 1;
     t.d_head = 32;
     t.n_ff = 96;
-    tiny_model_save(&t, path);
+    tiny_model_save_temporary(t, path);
     assert_int_equal(akv_model_open(&it.model, &params, NULL), AKV_OK);
     unlink(path);
     assert_int_equal(akv_engine_new(&it.engine, it.model, &limits, NULL), AKV_OK);

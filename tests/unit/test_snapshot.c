@@ -146,18 +146,11 @@ static void running_sequences_are_seen_in_their_blocks(void **state)
 /* gemma3: a group of layers with a window beside one without. */
 static int open_model(void **state)
 {
-    static struct vocab_maker vocab;
-    char path[] = "/tmp/akvifer-snapshot-XXXXXX";
+    char path[TINY_PATH];
     struct tiny_model t = tiny_model_of("gemma3", DT_Q8_0);
     const struct akv_model_params params = { .path = path, .n_thread = 1 };
-    const int fd = mkstemp(path);
     (void)state;
-    if (fd < 0)
-        return -1;
-    close(fd);
-    small_bpe(&vocab);
-    t.vocab = &vocab;
-    tiny_model_save(&t, path);
+    tiny_model_save_temporary(t, path);
     const enum akv_status st = akv_model_open(&model, &params, NULL);
     unlink(path);
     return st == AKV_OK ? 0 : -1;
