@@ -32,6 +32,7 @@
 #ifndef KERNELS_ATTENTION_H
 #define KERNELS_ATTENTION_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -71,6 +72,18 @@ size_t attn_scratch_bytes(uint32_t n_query, uint32_t d_k, uint32_t d_v);
 /* total = total merged with part, n queries. */
 typedef void kern_attn_merge(struct attn_state total, struct attn_state part, uint32_t n_query,
                              uint32_t d_v);
+
+/* Raw scores of all queries over one block, rows visible or not: out [n_query][64], s_i as in the contract above (scaled,
+ * soft-capped). Reads K alone. scratch as attn_partial's. */
+typedef void kern_attn_scores(const struct attn_run *run, uint32_t block, float *out,
+                              void *scratch);
+
+/* What the rows of one block receive of queries whose softmax is finished: for each query q and each row i that it sees
+ *     w = rint(exp(s[q][i] - m[q]) / l[q] * 2^30)      0 where that is NaN or below 0, 2^30 where above
+ *     mass[i] += w, or with `peak` mass[i] = max(mass[i], w)
+ * s [n_query][64] of attn_scores; final.m, final.l of the merged total. Integers, so the order is free. */
+typedef void kern_attn_mass(const struct attn_run *run, uint32_t block, const float *s,
+                            struct attn_state final, bool peak, uint64_t mass[KV_BLOCK]);
 
 /* out [n][out_stride] = o / l, one division an element. */
 typedef void kern_attn_finish(float *out, size_t out_stride, struct attn_state total,

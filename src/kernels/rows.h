@@ -19,6 +19,7 @@
 #ifndef KERNELS_ROWS_H
 #define KERNELS_ROWS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 /* y[i] = (x[i] * s) * w[i],  s = 1 / sqrtf(sum(x^2) / n + eps); squares by fma into the lanes. */
@@ -37,5 +38,10 @@ typedef void kern_softcap(float *y, float cap, uint32_t n);
 
 /* Largest element and sum of exp(x - largest) in the lanes' order; for log-probabilities. */
 typedef void kern_softmax_stats(const float *x, uint32_t n, float *largest, float *sum);
+
+/* sum [d] += x, outer [d][d] += x x^T (the lower triangle: i >= j), of n rows x [n][stride] in order: one add and one fma an
+ * element and row. d a multiple of 8. */
+typedef void kern_moments(float *sum, float *outer, const float *x, size_t stride, uint32_t n,
+                          uint32_t d);
 
 #endif

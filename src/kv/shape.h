@@ -36,6 +36,12 @@ size_t kv_layer_bytes(const struct kv_shape *s, uint32_t group); // one layer of
 size_t kv_block_bytes(const struct kv_shape *s, uint32_t group); // rounded up to pages
 size_t kv_bytes_per_position(const struct kv_shape *s);          // all groups, without rounding
 
+/* Blocks of the pool come in classes: one for each group, and behind them that of excerpts: 64 slots of one kv_head of the
+ * group without a window, [K part][V part], rounded up to pages (kv/excerpt.h). */
+uint32_t kv_excerpt_class(const struct kv_shape *s);
+uint32_t kv_n_class(const struct kv_shape *s);
+size_t kv_class_bytes(const struct kv_shape *s, uint32_t class);
+
 /* Most bytes that one sequence of n positions holds at once, when at most n_step positions are
  * added a step: whole blocks of every group, windowed groups holding their window, the step's rows
  * and the block in progress. */

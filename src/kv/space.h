@@ -61,6 +61,10 @@ void kv_space_need(const struct kv_space *s, uint32_t n_position, uint32_t n_blo
  * that no query at position >= n can see. */
 void kv_space_commit(struct kv_space *s, uint32_t n_position);
 
+/* Gives back the blocks below `block` of every group without a window: their rows are elsewhere, or dropped
+ * (kv/excerpt.h). They must be committed. Nothing can fork or adopt those positions from this space any more. */
+void kv_space_pass(struct kv_space *s, uint32_t block);
+
 /* A new space that shares the first n committed positions of `s`: sealed blocks read-only at the
  * same index, a partial last block copied. FULL: no block for the copy, nothing changed. NOT_FOUND:
  * a window has passed rows that it needs. */

@@ -13,6 +13,7 @@
 
 #include "kernels/kernels.h"
 #include "kv/index.h"
+#include "kv/taps.h"
 #include "kv/view.h"
 #include "model/hparams.h"
 #include "model/profile.h"
@@ -62,9 +63,11 @@ size_t model_workspace_bytes(const struct model *m);
 struct profile *model_profile(struct model *m);
 
 struct batch_seq {
-    const struct kv_space *space; // grown to position + n_row or more
-    uint32_t first_row, n_row;    // rows of the batch, one after the other
-    uint32_t position;            // of the first row
+    const struct kv_space *space;     // grown to position + n_row or more
+    uint32_t first_row, n_row;        // rows of the batch, one after the other
+    uint32_t position;                // of the first row
+    const struct kv_excerpt *excerpt; // its past under a policy; NULL: all of its space
+    struct kv_taps *taps;             // what is written down of the pass; NULL: nothing
 };
 
 struct batch {

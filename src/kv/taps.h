@@ -1,0 +1,34 @@
+/* kv/taps.h - what a policy wants to know of a pass, written down while it runs, and only then.
+ *
+ *   mass       how much attention each row received: summed over queries, or the largest of one query
+ *   queries    the last n_query rows of queries, after RoPE
+ *   moments    sum and sum of outer products of queries before RoPE, a head each: their mean and covariance
+ *
+ * T1  What is written depends on the sequence's tokens and on what was dropped when, never on batches, chunks, threads or
+ *     instruction sets: mass is counted in integers, moments are chains over rows in order of position.
+ * Lifetime  of its sequence. Threads  workers inside a step write it, the engine thread reads it between steps. */
+#ifndef KV_TAPS_H
+#define KV_TAPS_H
+
+#include "kv/excerpt.h"
+
+enum kv_tap_mass { KV_TAP_NO_MASS, KV_TAP_MASS_SUM, KV_TAP_MASS_PEAK };
+
+struct kv_taps {
+    enum kv_tap_mass mass;
+    struct kv_excerpt *
+        into; // whose rows receive it: the sequence's own excerpt, or that of the one it is a fork of
+    uint32_t
+        n_counted; // rows at positions below take part in the softmax that mass is counted in; UINT32_MAX: all
+                   //   that attention sees
+
+    uint32_t n_query; // 0: none are kept
+    float *query; // [n_layer][n_query][n_head * d], position p at p % n_query; layers of the model
+
+    uint32_t moments_from; // positions below do not count (sinks are outliers)
+    uint64_t n_moment;     // rows counted
+    float *sum;            // [n_layer][n_head][d], or NULL: no moments
+    float *outer;          // [n_layer][n_head][d][d], the lower triangle
+};
+
+#endif
