@@ -9,6 +9,8 @@ const struct kernels kernels_avx2 = {
     .attn_partial = avx2_attn_partial,
     .attn_merge = avx2_attn_merge,
     .attn_finish = avx2_attn_finish,
+    .attn_scores = avx2_attn_scores,
+    .attn_mass = avx2_attn_mass,
     .store_k = avx2_store_k,
     .store_v = avx2_store_v,
     .rms_norm = avx2_rms_norm,
@@ -19,6 +21,7 @@ const struct kernels kernels_avx2 = {
     .gelu_gate = avx2_gelu_gate,
     .softcap = avx2_softcap,
     .softmax_stats = avx2_softmax_stats,
+    .moments = avx2_moments,
     .peak_int8 = avx2_peak_int8,
     .peak_f32 = avx2_peak_f32,
 };

@@ -12,6 +12,8 @@ const struct kernels kernels_avx512 = {
     .attn_partial = avx512_attn_partial,
     .attn_merge = avx2_attn_merge,
     .attn_finish = avx2_attn_finish,
+    .attn_scores = avx512_attn_scores,
+    .attn_mass = avx2_attn_mass,
     .store_k = avx2_store_k,
     .store_v = avx2_store_v,
     .rms_norm = avx512_rms_norm,
@@ -22,6 +24,7 @@ const struct kernels kernels_avx512 = {
     .gelu_gate = avx512_gelu_gate,
     .softcap = avx512_softcap,
     .softmax_stats = avx512_softmax_stats,
+    .moments = avx2_moments,
     .peak_int8 = avx512_peak_int8,
     .peak_f32 = avx512_peak_f32,
 };

@@ -9,6 +9,8 @@ const struct kernels kernels_ref = {
     .attn_partial = ref_attn_partial,
     .attn_merge = ref_attn_merge,
     .attn_finish = ref_attn_finish,
+    .attn_scores = ref_attn_scores,
+    .attn_mass = ref_attn_mass,
     .store_k = ref_store_k,
     .store_v = ref_store_v,
     .rms_norm = ref_rms_norm,
@@ -19,6 +21,7 @@ const struct kernels kernels_ref = {
     .gelu_gate = ref_gelu_gate,
     .softcap = ref_softcap,
     .softmax_stats = ref_softmax_stats,
+    .moments = ref_moments,
     .peak_int8 = ref_peak_int8,
     .peak_f32 = ref_peak_f32,
 };
