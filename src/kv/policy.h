@@ -146,6 +146,7 @@ must_use enum status kv_choice_parse(struct kv_choice *out, const char *text, st
 /* One more option of a choice made. */
 must_use enum status kv_choice_set(struct kv_choice *c, const char *name, const char *value,
                                    struct note *why);
+enum { KV_CHOICE_TEXT = 256 }; // bytes that print any choice
 /* What stands in it, whole, so that parsing it gives the same: for logs and responses. Returns bytes as snprintf. */
 int kv_choice_print(const struct kv_choice *c, char *text, size_t size);
 
