@@ -30,6 +30,7 @@ struct kernels {
     kern_gate *gelu_gate;
     kern_softcap *softcap;
     kern_softmax_stats *softmax_stats;
+    kern_softmax *softmax;
     kern_peak *peak_int8, *peak_f32;
 };
 

@@ -20,6 +20,7 @@ kern_gate avx2_silu_gate;
 kern_gate avx2_gelu_gate;
 kern_softcap avx2_softcap;
 kern_softmax_stats avx2_softmax_stats;
+kern_softmax avx2_softmax;
 kern_peak avx2_peak_int8;
 kern_peak avx2_peak_f32;
 

@@ -19,6 +19,7 @@ const struct kernels kernels_avx2 = {
     .gelu_gate = avx2_gelu_gate,
     .softcap = avx2_softcap,
     .softmax_stats = avx2_softmax_stats,
+    .softmax = avx2_softmax,
     .peak_int8 = avx2_peak_int8,
     .peak_f32 = avx2_peak_f32,
 };

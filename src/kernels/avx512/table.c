@@ -22,6 +22,7 @@ const struct kernels kernels_avx512 = {
     .gelu_gate = avx512_gelu_gate,
     .softcap = avx512_softcap,
     .softmax_stats = avx512_softmax_stats,
+    .softmax = avx512_softmax,
     .peak_int8 = avx512_peak_int8,
     .peak_f32 = avx512_peak_f32,
 };

@@ -20,6 +20,7 @@ kern_gate ref_silu_gate;
 kern_gate ref_gelu_gate;
 kern_softcap ref_softcap;
 kern_softmax_stats ref_softmax_stats;
+kern_softmax ref_softmax;
 kern_peak ref_peak_int8;
 kern_peak ref_peak_f32;
 

@@ -19,6 +19,7 @@ const struct kernels kernels_ref = {
     .gelu_gate = ref_gelu_gate,
     .softcap = ref_softcap,
     .softmax_stats = ref_softmax_stats,
+    .softmax = ref_softmax,
     .peak_int8 = ref_peak_int8,
     .peak_f32 = ref_peak_f32,
 };
