@@ -511,6 +511,9 @@ static enum status keeping_open(struct engine *e, const struct akv_limits *wish,
         note_set(why, "no memory for the ranks of KV policies");
         return st;
     }
+    st = replay_prefix_make(&e->keeping.prefix, model_file(e->model), e->frame.vocab, why);
+    if (st != OK)
+        return st;
     st = heads_open(&e->heads, e->model, &e->limits.shape, wish->kv_profile, model_path, why);
     if (e->heads.there)
         e->keeping.shares = &e->heads.shares;
