@@ -17,6 +17,7 @@
  *     then the tail's rows by position. A settled row takes the lowest free slot.
  * X4  Windowed layers have no list: their window is their budget.
  * X5  Without a drop and without slots a past reads as its space alone does, bit for bit.
+ * X6  A list has no slot, used or free, at or behind tail_first * 64: as many rows went before.
  *
  * Sources: Zhang et al. 2023 (H2O), Feng et al. 2024 (AdaKV, ragged heads).
  * Lifetime  of its sequence. Threads  the engine thread; lists may be read by workers inside a step.
@@ -94,6 +95,9 @@ uint32_t kv_excerpt_need(const struct kv_excerpt *e, uint32_t n_position);
  * same ones are live.) The space's blocks below n_position must be committed. */
 must_use enum status kv_excerpt_settle(struct kv_excerpt *e, struct kv_space *s,
                                        uint32_t n_position);
+
+/* No row has received anything. */
+void kv_excerpt_clear_mass(struct kv_excerpt *e);
 
 size_t kv_excerpt_bytes(const struct kv_excerpt *e);                            // of the pool
 uint64_t kv_excerpt_live_rows(const struct kv_excerpt *e, uint32_t n_position); // of all lists

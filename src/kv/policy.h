@@ -133,6 +133,8 @@ must_use enum status kv_choice_set(struct kv_choice *c, const char *name, const 
 /* BAD_INPUT: options contradict each other. */
 must_use enum status kv_choice_check(const struct kv_choice *c, struct note *why);
 
+enum { KV_CHOICE_TEXT = 256 }; // bytes that print any choice
+
 /* What stands in it, whole, so that parsing it gives the same: for logs and responses. Returns bytes as snprintf. */
 int kv_choice_print(const struct kv_choice *c, char *text, size_t size);
 
