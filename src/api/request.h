@@ -25,14 +25,15 @@ struct gen_request {
     enum request_kind kind;
     struct ids *prompt; // [n_prompt]
     uint32_t n_prompt;
-    uint32_t n; // answers to each prompt
+    uint32_t *n_public; // [n_prompt] ids of each that everybody may share; NULL: none
+    uint32_t n;         // answers to each prompt
     bool stream, include_usage, continuous_usage, echo, return_ids;
     bool want_logprobs;
     uint32_t n_top; // alternatives to show beside each token
     bool has_seed;
     int32_t ping_s;          // of silence in a stream; 0 or less: none
     struct akv_request like; // what every answer has in common; its arrays are ours
-    char *salt;
+    char *salt, *kv_policy;
     char **stop;
     int32_t *stop_id, *bias_id;
     float *bias;

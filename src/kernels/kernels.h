@@ -24,6 +24,8 @@ struct kernels {
     kern_attn_mass *attn_mass;
     kern_store_k *store_k;
     kern_store_v *store_v;
+    kern_load_k *load_k;
+    kern_load_v *load_v;
     kern_rms_norm *rms_norm;
     kern_rope *rope;
     kern_add *add;
@@ -32,6 +34,7 @@ struct kernels {
     kern_gate *gelu_gate;
     kern_softcap *softcap;
     kern_softmax_stats *softmax_stats;
+    kern_softmax *softmax;
     kern_moments *moments;
     kern_peak *peak_int8, *peak_f32;
 };

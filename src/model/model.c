@@ -9,6 +9,7 @@
 #include "model/watched.h"
 
 struct model {
+    char *path;
     struct gguf *file;
     const struct model_arch *arch;
     const struct kernels *kern;
@@ -109,6 +110,12 @@ enum status model_open(struct model **out, const struct model_params *params, st
         return FULL;
     }
     uint32_t n_thread = params->n_thread ? params->n_thread : os_cpu_count();
+    m->path = mem_copy_text(params->path, strlen(params->path));
+    if (!m->path) {
+        note_set(why, "no memory for a model");
+        model_close(m);
+        return FULL;
+    }
     st = kernels_select(&m->kern, params->cpu ? params->cpu : "auto", why);
     if (st == OK)
         st = gguf_open(&m->file, params->path, why);
@@ -147,6 +154,7 @@ void model_close(struct model *m)
     weights_close(&m->weights);
     workers_free(m->workers);
     gguf_close(m->file);
+    mem_free(m->path);
     mem_free(m);
 }
 
@@ -188,6 +196,11 @@ struct kv_key model_fingerprint(const struct model *m)
     return m->fingerprint;
 }
 
+const char *model_file_path(const struct model *m)
+{
+    return m->path;
+}
+
 const char *model_arch_name(const struct model *m)
 {
     return m->arch->name;
@@ -214,6 +227,24 @@ enum status model_reserve(struct model *m, uint32_t n_row, struct note *why)
 size_t model_workspace_bytes(const struct model *m)
 {
     return m->pass.bytes;
+}
+
+struct workers *model_workers(const struct model *m)
+{
+    return m->workers;
+}
+
+void model_rope_mean(const struct model *m, uint32_t from, uint32_t n, float *pairs)
+{
+    float at[2 * ROPE_PAIRS_MAX];
+    double sum[2 * ROPE_PAIRS_MAX] = { 0 };
+    for (uint32_t i = 0; i < n; i++) {
+        rope_angles(&m->pass.rope[0], from + i, at);
+        for (uint32_t j = 0; j < m->h.n_rot; j++)
+            sum[j] += (double)at[j];
+    }
+    for (uint32_t j = 0; j < m->h.n_rot; j++)
+        pairs[j] = (float)(sum[j] / n);
 }
 
 struct profile *model_profile(struct model *m)

@@ -50,6 +50,7 @@ const struct gguf *model_file(const struct model *m);
 const struct kernels *model_kernels(const struct model *m);
 struct kv_key model_fingerprint(const struct model *m); // model/fingerprint.h
 const char *model_arch_name(const struct model *m);
+const char *model_file_path(const struct model *m); // as it was opened
 uint32_t model_n_thread(const struct model *m);
 
 /* Rows that a workspace of about `bytes` allows, a multiple of 64 between 64 and 512. */
@@ -61,6 +62,11 @@ size_t model_workspace_bytes(const struct model *m);
 
 /* Where the time of its passes goes, once `on` is set. */
 struct profile *model_profile(struct model *m);
+
+/* The mean angles of positions [from, from + n) in layers without a window: [n_rot / 2] pairs (cos, sin). */
+void model_rope_mean(const struct model *m, uint32_t from, uint32_t n, float *pairs);
+/* Idle between passes. */
+struct workers *model_workers(const struct model *m);
 
 struct batch_seq {
     const struct kv_space *space;     // grown to position + n_row or more

@@ -67,6 +67,14 @@ void ref_softmax_stats(const float *x, uint32_t n, float *largest, float *sum)
     *sum = lanes_sum(lane);
 }
 
+void ref_softmax(float *y, uint32_t n)
+{
+    float m, sum;
+    ref_softmax_stats(y, n, &m, &sum);
+    for (uint32_t i = 0; i < n; i++)
+        y[i] = exp_f32(y[i] - m) / sum;
+}
+
 void ref_moments(float *sum, float *outer, const float *x, size_t stride, uint32_t n, uint32_t d)
 {
     for (uint32_t r = 0; r < n; r++, x += stride) {
