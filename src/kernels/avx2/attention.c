@@ -170,10 +170,10 @@ static inline void mass_add(uint64_t *mass, __m128i w, bool peak)
     _mm256_storeu_si256(at, peak ? larger : _mm256_add_epi64(old, more));
 }
 
-void avx2_attn_mass(const struct attn_run *run, uint32_t block, const float *s,
+void avx2_attn_mass(const struct attn_run *run, uint32_t block, const float *s, size_t s_stride,
                     struct attn_state final, bool peak, uint64_t mass[KV_BLOCK])
 {
-    for (uint32_t i = 0; i < run->n_query; i++, s += KV_BLOCK) {
+    for (uint32_t i = 0; i < run->n_query; i++, s += s_stride) {
         const struct row_range rows = attn_rows(run, i, block);
         const uint64_t seen = row_bits(rows.lo, rows.hi) & attn_mask(run, block);
         const __m256 m = _mm256_set1_ps(final.m[i]), unit = _mm256_set1_ps(0x1p30f / final.l[i]);
