@@ -1,27 +1,16 @@
-/* bin/eval.c - how well a model predicts: perplexity of a text, log-probabilities of given sequences. */
-#include <jansson.h>
+/* bin/eval.c - the verb that measures a model, and its first measure: perplexity of a text. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/buf.h"
-#include "base/json.h"
 #include "base/mem.h"
-#include "bin/engine_flags.h"
+#include "bin/eval_in.h"
 #include "bin/lines.h"
 #include "bin/progress.h"
 #include "bin/score.h"
-#include "bin/verbs.h"
 
 enum { CTX = 512, CTX_MIN = 4 }; // of a chunk of perplexity
-
-struct eval_options {
-    struct engine_flags engine;
-    const char *file;
-    int64_t n_chunk, n_top;
-    bool exact;
-};
 
 static const struct flag rows[] = {
     ENGINE_FLAGS(eval_options, engine),
@@ -60,6 +49,14 @@ static const struct flag rows[] = {
       .at = FLAG_AT(eval_options, exact),
       .help = "Logprobs: writes hexadecimal floats as strings, so that two runs can be compared by "
               "cmp." },
+    { .names = "--kv-policy",
+      .type = FLAG_TEXT,
+      .at = FLAG_AT(eval_options, kv_policy),
+      .unit = "POLICY",
+      .preset = "full",
+      .help =
+          "Logprobs: what stays of a sequence's KV, e.g. h2o:budget=20%; a line's \"context\": n "
+          "prunes once, behind its first n ids." },
 };
 
 const struct flag_table flags_of_eval = {
@@ -78,109 +75,6 @@ const struct flag_table flags_of_eval = {
             NULL,
         },
 };
-
-/* ---- logprobs ---- */
-
-static void add_number(struct buf *out, float x, bool exact)
-{
-    if (exact)
-        buf_addf(out, "\"%a\"", (double)x);
-    else
-        buf_addf(out, "%.6f", (double)x);
-}
-
-static void add_scored(struct buf *out, const struct scored *s, uint32_t n_top, bool exact)
-{
-    buf_add_text(out, "{\"next\": [");
-    for (uint32_t i = 0; i + 1 < s->n; i++) {
-        buf_add_text(out, i ? ", " : "");
-        add_number(out, s->next[i], exact);
-    }
-    buf_add_text(out, "], \"top\": [");
-    for (uint32_t i = 0; i < s->n; i++) {
-        buf_add_text(out, i ? ", [" : "[");
-        for (uint32_t j = 0; j < n_top; j++) {
-            const struct akv_logprob *t = &s->top[(size_t)i * n_top + j];
-            buf_addf(out, "%s[%d, ", j ? ", " : "", t->id);
-            add_number(out, t->logprob, exact);
-            buf_add_byte(out, ']');
-        }
-        buf_add_byte(out, ']');
-    }
-    buf_add_text(out, "]}");
-}
-
-struct logprobs {
-    const struct eval_options *o;
-    struct line_reader in;
-    struct ids ids;
-    struct buf out;
-    enum status read; // IO_ERROR, FULL: the input ended with this, for the reason in read_why
-    struct note read_why;
-    int exit_code;
-};
-
-/* The ids of the next line. */
-static enum status next_line(void *arg, struct score_ids *out, struct note *why)
-{
-    struct logprobs *l = arg;
-    const char *line;
-    size_t len;
-    json_t *value = NULL;
-    l->read = line_next(&l->in, &line, &len, &l->read_why);
-    if (l->read != OK)
-        return NOT_FOUND;
-    l->ids.n = 0;
-    l->ids.failed = false;
-    enum status st = json_from_text(&value, line, len, why);
-    if (st == OK)
-        st = read_json_ids(value, &l->ids, why);
-    json_decref(value);
-    *out = (struct score_ids){ .id = l->ids.id, .n = (uint32_t)l->ids.n, .label = l->in.number };
-    return st;
-}
-
-static enum status answer_line(void *arg, const struct scored *s, struct note *why)
-{
-    struct logprobs *l = arg;
-    buf_clear(&l->out);
-    if (s->status == OK) {
-        add_scored(&l->out, s, (uint32_t)l->o->n_top, l->o->exact);
-    } else {
-        struct note told = s->why;
-        line_error(&l->out, &told);
-        note_prefix(&told, "line %llu", (unsigned long long)s->label);
-        l->exit_code = verb_fails(&flags_of_eval, &told);
-    }
-    return line_write(&l->out, why);
-}
-
-/* A line of log-probabilities for each line of ids, also where a line is wrong. */
-static int eval_logprobs(const struct eval_options *o, akv_engine *engine)
-{
-    struct logprobs l = { .o = o, .in.fd = STDIN_FILENO };
-    struct note why = { "" };
-    struct progress bar;
-    const struct score_job job = {
-        .next = next_line,
-        .take = answer_line,
-        .arg = &l,
-        .n_top = (uint32_t)o->n_top,
-        .n_slot = 2 * (uint32_t)o->engine.n_parallel,
-        .progress = isatty(STDOUT_FILENO) ? NULL : &bar, // its lines show how far it is
-    };
-    progress_begin(&bar, "logprobs", PROGRESS_COUNT, 0, 0);
-    enum status st = score_all(engine, &job, &why);
-    progress_end(&bar);
-    if (st == OK && l.read != NOT_FOUND) {
-        st = l.read;
-        why = l.read_why;
-    }
-    buf_close(&l.in.in);
-    buf_close(&l.out);
-    ids_close(&l.ids);
-    return st == OK ? l.exit_code : verb_fails(&flags_of_eval, &why);
-}
 
 /* ---- perplexity ---- */
 

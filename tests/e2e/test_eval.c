@@ -90,6 +90,48 @@ static void many_at_once_are_the_same(void **state)
     program_end_close(&together);
 }
 
+/* What follows a context is told, and its bits are those of the line without one. */
+static void contexts_are_not_told(void **state)
+{
+    static const char lines[] = "{\"ids\": [504, 3575, 282, 4649, 314], \"context\": 2}\n"
+                                "{\"ids\": [504, 3575, 282, 4649, 314]}\n"
+                                "{\"ids\": [504, 3575, 282, 28, 314], \"context\": 2}\n";
+    struct program_end end;
+    (void)state;
+    program_run(&end, LOGPROBS("--top", "1", "--kv-policy", "full"), lines, strlen(lines));
+    assert_int_equal(end.exit_code, 0);
+    json_t *line = line_of(&end, 0);
+    assert_true(json_is_null(json_array_get(json_object_get(line, "next"), 0)));
+    assert_int_equal(json_array_size(json_object_get(line, "next")), 4);
+    assert_int_equal(json_array_size(json_array_get(json_object_get(line, "top"), 0)), 0);
+    assert_int_equal(json_array_size(json_array_get(json_object_get(line, "top"), 2)), 1);
+    json_decref(line);
+    for (size_t position = 2; position < 4; position++)
+        assert_true(next_of(&end, 0, position) == next_of(&end, 1, position));
+    assert_true(next_of(&end, 2, 2) != next_of(&end, 1, 2));
+    program_end_close(&end);
+}
+
+static void wrong_contexts_are_named(void **state)
+{
+    static const char lines[] = "{\"ids\": [504, 3575, 282], \"context\": 4}\n"
+                                "{\"ids\": [504, 3575, 282], \"context\": 0}\n"
+                                "{\"ids\": [504, 3575, 282], \"context\": \"2\"}\n";
+    static const char *const values[] = { "\"context\" is 4; ", "\"context\" is 0; ",
+                                          "\"context\" is \"2\"; " };
+    struct program_end end;
+    (void)state;
+    program_run(&end, LOGPROBS("--top", "1"), lines, strlen(lines));
+    assert_int_equal(end.exit_code, 1);
+    for (size_t i = 0; i < 3; i++) {
+        expect_error(&end, i, values[i]);
+        expect_error(&end, i, "from 1 to 3");
+    }
+    assert_non_null(strstr(end.err.bytes, "line 3: "));
+    program_end_close(&end);
+    program_expect(LOGPROBS("--kv-policy", "h3o"), "{\"ids\": [504]}\n", 1, "h3o", "line 1: ");
+}
+
 static void perplexity_of_chunks(void **state)
 {
     (void)state;
@@ -131,10 +173,9 @@ static void lost_answers_are_an_error(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(wrong_lines_keep_their_place),
-        cmocka_unit_test(many_at_once_are_the_same),
-        cmocka_unit_test(perplexity_of_chunks),
-        cmocka_unit_test(lost_answers_are_an_error),
+        cmocka_unit_test(wrong_lines_keep_their_place), cmocka_unit_test(many_at_once_are_the_same),
+        cmocka_unit_test(contexts_are_not_told),        cmocka_unit_test(wrong_contexts_are_named),
+        cmocka_unit_test(perplexity_of_chunks),         cmocka_unit_test(lost_answers_are_an_error),
     };
     return cmocka_run_group_tests(tests, program_folder_make, program_folder_remove);
 }
