@@ -115,6 +115,9 @@ struct akv_limits {
     float step_stretch;
     uint32_t n_cache_min; /* a beginning that is shorter is not reused (--cache-min) */
     const char *kv_map;   /* NULL or "space" (contiguous addresses), "table" (a table of blocks) */
+    /* What requests do with their KV that do not say themselves, as akv_request.kv_policy; NULL:
+     * "full". */
+    const char *kv_policy;
 };
 
 /* One engine a model at a time: its workspace and threads are not shared. AKV_BAD_INPUT: a limit
@@ -167,6 +170,14 @@ struct akv_request {
                          /*   before the first '/' names the tenant, for reasons; NULL: "" */
     bool cache_no_read;  /* compute the whole prompt */
     bool cache_no_write; /* leave no KV behind for others */
+
+    /* What stays of its KV: "full", or a policy with options, e.g. "h2o:budget=20%,recent=256"
+     * (docs/POLICIES.md); NULL: the engine's. */
+    const char *kv_policy;
+    /* 0: the policy's own schedule. n: the first n ids are the context; the policy prunes once behind
+     * them, and what follows is read at its true positions and stays. Requests of the same policy, salt
+     * and context share the pruned state; then PROMPT events may begin at position n - 1. */
+    uint32_t kv_context;
 
     void *user; /* comes back with every event */
 };
@@ -225,6 +236,11 @@ struct akv_usage {
     uint32_t cache_miss_at; /* the position at which it ended */
     uint64_t queue_ns, prompt_ns, generate_ns;
     size_t kv_bytes_peak;
+    /* Positions whose KV was there at the end, and those that the policy dropped: means over the
+     * kv_heads of all layers without a window. Together they are all that was computed. */
+    uint32_t n_kept, n_dropped;
+    size_t kv_bytes_end; /* of KV at the end */
+    char kv_policy[256]; /* as it was understood, with all options; "": everything stays */
 };
 
 struct akv_event {

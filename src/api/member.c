@@ -277,6 +277,14 @@ const struct member members[] = {
       .type = MEMBER_BOOL,
       .in = IN_GENERATE,
       .help = "False computes all, and leaves nothing for others (default: true)." },
+    { .names = "kv",
+      .type = MEMBER_OTHER,
+      .in = IN_GENERATE,
+      .schema = "{\"anyOf\":[{\"type\":[\"string\",\"null\"]},{\"type\":\"object\",\"required\":["
+                "\"policy\"],\"properties\":{\"policy\":{\"type\":\"string\"},\"budget_tokens\":{"
+                "\"type\":\"integer\",\"minimum\":1},\"context\":{\"type\":[\"integer\",\"null\"],"
+                "\"minimum\":1}}}]}",
+      .help = "What stays of the KV: a policy and its options (docs/POLICIES.md)." },
     { .names = "cache_salt",
       .type = MEMBER_OTHER,
       .in = IN_GENERATE,

@@ -7,6 +7,7 @@
 
 #include "api/prompt.h"
 #include "base/mem.h"
+#include "kv/policy.h"
 
 /* ---- sampling ---- */
 
@@ -203,6 +204,74 @@ static void read_sharing(struct gen_request *r, const struct fields *f, const ch
     r->like.cache_no_read = r->like.cache_no_write = !use;
 }
 
+/* ---- what stays of the KV ---- */
+
+/* One member of "kv" as the policy's option: numbers, texts and true or false as they are typed on a command line. */
+static void add_kv_option(struct buf *out, const char *name, const json_t *value,
+                          struct api_error *error)
+{
+    const char *option = strcmp(name, "budget_tokens") == 0 ? "budget" : name;
+    if (json_is_string(value))
+        buf_addf(out, "%s=%s", option, json_string_value(value));
+    else if (json_is_integer(value))
+        buf_addf(out, "%s=%lld", option, (long long)json_integer_value(value));
+    else if (json_is_real(value))
+        buf_addf(out, "%s=%.9g", option, json_real_value(value));
+    else if (json_is_boolean(value))
+        buf_addf(out, "%s=%s", option, json_is_true(value) ? "on" : "off");
+    else
+        api_error_set(error, API_BAD, "kv", "kv.%.64s must be a number, a text, true or false",
+                      name);
+}
+
+/* {"policy": "h2o", "budget_tokens": 512, "recent": 256} as "h2o:budget=512,recent=256". */
+static void write_kv(struct buf *out, const json_t *kv, struct api_error *error)
+{
+    const json_t *policy = json_object_get(kv, "policy"), *value;
+    const char *name, *sign = ":";
+    if (!json_is_string(policy)) {
+        api_error_set(error, API_BAD, "kv", "kv.policy is missing: the name of a KV policy");
+        return;
+    }
+    buf_add_text(out, json_string_value(policy));
+    json_object_foreach((json_t *)kv, name, value)
+    {
+        if (value == policy || strcmp(name, "context") == 0 || json_is_null(value))
+            continue;
+        buf_add_text(out, sign);
+        add_kv_option(out, name, value, error);
+        sign = ",";
+    }
+}
+
+static void read_kv(struct gen_request *r, const struct fields *f)
+{
+    const json_t *kv = field_find(f, "kv", NULL), *context = json_object_get(kv, "context");
+    struct buf text = { 0 };
+    struct kv_choice choice;
+    struct note why = { "" };
+    int64_t n_context = 0;
+    if (!kv)
+        return;
+    if (json_is_string(kv))
+        buf_add_text(&text, json_string_value(kv));
+    else if (json_is_object(kv))
+        write_kv(&text, kv, f->error);
+    else
+        api_error_set(f->error, API_BAD, "kv", "kv must be an object with a policy, or a text");
+    if (context && !json_is_null(context) &&
+        (!field_whole(context, &n_context) || n_context < 1 || n_context > UINT32_MAX))
+        api_error_set(f->error, API_BAD, "kv", "kv.context must be a number of tokens, 1 or more");
+    if (f->error->kind == API_NONE && kv_choice_parse(&choice, buf_text(&text), &why) != OK)
+        api_error_set(f->error, API_BAD, "kv", "%s", why.text);
+    r->kv_policy = text.failed ? NULL : mem_copy_text(buf_text(&text), text.len);
+    buf_close(&text);
+    if (!r->kv_policy)
+        api_error_set(f->error, API_BUSY, NULL, "no memory for a request");
+    r->like.kv_policy = r->kv_policy;
+    r->like.kv_context = (uint32_t)n_context;
+}
+
 /* ---- all of it ---- */
 
 static void read_stream(struct gen_request *r, const struct fields *f,
@@ -279,6 +348,7 @@ bool request_read(struct gen_request *r, enum request_kind kind, const json_t *b
     read_lengths(r, &f, d);
     read_logprobs(r, &f);
     read_sharing(r, &f, d->tenant);
+    read_kv(r, &f);
     read_stream(r, &f, d);
     if (error->kind == API_NONE)
         prompt_read(r, &f, d);
@@ -305,6 +375,7 @@ void request_close(struct gen_request *r)
     mem_free(r->bias_id);
     mem_free(r->bias);
     mem_free(r->salt);
+    mem_free(r->kv_policy);
     *r = (struct gen_request){ 0 };
 }
 

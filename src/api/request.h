@@ -32,7 +32,7 @@ struct gen_request {
     bool has_seed;
     int32_t ping_s;          // of silence in a stream; 0 or less: none
     struct akv_request like; // what every answer has in common; its arrays are ours
-    char *salt;
+    char *salt, *kv_policy;
     char **stop;
     int32_t *stop_id, *bias_id;
     float *bias;

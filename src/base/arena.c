@@ -35,6 +35,16 @@ void arena_close(struct arena *a)
     *a = (struct arena){ .bytes_max = a->bytes_max };
 }
 
+void arena_clear(struct arena *a)
+{
+    if (!a->newest)
+        return;
+    chunks_free(a, a->newest->older);
+    a->newest->older = NULL;
+    memset(a->newest->bytes, 0, a->used);
+    a->used = 0;
+}
+
 static struct arena_chunk *chunk_add(struct arena *a, size_t need)
 {
     size_t size = a->newest ? a->newest->size * 2 : CHUNK_MIN;

@@ -23,6 +23,9 @@ struct arena {
 void arena_open(struct arena *a, size_t bytes_max);
 void arena_close(struct arena *a);
 
+/* Takes all objects back and keeps the newest chunk's memory for the next ones. */
+void arena_clear(struct arena *a);
+
 /* n zeroed objects, 64-byte aligned; NULL when memory or the limit is exhausted. */
 must_use void *arena_new(struct arena *a, size_t n, size_t size);
 must_use char *arena_copy_text(struct arena *a, const char *text, size_t len);

@@ -16,6 +16,7 @@
 struct engine_flags {
     const char *model, *cpu;
     const char *chat_template; // a Jinja text, or NULL; no flag sets it
+    const char *kv_policy;
     int64_t n_thread, n_ctx, n_ubatch, n_parallel, n_cache_min;
     uint64_t kv_ram;
     uint32_t kv_type, kv_map;
@@ -59,6 +60,13 @@ struct engine_flags {
           .preset = "f16",                                                                         \
           .words = KV_TYPE_NAMES,                                                                  \
           .help = "How keys and values are stored." },                                             \
+        { .names = "--kv-policy",                                                                  \
+          .type = FLAG_TEXT,                                                                       \
+          .at = FLAG_AT(S, F.kv_policy),                                                           \
+          .unit = "POLICY",                                                                        \
+          .preset = "full",                                                                        \
+          .help = "What stays of the KV: a policy and its options, as in auto:budget=20% or "      \
+                  "h2o:budget=512,recent=256 (docs/POLICIES.md)." },                               \
         { .names = "--kv-map",                                                                     \
           .type = FLAG_ENUM,                                                                       \
           .at = FLAG_AT(S, F.kv_map),                                                              \

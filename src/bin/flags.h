@@ -24,6 +24,7 @@
 #include "base/buf.h"
 #include "base/note.h"
 #include "base/status.h"
+#include "base/words.h"
 
 enum flag_type { // and the field that `at` leads to
     FLAG_TEXT,   // const char *, NULL where there is no default
@@ -104,19 +105,6 @@ must_use bool flags_read_over(const struct flag_table *t, void *options,
 void flags_help(const struct flag_table *t, struct buf *out); // as text
 void flags_manual(const struct flag_table *t,
                   struct buf *out); // as a section of a man page (troff)
-
-/* "Did you mean": give it all candidates, then read `best` (NULL: none is near enough). Letters are
- * compared, without dashes in front; flags of one dash are like nothing else. */
-struct nearest {
-    const char *typed;
-    const char *best;
-    size_t best_len;
-    unsigned distance;
-};
-void nearest_try(struct nearest *n, const char *word, size_t len);
-
-/* Walks the words of a list with single spaces: false at its end. */
-bool word_next(const char **list, const char **word, size_t *len);
 
 /* The name that errors, the environment and the manual use: the last of `names`. */
 const char *flag_name(const struct flag *f);

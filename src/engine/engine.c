@@ -11,13 +11,19 @@ static void batch_of(struct engine *e, uint32_t n_share, uint32_t n_row, struct 
 {
     for (uint32_t i = 0; i < n_share; i++) {
         const struct share *sh = &e->share[i];
+        struct keeper *k = sh->seq->keeper;
+        const struct replay *r = sh->replay ? &k->replay : NULL;
         e->batch_seq[i] = (struct batch_seq){
-            .space = sh->seq->space,
+            .space = r ? r->space : sh->seq->space,
             .first_row = sh->first_row,
             .n_row = sh->n_row,
-            .position = sh->seq->n_done,
+            .position = r ? r->n_past + r->n_done : sh->seq->n_done,
+            .excerpt = k ? k->excerpt : NULL,
+            .taps = sh->replay ? &k->replay.taps
+                    : k        ? &k->taps
+                               : NULL,
         };
-        memcpy(e->batch_id + sh->first_row, sh->seq->ids + sh->seq->n_done,
+        memcpy(e->batch_id + sh->first_row, r ? r->ids + r->n_done : sh->seq->ids + sh->seq->n_done,
                sh->n_row * sizeof *e->batch_id);
     }
     *out =
@@ -61,16 +67,72 @@ static bool generate(struct engine *e, struct sequence *s, const float *logits)
     return true;
 }
 
+/* Whether some sequence waits for what this one computes. */
+static bool is_waited_for(const struct engine *e, const struct sequence *s)
+{
+    for (const struct sequence *w = e->waiting.first; w; w = w->next) {
+        if (w->wait_until && w->wait_for == s->id)
+            return true;
+    }
+    return false;
+}
+
+/* What its policy did: what it put into the index gives its memory back with the rest, unless somebody waits for it. */
+static void pruned(struct engine *e, struct sequence *s)
+{
+    if (is_waited_for(e, s))
+        kv_index_drop(e->index, &s->trail);
+    else
+        kv_index_forget(e->index, &s->trail, s->n_cached / KV_BLOCK);
+}
+
+/* The last row of its context, for others of the same to begin behind it. */
+static void remember_context(struct engine *e, const struct share *sh)
+{
+    const uint32_t row = sh->first_row + sh->n_row - 1;
+    if (frozen_applies(sh->seq) && sh->seq->n_done == sh->seq->keeper->n_context)
+        keeper_remember(sh->seq->keeper, model_logits(e->model, &row, 1),
+                        model_hparams(e->model)->n_vocab);
+}
+
+void engine_keep(struct engine *e, struct sequence *s, uint32_t n_replayed)
+{
+    struct keeper *k = s->keeper;
+    const bool context = s->n_done == k->n_context;
+    struct note why = { "" };
+    bool pruned_now;
+    enum status st;
+    do {
+        st = n_replayed ? keeper_replayed(k, &e->keeping, e->model, s->space, s->ids, s->n_done,
+                                          n_replayed, &pruned_now, &why)
+                        : keeper_after(k, &e->keeping, e->model, s->space, s->ids, s->n_done,
+                                       &pruned_now, &why);
+        if (pruned_now)
+            pruned(e, s);
+        n_replayed = 0;
+    } while (st == FULL && keeper_is_stalled(k, s->n_done) && engine_evict(e));
+    if (context && k->due != s->n_done)
+        frozen_put(&e->frozen, s, model_hparams(e->model)->n_vocab);
+}
+
 static void commit(struct engine *e, const struct share *sh)
 {
     struct sequence *s = sh->seq;
-    const size_t bytes = kv_sequence_bytes(&e->limits.shape, s->n_done + sh->n_row, sh->n_row);
+    if (sh->replay) {
+        engine_keep(e, s, sh->n_row);
+        return;
+    }
+    s->n_done += sh->n_row;
+    const size_t bytes = sequence_kv_bytes(s, &e->limits.shape, sh->n_row);
     if (bytes > s->kv_bytes_peak)
         s->kv_bytes_peak = bytes;
-    s->n_done += sh->n_row;
     kv_space_commit(s->space, s->n_done);
-    if (!s->cache_no_write)
+    if (!s->cache_no_write && sequence_is_exact(s))
         kv_index_put(e->index, s->salt, s->ids, s->space, &s->trail);
+    if (!s->keeper)
+        return;
+    remember_context(e, sh);
+    engine_keep(e, s, 0);
 }
 
 /* Samples for the shares whose sequence is up to date, sixteen rows of logits at a time. */
@@ -81,7 +143,7 @@ static void sample_shares(struct engine *e, uint32_t n_share)
     uint32_t row[LOGIT_ROWS], n = 0;
     for (uint32_t i = 0; i < n_share; i++) {
         const struct share *sh = &e->share[i];
-        if (sh->seq->n_done == sh->seq->n_id && !sh->seq->lost) {
+        if (sh->seq->n_done == sh->seq->n_id && !sh->replay && !sh->seq->lost) {
             ready[n] = sh->seq;
             row[n++] = sh->first_row + sh->n_row - 1;
         }
@@ -189,7 +251,7 @@ static void step(struct engine *e)
     e->sum.forward_ns += engine_now(e) - planned;
     for (uint32_t i = 0; i < n_share; i++) {
         const struct share *sh = &e->share[i];
-        const bool prompt = sh->seq->n_done < sh->seq->n_prompt;
+        const bool prompt = !sh->replay && sh->seq->n_done < sh->seq->n_prompt;
         if (sh->seq->prompt_logprobs && prompt)
             engine_post_prompt(e, sh);
         commit(e, sh);
@@ -410,7 +472,7 @@ static enum status memory_new(struct engine *e, struct note *why)
         st = kv_pool_new(&e->pool, &pool, why);
     const struct kv_spaces_config spaces = {
         .pool = e->pool,
-        .n_position_max = l->n_ctx,
+        .n_position_max = l->n_ctx + REPLAY_ROWS,
         .map_ahead = true,
         .table = l->kv_table,
     };
@@ -424,6 +486,23 @@ static enum status memory_new(struct engine *e, struct note *why)
     if (st == OK)
         st = kv_index_new(&e->index, &index, why);
     return st;
+}
+
+static void keeping_open(struct engine *e)
+{
+    const struct hparams *h = model_hparams(e->model);
+    e->keeping = (struct keeper_frame){
+        .model = { .kern = model_kernels(e->model),
+                   .workers = model_workers(e->model),
+                   .shape = &e->limits.shape,
+                   .n_head = h->n_head,
+                   .scale = h->attn_scale,
+                   .softcap = h->attn_softcap,
+                   .n_rot = h->n_rot,
+                   .rope_halves = h->rope_halves },
+        .pool = e->pool,
+        .n_layer = h->n_layer,
+    };
 }
 
 enum status engine_new_still(struct engine **out, struct model *m, const struct vocab *vocab,
@@ -446,7 +525,7 @@ enum status engine_new_still(struct engine **out, struct model *m, const struct 
     enum status st = engine_limits_choose(&e->limits, wish, m, why);
     e->pace.stretch = e->limits.step_stretch;
     if (st == OK)
-        st = sequence_frame_open(&e->frame, vocab, model_hparams(m)->n_vocab, e->limits.n_ctx, why);
+        st = sequence_frame_open(&e->frame, vocab, model_hparams(m)->n_vocab, &e->limits, why);
     if (st == OK)
         st = arrays_new(e, why);
     if (st == OK)
@@ -455,6 +534,7 @@ enum status engine_new_still(struct engine **out, struct model *m, const struct 
         engine_free(e);
         return st;
     }
+    keeping_open(e);
     stats_publish(e, 0); // before the first step: whoever asks first sees the limits
     *out = e;
     return OK;
@@ -498,6 +578,7 @@ void engine_free(struct engine *e)
         pthread_join(e->thread, NULL);
     }
     finish_all(e);
+    frozen_close(&e->frozen);
     kv_index_free(e->index);
     kv_spaces_free(e->spaces);
     kv_pool_free(e->pool);

@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "engine/engine.h"
+#include "engine/frozen.h"
 #include "engine/pace.h"
 #include "kv/index.h"
 #include "os/clock.h"
@@ -14,6 +15,7 @@
 struct share {
     struct sequence *seq;
     uint32_t first_row, n_row;
+    bool replay; // rows of its policy's replay, not of its own tokens
 };
 
 struct queue {
@@ -49,10 +51,12 @@ struct engine {
     struct engine_clock clock;
     struct model *model;
     struct sequence_frame frame;
+    struct keeper_frame keeping;
     struct engine_limits limits;
     struct kv_pool *pool;
     struct kv_spaces *spaces;
     struct kv_index *index;
+    struct frozen_table frozen;
     struct outbox outbox;
     pthread_t thread;
     bool started;
@@ -106,7 +110,12 @@ must_use enum status engine_new_still(struct engine **out, struct model *m,
 /* Drains the inbox, which waits while there is nothing to do, and makes one step. False: quit. */
 bool engine_turn(struct engine *e);
 
+/* Does what the policy of s has due, n_replayed rows of its replay being computed (0: rows of its own). */
+void engine_keep(struct engine *e, struct sequence *s, uint32_t n_replayed);
+
 /* ---- plan.c ---- */
+/* Lets the longest unused of what no sequence runs with go. False: there is none. */
+bool engine_evict(struct engine *e);
 void queue_open(struct queue *q);
 void queue_push(struct queue *q, struct sequence *s);
 struct sequence *queue_pop(struct queue *q); // NULL: empty
@@ -129,6 +138,8 @@ bool engine_post_token(struct engine *e, struct sequence *s, int32_t id, const f
 /* Log-probabilities of the prompt rows that this step computed; n_done is still that of before.
  * Without memory s->lost is set. */
 void engine_post_prompt(struct engine *e, const struct share *sh);
+/* The same of the last row before s->n_done, whose logits are given: the others another request has computed. */
+void engine_post_forked(struct engine *e, struct sequence *s, const float *logits);
 /* The last event of a sequence, and the end of it. Its KV stays in the index unless it failed. */
 void engine_finish(struct engine *e, struct sequence *s, enum akv_stop stop, enum status st,
                    const char *message);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/keeper.h"
 #include "os/mem_limit.h"
 
 enum { PARALLEL = 16, QUEUE = 256, CTX_MIN = 64, CTX_MAX = 1 << 30, SEQUENCES_BY_DEFAULT = 4 };
@@ -27,22 +28,48 @@ static enum status choose_kv_map(struct engine_limits *l, const char *name, stru
     return BAD_INPUT;
 }
 
+/* KV of one sequence under a policy that prunes while it reads, or of all there is (a policy that prunes later has to read
+ * it first). */
+static size_t bytes_under(const struct engine_limits *l, const struct kv_choice *choice,
+                          uint32_t n_ctx)
+{
+    const uint32_t n_step = l->n_ubatch < n_ctx ? l->n_ubatch : n_ctx;
+    const size_t all = kv_sequence_bytes(&l->shape, n_ctx, n_step);
+    if (!choice->policy->rank || choice->options.common.block == 0)
+        return all;
+    const struct keeper_frame frame = { .model.shape = &l->shape };
+    const struct keeper keeper = { .choice = *choice, .n_prompt = n_ctx, .n_position_max = n_ctx };
+    const size_t bounded = keeper_bytes(&keeper, &frame, n_ctx, n_step);
+    return bounded < all ? bounded : all;
+}
+
 static size_t one_sequence(const struct engine_limits *l, uint32_t n_ctx)
 {
-    return kv_sequence_bytes(&l->shape, n_ctx, l->n_ubatch < n_ctx ? l->n_ubatch : n_ctx);
+    return bytes_under(l, &l->policy, n_ctx);
 }
 
 /* The longest context of whole blocks, at most n_ctx, of which one sequence fits; one block at least. */
-static uint32_t longest_fit(const struct engine_limits *l, uint32_t n_ctx, size_t bytes)
+static uint32_t longest_under(const struct engine_limits *l, const struct kv_choice *choice,
+                              uint32_t n_ctx, size_t bytes)
 {
     uint32_t fits = CTX_MIN / KV_BLOCK, above = n_ctx / KV_BLOCK + 1; /* in blocks */
-    if (one_sequence(l, n_ctx) <= bytes)
+    if (bytes_under(l, choice, n_ctx) <= bytes)
         return n_ctx;
     while (above - fits > 1) {
         const uint32_t middle = fits + (above - fits) / 2;
-        *(one_sequence(l, middle * KV_BLOCK) <= bytes ? &fits : &above) = middle;
+        *(bytes_under(l, choice, middle * KV_BLOCK) <= bytes ? &fits : &above) = middle;
     }
     return fits * KV_BLOCK;
+}
+
+static uint32_t longest_fit(const struct engine_limits *l, uint32_t n_ctx, size_t bytes)
+{
+    return longest_under(l, &l->policy, n_ctx, bytes);
+}
+
+uint32_t engine_limits_context(const struct engine_limits *l, const struct kv_choice *choice)
+{
+    return longest_under(l, choice, l->n_ctx, l->kv_bytes);
 }
 
 static enum status choose_kv_bytes(struct engine_limits *l, const struct akv_limits *wish,
@@ -122,6 +149,9 @@ enum status engine_limits_choose(struct engine_limits *out, const struct akv_lim
                  l.step_stretch);
         return BAD_INPUT;
     }
+    st = kv_choice_parse(&l.policy, wish->kv_policy ? wish->kv_policy : "full", why);
+    if (st != OK)
+        return st;
     hparams_kv_shape(h, l.kv_type, &l.shape);
     st = choose_kv_bytes(&l, wish, why);
     if (st == OK)
@@ -138,6 +168,11 @@ void engine_plan_text(const struct engine_limits *l, const struct model *m, stru
     buf_addf(out, "kv cap     %9.1f MiB  %s, %zu bytes a token: %.1f contexts of %u tokens\n",
              (double)l->kv_bytes / mib, kv_type_name(l->kv_type), kv_bytes_per_position(&l->shape),
              (double)l->kv_bytes / (double)one_sequence(l, l->n_ctx), l->n_ctx);
+    if (l->policy.policy->rank || l->policy.policy->select) {
+        char choice[KV_CHOICE_TEXT];
+        kv_choice_print(&l->policy, choice, sizeof choice);
+        buf_addf(out, "kv policy            %s\n", choice);
+    }
     buf_addf(out, "workspace  %9.1f MiB  up to %u tokens a step, %u threads\n",
              (double)model_workspace_bytes(m) / mib, l->n_ubatch, model_n_thread(m));
 }

@@ -8,6 +8,7 @@
 #include "akvifer.h"
 #include "base/buf.h"
 #include "base/note.h"
+#include "kv/policy.h"
 #include "model/model.h"
 
 struct engine_limits {
@@ -18,10 +19,14 @@ struct engine_limits {
     double step_stretch;  // engine/pace.h
     uint32_t n_cache_min; // positions: of fewer none is reused
     struct kv_shape shape;
+    struct kv_choice policy; // of requests that do not say
 };
 
 must_use enum status engine_limits_choose(struct engine_limits *out, const struct akv_limits *wish,
                                           const struct model *m, struct note *why);
+
+/* The longest context, at most n_ctx, that a request under such a policy can have: L1 holds for the engine's own policy. */
+uint32_t engine_limits_context(const struct engine_limits *l, const struct kv_choice *choice);
 
 /* One line for each class of memory. */
 void engine_plan_text(const struct engine_limits *l, const struct model *m, struct buf *out);

@@ -62,35 +62,64 @@ void engine_stop_running(struct engine *e, const struct sequence *s)
 
 /* ---- blocks ---- */
 
+bool engine_evict(struct engine *e)
+{
+    return kv_index_evict(e->index) || frozen_evict(&e->frozen);
+}
+
 static void pause_sequence(struct engine *e, struct sequence *s)
 {
     kv_index_drop(e->index, &s->trail); /* what it sealed can be found again, or goes */
     kv_space_free(s->space);
     s->space = NULL;
+    if (s->keeper)
+        keeper_end(s->keeper);
     s->n_done = 0;
     e->n_pause++;
     engine_stop_running(e, s);
     queue_push_front(&e->waiting, s);
 }
 
-/* Grows running[i] by n rows; idle blocks go first, then the youngest sequences. False: it was paused itself, or is the
+/* Makes blocks free for running[i]: idle ones go first, then the youngest sequences. False: it was paused itself, or is the
  * last one and ended: the cap has room for it (L1), but the system does not give the memory. */
+static bool free_some(struct engine *e, uint32_t i)
+{
+    struct sequence *s = e->running[i];
+    if (engine_evict(e))
+        return true;
+    const uint32_t youngest = e->n_running - 1;
+    if (youngest == 0) {
+        engine_stop_running(e, s);
+        engine_finish(e, s, AKV_STOP_ERROR, FULL,
+                      "the system has no memory for the KV of this request, though the cap "
+                      "(--kv-ram) allows it; lower the cap or -c");
+        return false;
+    }
+    pause_sequence(e, e->running[youngest]);
+    return youngest != i;
+}
+
+/* Grows running[i], or its replay, by n rows. False: it does not run any more. */
 static bool grow(struct engine *e, uint32_t i, uint32_t n)
 {
     struct sequence *s = e->running[i];
-    while (kv_space_grow(s->space, s->n_done + n) != OK) {
-        if (kv_index_evict(e->index))
-            continue;
-        const uint32_t youngest = e->n_running - 1;
-        if (youngest == 0) {
-            engine_stop_running(e, s);
-            engine_finish(e, s, AKV_STOP_ERROR, FULL,
-                          "the system has no memory for the KV of this request, though the cap "
-                          "(--kv-ram) allows it; lower the cap or -c");
+    const struct replay *r = sequence_replays(s) ? &s->keeper->replay : NULL;
+    struct kv_space *space = r ? r->space : s->space;
+    const uint32_t to = (r ? r->n_past + r->n_done : s->n_done) + n;
+    while (kv_space_grow(space, to) != OK) {
+        if (!free_some(e, i))
             return false;
-        }
-        pause_sequence(e, e->running[youngest]);
-        if (youngest == i)
+    }
+    return true;
+}
+
+/* What its policy has due lacked a block: now it gets one. False: it does not run any more. */
+static bool unstall(struct engine *e, uint32_t i)
+{
+    struct sequence *s = e->running[i];
+    while (s->keeper && keeper_is_stalled(s->keeper, s->n_done)) {
+        engine_keep(e, s, 0);
+        if (keeper_is_stalled(s->keeper, s->n_done) && !free_some(e, i))
             return false;
     }
     return true;
@@ -120,14 +149,22 @@ static uint32_t same_ids(const struct sequence *a, const struct sequence *b)
     return i;
 }
 
+/* All but its last, whose row gives the next token; with a policy all that it need not look on at. */
+static uint32_t reusable_most(const struct sequence *s)
+{
+    const uint32_t all = s->n_id - 1, most = s->keeper ? keeper_reusable(s->keeper) : all;
+    return most < all ? most : all;
+}
+
 /* Positions that s, which has still to start, may take from a running one, now or when those are computed: at most all
  * but its last, whose row gives the next token. */
 static uint32_t shares_with(const struct sequence *s, const struct sequence *running)
 {
-    if (s->cache_no_read || running->cache_no_write || strcmp(running->salt, s->salt) != 0)
+    if (s->cache_no_read || running->cache_no_write || !sequence_is_exact(running) ||
+        strcmp(running->salt, s->salt) != 0)
         return 0;
-    const uint32_t n = same_ids(running, s);
-    return n < s->n_id - 1 ? n : s->n_id - 1;
+    const uint32_t n = same_ids(running, s), most = reusable_most(s);
+    return n < most ? n : most;
 }
 
 /* The running sequence that has computed most of what s shares with it: positions [0, *n). NULL: none has any. */
@@ -150,7 +187,9 @@ static struct kv_hit find_now(const struct engine *e, const struct sequence *s)
 {
     if (s->cache_no_read)
         return (struct kv_hit){ .miss = KV_MISS_OFF };
-    return kv_index_find(e->index, s->salt, s->ids, s->n_id);
+    if (reusable_most(s) == 0)
+        return (struct kv_hit){ .miss = KV_MISS_POLICY };
+    return kv_index_find(e->index, s->salt, s->ids, reusable_most(s) + 1);
 }
 
 /* Positions of s that need not be computed: kept in the index, or a running sequence's. */
@@ -173,7 +212,10 @@ static bool has_room(const struct engine *e, const struct sequence *s, uint32_t 
     for (uint32_t g = 0; g < shape->n_group; g++)
         block += kv_block_bytes(shape, g);
     kv_pool_usage(e->pool, &kv);
-    return kv_sequence_bytes(shape, s->n_id, e->limits.n_ubatch) + e->n_running * block <=
+    const size_t need = s->keeper
+                            ? keeper_bytes(s->keeper, &e->keeping, s->n_id, e->limits.n_ubatch)
+                            : kv_sequence_bytes(shape, s->n_id, e->limits.n_ubatch);
+    return need + e->n_running * block <=
            kv.bytes_max - kv.bytes_held + idle + shared_bytes(shape, n_hit);
 }
 
@@ -187,7 +229,7 @@ static bool make_room(struct engine *e, const struct sequence *s)
     if (!has_room(e, s, 0, kv_index_idle_bytes(e->index)))
         return false;
     while (!has_room(e, s, reusable(e, s), 0)) {
-        if (!kv_index_evict(e->index))
+        if (!engine_evict(e))
             return false;
     }
     return true;
@@ -206,14 +248,32 @@ static bool still_waits(const struct engine *e, const struct sequence *s)
     return false;
 }
 
+/* Whether one that runs is on its way to the pruned context that this one could begin with. */
+static bool waits_for_context(struct engine *e, struct sequence *s)
+{
+    if (frozen_find(&e->frozen, s))
+        return false;
+    for (uint32_t i = 0; i < e->n_running; i++) {
+        const struct sequence *r = e->running[i];
+        if (frozen_same(r, s) && r->n_done < r->keeper->n_context) {
+            s->wait_for = r->id;
+            s->wait_until = r->keeper->n_context;
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Whether a running sequence is about to compute rows that this one shares and that are not there yet, enough of them:
  * then it waits, and takes them. Of eight agents with one long prompt, one computes it. Who waits does so for one that
  * runs, and no longer than that one runs: there is no circle. */
-static bool waits_for_prefix(const struct engine *e, struct sequence *s)
+static bool waits_for_prefix(struct engine *e, struct sequence *s)
 {
     if (still_waits(e, s))
         return true;
     s->wait_until = 0;
+    if (waits_for_context(e, s))
+        return true;
     if (s->cache_no_read || e->n_running == 0)
         return false;
     const uint32_t there = reusable(e, s);
@@ -245,12 +305,30 @@ static enum status fork_running(struct sequence *s, struct sequence *parent, uin
     return OK;
 }
 
+/* Begins behind its context, with what another of the same pruned. NOT_FOUND: there is none. */
+static enum status take_frozen(struct engine *e, struct sequence *s, struct note *why)
+{
+    struct frozen *f = frozen_find(&e->frozen, s);
+    if (!f)
+        return NOT_FOUND;
+    const enum status st = frozen_fork(f, s, why);
+    if (st != OK)
+        return st;
+    s->hit = (struct kv_hit){ .n_position = f->n, .miss = KV_MISS_POLICY, .miss_at = f->n };
+    s->n_done = f->n;
+    if (s->prompt_logprobs && s->n_posted < s->n_done)
+        engine_post_forked(e, s, f->logits);
+    return OK;
+}
+
 /* Its space, with as much of its KV as is there already. FULL: none now. */
 static enum status take_space(struct engine *e, struct sequence *s, struct note *why)
 {
     enum status st = NOT_FOUND;
     uint32_t n;
     struct sequence *parent = parent_of(e, s, &n);
+    if (st == NOT_FOUND && (st = take_frozen(e, s, why)) != NOT_FOUND)
+        return st;
     s->hit = find_now(e, s);
     const bool forks = parent && n > s->hit.n_position, enough = reusable(e, s) > 0;
     if (s->hit.miss == KV_MISS_COLD && !forks)
@@ -260,11 +338,19 @@ static enum status take_space(struct engine *e, struct sequence *s, struct note 
     if (forks && enough)
         st = fork_running(s, parent, n, why);
     if (st == NOT_FOUND && s->hit.n_position > 0)
-        st = kv_index_take(e->index, s->salt, s->ids, s->n_id, &s->space, &s->trail, &s->hit, why);
+        st = kv_index_take(e->index, s->salt, s->ids, reusable_most(s) + 1, &s->space, &s->trail,
+                           &s->hit, why);
     if (st == OK)
         s->n_done = s->hit.n_position;
     if (st == NOT_FOUND)
         st = kv_space_new(&s->space, e->spaces, why);
+    if (st == OK && s->keeper && keeper_begin(s->keeper, &e->keeping, why) != OK) {
+        kv_index_drop(e->index, &s->trail);
+        kv_space_free(s->space);
+        s->space = NULL;
+        s->n_done = 0;
+        st = FULL;
+    }
     return st;
 }
 
@@ -274,7 +360,7 @@ static enum status start(struct engine *e, struct sequence *s, struct note *why)
     if (!make_room(e, s))
         return FULL;
     while (take_space(e, s, why) != OK) {
-        if (!kv_index_evict(e->index))
+        if (!engine_evict(e))
             return FULL;
     }
     if (!s->start_ns) { /* not one that was paused */
@@ -315,7 +401,7 @@ static void start_waiting(struct engine *e)
 /* Whether somebody waits for its next token: all but that is computed. */
 static bool is_answering(const struct sequence *s)
 {
-    return s->n_id > s->n_prompt && s->n_done + 1 == s->n_id;
+    return s->n_id > s->n_prompt && s->n_done + 1 == s->n_id && !sequence_replays(s);
 }
 
 static uint32_t count_answering(const struct engine *e)
@@ -324,6 +410,14 @@ static uint32_t count_answering(const struct engine *e)
     for (uint32_t i = 0; i < e->n_running; i++)
         n += is_answering(e->running[i]);
     return n;
+}
+
+/* How many of at most n rows it gets: of its replay, or of its own up to where its policy is due. */
+static uint32_t rows_for(const struct sequence *s, uint32_t n)
+{
+    const struct replay *r = sequence_replays(s) ? &s->keeper->replay : NULL;
+    const uint32_t want = r ? r->n - r->n_done : s->n_id - s->n_done, most = want < n ? want : n;
+    return r || !s->keeper ? most : keeper_rows(s->keeper, s->n_done, most);
 }
 
 /* A row for each that answers; what the pace allows beside for prompts, the oldest first. */
@@ -338,13 +432,17 @@ uint32_t engine_plan(struct engine *e, uint32_t *n_share)
         left = 1; /* E2 */
     for (uint32_t i = 0; i < e->n_running; i++) {
         struct sequence *s = e->running[i];
+        if (!unstall(e, i))
+            break;
         const bool answers = is_answering(s);
-        const uint32_t want = s->n_id - s->n_done, n = answers || want < left ? want : left;
+        const uint32_t n = rows_for(s, answers ? 1 : left);
         if (n == 0)
             continue;
         if (!grow(e, i, n))
             break;
-        e->share[(*n_share)++] = (struct share){ .seq = s, .first_row = n_row, .n_row = n };
+        e->share[(*n_share)++] = (struct share){
+            .seq = s, .first_row = n_row, .n_row = n, .replay = sequence_replays(s)
+        };
         n_row += n;
         e->n_answer += answers;
         left -= answers ? 0 : n;

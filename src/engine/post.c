@@ -17,10 +17,23 @@ enum kv_miss miss_to_tell(enum kv_miss miss)
     return miss == KV_MISS_TENANT ? KV_MISS_COLD : miss;
 }
 
-static struct akv_usage usage_of(const struct sequence *s, uint64_t now)
+/* Positions that are there on average over the lists of its excerpt. */
+static uint32_t kept_of(const struct engine *e, const struct sequence *s)
 {
+    const struct kv_shape *shape = &e->limits.shape;
+    uint64_t n_list = 0;
+    for (uint32_t g = 0; g < shape->n_group; g++)
+        n_list += shape->group[g].window ? 0 : shape->group[g].n_layer * shape->group[g].n_kv_head;
+    if (sequence_is_exact(s) || !s->space || n_list == 0)
+        return s->n_done;
+    return (uint32_t)((kv_excerpt_live_rows(s->keeper->excerpt, s->n_done) + n_list / 2) / n_list);
+}
+
+static struct akv_usage usage_of(const struct engine *e, const struct sequence *s, uint64_t now)
+{
+    const uint32_t n_kept = kept_of(e, s);
     const uint64_t start = s->start_ns ? s->start_ns : now, first = s->first_ns ? s->first_ns : now;
-    return (struct akv_usage){
+    struct akv_usage u = {
         .n_prompt = s->n_prompt,
         .n_cached = s->n_cached,
         .cache_miss = kv_miss_name(miss_to_tell(s->hit.miss)),
@@ -31,7 +44,13 @@ static struct akv_usage usage_of(const struct sequence *s, uint64_t now)
         .prompt_ns = first > start ? first - start : 0,
         .generate_ns = now - first,
         .kv_bytes_peak = s->kv_bytes_peak,
+        .n_kept = n_kept,
+        .n_dropped = s->n_done - n_kept,
+        .kv_bytes_end = s->space ? sequence_kv_bytes(s, &e->limits.shape, 1) : 0,
     };
+    if (s->keeper)
+        snprintf(u.kv_policy, sizeof u.kv_policy, "%s", s->keeper->name);
+    return u;
 }
 
 static void inside_remove(struct engine *e, const struct sequence *s)
@@ -51,7 +70,7 @@ static void leave_space(struct engine *e, struct sequence *s, bool keep)
 {
     if (!s->space)
         return;
-    if (keep) {
+    if (keep && sequence_is_exact(s)) {
         kv_index_leave(e->index, s->salt, s->ids, s->space, &s->trail);
     } else {
         kv_index_drop(e->index, &s->trail);
@@ -81,7 +100,7 @@ void engine_finish(struct engine *e, struct sequence *s, enum akv_stop stop, enu
         .message = done->bytes,
         .text = buf_text(&rest),
         .text_len = rest.len,
-        .usage = usage_of(s, engine_now(e)),
+        .usage = usage_of(e, s, engine_now(e)),
     };
     leave_space(e, s, stop != AKV_STOP_ERROR && !s->cache_no_write);
     inside_remove(e, s);
@@ -118,6 +137,50 @@ bool engine_post_token(struct engine *e, struct sequence *s, int32_t id, const f
     return true;
 }
 
+/* Room for n rows, beginning at position `first`; *top and *next are theirs. NULL: no memory, and s is lost. */
+static struct outbox_event *prompt_event(struct sequence *s, uint32_t first, uint32_t n,
+                                         struct akv_logprob **top, float **next)
+{
+    struct outbox_event *event =
+        outbox_event_new(n * sizeof(float) + (size_t)n * s->n_logprob * sizeof(struct akv_logprob));
+    if (!event) {
+        s->lost = true;
+        return NULL;
+    }
+    *top = (struct akv_logprob *)event->bytes;
+    *next = (float *)(*top + (size_t)n * s->n_logprob);
+    event->event = (struct akv_event){
+        .kind = AKV_EVENT_PROMPT,
+        .first = first,
+        .n = n,
+        .next = *next,
+        .top = *top,
+        .n_top = s->n_logprob,
+    };
+    return event;
+}
+
+/* What the row of position p says. */
+static void read_logits(const struct sequence *s, uint32_t p, const float *logits, uint32_t n_vocab,
+                        struct akv_logprob *top, float *next)
+{
+    const double lse = logits_lse(logits, n_vocab);
+    *next = p + 1 < s->n_prompt ? (float)((double)logits[s->ids[p + 1]] - lse) : NAN;
+    logits_best(logits, n_vocab, lse, top, s->n_logprob);
+}
+
+void engine_post_forked(struct engine *e, struct sequence *s, const float *logits)
+{
+    struct akv_logprob *top;
+    float *next;
+    struct outbox_event *event = prompt_event(s, s->n_done - 1, 1, &top, &next);
+    if (!event)
+        return;
+    s->n_posted = s->n_done;
+    read_logits(s, s->n_done - 1, logits, model_hparams(e->model)->n_vocab, top, next);
+    post(e, s, event);
+}
+
 void engine_post_prompt(struct engine *e, const struct share *sh)
 {
     struct sequence *s = sh->seq;
@@ -125,40 +188,24 @@ void engine_post_prompt(struct engine *e, const struct share *sh)
     const uint32_t end = s->n_done + sh->n_row < s->n_prompt ? s->n_done + sh->n_row : s->n_prompt;
     const uint32_t begin =
         s->n_posted > s->n_done ? s->n_posted : s->n_done; /* it may have been paused */
+    struct akv_logprob *top;
+    float *next;
     if (begin >= end)
         return;
     const uint32_t n = end - begin;
-    s->n_posted = end;
-    struct outbox_event *event =
-        outbox_event_new(n * sizeof(float) + (size_t)n * s->n_logprob * sizeof(struct akv_logprob));
-    if (!event) {
-        s->lost = true;
+    struct outbox_event *event = prompt_event(s, begin, n, &top, &next);
+    if (!event)
         return;
-    }
-    struct akv_logprob *top = (struct akv_logprob *)event->bytes;
-    float *next = (float *)(top + (size_t)n * s->n_logprob);
+    s->n_posted = end;
     for (uint32_t done = 0; done < n; done += LOGIT_ROWS) {
         const uint32_t m = n - done < LOGIT_ROWS ? n - done : LOGIT_ROWS;
         uint32_t row[LOGIT_ROWS];
         for (uint32_t i = 0; i < m; i++)
             row[i] = sh->first_row + (begin - s->n_done) + done + i;
         const float *logits = model_logits(e->model, row, m);
-        for (uint32_t i = 0; i < m; i++, logits += n_vocab) {
-            const uint32_t p = begin + done + i;
-            const double lse = logits_lse(logits, n_vocab);
-            next[done + i] =
-                p + 1 < s->n_prompt ? (float)((double)logits[s->ids[p + 1]] - lse) : NAN;
-            logits_best(logits, n_vocab, lse, top + (size_t)(done + i) * s->n_logprob,
-                        s->n_logprob);
-        }
+        for (uint32_t i = 0; i < m; i++)
+            read_logits(s, begin + done + i, logits + (size_t)i * n_vocab, n_vocab,
+                        top + (size_t)(done + i) * s->n_logprob, next + done + i);
     }
-    event->event = (struct akv_event){
-        .kind = AKV_EVENT_PROMPT,
-        .first = begin,
-        .n = n,
-        .next = next,
-        .top = top,
-        .n_top = s->n_logprob,
-    };
     post(e, s, event);
 }

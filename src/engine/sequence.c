@@ -75,10 +75,11 @@ static enum status copy_stops(struct sequence *s, const struct akv_request *r)
 }
 
 enum status sequence_frame_open(struct sequence_frame *f, const struct vocab *vocab,
-                                uint32_t n_vocab, uint32_t n_ctx, struct note *why)
+                                uint32_t n_vocab, const struct engine_limits *limits,
+                                struct note *why)
 {
     const uint32_t n_token = vocab_n_token(vocab);
-    *f = (struct sequence_frame){ .vocab = vocab, .n_vocab = n_vocab, .n_ctx = n_ctx };
+    *f = (struct sequence_frame){ .vocab = vocab, .n_vocab = n_vocab, .limits = limits };
     for (uint32_t i = 0; i < n_token; i++)
         f->n_end_id += vocab_is_end(vocab, (int32_t)i);
     f->end_id = mem_new(f->n_end_id, sizeof *f->end_id);
@@ -115,16 +116,34 @@ static enum status copy_stop_ids(struct sequence *s, const struct akv_request *r
     return OK;
 }
 
+/* What stays of its KV, and so how long it may get. */
+static enum status choose_policy(const struct akv_request *r, const struct sequence_frame *frame,
+                                 struct kv_choice *choice, uint32_t *n_ctx, struct note *why)
+{
+    *choice = frame->limits->policy;
+    *n_ctx = frame->limits->n_ctx;
+    if (!r->kv_policy)
+        return OK;
+    const enum status st = kv_choice_parse(choice, r->kv_policy, why);
+    if (st == OK)
+        *n_ctx = engine_limits_context(frame->limits, choice);
+    return st;
+}
+
 enum status sequence_new(struct sequence **out, const struct akv_request *r,
                          const struct sequence_frame *frame, struct note *why)
 {
-    enum status st = check(r, frame->n_vocab, frame->n_ctx, why);
+    struct kv_choice choice;
+    uint32_t n_ctx;
+    enum status st = choose_policy(r, frame, &choice, &n_ctx, why);
+    if (st == OK)
+        st = check(r, frame->n_vocab, n_ctx, why);
     if (st != OK)
         return st;
     struct sequence *s = mem_new(1, sizeof *s);
     if (!s)
         goto full;
-    const uint32_t room = frame->n_ctx - (uint32_t)r->n_id;
+    const uint32_t room = n_ctx - (uint32_t)r->n_id;
     const char *salt = r->cache_salt ? r->cache_salt : "";
     s->length_is_context = r->n_predict > room;
     s->n_prompt = s->n_id = (uint32_t)r->n_id;
@@ -145,7 +164,9 @@ enum status sequence_new(struct sequence **out, const struct akv_request *r,
     memcpy(s->ids, r->ids, r->n_id * sizeof *s->ids);
     /* The answer goes on with a text, unless a control token stands before it. */
     s->detok.started = vocab_piece(frame->vocab, s->ids[s->n_id - 1], false).len > 0;
-    st = sampler_new(&s->sampler, &r->sampling, frame->n_vocab, why);
+    st = keeper_new(&s->keeper, &choice, r->kv_context, s->n_prompt, s->n_id_max, why);
+    if (st == OK)
+        st = sampler_new(&s->sampler, &r->sampling, frame->n_vocab, why);
     for (size_t i = 0; st == OK && i < r->n_id; i++)
         st = sampler_accept(s->sampler, r->ids[i]);
     if (st != OK) {
@@ -170,11 +191,23 @@ void sequence_free(struct sequence *s)
     mem_free(s->ids);
     mem_free(s->salt);
     mem_free(s->stop_id);
+    keeper_free(s->keeper);
     sampler_free(s->sampler);
     outbox_event_free(s->done);
     detok_close(&s->detok);
     buf_close(&s->text);
     mem_free(s);
+}
+
+size_t sequence_kv_bytes(const struct sequence *s, const struct kv_shape *shape, uint32_t n_step)
+{
+    if (sequence_is_exact(s))
+        return kv_sequence_bytes(shape, s->n_done, n_step);
+    size_t bytes = kv_excerpt_bytes(s->keeper->excerpt);
+    const uint32_t n_block = (kv_space_grown(s->space) + KV_BLOCK - 1) / KV_BLOCK;
+    for (uint32_t g = 0; g < shape->n_group; g++)
+        bytes += (n_block - kv_space_first(s->space, g)) * kv_block_bytes(shape, g);
+    return bytes;
 }
 
 /* How many of the last bytes of the text are the beginning of `stop`. */

@@ -15,6 +15,8 @@
 #include "akvifer.h"
 #include "base/buf.h"
 #include "base/note.h"
+#include "engine/keeper.h"
+#include "engine/limits.h"
 #include "engine/outbox.h"
 #include "engine/sample.h"
 #include "kv/index.h"
@@ -38,6 +40,7 @@ struct sequence {
     bool length_is_context; // n_id_max comes from n_ctx, not from n_predict
 
     struct kv_space *space; // NULL while waiting or paused
+    struct keeper *keeper;  // its KV policy at work; NULL: everything stays
     struct kv_trail trail;  // what of it the index holds
     struct kv_hit hit;      // of its last start
     uint64_t wait_for;      // a running sequence's id: it waits until that one has computed
@@ -63,20 +66,37 @@ struct sequence {
 /* What all sequences of an engine have in common. */
 struct sequence_frame {
     const struct vocab *vocab;
-    uint32_t n_vocab, n_ctx; // logits; longest context
-    int32_t *end_id;         // [n_end_id] the vocabulary's end tokens, looked for once
+    uint32_t n_vocab; // logits
+    const struct engine_limits *limits;
+    int32_t *end_id; // [n_end_id] the vocabulary's end tokens, looked for once
     uint32_t n_end_id;
 };
 
 /* FULL: no memory. */
 must_use enum status sequence_frame_open(struct sequence_frame *f, const struct vocab *vocab,
-                                         uint32_t n_vocab, uint32_t n_ctx, struct note *why);
+                                         uint32_t n_vocab, const struct engine_limits *limits,
+                                         struct note *why);
 void sequence_frame_close(struct sequence_frame *f);
 
 /* A copy of the request, checked against the limits. BAD_INPUT: what is wrong, with numbers. */
 must_use enum status sequence_new(struct sequence **out, const struct akv_request *r,
                                   const struct sequence_frame *frame, struct note *why);
 void sequence_free(struct sequence *s); // its space must be gone
+
+/* Whether its KV is what the model computes: no policy has dropped rows. */
+static inline bool sequence_is_exact(const struct sequence *s)
+{
+    return !s->keeper || !s->keeper->pruned;
+}
+
+/* Whether its next rows are those of its policy's replay. */
+static inline bool sequence_replays(const struct sequence *s)
+{
+    return s->keeper && keeper_replays(s->keeper);
+}
+
+/* Bytes of KV that it holds; at least those of its last n_step rows' worst case where a window gave blocks back since. */
+size_t sequence_kv_bytes(const struct sequence *s, const struct kv_shape *shape, uint32_t n_step);
 
 /* Draws the next token. -1: none can be. */
 int32_t sequence_pick(struct sequence *s, const float *logits);

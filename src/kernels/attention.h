@@ -97,4 +97,8 @@ typedef void kern_attn_finish(float *out, size_t out_stride, struct attn_state t
 typedef void kern_store_k(enum kv_type type, void *part, uint32_t row, const float *x, uint32_t d);
 typedef void kern_store_v(enum kv_type type, void *part, uint32_t row, const float *x, uint32_t d);
 
+/* Reads row `row` of a part: x [d], exact for f16 and f32; int8: scale * int8, one rounding. */
+typedef void kern_load_k(enum kv_type type, const void *part, uint32_t row, float *x, uint32_t d);
+typedef void kern_load_v(enum kv_type type, const void *part, uint32_t row, float *x, uint32_t d);
+
 #endif

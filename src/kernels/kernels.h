@@ -20,8 +20,11 @@ struct kernels {
     kern_attn_partial *attn_partial;
     kern_attn_merge *attn_merge;
     kern_attn_finish *attn_finish;
+    kern_attn_scores *attn_scores;
     kern_store_k *store_k;
     kern_store_v *store_v;
+    kern_load_k *load_k;
+    kern_load_v *load_v;
     kern_rms_norm *rms_norm;
     kern_rope *rope;
     kern_add *add;
@@ -30,6 +33,7 @@ struct kernels {
     kern_gate *gelu_gate;
     kern_softcap *softcap;
     kern_softmax_stats *softmax_stats;
+    kern_softmax *softmax;
     kern_peak *peak_int8, *peak_f32;
 };
 

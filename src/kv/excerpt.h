@@ -89,6 +89,9 @@ uint32_t kv_excerpt_need(const struct kv_excerpt *e, uint32_t n_position);
 must_use enum status kv_excerpt_settle(struct kv_excerpt *e, struct kv_space *s,
                                        uint32_t n_position);
 
+/* No row has received anything. */
+void kv_excerpt_clear_mass(struct kv_excerpt *e);
+
 size_t kv_excerpt_bytes(const struct kv_excerpt *e);                            // of the pool
 uint64_t kv_excerpt_live_rows(const struct kv_excerpt *e, uint32_t n_position); // of all lists
 

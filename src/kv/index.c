@@ -17,6 +17,7 @@ const char *kv_miss_name(enum kv_miss m)
         [KV_MISS_EVICTED] = "evicted",   [KV_MISS_WINDOW] = "window",
         [KV_MISS_OFF] = "off",           [KV_MISS_SHORT] = "below_minimum",
         [KV_MISS_SALT] = "salt",         [KV_MISS_TENANT] = "tenant",
+        [KV_MISS_POLICY] = "policy",
     };
     assert(m < KV_MISS_N);
     return name[m];
@@ -167,6 +168,19 @@ void kv_index_drop(struct kv_index *x, struct kv_trail *trail)
 {
     trail_move(x, trail, NULL);
     trail->n_block = 0;
+}
+
+void kv_index_forget(struct kv_index *x, struct kv_trail *trail, uint32_t n_block)
+{
+    struct kv_node *n = trail->node;
+    uint32_t depth = trail->n_block;
+    kv_index_drop(x, trail);
+    while (n && depth > n_block && n->n_child == 0 && n->n_pin == 0) {
+        struct kv_node *parent = n->parent;
+        index_remove(x, n);
+        n = parent;
+        depth--;
+    }
 }
 
 /* ---- finding ---- */

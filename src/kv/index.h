@@ -44,6 +44,7 @@ enum kv_miss {
     KV_MISS_EVICTED,  // it was here, and went to make room
     KV_MISS_WINDOW,   // the rows that a windowed layer would need went
     KV_MISS_OFF,      // the request asked for no reuse
+    KV_MISS_POLICY,   // its KV policy has to see the whole prompt computed
     KV_MISS_SHORT,    // what is here is less than the least that is worth taking
     KV_MISS_SALT,     // cold, but another salt of the same tenant has it
     KV_MISS_TENANT,   // cold, but another tenant has it: for the operator's eyes only
@@ -112,6 +113,10 @@ void kv_index_leave(struct kv_index *x, const char *salt, const int32_t *ids,
                     struct kv_space *space, struct kv_trail *trail);
 
 void kv_index_drop(struct kv_index *x, struct kv_trail *trail); // unpins
+
+/* Unpins, and lets go of the nodes behind the first n_block that nobody else stands at or behind: the sequence pruned its
+ * KV, and what it put is to give its memory back. */
+void kv_index_forget(struct kv_index *x, struct kv_trail *trail, uint32_t n_block);
 
 /* Lets the longest unused go: one node, or one node's passed window blocks. False: there is none
  * that would free memory. */

@@ -3,23 +3,28 @@
  *     static const struct kv_option options[] = { ... };
  *     const struct kv_policy kv_policy_snapkv = { .name = "snapkv", .source = "...", .rank = snapkv_rank, ... };
  *
- * `keep` policies give each row of a list a rank: the mechanism (kv/keep.h) holds floors and budgets, takes the best and
- * drops the rest. `select` policies give, for the queries of one step, the rows that are read (kv/select.h).
+ * `keep` policies give each row of a list a rank (kv/rank.h): the mechanism (kv/keep.h) holds floors and budgets, takes the
+ * best and drops the rest. `select` policies give, for the queries of one step, the rows that are read (kv/select.h). How
+ * to add one: docs/POLICIES.md.
  *
- * Y1  A policy reads only what it is given, and gives the same ranks for the same arrays, on any machine: floats are added
- *     in the order of indices, and no libm is called (kernels/fmath.h has exp).
- * Y2  A higher rank stays longer; NaN counts as the lowest. Equal ranks: the later position stays.
- *
- * Lifetime  tables are constant. Threads  ranks of different layers may be computed at once. */
+ * Lifetime  tables are constant. Threads  any. */
 #ifndef KV_POLICY_H
 #define KV_POLICY_H
 
-#include "kernels/kernels.h"
-#include "kv/taps.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/note.h"
+#include "base/status.h"
+
+struct kv_rank_in;
+struct kv_select_policy;
 
 /* ---- options ---- */
 
-enum kv_option_type {
+enum kv_option_type { // and the field that `at` leads to
     KV_OPTION_COUNT,  // uint32_t
     KV_OPTION_AMOUNT, // struct kv_amount: "512", "20%", "64MiB"
     KV_OPTION_NUMBER, // float
@@ -27,7 +32,8 @@ enum kv_option_type {
     KV_OPTION_WORD,   // uint32_t: index of the word in `words`
 };
 
-/* Rows of each kv_head on average: as such, as a share of what was read, or as bytes of KV. */
+/* Rows of each kv_head on average: as such, as a share (of the budget's whole, or for `recent` of the budget), or as bytes
+ * of KV. */
 struct kv_amount {
     enum kv_amount_unit { KV_ROWS, KV_PERCENT, KV_BYTES } unit;
     double n;
@@ -36,76 +42,49 @@ struct kv_amount {
 struct kv_option {
     const char *name;
     enum kv_option_type type;
-    size_t at;         // offset in the policy's options, which begin with struct kv_common
-    const char *unit;  // "rows", "tokens", "share"
-    const char *paper; // the value under preset=paper, as typed
-    const char *tuned; // the default where it measured better; NULL: the paper's
-    double least, most;
-    const char *words; // KV_OPTION_WORD: "sum mean max"
-    const char *help;  // one sentence
+    size_t at;          // offset in the policy's options, which begin with struct kv_common
+    const char *unit;   // "rows", "tokens", ...; NULL: none
+    const char *paper;  // the value under preset=paper, as typed
+    const char *tuned;  // the default where it measured better; NULL: the paper's
+    double least, most; // bounds of counts, numbers and rows; shares go up to 100 %
+    const char *words;  // KV_OPTION_WORD: "sum mean max"
+    const char *help;   // one sentence, without the default and the bounds
 };
 
-/* What every policy can be told; the options of each begin with it. */
+/* What every policy but `full` can be told; the options of each begin with it. */
 struct kv_common {
     struct kv_amount budget; // rows kept of each kv_head, on average
     uint32_t n_sink;         // first positions that always stay
     struct kv_amount recent; // newest positions that always stay; part of the budget
-    uint32_t
-        block; // keep also runs each so many positions while the prompt is read; 0: only at its end
+    uint32_t block;  // keep also runs each so many positions of a prompt; 0: only at its end
     uint32_t every;  // ... and each so many generated tokens; 0: never
     uint32_t shares; // enum kv_shares_of: how the budget is dealt to heads
+    bool round;      // to budgets of heads that fill whole blocks
 };
-enum kv_shares_of { KV_SHARES_PROFILE, KV_SHARES_EQUAL };
+enum kv_shares_of { KV_SHARES_EQUAL, KV_SHARES_PROFILE };
 
-/* ---- ranks ---- */
+/* The common options' values in one policy, as typed; NULL: as of all. */
+struct kv_common_text {
+    const char *budget, *sinks, *recent, *block, *every, *shares, *round;
+};
+
+/* ---- policies ---- */
 
 enum kv_need {
     KV_NEED_MASS_SUM = 1,
-    KV_NEED_MASS_PEAK = 2, // of a replay, see `replay`
+    KV_NEED_MASS_PEAK = 2, // of the replay below
     KV_NEED_QUERIES = 4,   // the last n_query(options) of them
     KV_NEED_MOMENTS = 8,
 };
+
+/* What is read over the cache, by queries that leave no rows, before it is ranked. */
+enum kv_replay { KV_REPLAY_NONE, KV_REPLAY_TEXT, KV_REPLAY_EPISODE };
 
 /* The budget is spent by each head, by all heads of a layer together, or by all of the model: where a rank of one head
  * can be compared with that of another. */
 enum kv_scope { KV_SCOPE_HEAD, KV_SCOPE_LAYER, KV_SCOPE_MODEL };
 
-/* One kv_head of the layer. */
-struct kv_rank_head {
-    uint32_t n;               // rows that may be dropped or kept, floors among them
-    const kv_row *row;        // [n] in the list's order
-    const uint32_t *position; // [n]
-    const uint64_t *mass;     // [n] in units of 2^-KV_MASS_BITS, or NULL
-};
-
-/* One layer of one sequence. d: elements of a head. group: query heads of a kv_head; head h asks kv_head h / group. */
-struct kv_rank_in {
-    uint32_t layer, n_kv_head, group, d;
-    float scale, softcap;            // of scores, as in kernels/attention.h
-    uint32_t n_position;             // seen so far: the next query is at n_position
-    const struct kv_rank_head *head; // [n_kv_head]
-    uint32_t n_query;                // queries there are, up to what was asked for
-    const float *const *query; // [n_query] oldest first, each [n_kv_head * group][d], after RoPE
-    uint64_t n_moment;         // rows in the moments
-    const float *sum,
-        *outer; // of this layer: [n_kv_head * group][d], [..][d][d] lower triangle, before RoPE
-    const float
-        *future; // [n_rot / 2] pairs: cos and sin averaged over the next positions (moments only)
-    uint32_t n_rot;
-    bool rope_halves;
-    const struct kv_rank_source *source; // for the calls below
-};
-
-/* Raw scores of n_query queries [..][d] over the rows of kv_head h: out [n_query][n], scale and soft cap applied. */
-void kv_rank_scores(const struct kv_rank_in *in, uint32_t h, const float *const *query,
-                    uint32_t n_query, float *out);
-/* K and V of rows [first, first + n) of kv_head h as floats: k [n][d], v [n][d]; either may be NULL. */
-void kv_rank_read(const struct kv_rank_in *in, uint32_t h, uint32_t first, uint32_t n, float *k,
-                  float *v);
-/* Floats that live until the rank function returns; zeroed. NULL: no memory, the function must return at once. */
-float *kv_rank_floats(const struct kv_rank_in *in, size_t n);
-
-/* rank[h][i]: of row i of kv_head h. */
+/* rank[h][i]: of row i of kv_head h; a higher one stays longer, NaN counts as the lowest. */
 typedef void kv_rank_fn(const void *options, const struct kv_rank_in *in, float *const *rank);
 
 struct kv_policy {
@@ -115,13 +94,13 @@ struct kv_policy {
     const struct kv_option *option; // [n_option] besides the common ones
     uint32_t n_option;
     size_t options_bytes;
-    struct {
-        const char *budget, *sinks, *recent, *block, *every,
-            *shares; // defaults of the common ones; NULL: as in policy.c
-    } paper, tuned;
+    struct kv_common_text paper, tuned;
     enum kv_scope scope;
-    unsigned (*needs)(const void *options);   // enum kv_need; NULL: nothing
-    uint32_t (*n_query)(const void *options); // NULL: none
+    enum kv_replay replay;
+    unsigned (*needs)(const void *options);                      // enum kv_need; NULL: nothing
+    uint32_t (*n_query)(const void *options);                    // NULL: none
+    enum status (*check)(const void *options, struct note *why); // of options together; NULL: any
+    uint32_t recent_least;                 // rows that a share given as `recent` comes to at least
     bool evicts_each;                      // one row a head leaves with each generated token (H2O)
     kv_rank_fn *rank;                      // NULL: not a keep policy
     const struct kv_select_policy *select; // NULL: not a select policy (kv/select.h)
@@ -140,13 +119,32 @@ struct kv_choice {
     } options;
 };
 
-/* "h2o:budget=20%,recent=256,preset=paper". BAD_INPUT: no such policy or option, or a value out of bounds; the note names
- * it, the value and what there is. */
+/* "h2o:budget=20%,recent=256,preset=paper". BAD_INPUT: no such policy or option, a value out of bounds, or options that
+ * contradict each other; the note names it, the value and what there is. */
 must_use enum status kv_choice_parse(struct kv_choice *out, const char *text, struct note *why);
-/* One more option of a choice made. */
+
+/* A policy with its defaults. BAD_INPUT: there is no such policy. */
+must_use enum status kv_choice_of(struct kv_choice *out, const char *policy, struct note *why);
+
+/* One more option of a choice made; "preset" sets all of them. The choice is to be checked once all are set. */
 must_use enum status kv_choice_set(struct kv_choice *c, const char *name, const char *value,
                                    struct note *why);
+
+/* BAD_INPUT: options contradict each other. */
+must_use enum status kv_choice_check(const struct kv_choice *c, struct note *why);
+
+enum { KV_CHOICE_TEXT = 256 }; // bytes that print any choice
+
 /* What stands in it, whole, so that parsing it gives the same: for logs and responses. Returns bytes as snprintf. */
 int kv_choice_print(const struct kv_choice *c, char *text, size_t size);
+
+/* Option i of a policy, the common ones first; NULL behind the last. */
+const struct kv_option *kv_policy_option(const struct kv_policy *p, uint32_t i);
+
+/* The value that it has unless told, as typed. */
+const char *kv_option_preset(const struct kv_policy *p, const struct kv_option *o, bool paper);
+
+/* All policies with sources and options, as text of at most 100 columns: for --help and the manual. */
+void kv_policies_print(struct buf *out);
 
 #endif

@@ -216,6 +216,24 @@ size_t model_workspace_bytes(const struct model *m)
     return m->pass.bytes;
 }
 
+struct workers *model_workers(const struct model *m)
+{
+    return m->workers;
+}
+
+void model_rope_mean(const struct model *m, uint32_t from, uint32_t n, float *pairs)
+{
+    float at[2 * ROPE_PAIRS_MAX];
+    double sum[2 * ROPE_PAIRS_MAX] = { 0 };
+    for (uint32_t i = 0; i < n; i++) {
+        rope_angles(&m->pass.rope[0], from + i, at);
+        for (uint32_t j = 0; j < m->h.n_rot; j++)
+            sum[j] += (double)at[j];
+    }
+    for (uint32_t j = 0; j < m->h.n_rot; j++)
+        pairs[j] = (float)(sum[j] / n);
+}
+
 struct profile *model_profile(struct model *m)
 {
     return &m->pass.profile;

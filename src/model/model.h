@@ -62,6 +62,11 @@ size_t model_workspace_bytes(const struct model *m);
 /* Where the time of its passes goes, once `on` is set. */
 struct profile *model_profile(struct model *m);
 
+/* The mean angles of positions [from, from + n) in layers without a window: [n_rot / 2] pairs (cos, sin). */
+void model_rope_mean(const struct model *m, uint32_t from, uint32_t n, float *pairs);
+/* Idle between passes. */
+struct workers *model_workers(const struct model *m);
+
 struct batch_seq {
     const struct kv_space *space;     // grown to position + n_row or more
     uint32_t first_row, n_row;        // rows of the batch, one after the other

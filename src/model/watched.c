@@ -225,6 +225,24 @@ static void softcap(float *y, float cap, uint32_t n)
     real()->softcap(y, cap, n);
 }
 
+static void softmax(float *y, uint32_t n)
+{
+    writes_floats(y, n);
+    real()->softmax(y, n);
+}
+
+static void load_k(enum kv_type type, const void *part, uint32_t row, float *x, uint32_t d)
+{
+    writes_floats(x, d);
+    real()->load_k(type, part, row, x, d);
+}
+
+static void load_v(enum kv_type type, const void *part, uint32_t row, float *x, uint32_t d)
+{
+    writes_floats(x, d);
+    real()->load_v(type, part, row, x, d);
+}
+
 /* ---- the table ---- */
 
 /* What a pass calls. */
@@ -239,6 +257,8 @@ const struct kernels *kernels_watched(const struct kernels *of)
         .attn_finish = attn_finish,
         .store_k = store_k,
         .store_v = store_v,
+        .load_k = load_k,
+        .load_v = load_v,
         .rms_norm = rms_norm,
         .rope = rope,
         .add = add,
@@ -246,6 +266,7 @@ const struct kernels *kernels_watched(const struct kernels *of)
         .silu_gate = silu_gate,
         .gelu_gate = gelu_gate,
         .softcap = softcap,
+        .softmax = softmax,
     };
     atomic_store_explicit(&watched, of, memory_order_release);
     return &table;

@@ -53,6 +53,7 @@ static void mask_storeu_ps(void *to, __mmask16 lanes, __m512 x)
 #define avx512_gelu_gate emulated_gelu_gate
 #define avx512_softcap emulated_softcap
 #define avx512_softmax_stats emulated_softmax_stats
+#define avx512_softmax emulated_softmax
 
 #include "kernels/avx512/attention.c"
 #include "kernels/avx512/attn_tile.c"
@@ -71,6 +72,7 @@ static struct kernels emulated(void)
     k.gelu_gate = emulated_gelu_gate;
     k.softcap = emulated_softcap;
     k.softmax_stats = emulated_softmax_stats;
+    k.softmax = emulated_softmax;
     return k;
 }
 

@@ -26,7 +26,11 @@ static void every_table_gives_the_bits_of_ref(void **state)
 static void expect_f16(const struct kernels *k, const float *x, const f16 *want)
 {
     _Alignas(64) f16 part[KV_BLOCK * 8];
+    float back[8];
     k->store_v(KV_F16, part, 5, x, 8);
+    k->load_v(KV_F16, part, 5, back, 8);
+    for (int j = 0; j < 8; j++)
+        assert_true(back[j] == f32_of_f16(part[5 * 8 + j]) || isnan(back[j]));
     for (int j = 0; j < 8; j++)
         if (part[5 * 8 + j] != want[j] && !isnan(x[j]))
             fail_msg("%s stores %a as %04x, not %04x", k->name, x[j], part[5 * 8 + j], want[j]);
@@ -64,11 +68,15 @@ static void int8_keeps_half_a_step(void **state)
         x[j] = any_float(&rng, 0);
         amax = fmaxf(amax, fabsf(x[j]));
     }
+    float back[64];
     kernels_ref.store_k(KV_INT8, part, 9, x, 64);
+    kernels_ref.load_k(KV_INT8, part, 9, back, 64);
     float scale = ((float *)(part + KV_BLOCK * 64))[9];
     for (int j = 0; j < 64; j++) // half a step, and a few roundings of numbers up to 127
         assert_true(fabsf(((int8_t *)part)[j * KV_BLOCK + 9] * scale - x[j]) <=
                     (0.5 + 127 * 0x1p-22) * scale);
+    for (int j = 0; j < 64; j++)
+        assert_true(back[j] == ((int8_t *)part)[j * KV_BLOCK + 9] * scale);
     assert_true(fabsf(scale * 127 - amax) <= amax * 0x1p-22);
 }
 

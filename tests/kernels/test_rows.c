@@ -142,6 +142,10 @@ static void softmax_stats_is_close(void **state)
         assert_true(largest == m);
         assert_true(fabs(sum - want) <=
                     (1.82 + 60 + n / 16 + 5) * U * want); // 60: no x is further from m
+
+        float y = x[n / 2];
+        kernels_ref.softmax(x, n);
+        assert_true(fabs(x[n / 2] - exp(y - m) / want) <= 2 * (64 + 60 + n / 16) * U * x[n / 2]);
     }
 }
 

@@ -1,6 +1,6 @@
 /* The bits of an answer are those it gets alone on a cold engine, whatever else runs: random requests with shared
- * beginnings, forks (the same prompt several times at once), further turns, tenants, clients that leave and a pool far
- * too small for all. Tokens, log-probabilities and alternatives are compared as bytes, on a tiny model of every
+ * beginnings, forks (the same prompt several times at once), further turns, tenants, clients that leave, KV policies of all kinds
+ * side by side, and a pool far too small for all. Tokens, log-probabilities and alternatives are compared as bytes, on a tiny model of every
  * architecture and, shortly, on the real default model. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -54,6 +54,26 @@ static const char *some_salt(struct rng *rng)
     return salt[rng_below(rng, 3)];
 }
 
+/* NULL: everything stays. */
+static const char *some_policy(struct rng *rng)
+{
+    static const char *const policy[] = {
+        NULL,
+        NULL,
+        NULL,
+        "window:budget=40,sinks=4",
+        "random:budget=50%",
+        "h2o:budget=30%,recent=8",
+        "h2o-chunked:budget=70,block=64",
+        "snapkv:budget=25%",
+        "tova:budget=64,block=32",
+        "keydiff:budget=60%,block=128",
+        "expected:budget=20%",
+        "auto:budget=40%,block=96,every=16",
+    };
+    return policy[rng_below(rng, sizeof policy / sizeof *policy)];
+}
+
 /* A prompt that begins like others of its family, or that goes on where an earlier request ended. */
 static uint32_t some_prompt(struct world *w, int32_t *ids)
 {
@@ -96,8 +116,11 @@ static void ask_make(struct world *w, struct ask *a)
         .cache_salt = some_salt(rng),
         .cache_no_read = rng_below(rng, 12) == 0,
         .cache_no_write = rng_below(rng, 12) == 0,
+        .kv_policy = some_policy(rng),
         .user = a,
     };
+    if (a->request.kv_policy && !a->request.prompt_logprobs && rng_below(rng, 3) == 0)
+        a->request.kv_context = 1 + rng_below(rng, n);
 }
 
 static void submit(struct world *w, struct ask *a)

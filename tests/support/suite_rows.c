@@ -62,6 +62,7 @@ static void all_operations(struct row_case *c, struct rng *rng, uint32_t hostile
     BOTH(gelu_gate, y, c->x, c->w, c->n);
     BOTH(gelu_gate, y, c->x, y, c->n);
     BOTH(softcap, y, cap, c->n);
+    BOTH(softmax, y, c->n);
     BOTH(rope, y, c->x, c->n & ~1u, 0);
     BOTH(rope, y, c->x, c->n & ~1u, 1);
 #undef BOTH

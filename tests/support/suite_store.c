@@ -38,7 +38,7 @@ static void store_rows(const struct kernels *got, const struct kernels *want, en
 {
     size_t bytes = kv_part_bytes(type, d);
     struct guarded part[4], row_memory = guard_new(d * sizeof(float), 4);
-    float *x = row_memory.at;
+    float *x = row_memory.at, y[2][512];
     char what[96];
     for (int i = 0; i < 4; i++) {
         part[i] = guard_new(bytes, 64);
@@ -55,6 +55,13 @@ static void store_rows(const struct kernels *got, const struct kernels *want, en
         snprintf(what, sizeof what, "store, type %d, d = %u, row %u", type, d, row);
         expect_same_part(type, part[0].at, part[1].at, d, what);
         expect_same_part(type, part[2].at, part[3].at, d, what);
+        got->load_k(type, part[1].at, row, y[0], d);
+        want->load_k(type, part[1].at, row, y[1], d);
+        expect_same_floats(y[0], y[1], d, what);
+        got->load_v(type, part[3].at, row, y[0], d);
+        expect_same_floats(y[0], y[1], d, what);
+        want->load_v(type, part[3].at, row, y[1], d);
+        expect_same_floats(y[0], y[1], d, what);
     }
     for (int i = 0; i < 4; i++)
         guard_free(&part[i]);

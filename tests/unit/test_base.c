@@ -44,7 +44,16 @@ static void an_arena_gives_zeroed_aligned_objects(void **state)
     }
     assert_string_equal(arena_copy_text(&a, "a word and more", 6), "a word");
     assert_string_equal(arena_copy_text(&a, NULL, 0), "");
+    for (int round = 0; round < 3; round++) { // cleared: the same memory, zero again
+        arena_clear(&a);
+        const size_t held = a.bytes_held;
+        char *p = arena_new(&a, 1, 100000);
+        assert_true(is_zero(p, 100000));
+        memset(p, 0xee, 100000);
+        assert_int_equal(a.bytes_held, held);
+    }
     arena_close(&a);
+    arena_clear(&a);
     assert_int_equal(a.bytes_held, 0);
     arena_close(&a);
 }

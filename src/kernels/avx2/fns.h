@@ -12,6 +12,8 @@ kern_attn_merge avx2_attn_merge;
 kern_attn_finish avx2_attn_finish;
 kern_store_k avx2_store_k;
 kern_store_v avx2_store_v;
+kern_load_k avx2_load_k;
+kern_load_v avx2_load_v;
 kern_rms_norm avx2_rms_norm;
 kern_rope avx2_rope;
 kern_add avx2_add;
@@ -20,6 +22,7 @@ kern_gate avx2_silu_gate;
 kern_gate avx2_gelu_gate;
 kern_softcap avx2_softcap;
 kern_softmax_stats avx2_softmax_stats;
+kern_softmax avx2_softmax;
 kern_peak avx2_peak_int8;
 kern_peak avx2_peak_f32;
 

@@ -85,3 +85,52 @@ void avx2_store_v(enum kv_type type, void *part, uint32_t row, const float *x, u
             _mm_storel_epi64((__m128i *)((int8_t *)part + first + j), to_int8(x + j, inv));
     }
 }
+
+static __m256 int8_scale(const void *part, uint32_t row, uint32_t d)
+{
+    return _mm256_set1_ps(((const float *)((const char *)part + (size_t)KV_BLOCK * d))[row]);
+}
+
+static inline __m256 of_int8(const int8_t *x, __m256 scale)
+{
+    __m256i n = _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)x));
+    return _mm256_mul_ps(_mm256_cvtepi32_ps(n), scale);
+}
+
+static inline __m256 of_f16(const f16 *x)
+{
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)x));
+}
+
+void avx2_load_k(enum kv_type type, const void *part, uint32_t row, float *x, uint32_t d)
+{
+    const __m256 scale = type == KV_INT8 ? int8_scale(part, row, d) : _mm256_setzero_ps();
+    for (uint32_t j = 0; j < d; j += 8) {
+        const size_t first = (size_t)j * KV_BLOCK + row;
+        f16 half[8];
+        int8_t byte[8];
+        for (uint32_t i = 0; i < 8; i++) {
+            if (type == KV_F32)
+                x[j + i] = ((const float *)part)[first + i * KV_BLOCK];
+            else if (type == KV_F16)
+                half[i] = ((const f16 *)part)[first + i * KV_BLOCK];
+            else
+                byte[i] = ((const int8_t *)part)[first + i * KV_BLOCK];
+        }
+        if (type != KV_F32)
+            _mm256_storeu_ps(x + j, type == KV_F16 ? of_f16(half) : of_int8(byte, scale));
+    }
+}
+
+void avx2_load_v(enum kv_type type, const void *part, uint32_t row, float *x, uint32_t d)
+{
+    const size_t first = (size_t)row * d;
+    if (type == KV_F32) {
+        memcpy(x, (const float *)part + first, d * sizeof *x);
+        return;
+    }
+    const __m256 scale = type == KV_INT8 ? int8_scale(part, row, d) : _mm256_setzero_ps();
+    for (uint32_t j = 0; j < d; j += 8)
+        _mm256_storeu_ps(x + j, type == KV_F16 ? of_f16((const f16 *)part + first + j)
+                                               : of_int8((const int8_t *)part + first + j, scale));
+}

@@ -175,3 +175,17 @@ void avx2_softmax_stats(const float *x, uint32_t n, float *largest_x, float *sum
     *largest_x = m;
     *sum = lanes_sum(lane);
 }
+
+void avx2_softmax(float *y, uint32_t n)
+{
+    float m, sum;
+    avx2_softmax_stats(y, n, &m, &sum);
+    __m256 top = _mm256_set1_ps(m), total = _mm256_set1_ps(sum);
+    uint32_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m256 e = exp8_low(_mm256_sub_ps(_mm256_loadu_ps(y + i), top));
+        _mm256_storeu_ps(y + i, _mm256_div_ps(e, total));
+    }
+    for (; i < n; i++)
+        y[i] = exp_f32(y[i] - m) / sum;
+}

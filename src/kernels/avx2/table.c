@@ -11,6 +11,8 @@ const struct kernels kernels_avx2 = {
     .attn_finish = avx2_attn_finish,
     .store_k = avx2_store_k,
     .store_v = avx2_store_v,
+    .load_k = avx2_load_k,
+    .load_v = avx2_load_v,
     .rms_norm = avx2_rms_norm,
     .rope = avx2_rope,
     .add = avx2_add,
@@ -19,6 +21,7 @@ const struct kernels kernels_avx2 = {
     .gelu_gate = avx2_gelu_gate,
     .softcap = avx2_softcap,
     .softmax_stats = avx2_softmax_stats,
+    .softmax = avx2_softmax,
     .peak_int8 = avx2_peak_int8,
     .peak_f32 = avx2_peak_f32,
 };

@@ -13,6 +13,7 @@ kern_gate avx512_silu_gate;
 kern_gate avx512_gelu_gate;
 kern_softcap avx512_softcap;
 kern_softmax_stats avx512_softmax_stats;
+kern_softmax avx512_softmax;
 kern_peak avx512_peak_int8;
 kern_peak avx512_peak_f32;
 

@@ -67,3 +67,15 @@ void avx512_softmax_stats(const float *x, uint32_t n, float *largest, float *sum
     }
     *sum = lanes_sum16(total);
 }
+
+void avx512_softmax(float *y, uint32_t n)
+{
+    float m, sum;
+    avx512_softmax_stats(y, n, &m, &sum);
+    for (uint32_t i = 0; i < n; i += 16) {
+        __mmask16 lanes = lanes_left(n, i);
+        __m512 e = _mm512_sub_ps(_mm512_maskz_loadu_ps(lanes, y + i), _mm512_set1_ps(m));
+        exp16_low_n(&e, &e, 1);
+        _mm512_mask_storeu_ps(y + i, lanes, _mm512_div_ps(e, _mm512_set1_ps(sum)));
+    }
+}

@@ -14,6 +14,8 @@ const struct kernels kernels_avx512 = {
     .attn_finish = avx2_attn_finish,
     .store_k = avx2_store_k,
     .store_v = avx2_store_v,
+    .load_k = avx2_load_k,
+    .load_v = avx2_load_v,
     .rms_norm = avx512_rms_norm,
     .rope = avx2_rope,
     .add = avx2_add,
@@ -22,6 +24,7 @@ const struct kernels kernels_avx512 = {
     .gelu_gate = avx512_gelu_gate,
     .softcap = avx512_softcap,
     .softmax_stats = avx512_softmax_stats,
+    .softmax = avx512_softmax,
     .peak_int8 = avx512_peak_int8,
     .peak_f32 = avx512_peak_f32,
 };

@@ -12,6 +12,8 @@ kern_attn_merge ref_attn_merge;
 kern_attn_finish ref_attn_finish;
 kern_store_k ref_store_k;
 kern_store_v ref_store_v;
+kern_load_k ref_load_k;
+kern_load_v ref_load_v;
 kern_rms_norm ref_rms_norm;
 kern_rope ref_rope;
 kern_add ref_add;
@@ -20,6 +22,7 @@ kern_gate ref_silu_gate;
 kern_gate ref_gelu_gate;
 kern_softcap ref_softcap;
 kern_softmax_stats ref_softmax_stats;
+kern_softmax ref_softmax;
 kern_peak ref_peak_int8;
 kern_peak ref_peak_f32;
 

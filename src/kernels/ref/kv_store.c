@@ -1,4 +1,4 @@
-/* The contract of storing rows, plainly. K goes across the lanes of its part, V along a row of its
+/* The contract of storing and loading rows, plainly. K goes across the lanes of its part, V along a row of its
  * own. */
 #include <math.h>
 
@@ -42,4 +42,29 @@ void ref_store_k(enum kv_type type, void *part, uint32_t row, const float *x, ui
 void ref_store_v(enum kv_type type, void *part, uint32_t row, const float *x, uint32_t d)
 {
     store(type, part, row, x, d, (size_t)row * d, 1);
+}
+
+static void load(enum kv_type type, const void *part, uint32_t row, float *x, uint32_t d,
+                 size_t first, size_t step)
+{
+    for (uint32_t j = 0; j < d; j++) {
+        const size_t at = first + j * step;
+        if (type == KV_F32)
+            x[j] = ((const float *)part)[at];
+        else if (type == KV_F16)
+            x[j] = f32_of_f16(((const f16 *)part)[at]);
+        else
+            x[j] = ((const int8_t *)part)[at] *
+                   ((const float *)((const char *)part + (size_t)KV_BLOCK * d))[row];
+    }
+}
+
+void ref_load_k(enum kv_type type, const void *part, uint32_t row, float *x, uint32_t d)
+{
+    load(type, part, row, x, d, row, KV_BLOCK);
+}
+
+void ref_load_v(enum kv_type type, const void *part, uint32_t row, float *x, uint32_t d)
+{
+    load(type, part, row, x, d, (size_t)row * d, 1);
 }

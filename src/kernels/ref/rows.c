@@ -66,3 +66,11 @@ void ref_softmax_stats(const float *x, uint32_t n, float *largest, float *sum)
     *largest = m;
     *sum = lanes_sum(lane);
 }
+
+void ref_softmax(float *y, uint32_t n)
+{
+    float m, sum;
+    ref_softmax_stats(y, n, &m, &sum);
+    for (uint32_t i = 0; i < n; i++)
+        y[i] = exp_f32(y[i] - m) / sum;
+}

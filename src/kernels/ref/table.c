@@ -11,6 +11,8 @@ const struct kernels kernels_ref = {
     .attn_finish = ref_attn_finish,
     .store_k = ref_store_k,
     .store_v = ref_store_v,
+    .load_k = ref_load_k,
+    .load_v = ref_load_v,
     .rms_norm = ref_rms_norm,
     .rope = ref_rope,
     .add = ref_add,
@@ -19,6 +21,7 @@ const struct kernels kernels_ref = {
     .gelu_gate = ref_gelu_gate,
     .softcap = ref_softcap,
     .softmax_stats = ref_softmax_stats,
+    .softmax = ref_softmax,
     .peak_int8 = ref_peak_int8,
     .peak_f32 = ref_peak_f32,
 };

@@ -1,0 +1,321 @@
+#include "engine/keeper.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+
+enum { NOWHERE = UINT32_MAX, FUTURE = 512, SINKS = 4 };
+
+static unsigned needs_of(const struct keeper *k)
+{
+    const struct kv_policy *p = k->choice.policy;
+    return p->needs ? p->needs(&k->choice.options) : 0;
+}
+
+static uint32_t queries_of(const struct keeper *k)
+{
+    const struct kv_policy *p = k->choice.policy;
+    return p->n_query && needs_of(k) & KV_NEED_QUERIES ? p->n_query(&k->choice.options) : 0;
+}
+
+static uint32_t min_u32(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+/* ---- the schedule ---- */
+
+/* The first position above n_done at which keep runs. */
+static uint32_t due_after(const struct keeper *k, uint32_t n_done)
+{
+    const struct kv_common *c = &k->choice.options.common;
+    if (k->n_context)
+        return n_done < k->n_context ? k->n_context : NOWHERE;
+    if (n_done < k->n_prompt) {
+        const uint32_t next = c->block ? n_done / c->block * c->block + c->block : k->n_prompt;
+        return min_u32(next, k->n_prompt);
+    }
+    if (k->choice.policy->evicts_each)
+        return n_done + 1;
+    return c->every ? n_done + c->every - (n_done - k->n_prompt) % c->every : NOWHERE;
+}
+
+/* What percentages of the budget are of. */
+static uint32_t whole_of(const struct keeper *k)
+{
+    return k->n_context ? k->n_context : k->n_prompt;
+}
+
+uint32_t keeper_rows(const struct keeper *k, uint32_t n_done, uint32_t n)
+{
+    return min_u32(n, k->due - n_done);
+}
+
+uint32_t keeper_reusable(const struct keeper *k)
+{
+    const uint32_t first = due_after(k, 0);
+    if (needs_of(k) & ~(unsigned)KV_NEED_QUERIES)
+        return 0;
+    return first > queries_of(k) ? first - queries_of(k) : 0;
+}
+
+/* ---- what is written down ---- */
+
+/* Rows of the tail at once: up to the first keep, or from one keep to the next beside a block in progress. */
+static uint32_t tail_rows(const struct keeper *k)
+{
+    const struct kv_common *c = &k->choice.options.common;
+    const uint32_t between = (c->block > c->every ? c->block : c->every) + 2 * KV_BLOCK;
+    const uint32_t first = due_after(k, 0) + KV_BLOCK;
+    const uint32_t rows = first > between ? first : between;
+    return (rows + KV_BLOCK - 1) / KV_BLOCK * KV_BLOCK;
+}
+
+static enum status taps_open(struct keeper *k, const struct keeper_frame *f)
+{
+    const unsigned needs = needs_of(k);
+    const struct kv_group *g = &f->model.shape->group[0];
+    const size_t row = (size_t)f->model.n_head * g->d_k;
+    k->taps = (struct kv_taps){
+        .mass = needs & KV_NEED_MASS_SUM ? KV_TAP_MASS_SUM : KV_TAP_NO_MASS,
+        .into = k->excerpt,
+        .n_counted = UINT32_MAX,
+        .n_query = queries_of(k),
+        .moments_from = SINKS,
+    };
+    if (k->taps.n_query)
+        k->taps.query = mem_new(f->n_layer * (size_t)k->taps.n_query * row, sizeof(float));
+    if (needs & KV_NEED_MOMENTS) {
+        k->taps.sum = mem_new(f->n_layer * row, sizeof(float));
+        k->taps.outer = mem_new(f->n_layer * row * g->d_k, sizeof(float));
+    }
+    const bool queries = !k->taps.n_query || k->taps.query;
+    const bool moments = !(needs & KV_NEED_MOMENTS) || (k->taps.sum && k->taps.outer);
+    return queries && moments ? OK : FULL;
+}
+
+static bool taps_are_on(const struct kv_taps *t)
+{
+    return t->mass || t->n_query || t->sum;
+}
+
+/* ---- life ---- */
+
+/* The floors have to leave room for something to choose. */
+static enum status check(const struct kv_choice *choice, uint32_t n_context, uint32_t n_prompt,
+                         struct note *why)
+{
+    if (n_context > n_prompt) {
+        note_set(why, "the context is %u tokens, but the prompt has %u", n_context, n_prompt);
+        return BAD_INPUT;
+    }
+    const struct kv_common *c = &choice->options.common;
+    if (c->budget.unit == KV_ROWS && c->budget.n < (double)c->n_sink + 1) {
+        note_set(why,
+                 "the budget of KV policy '%s' is %g rows, of which %u are sinks; it must be more",
+                 choice->policy->name, c->budget.n, c->n_sink);
+        return BAD_INPUT;
+    }
+    return OK;
+}
+
+enum status keeper_new(struct keeper **out, const struct kv_choice *choice, uint32_t n_context,
+                       uint32_t n_prompt, uint32_t n_position_max, struct note *why)
+{
+    *out = NULL;
+    const enum status st = check(choice, n_context, n_prompt, why);
+    if (st != OK || (!choice->policy->rank && !choice->policy->select))
+        return st;
+    struct keeper *k = mem_new(1, sizeof *k);
+    if (!k) {
+        note_set(why, "no memory for a KV policy");
+        return FULL;
+    }
+    *k = (struct keeper){ .choice = *choice,
+                          .n_prompt = n_prompt,
+                          .n_context = n_context,
+                          .n_position_max = n_position_max };
+    kv_choice_print(choice, k->name, sizeof k->name);
+    k->due = due_after(k, 0);
+    *out = k;
+    return OK;
+}
+
+void keeper_free(struct keeper *k)
+{
+    if (!k)
+        return;
+    keeper_end(k);
+    mem_free(k->logits);
+    mem_free(k);
+}
+
+enum status keeper_begin(struct keeper *k, const struct keeper_frame *f, struct note *why)
+{
+    const bool mass = needs_of(k) & (KV_NEED_MASS_SUM | KV_NEED_MASS_PEAK);
+    const struct kv_excerpt_config config = {
+        .pool = f->pool,
+        .n_position_max = k->n_position_max,
+        .n_tail_mass = mass ? tail_rows(k) : 0,
+    };
+    k->due = due_after(k, 0);
+    k->pruned = false;
+    enum status st = kv_excerpt_new(&k->excerpt, &config, why);
+    if (st == OK && taps_open(k, f) != OK) {
+        note_set(why, "no memory for what KV policy '%s' writes down", k->choice.policy->name);
+        st = FULL;
+    }
+    if (st != OK)
+        keeper_end(k);
+    return st;
+}
+
+static void taps_close(struct kv_taps *t)
+{
+    mem_free(t->query);
+    mem_free(t->sum);
+    mem_free(t->outer);
+    *t = (struct kv_taps){ 0 };
+}
+
+void keeper_end(struct keeper *k)
+{
+    replay_end(&k->replay);
+    kv_excerpt_free(k->excerpt);
+    k->excerpt = NULL;
+    taps_close(&k->taps);
+}
+
+void keeper_remember(struct keeper *k, const float *logits, uint32_t n_vocab)
+{
+    mem_free(k->logits);
+    k->logits = mem_new(n_vocab, sizeof *logits);
+    if (k->logits)
+        memcpy(k->logits, logits, n_vocab * sizeof *logits);
+}
+
+void keeper_adopt(struct keeper *k, struct kv_excerpt *excerpt)
+{
+    k->excerpt = excerpt;
+    k->pruned = true;
+    k->due = NOWHERE;
+}
+
+size_t keeper_bytes(const struct keeper *k, const struct keeper_frame *f, uint32_t n_position,
+                    uint32_t n_step)
+{
+    const struct kv_shape *shape = f->model.shape;
+    const size_t all = kv_sequence_bytes(shape, n_position, n_step);
+    if (n_position < due_after(k, 0) || !k->choice.policy->rank)
+        return all;
+    const size_t slots = kv_keep_bytes(&k->choice, f->shares, shape, whole_of(k));
+    const uint32_t behind = k->n_context ? n_position - k->n_context : tail_rows(k);
+    uint32_t tail = due_after(k, 0) > behind ? due_after(k, 0) : behind;
+    tail = min_u32(tail + KV_BLOCK, n_position);
+    return kv_sequence_bytes(shape, tail, n_step) + slots;
+}
+
+/* ---- at work ---- */
+
+static struct kv_keep_job job_of(struct keeper *k, const struct keeper_frame *f, struct kv_space *s,
+                                 uint32_t n_done)
+{
+    return (struct kv_keep_job){
+        .choice = &k->choice,
+        .shares = f->shares,
+        .excerpt = k->excerpt,
+        .space = s,
+        .taps = taps_are_on(&k->taps) ? &k->taps : NULL,
+        .n_position = n_done,
+        .n_whole = whole_of(k),
+    };
+}
+
+static enum status keep(struct keeper *k, const struct keeper_frame *f, const struct model *m,
+                        struct kv_space *s, uint32_t n_done, struct note *why)
+{
+    struct kv_keep_job job = job_of(k, f, s, n_done);
+    float *future = NULL;
+    if (k->taps.sum) {
+        future = mem_new(f->model.n_rot, sizeof *future);
+        if (!future) {
+            note_set(why, "no memory for the angles of %d positions", FUTURE);
+            return FULL;
+        }
+        model_rope_mean(m, n_done, FUTURE, future);
+        job.future = future;
+    }
+    const enum status st = kv_keep_run(&f->model, &job, why);
+    mem_free(future);
+    return st;
+}
+
+/* One row of each list leaves with each token; blocks come back when the tail has filled one. */
+static enum status keep_one(struct keeper *k, const struct keeper_frame *f, struct kv_space *s,
+                            uint32_t n_done, struct note *why)
+{
+    const struct kv_keep_job job = job_of(k, f, s, n_done);
+    const enum status st = kv_keep_one(&f->model, &job, why);
+    if (st != OK || n_done % KV_BLOCK || kv_excerpt_is_whole(k->excerpt))
+        return st;
+    return kv_excerpt_settle(k->excerpt, s, n_done);
+}
+
+/* What the replay wrote down is for one keep. */
+static void forget_mass(struct keeper *k)
+{
+    if (needs_of(k) & KV_NEED_MASS_PEAK)
+        kv_excerpt_clear_mass(k->excerpt);
+}
+
+static enum status judge(struct keeper *k, const struct keeper_frame *f, const struct model *m,
+                         struct kv_space *s, uint32_t n_done, bool *pruned_now, struct note *why)
+{
+    const bool one = k->choice.policy->evicts_each && !k->n_context && n_done > k->n_prompt;
+    const enum status st = one ? keep_one(k, f, s, n_done, why) : keep(k, f, m, s, n_done, why);
+    forget_mass(k);
+    *pruned_now = !k->pruned && !kv_excerpt_is_whole(k->excerpt);
+    k->pruned |= *pruned_now;
+    k->due = due_after(k, n_done);
+    if (k->due == NOWHERE)
+        taps_close(&k->taps);
+    return st;
+}
+
+/* A budget that holds all there is judges nothing, so nothing is replayed for it. */
+static bool has_to_replay(const struct keeper *k, const struct keeper_frame *f, uint32_t n_done)
+{
+    return needs_of(k) & KV_NEED_MASS_PEAK &&
+           kv_keep_budget(&k->choice, f->model.shape, whole_of(k)) < n_done;
+}
+
+enum status keeper_after(struct keeper *k, const struct keeper_frame *f, const struct model *m,
+                         struct kv_space *s, const int32_t *ids, uint32_t n_done, bool *pruned_now,
+                         struct note *why)
+{
+    *pruned_now = false;
+    if (n_done != k->due)
+        return OK;
+    if (!k->choice.policy->rank) {
+        k->due = NOWHERE;
+        return OK;
+    }
+    if (k->replay.runs) /* a chunk of it could not begin */
+        return keeper_replayed(k, f, m, s, ids, n_done, 0, pruned_now, why);
+    if (!has_to_replay(k, f, n_done))
+        return judge(k, f, m, s, n_done, pruned_now, why);
+    return replay_begin(&k->replay, &f->prefix, ids, s, k->excerpt, n_done, why);
+}
+
+enum status keeper_replayed(struct keeper *k, const struct keeper_frame *f, const struct model *m,
+                            struct kv_space *s, const int32_t *ids, uint32_t n_done, uint32_t n,
+                            bool *pruned_now, struct note *why)
+{
+    bool over;
+    *pruned_now = false;
+    const enum status st = replay_went_on(&k->replay, &f->prefix, ids, s, n, &over, why);
+    if (!over)
+        return st;
+    replay_end(&k->replay);
+    return judge(k, f, m, s, n_done, pruned_now, why);
+}

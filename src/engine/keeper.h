@@ -1,0 +1,96 @@
+/* engine/keeper.h - a sequence's KV policy at work: when rows are judged, what is written down for that, what has gone.
+ *
+ *   position  0 ......... due ......... due ......... n_prompt . . . . . . . . .
+ *                          ^ keep        ^ keep        ^ keep     ^ each `every` tokens, or one row with each
+ *
+ *   own schedule   at multiples of `block` inside the prompt, at its end, and while it answers
+ *   n_context      once, behind so many positions of the prompt; what follows stays
+ *
+ * G1  When keep runs depends on positions alone: a step's rows never cross `due`. So what stays does not depend on
+ *     batches, chunks, pauses or what was cached.
+ * G2  Before the first keep the KV is exact, and shared like any other; behind it nothing of it enters the index.
+ * G3  A pause throws everything away; the same schedule makes it again.
+ *
+ * Lifetime  of its sequence; begin and end with each start and pause. Threads  built by the submitting thread, then the
+ * engine thread's. */
+#ifndef ENGINE_KEEPER_H
+#define ENGINE_KEEPER_H
+
+#include "engine/replay.h"
+#include "kv/keep.h"
+#include "model/model.h"
+
+struct keeper {
+    struct kv_choice choice;
+    uint32_t n_prompt, n_context; // n_context 0: its own schedule
+    uint32_t n_position_max;      // of the sequence
+    uint32_t due;                 // where keep runs next; UINT32_MAX: nowhere
+    bool pruned;                  // rows were dropped, so its KV is no longer exact
+    struct kv_excerpt *excerpt;   // NULL: not begun
+    struct kv_taps taps;
+    struct replay replay;      // while it runs, the sequence's rows are those
+    float *logits;             // of the context's last row, or NULL
+    char name[KV_CHOICE_TEXT]; // the choice, printed
+};
+
+/* What keepers of one engine share. */
+struct keeper_frame {
+    struct kv_keep_model model;
+    struct kv_pool *pool;
+    const struct kv_shares *shares; // NULL: every head the same
+    uint32_t n_layer;               // of the model
+    struct replay_prefix prefix;
+};
+
+/* The choice for a prompt. BAD_INPUT: a budget or context that cannot be, with the numbers; FULL: no memory. `full` makes
+ * none: *out is NULL. */
+must_use enum status keeper_new(struct keeper **out, const struct kv_choice *choice,
+                                uint32_t n_context, uint32_t n_prompt, uint32_t n_position_max,
+                                struct note *why);
+void keeper_free(struct keeper *k); // NULL is allowed
+
+must_use enum status keeper_begin(struct keeper *k, const struct keeper_frame *f, struct note *why);
+void keeper_end(struct keeper *k); // also one that was not begun
+
+/* Begins behind its context with the rows that another of the same kept: the excerpt is its own from here on. */
+void keeper_adopt(struct keeper *k, struct kv_excerpt *excerpt);
+
+/* The logits of the context's last row, for those that begin behind it. Without memory nothing is remembered. */
+void keeper_remember(struct keeper *k, const float *logits, uint32_t n_vocab);
+
+/* Positions that may come from exact KV instead of being computed: behind them it has to look on. */
+uint32_t keeper_reusable(const struct keeper *k);
+
+/* Whether its next rows are those of its replay. */
+static inline bool keeper_replays(const struct keeper *k)
+{
+    return k->replay.runs && k->replay.space;
+}
+
+/* Whether what is due lacked a block to begin with: keeper_after is to be called again when there is one. */
+static inline bool keeper_is_stalled(const struct keeper *k, uint32_t n_done)
+{
+    return k->due == n_done && !keeper_replays(k);
+}
+
+/* How many of n rows from n_done on it may get in one step. */
+uint32_t keeper_rows(const struct keeper *k, uint32_t n_done, uint32_t n);
+
+/* Most bytes of KV that the sequence holds at once while it gets to n positions, n_step at most added a step. */
+size_t keeper_bytes(const struct keeper *k, const struct keeper_frame *f, uint32_t n_position,
+                    uint32_t n_step);
+
+/* Positions below n_done of ids are committed: does what is due, or begins to replay (then the next rows are those of
+ * k->replay). FULL: the pool lacks blocks to tidy into, and memory comes back later; or to replay, then it is tried again.
+ * *pruned_now: rows went for the first time. */
+must_use enum status keeper_after(struct keeper *k, const struct keeper_frame *f,
+                                  const struct model *m, struct kv_space *s, const int32_t *ids,
+                                  uint32_t n_done, bool *pruned_now, struct note *why);
+
+/* n rows of the replay are computed; behind its last row what is due is done. Otherwise as keeper_after. */
+must_use enum status keeper_replayed(struct keeper *k, const struct keeper_frame *f,
+                                     const struct model *m, struct kv_space *s, const int32_t *ids,
+                                     uint32_t n_done, uint32_t n, bool *pruned_now,
+                                     struct note *why);
+
+#endif

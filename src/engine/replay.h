@@ -1,0 +1,50 @@
+/* engine/replay.h - a scoring pass: rows that look back over a sequence's past and leave nothing behind but what its rows
+ * received of them.
+ *
+ *   past  [ 0 .......... n_past )   instruction, then ids[from .. from + chunk) again     mass: the largest attention that
+ *                                   in a space of its own, a fork, gone afterwards        each row of the past received
+ *
+ * A long past is replayed a chunk at a time, each from position n_past on: the rows that score a chunk never see those that
+ * scored another.
+ *
+ * Source: Kim et al. 2025, "KVzip: Query-Agnostic KV Cache Compression with Context Reconstruction".
+ * Lifetime  from replay_begin to replay_end, a few steps. Threads  the engine thread. */
+#ifndef ENGINE_REPLAY_H
+#define ENGINE_REPLAY_H
+
+#include "kv/taps.h"
+
+enum { REPLAY_CHUNK = 512, REPLAY_PREFIX_MAX = 64 };
+
+/* What stands before each replayed chunk. */
+struct replay_prefix {
+    int32_t id[REPLAY_PREFIX_MAX];
+    uint32_t n;
+};
+
+struct replay {
+    bool runs;
+    int32_t ids[REPLAY_PREFIX_MAX + REPLAY_CHUNK]; // of the chunk
+    uint32_t n, n_done;
+    uint32_t n_past, n_replayed; // of the past: replayed, and in this chunk
+    struct kv_space *space;      // the chunk's
+    struct kv_taps taps;
+};
+
+/* Gets ready to replay positions [0, n_past) of `ids`, whose rows are in `space` and `excerpt`. FULL: no block for the fork;
+ * try again later. */
+must_use enum status replay_begin(struct replay *r, const struct replay_prefix *prefix,
+                                  const int32_t *ids, struct kv_space *space,
+                                  struct kv_excerpt *excerpt, uint32_t n_past, struct note *why);
+
+/* n of its rows are computed. True: all of the past is replayed; the mass is there. With FULL the next chunk has no block
+ * now: the call is to be made again with n = 0. */
+must_use enum status replay_went_on(struct replay *r, const struct replay_prefix *prefix,
+                                    const int32_t *ids, struct kv_space *space, uint32_t n,
+                                    bool *over, struct note *why);
+void replay_end(struct replay *r); // at any time
+
+/* Positions that a space needs beyond a sequence's context to be replayed. */
+#define REPLAY_ROWS (REPLAY_PREFIX_MAX + REPLAY_CHUNK)
+
+#endif

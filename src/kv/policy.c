@@ -1,0 +1,322 @@
+#include "kv/policy.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/words.h"
+#include "kv/option.h"
+#include "kv/policy/all.h"
+
+static const struct kv_policy kv_policy_full = {
+    .name = "full",
+    .source = "the model as it was trained",
+    .summary = "keeps every row",
+    .options_bytes = sizeof(struct kv_common),
+};
+
+const struct kv_policy *const kv_policies[] = {
+    &kv_policy_full,
+    &kv_policy_auto,
+    &kv_policy_window,
+    &kv_policy_random,
+    &kv_policy_h2o,
+    &kv_policy_h2o_chunked,
+    &kv_policy_snapkv,
+    &kv_policy_tova,
+    &kv_policy_keydiff,
+    &kv_policy_expected,
+    &kv_policy_kvzip,
+    &kv_policy_epicache,
+    NULL,
+};
+
+/* ---- options of a policy ---- */
+
+#define COMMON(field) offsetof(struct kv_common, field)
+
+static const struct kv_option common[] = {
+    { "budget", KV_OPTION_AMOUNT, COMMON(budget), "rows", "20%", NULL, 1, 16777216, NULL,
+      "rows kept of each kv_head on average: a number, a share of what is read, or bytes of KV" },
+    { "sinks", KV_OPTION_COUNT, COMMON(n_sink), "rows", "0", "4", 0, 65536, NULL,
+      "first positions that always stay" },
+    { "recent", KV_OPTION_AMOUNT, COMMON(recent), "rows", "0", NULL, 0, 16777216, NULL,
+      "newest positions that always stay, part of the budget: a number, or a share of the budget" },
+    { "block", KV_OPTION_COUNT, COMMON(block), "tokens", "0", NULL, 0, 16777216, NULL,
+      "drop also after each so many tokens of a prompt, which bounds its memory; 0: only at its "
+      "end" },
+    { "every", KV_OPTION_COUNT, COMMON(every), "tokens", "0", "64", 0, 16777216, NULL,
+      "drop again after each so many generated tokens; 0: never" },
+    { "shares", KV_OPTION_WORD, COMMON(shares), NULL, "equal", NULL, 0, 0, "equal profile",
+      "how the budget is dealt to heads: the same to all, or as the model's profile has it" },
+    { "round", KV_OPTION_SWITCH, COMMON(round), NULL, "off", NULL, 0, 0, NULL,
+      "budgets of heads fill whole blocks of 64 rows, so that memory falls to the budget" },
+};
+enum { N_COMMON = sizeof common / sizeof *common };
+
+static const char *common_text(const struct kv_common_text *t, uint32_t i)
+{
+    const char *const text[N_COMMON] = { t->budget, t->sinks,  t->recent, t->block,
+                                         t->every,  t->shares, t->round };
+    return text[i];
+}
+
+static bool has_options(const struct kv_policy *p)
+{
+    return p->rank || p->select;
+}
+
+const struct kv_option *kv_policy_option(const struct kv_policy *p, uint32_t i)
+{
+    if (!has_options(p))
+        return NULL;
+    if (i < N_COMMON)
+        return &common[i];
+    return i - N_COMMON < p->n_option ? &p->option[i - N_COMMON] : NULL;
+}
+
+const char *kv_option_preset(const struct kv_policy *p, const struct kv_option *o, bool paper)
+{
+    const bool is_common = o >= common && o < common + N_COMMON;
+    const char *of_paper = is_common ? common_text(&p->paper, (uint32_t)(o - common)) : NULL;
+    const char *of_tuned = is_common ? common_text(&p->tuned, (uint32_t)(o - common)) : NULL;
+    if (!paper && of_tuned)
+        return of_tuned;
+    if (!paper && o->tuned)
+        return o->tuned;
+    return of_paper ? of_paper : o->paper;
+}
+
+/* ---- choices ---- */
+
+static const struct kv_policy *find_policy(const char *name, struct note *why)
+{
+    struct nearest near = { .typed = name };
+    char all[256] = "";
+    for (const struct kv_policy *const *p = kv_policies; *p; p++) {
+        if (strcmp((*p)->name, name) == 0)
+            return *p;
+        nearest_try(&near, (*p)->name, strlen((*p)->name));
+        kv_text_join(all, sizeof all, (*p)->name);
+    }
+    note_set(why, "there is no KV policy '%.40s'%s%s%s; there are: %s", name,
+             near.best ? " (did you mean '" : "", near.best ? near.best : "",
+             near.best ? "'?)" : "", all);
+    return NULL;
+}
+
+static const struct kv_option *find_option(const struct kv_policy *p, const char *name,
+                                           struct note *why)
+{
+    const struct kv_option *o;
+    struct nearest near = { .typed = name };
+    char all[384] = "preset";
+    nearest_try(&near, all, strlen(all));
+    for (uint32_t i = 0; (o = kv_policy_option(p, i)); i++) {
+        if (strcmp(o->name, name) == 0)
+            return o;
+        nearest_try(&near, o->name, strlen(o->name));
+        kv_text_join(all, sizeof all, o->name);
+    }
+    if (!has_options(p)) {
+        note_set(why, "KV policy '%s' has no options, '%.40s' is none of it", p->name, name);
+        return NULL;
+    }
+    note_set(why, "KV policy '%s' has no option '%.40s'%s%s%s; it has: %s", p->name, name,
+             near.best ? " (did you mean '" : "", near.best ? near.best : "",
+             near.best ? "'?)" : "", all);
+    return NULL;
+}
+
+static void set_presets(struct kv_choice *c, bool paper)
+{
+    const struct kv_option *o;
+    for (uint32_t i = 0; (o = kv_policy_option(c->policy, i)); i++) {
+        struct note why;
+        enum status st =
+            kv_option_set(o, c->options.bytes, kv_option_preset(c->policy, o, paper), &why);
+        assert(st == OK); // a default of the table is within its bounds (tests/unit/test_policy)
+    }
+}
+
+enum status kv_choice_of(struct kv_choice *out, const char *name, struct note *why)
+{
+    const struct kv_policy *p = find_policy(name, why);
+    if (!p)
+        return BAD_INPUT;
+    assert(p->options_bytes <= sizeof out->options);
+    *out = (struct kv_choice){ .policy = p };
+    set_presets(out, false);
+    return OK;
+}
+
+static enum status set_preset(struct kv_choice *c, const char *value, struct note *why)
+{
+    const bool paper = strcmp(value, "paper") == 0;
+    if (!paper && strcmp(value, "tuned") != 0) {
+        note_set(why, "preset: '%.40s' is none of: paper tuned", value);
+        return BAD_INPUT;
+    }
+    set_presets(c, paper);
+    return OK;
+}
+
+enum status kv_choice_set(struct kv_choice *c, const char *name, const char *value,
+                          struct note *why)
+{
+    if (strcmp(name, "preset") == 0 && has_options(c->policy))
+        return set_preset(c, value, why);
+    const struct kv_option *o = find_option(c->policy, name, why);
+    return o ? kv_option_set(o, c->options.bytes, value, why) : BAD_INPUT;
+}
+
+enum status kv_choice_check(const struct kv_choice *c, struct note *why)
+{
+    const struct kv_common *common_of = &c->options.common;
+    if (!has_options(c->policy))
+        return OK;
+    if (common_of->recent.unit == KV_BYTES) {
+        note_set(why,
+                 "recent: bytes are for the budget; give rows, or a share of it (recent=25%%)");
+        return BAD_INPUT;
+    }
+    const double floor =
+        common_of->n_sink + (common_of->recent.unit == KV_ROWS ? common_of->recent.n : 0);
+    if (common_of->budget.unit == KV_ROWS && common_of->budget.n < floor) {
+        note_set(why,
+                 "budget: %.0f rows are fewer than the %.0f that always stay (sinks=%u and "
+                 "recent); raise the budget or lower those",
+                 common_of->budget.n, floor, common_of->n_sink);
+        return BAD_INPUT;
+    }
+    return c->policy->check ? c->policy->check(c->options.bytes, why) : OK;
+}
+
+/* ---- as text ---- */
+
+enum { WORD_ROOM = 64 }; // of a name or a value
+
+/* The next of `*text` up to one of `ends`, or to its end. False: it is too long. */
+static bool take_word(const char **text, const char *ends, char word[WORD_ROOM])
+{
+    size_t n = strcspn(*text, ends);
+    if (n >= WORD_ROOM)
+        return false;
+    memcpy(word, *text, n);
+    word[n] = '\0';
+    *text += n;
+    return true;
+}
+
+/* One "name=value" of a list, and the comma behind it. */
+static enum status take_option(const char **text, char name[WORD_ROOM], char value[WORD_ROOM],
+                               struct note *why)
+{
+    const char *at = *text;
+    if (!take_word(text, "=,", name) || !*name || **text != '=') {
+        note_set(why, "'%.60s' is no option: they are written name=value, with commas between", at);
+        return BAD_INPUT;
+    }
+    ++*text;
+    if (!take_word(text, ",", value)) {
+        note_set(why, "%s: a value of more than %d letters", name, WORD_ROOM - 1);
+        return BAD_INPUT;
+    }
+    if (**text == ',' && !*++*text) {
+        note_set(why, "an option is missing behind the last comma");
+        return BAD_INPUT;
+    }
+    return OK;
+}
+
+/* The preset of a list comes first wherever it stands: `only_preset` walks for it alone. */
+static enum status set_options(struct kv_choice *c, const char *text, bool only_preset,
+                               struct note *why)
+{
+    enum status st = OK;
+    while (st == OK && *text) {
+        char name[WORD_ROOM], value[WORD_ROOM];
+        st = take_option(&text, name, value, why);
+        if (st == OK && (strcmp(name, "preset") == 0) == only_preset)
+            st = kv_choice_set(c, name, value, why);
+    }
+    return st;
+}
+
+enum status kv_choice_parse(struct kv_choice *out, const char *text, struct note *why)
+{
+    char name[WORD_ROOM];
+    struct kv_choice c;
+    const char *at = text;
+    if (!take_word(&at, ":", name)) {
+        note_set(why, "'%.60s..' is no KV policy: its name is too long", text);
+        return BAD_INPUT;
+    }
+    enum status st = kv_choice_of(&c, name, why);
+    if (st == OK && *at == ':' && !*++at) {
+        note_set(why, "options are missing behind '%s:'", name);
+        st = BAD_INPUT;
+    }
+    if (st == OK)
+        st = set_options(&c, at, true, why);
+    if (st == OK)
+        st = set_options(&c, at, false, why);
+    if (st == OK)
+        st = kv_choice_check(&c, why);
+    if (st == OK)
+        *out = c;
+    return st;
+}
+
+int kv_choice_print(const struct kv_choice *c, char *text, size_t size)
+{
+    struct kv_text out = { .text = text, .size = size };
+    const struct kv_option *o;
+    kv_text_add(&out, "%s", c->policy->name);
+    for (uint32_t i = 0; (o = kv_policy_option(c->policy, i)); i++) {
+        kv_text_add(&out, "%c%s=", i ? ',' : ':', o->name);
+        kv_option_print(o, c->options.bytes, &out);
+    }
+    return (int)out.len;
+}
+
+static void print_option(const struct kv_policy *p, const struct kv_option *o, struct buf *out)
+{
+    const char *paper = kv_option_preset(p, o, true), *tuned = kv_option_preset(p, o, false);
+    buf_addf(out, "      %-10s %s", o->name, o->help);
+    buf_addf(out, "\n                 ");
+    if (o->words)
+        buf_addf(out, "one of: %s; ", o->words);
+    else if (o->least < o->most)
+        buf_addf(out, "%.9g to %.9g%s%s; ", o->least, o->most, o->unit ? " " : "",
+                 o->unit ? o->unit : "");
+    buf_addf(out, "default %s", tuned);
+    if (strcmp(paper, tuned) != 0)
+        buf_addf(out, " (paper: %s)", paper);
+    buf_add_byte(out, '\n');
+}
+
+static bool differs(const struct kv_policy *p, const struct kv_option *o, bool paper)
+{
+    const struct kv_policy bare = { 0 };
+    return strcmp(kv_option_preset(p, o, paper), kv_option_preset(&bare, o, paper)) != 0;
+}
+
+void kv_policies_print(struct buf *out)
+{
+    const struct kv_policy bare = { 0 };
+    for (const struct kv_policy *const *at = kv_policies; *at; at++) {
+        const struct kv_policy *p = *at;
+        buf_addf(out, "  %s - %s\n      Source: %s.\n", p->name, p->summary, p->source);
+        for (uint32_t i = 0; has_options(p) && i < N_COMMON; i++)
+            if (differs(p, &common[i], false) || differs(p, &common[i], true))
+                print_option(p, &common[i], out);
+        for (uint32_t i = 0; i < p->n_option; i++)
+            print_option(p, &p->option[i], out);
+    }
+    buf_add_text(out, "  Every policy but full has also (where it is not above):\n");
+    for (uint32_t i = 0; i < N_COMMON; i++)
+        print_option(&bare, &common[i], out);
+    buf_add_text(out,
+                 "      preset     paper: all options as the source has them; tuned (default): as "
+                 "they measured best\n");
+}

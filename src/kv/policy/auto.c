@@ -1,0 +1,105 @@
+/* auto - what we recommend: a budget for each head from the model's profile, and in each head the rows that either of two
+ * measures wants.
+ *
+ *   rank = - min(place by the last query's attention, place by expected attention)
+ *
+ * Expected attention keeps what prose needs and loses single facts, the last query's attention does the opposite; a row
+ * stays where one of them wants it much. Sources: budgets of heads as KVzip's replay deals them (Kim et al. 2025), measured
+ * once a model (kv/shares.h); ranks of TOVA (Oren et al. 2024) and Expected Attention (Devoto et al. 2025). */
+#include "kv/policy/all.h"
+#include "kv/policy/expected.h"
+#include "kv/policy/keydiff.h"
+#include "kv/policy/measure.h"
+
+enum { BY_LAST = 1, BY_EXPECTED = 2, BY_KEYS = 4 };
+
+struct auto_options {
+    struct kv_common common;
+    uint32_t ranks;
+};
+
+static const unsigned ranks_by[] = {
+    BY_LAST | BY_EXPECTED,           BY_EXPECTED, BY_LAST, BY_EXPECTED | BY_KEYS,
+    BY_LAST | BY_EXPECTED | BY_KEYS,
+};
+
+static const struct kv_option options[] = {
+    { "ranks", KV_OPTION_WORD, offsetof(struct auto_options, ranks), NULL, "last+expected", NULL, 0,
+      0, "last+expected expected last expected+keydiff last+expected+keydiff",
+      "measures of which the better place counts: the last query's attention, expected attention, "
+      "keys unlike others" },
+};
+
+static unsigned measures(const void *opt)
+{
+    return ranks_by[((const struct auto_options *)opt)->ranks];
+}
+
+static unsigned auto_needs(const void *opt)
+{
+    const unsigned by = measures(opt);
+    return (by & BY_LAST ? KV_NEED_QUERIES : 0) | (by & BY_EXPECTED ? KV_NEED_MOMENTS : 0);
+}
+
+static uint32_t auto_n_query(const void *opt)
+{
+    return measures(opt) & BY_LAST ? 1 : 0;
+}
+
+/* rank [n] = the larger of itself and minus each row's place by score. */
+static bool join(const struct kv_rank_in *in, uint32_t h, const float *score, float *rank)
+{
+    uint32_t *place = kv_rank_room(in, in->head[h].n, sizeof *place);
+    if (!place || !measure_places(in, h, score, place))
+        return false;
+    for (uint32_t i = 0; i < in->head[h].n; i++)
+        if (-(float)place[i] > rank[i])
+            rank[i] = -(float)place[i];
+    return true;
+}
+
+static bool rank_head(const struct kv_rank_in *in, uint32_t h, unsigned by, const float *received,
+                      float *rank)
+{
+    const struct kv_rank_head *head = &in->head[h];
+    float *score = kv_rank_room(in, head->n, sizeof *score);
+    if (!score)
+        return false;
+    for (uint32_t i = 0; i < head->n; i++) {
+        rank[i] = -(float)UINT32_MAX;
+        score[i] = by & BY_LAST ? received[head->position[i]] : 0;
+    }
+    if (by & BY_LAST && !join(in, h, score, rank))
+        return false;
+    if (by & BY_EXPECTED &&
+        !(expected_of_head(in, h, true, true, score) && join(in, h, score, rank)))
+        return false;
+    return !(by & BY_KEYS) || (keydiff_of_head(in, h, score) && join(in, h, score, rank));
+}
+
+static void auto_rank(const void *opt, const struct kv_rank_in *in, float *const *rank)
+{
+    const unsigned by = measures(opt);
+    float *received = kv_rank_room(in, in->n_position, sizeof *received);
+    if (!received || (by & BY_LAST && !measure_last_query(in, received)))
+        return;
+    for (uint32_t h = 0; h < in->n_kv_head; h++)
+        if (!rank_head(in, h, by, received, rank[h]))
+            return;
+}
+
+const struct kv_policy kv_policy_auto = {
+    .name = "auto",
+    .source = "ours: budgets of heads measured by replay (Kim et al. 2025, \"KVzip\"), ranks of "
+              "Oren et al. 2024 and Devoto et al. 2025",
+    .summary = "a budget for each head from the model's profile, two ranks inside: recommended",
+    .option = options,
+    .n_option = sizeof options / sizeof *options,
+    .options_bytes = sizeof(struct auto_options),
+    .paper = { .sinks = "4", .recent = "5%", .every = "64", .shares = "profile" },
+    .tuned = { .round = "on" },
+    .recent_least = 16,
+    .needs = auto_needs,
+    .n_query = auto_n_query,
+    .rank = auto_rank,
+};

@@ -1,0 +1,156 @@
+#include "kv/policy/measure.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { TILE = 16 }; // queries at once: their scores of 4k rows stay in the second cache
+
+/* ---- attention received ---- */
+
+/* Rows behind the first of the queries, which some of them do not see: their indices. Answers how many. */
+static uint32_t rows_behind(const struct kv_rank_in *in, uint32_t h, uint32_t position,
+                            uint32_t *late)
+{
+    const struct kv_rank_head *head = &in->head[h];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < head->n; i++)
+        if (head->position[i] > position)
+            late[n++] = i;
+    return n;
+}
+
+static void hide(const struct kv_rank_head *head, const uint32_t *late, uint32_t n_late,
+                 uint32_t position, float *score)
+{
+    for (uint32_t i = 0; i < n_late; i++)
+        if (head->position[late[i]] > position)
+            score[late[i]] = -INFINITY;
+}
+
+bool measure_received(const struct kv_rank_in *in, uint32_t h, uint32_t g, uint32_t from,
+                      const float *factor, float *out)
+{
+    const struct kv_rank_head *head = &in->head[h];
+    const uint32_t n_query = in->n_query - from, n_tile = n_query < TILE ? n_query : TILE;
+    float *q = kv_rank_room(in, (size_t)n_tile * in->d, sizeof *q);
+    float *score = kv_rank_room(in, (size_t)n_tile * head->n, sizeof *score);
+    uint32_t *late = kv_rank_room(in, head->n, sizeof *late);
+    if (!q || !score || !late)
+        return false;
+    const uint32_t first = in->n_position - in->n_query; // position of query 0
+    const uint32_t n_late = rows_behind(in, h, first + from, late);
+    for (uint32_t t = from; t < in->n_query; t += TILE) {
+        const uint32_t n = in->n_query - t < n_tile ? in->n_query - t : n_tile;
+        for (uint32_t i = 0; i < n; i++)
+            memcpy(q + (size_t)i * in->d, in->query[t + i] + ((size_t)h * in->group + g) * in->d,
+                   in->d * sizeof *q);
+        kv_rank_scores(in, h, q, n, score);
+        for (uint32_t i = 0; i < n; i++) {
+            float *s = score + (size_t)i * head->n;
+            hide(head, late, n_late, first + t + i, s);
+            in->kern->softmax(s, head->n);
+            if (factor)
+                in->kern->scale(s, factor[t + i], head->n);
+            in->kern->add(out, s, head->n);
+        }
+    }
+    return true;
+}
+
+bool measure_last_query(const struct kv_rank_in *in, float *out)
+{
+    for (uint32_t h = 0; h < in->n_kv_head; h++) {
+        const struct kv_rank_head *head = &in->head[h];
+        float *of_head = kv_rank_room(in, head->n, sizeof *of_head);
+        if (!of_head)
+            return false;
+        for (uint32_t g = 0; g < in->group && in->n_query; g++)
+            if (!measure_received(in, h, g, in->n_query - 1, NULL, of_head))
+                return false;
+        for (uint32_t i = 0; i < head->n; i++)
+            out[head->position[i]] += of_head[i];
+    }
+    return true;
+}
+
+void measure_mass(const struct kv_rank_in *in, uint32_t h, float *out)
+{
+    for (uint32_t i = 0; i < in->head[h].n; i++)
+        out[i] = (float)in->head[h].mass[i] * (1.0f / (1u << KV_MASS_BITS));
+}
+
+/* ---- values ---- */
+
+static float norm(const float *v, uint32_t d, bool l1)
+{
+    float sum = 0;
+    for (uint32_t j = 0; j < d; j++)
+        sum += l1 ? fabsf(v[j]) : v[j] * v[j];
+    return l1 ? sum : sqrtf(sum);
+}
+
+bool measure_values(const struct kv_rank_in *in, uint32_t h, bool l1, float *out)
+{
+    float *v = kv_rank_room(in, (size_t)KV_BLOCK * in->d_v, sizeof *v);
+    if (!v)
+        return false;
+    const uint32_t n_row = in->head[h].n;
+    for (uint32_t first = 0; first < n_row; first += KV_BLOCK) {
+        const uint32_t n = n_row - first < KV_BLOCK ? n_row - first : KV_BLOCK;
+        kv_rank_read(in, h, first, n, NULL, v);
+        for (uint32_t i = 0; i < n; i++)
+            out[first + i] = norm(v + (size_t)i * in->d_v, in->d_v, l1);
+    }
+    return true;
+}
+
+/* ---- places ---- */
+
+struct item {
+    uint64_t key;
+    uint32_t row;
+};
+
+/* Ascending by key: by bytes from the lowest on, those that are the same in all left out. Answers where the result is. */
+static struct item *sort(struct item *items, struct item *spare, uint32_t n)
+{
+    for (uint32_t shift = 0; shift < 64; shift += 8) {
+        uint32_t start[256] = { 0 }, sum = 0;
+        for (uint32_t i = 0; i < n; i++)
+            start[items[i].key >> shift & 255]++;
+        if (n == 0 || start[items[0].key >> shift & 255] == n)
+            continue;
+        for (uint32_t b = 0; b < 256; b++) {
+            const uint32_t count = start[b];
+            start[b] = sum;
+            sum += count;
+        }
+        for (uint32_t i = 0; i < n; i++)
+            spare[start[items[i].key >> shift & 255]++] = items[i];
+        struct item *sorted = spare;
+        spare = items;
+        items = sorted;
+    }
+    return items;
+}
+
+bool measure_places(const struct kv_rank_in *in, uint32_t h, const float *score, uint32_t *place)
+{
+    const struct kv_rank_head *head = &in->head[h];
+    struct item *items = kv_rank_room(in, head->n, sizeof *items);
+    struct item *spare = kv_rank_room(in, head->n, sizeof *spare);
+    uint32_t n = 0;
+    if (!items || !spare)
+        return false;
+    for (uint32_t i = 0; i < head->n; i++) {
+        place[i] = 0;
+        if (measure_is_floor(in, head->position[i]))
+            continue;
+        items[n++] =
+            (struct item){ (uint64_t)~measure_key(score[i]) << 32 | ~head->position[i], i };
+    }
+    items = sort(items, spare, n);
+    for (uint32_t i = 0; i < n; i++)
+        place[items[i].row] = i;
+    return true;
+}

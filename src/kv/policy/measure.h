@@ -1,0 +1,43 @@
+/* kv/policy/measure.h - what several policies measure of rows: attention received, norms of values, places in an order.
+ *
+ * All answer false where there was no memory: the rank function then returns at once (kv/rank.h). Sums run in the order of
+ * queries, then heads. */
+#ifndef KV_POLICY_MEASURE_H
+#define KV_POLICY_MEASURE_H
+
+#include "base/f16.h"
+#include "kv/rank.h"
+
+/* out [n] += factor[t] * the softmax weight of each row of kv_head h for query t of in->query, t from `from` on, asked by
+ * head g of its group. A query sees the rows up to its own position. factor NULL: 1. */
+bool measure_received(const struct kv_rank_in *in, uint32_t h, uint32_t g, uint32_t from,
+                      const float *factor, float *out);
+
+/* out [n_position] += the last query's weights, summed over all heads of the layer: of the row at each position. */
+bool measure_last_query(const struct kv_rank_in *in, float *out);
+
+/* out [n]: the norm of each row's V; l1: the sum of absolute values, else the Euclidean one. */
+bool measure_values(const struct kv_rank_in *in, uint32_t h, bool l1, float *out);
+
+/* What rows received so far, in whole queries: out [n] of in->head[h].mass. */
+void measure_mass(const struct kv_rank_in *in, uint32_t h, float *out);
+
+/* place [n]: how many rows of kv_head h have a higher score, or the same and a later position; of rows between the floors
+ * alone (the others' places are 0). NaN comes last. */
+bool measure_places(const struct kv_rank_in *in, uint32_t h, const float *score, uint32_t *place);
+
+static inline bool measure_is_floor(const struct kv_rank_in *in, uint32_t position)
+{
+    return position < in->n_sink || position >= in->recent;
+}
+
+/* A number that orders as the float does, NaN lowest, -0 as 0. */
+static inline uint32_t measure_key(float x)
+{
+    const uint32_t bits = bits_of_f32(x + 0.0f);
+    if (x != x)
+        return 0;
+    return bits >> 31 ? ~bits : bits | 0x80000000u;
+}
+
+#endif
