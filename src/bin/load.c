@@ -309,9 +309,9 @@ static const char *misuse(const struct options *o, const struct load_plan *p)
 static enum status run(const struct load_plan *plan, const struct options *o, struct note *why)
 {
     struct load_tally tally = { .slo = { o->slo_ttft, o->slo_itl } };
-    struct load_plot plot = { .fd = -1 };
+    struct gnuplot plot = { .fd = -1 };
     struct buf model = { 0 }, title = { 0 };
-    enum status st = o->plot ? load_plot_open(&plot, o->plot, why) : OK;
+    enum status st = o->plot ? gnuplot_open(&plot, o->plot, why) : OK;
     if (st == OK)
         st = load_run(plan, &tally, &model, why);
     const struct load_report report = { plan, &tally, buf_text(&model) };
@@ -327,7 +327,7 @@ static enum status run(const struct load_plan *plan, const struct options *o, st
         note_set(why, "no request was answered");
         st = IO_ERROR;
     }
-    load_plot_close(&plot);
+    gnuplot_close(&plot);
     load_tally_close(&tally);
     buf_close(&model);
     buf_close(&title);
