@@ -110,7 +110,7 @@ static enum status check(const struct kv_choice *choice, uint32_t n_context, uin
         return BAD_INPUT;
     }
     const struct kv_common *c = &choice->options.common;
-    if (c->budget.unit == KV_ROWS && c->budget.n < (double)c->n_sink + 1) {
+    if (choice->policy->rank && c->budget.unit == KV_ROWS && c->budget.n < (double)c->n_sink + 1) {
         note_set(why,
                  "the budget of KV policy '%s' is %g rows, of which %u are sinks; it must be more",
                  choice->policy->name, c->budget.n, c->n_sink);

@@ -152,8 +152,9 @@ static uint32_t same_ids(const struct sequence *a, const struct sequence *b)
 /* All but its last, whose row gives the next token; with a policy all that it need not look on at. */
 static uint32_t reusable_most(const struct sequence *s)
 {
-    const uint32_t all = s->n_id - 1, most = s->keeper ? keeper_reusable(s->keeper) : all;
-    return most < all ? most : all;
+    const uint32_t all = s->n_id - 1, most = s->keeper ? keeper_reusable(s->keeper) : all,
+                   least = most < all ? most : all;
+    return least < s->n_reuse_max ? least : s->n_reuse_max;
 }
 
 /* Positions that s, which has still to start, may take from a running one, now or when those are computed: at most all

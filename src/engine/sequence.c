@@ -150,7 +150,9 @@ enum status sequence_new(struct sequence **out, const struct akv_request *r,
     s->n_id_max = s->n_prompt + (s->length_is_context ? room : r->n_predict);
     s->n_id_min = s->n_prompt + r->n_predict_min;
     s->user = r->user;
-    s->cache_no_read = r->cache_no_read || r->prompt_logprobs; /* those are computed */
+    /* Rows that are told are computed; those inside a context need not be. */
+    s->cache_no_read = r->cache_no_read || (r->prompt_logprobs && r->kv_context == 0);
+    s->n_reuse_max = r->prompt_logprobs && r->kv_context ? r->kv_context - 1 : UINT32_MAX;
     s->cache_no_write = r->cache_no_write;
     s->prompt_logprobs = r->prompt_logprobs;
     s->n_logprob = r->n_logprob;
