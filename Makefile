@@ -11,7 +11,7 @@ B       := build$(if $(SAN),-$(SAN))
 Q       := $(if $(V),,@)
 
 VERSION := 0.1.0
-PKGS    := jansson libpcre2-8 libxxhash readline libcurl libzip libcrypto libmicrohttpd
+PKGS    := jansson libpcre2-8 libxxhash readline libcurl libzip zlib libcrypto libmicrohttpd
 STD     := -std=gnu17 -O2 -g -fPIC -pthread -ffp-contract=off -fno-math-errno -fvisibility=hidden
 WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-psabi
 comma   := ,
@@ -160,6 +160,8 @@ $(B)/commit: always
 
 # The page is part of the program: api/page.c takes its files in.
 $(B)/src/api/page.o: $(wildcard src/page/*)
+# So are the passages of `eval kv`.
+$(B)/src/bin/eval_kv_prose.o: $(wildcard src/bin/passages/*)
 
 $(B)/src/%.o: src/%.c Makefile
 	@mkdir -p $(@D)

@@ -5,7 +5,7 @@ set -u
 
 # One need a word: packages that satisfy it, separated by bars; the first is the one installed.
 needs=(gcc libc6-dev make 'pkg-config|pkgconf' libjansson-dev libpcre2-dev libxxhash-dev libreadline-dev
-       'libcurl4-openssl-dev|libcurl4-gnutls-dev' libzip-dev libssl-dev libmicrohttpd-dev
+       'libcurl4-openssl-dev|libcurl4-gnutls-dev' libzip-dev zlib1g-dev libssl-dev libmicrohttpd-dev
        ca-certificates)
 if [ "${1:-}" = test ]; then
     clang=$(readlink -f "$(command -v clang)")
@@ -58,7 +58,7 @@ install() {
 
 if ! command -v dpkg-query >/dev/null; then
     # Not Debian: whoever runs this brings the libraries; the compiler will name what lacks.
-    pkg-config --exists jansson libpcre2-8 libxxhash readline libcurl libzip libcrypto libmicrohttpd 2>/dev/null && exit 0
+    pkg-config --exists jansson libpcre2-8 libxxhash readline libcurl libzip zlib libcrypto libmicrohttpd 2>/dev/null && exit 0
     echo "This is no Debian system. Install what corresponds to: ${needs[*]%%|*}" >&2
     exit 1
 fi

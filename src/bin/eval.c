@@ -49,20 +49,73 @@ static const struct flag rows[] = {
       .at = FLAG_AT(eval_options, exact),
       .help = "Logprobs: writes hexadecimal floats as strings, so that two runs can be compared by "
               "cmp." },
-    { .names = "--kv-policy",
+    { .names = "--tasks",
       .type = FLAG_TEXT,
-      .at = FLAG_AT(eval_options, kv_policy),
-      .unit = "POLICY",
-      .preset = "full",
+      .at = FLAG_AT(eval_options, tasks),
+      .unit = "TASKS",
+      .preset = "book,agree,needle,pairs,choice",
+      .help = "KV: what is measured, e.g. needle:lengths=1024/2048,items=16/12,book; help lists "
+              "tasks and their options." },
+    { .names = "--policies",
+      .type = FLAG_TEXT,
+      .at = FLAG_AT(eval_options, policies),
+      .unit = "POLICIES",
+      .preset = "full,window,h2o,auto",
+      .help = "KV: policies with their options, e.g. auto,h2o:recent=64; full runs in any case." },
+    { .names = "--budgets",
+      .type = FLAG_TEXT,
+      .at = FLAG_AT(eval_options, budgets),
+      .unit = "BUDGETS",
+      .preset = "5%,10%,20%,50%",
       .help =
-          "Logprobs: what stays of a sequence's KV, e.g. h2o:budget=20%; a line's \"context\": n "
-          "prunes once, behind its first n ids." },
+          "KV: budgets of each policy that states none: shares of the context, rows, or bytes." },
+    { .names = "--controls",
+      .type = FLAG_SWITCH,
+      .at = FLAG_AT(eval_options, controls),
+      .preset = "true",
+      .help = "KV: runs window and random too, to compare with." },
+    { .names = "--items",
+      .type = FLAG_INT,
+      .at = FLAG_AT(eval_options, n_item),
+      .unit = "N",
+      .least = 0,
+      .most = 100000,
+      .shown = "each task's own",
+      .help = "KV: contexts of each task (of each length, for needle)." },
+    { .names = "-s --seed",
+      .type = FLAG_U64,
+      .at = FLAG_AT(eval_options, seed),
+      .unit = "SEED",
+      .preset = "1",
+      .help = "KV: draws the cases; the same seed gives the same." },
+    { .names = "--texts",
+      .type = FLAG_TEXT,
+      .at = FLAG_AT(eval_options, texts),
+      .unit = "FOLDER",
+      .shown = "passages of five novels",
+      .help = "KV: prose for book, agree and needle: the .txt files there." },
+    { .names = "--data",
+      .type = FLAG_TEXT,
+      .at = FLAG_AT(eval_options, data),
+      .unit = "FOLDER",
+      .preset = "data",
+      .help = "KV: holds sgd-longconv and musique-rag, for dialogue and multihop." },
+    { .names = "--json",
+      .type = FLAG_TEXT,
+      .at = FLAG_AT(eval_options, json),
+      .unit = "FILE",
+      .help = "KV: writes all figures, and the values of every case." },
+    { .names = "--plot",
+      .type = FLAG_TEXT,
+      .at = FLAG_AT(eval_options, plot),
+      .unit = "FOLDER",
+      .help = "KV: draws PNGs of each task there; needs gnuplot." },
 };
 
 const struct flag_table flags_of_eval = {
     .verb = "eval",
-    .summary = "measure a model: perplexity of a text, log-probabilities of token ids",
-    .operands = "perplexity|logprobs",
+    .summary = "measure a model: perplexity, log-probabilities, what KV policies cost",
+    .operands = "perplexity|logprobs|kv",
     .n_operand_min = 1,
     .n_operand_max = 1,
     .flag = rows,
@@ -72,6 +125,8 @@ const struct flag_table flags_of_eval = {
             "akvifer eval perplexity -m smollm2 -f book.txt --ctx 1024 --chunks 2",
             "echo '{\"ids\": [504, 3575, 282, 4649, 314]}' | akvifer eval logprobs -m smollm2 "
             "--top 3",
+            "akvifer eval kv -m smollm2 --tasks book,needle --policies auto,h2o --budgets 10%,20% "
+            "--json kv.json --plot plots",
             NULL,
         },
 };
@@ -216,10 +271,12 @@ int verb_eval(int argc, char **argv)
     int exit_code;
     if (!flags_read(&flags_of_eval, &o, argc, argv, &operands, &exit_code))
         return exit_code;
-    const bool perplexity = strcmp(operands.text[0], "perplexity") == 0;
-    if (!perplexity && strcmp(operands.text[0], "logprobs") != 0) {
-        note_set(&why, "there is no measure '%s'; there are perplexity and logprobs",
-                 operands.text[0]);
+    const char *measure = operands.text[0];
+    const bool perplexity = strcmp(measure, "perplexity") == 0;
+    if (strcmp(measure, "kv") == 0)
+        return eval_kv(&o);
+    if (!perplexity && strcmp(measure, "logprobs") != 0) {
+        note_set(&why, "there is no measure '%s'; there are perplexity, logprobs and kv", measure);
         return verb_misused(&flags_of_eval, why.text);
     }
     const char *misused = perplexity ? perplexity_misused(&o) : NULL;

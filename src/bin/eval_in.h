@@ -12,10 +12,16 @@ struct eval_options {
     const char *file;
     int64_t n_chunk, n_top;
     bool exact;
-    const char *kv_policy;
+    const char *tasks, *policies, *budgets, *texts, *data, *json, *plot; // of kv
+    int64_t n_item;
+    uint64_t seed;
+    bool controls;
 };
 
 /* Log-probabilities of the ids on standard input. Gives the exit status. */
 int eval_logprobs(const struct eval_options *o, akv_engine *engine);
+
+/* Tasks x policies x budgets: opens the engine itself, once it knows what is wanted. Gives the exit status. */
+int eval_kv(const struct eval_options *o);
 
 #endif

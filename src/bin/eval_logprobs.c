@@ -39,7 +39,7 @@ static void add_scored(struct buf *out, const struct scored *s, uint32_t n_top, 
     buf_add_text(out, "{\"next\": [");
     for (uint32_t i = 0; i + 1 < s->n; i++) {
         buf_add_text(out, i ? ", " : "");
-        if (i < s->n_context)
+        if (i < scored_first(s))
             buf_add_text(out, "null");
         else
             add_number(out, s->next[i], exact);
@@ -47,7 +47,7 @@ static void add_scored(struct buf *out, const struct scored *s, uint32_t n_top, 
     buf_add_text(out, "], \"top\": [");
     for (uint32_t i = 0; i < s->n; i++) {
         buf_add_text(out, i ? ", " : "");
-        add_top(out, s->top + (size_t)i * n_top, i < s->n_context ? 0 : n_top, exact);
+        add_top(out, s->top + (size_t)i * n_top, i < scored_first(s) ? 0 : n_top, exact);
     }
     buf_add_text(out, "]}");
 }
@@ -107,7 +107,6 @@ static enum status next_line(void *arg, struct score_ids *out, struct note *why)
         .id = l->ids.id,
         .n = (uint32_t)l->ids.n,
         .label = l->in.number,
-        .policy = l->o->kv_policy,
         .n_context = n_context,
     };
     return st;

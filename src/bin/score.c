@@ -1,7 +1,6 @@
 #include "bin/score.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -30,32 +29,21 @@ static void fail(struct scored *s, enum status st)
     s->done = true;
 }
 
-/* BAD_INPUT: this engine computes `full` alone. */
-static enum status choose_policy(struct akv_request *request, const struct score_ids *ids,
-                                 struct akv_note *why)
-{
-    (void)request;
-    if (!ids->policy || strcmp(ids->policy, "full") == 0)
-        return OK;
-    snprintf(why->text, sizeof why->text, "there is no KV policy '%s'; there is full", ids->policy);
-    return BAD_INPUT;
-}
-
 /* FULL, and not done: the engine has no room now. */
 static enum status submit(struct ring *r, struct scored *s)
 {
-    struct akv_request request = {
+    const struct akv_request request = {
         .ids = r->ids.id,
         .n_id = s->n,
         .prompt_logprobs = true,
         .n_logprob = r->job->n_top,
         .sampling = akv_sampling_default(),
+        .kv_policy = r->ids.policy,
+        .kv_context = r->ids.n_context,
         .user = s,
     };
     struct akv_note why;
-    enum status st = choose_policy(&request, &r->ids, &why);
-    if (st == OK)
-        st = (enum status)akv_submit(r->engine, &request, &s->id, &why);
+    enum status st = (enum status)akv_submit(r->engine, &request, &s->id, &why);
     if (st == OK || (st == FULL && r->n > 0))
         return st;
     note_set(&s->why, "%s", why.text);
@@ -72,17 +60,17 @@ static enum status scored_open(struct scored *s, const struct score_ids *ids, ui
         note_set(&s->why, "no memory for the log-probabilities of %u tokens", s->n);
         return FULL;
     }
-    for (uint32_t i = 0; i < s->n_context; i++)
+    for (uint32_t i = 0; i < scored_first(s); i++)
         s->next[i] = NAN;
-    for (size_t i = 0; i < (size_t)s->n_context * n_top; i++)
+    for (size_t i = 0; i < (size_t)scored_first(s) * n_top; i++)
         s->top[i] = (struct akv_logprob){ .id = -1, .logprob = NAN };
     return OK;
 }
 
-/* Rows behind the context among n from `first` on. */
-static uint32_t behind_context(const struct scored *s, uint32_t first, uint32_t n)
+/* Promised rows among n from `first` on (S3). */
+static uint32_t n_promised(const struct scored *s, uint32_t first, uint32_t n)
 {
-    const uint32_t inside = s->n_context > first ? s->n_context - first : 0;
+    const uint32_t inside = scored_first(s) > first ? scored_first(s) - first : 0;
     return inside < n ? n - inside : 0;
 }
 
@@ -140,14 +128,14 @@ static void wait_event(struct ring *r)
     if (e.kind == AKV_EVENT_PROMPT) {
         memcpy(s->next + e.first, e.next, e.n * sizeof *s->next);
         memcpy(s->top + (size_t)e.first * n_top, e.top, (size_t)e.n * n_top * sizeof *s->top);
-        s->n_seen += behind_context(s, e.first, e.n);
+        s->n_seen += n_promised(s, e.first, e.n);
         r->n_token += e.n;
         if (r->job->progress)
             progress_at(r->job->progress, r->n_token);
     } else if (e.kind == AKV_EVENT_DONE) {
         s->done = true;
         s->usage = e.usage;
-        if (e.stop == AKV_STOP_ERROR || s->n_seen != behind_context(s, 0, s->n)) {
+        if (e.stop == AKV_STOP_ERROR || s->n_seen != n_promised(s, 0, s->n)) {
             s->status = e.status == AKV_OK ? CORRUPT : (enum status)e.status;
             note_set(&s->why, "a sequence of %u tokens ended after %u: %s", s->n, s->n_seen,
                      e.message);

@@ -106,7 +106,7 @@ static void contexts_are_not_told(void **state)
     assert_int_equal(json_array_size(json_array_get(json_object_get(line, "top"), 0)), 0);
     assert_int_equal(json_array_size(json_array_get(json_object_get(line, "top"), 2)), 1);
     json_decref(line);
-    for (size_t position = 2; position < 4; position++)
+    for (size_t position = 1; position < 4; position++)
         assert_true(next_of(&end, 0, position) == next_of(&end, 1, position));
     assert_true(next_of(&end, 2, 2) != next_of(&end, 1, 2));
     program_end_close(&end);
@@ -129,7 +129,7 @@ static void wrong_contexts_are_named(void **state)
     }
     assert_non_null(strstr(end.err.bytes, "line 3: "));
     program_end_close(&end);
-    program_expect(LOGPROBS("--kv-policy", "h3o"), "{\"ids\": [504]}\n", 1, "h3o", "line 1: ");
+    program_expect(LOGPROBS("--kv-policy", "h3o"), "{\"ids\": [504]}\n", 1, NULL, "'h3o'");
 }
 
 static void perplexity_of_chunks(void **state)
@@ -167,7 +167,7 @@ static void lost_answers_are_an_error(void **state)
     const char *path = program_file("short", "One, two, three, four, five, six.");
     program_expect_to(PERPLEXITY("-f", path, "--ctx", "8"), "/dev/full", 1,
                       "cannot write to standard output: No space left on device");
-    program_expect(WORDS("akvifer", "eval", "taste"), NULL, 2, NULL, "perplexity and logprobs");
+    program_expect(WORDS("akvifer", "eval", "taste"), NULL, 2, NULL, "perplexity, logprobs and kv");
 }
 
 int main(void)
