@@ -216,7 +216,7 @@ enum akv_stop {
     AKV_STOP_CONTEXT,  /* the context is full */
     AKV_STOP_TIME,     /* time_limit_ms are over: what there is of the answer */
     AKV_STOP_CANCELED, /* akv_cancel, or the engine was freed */
-    AKV_STOP_ERROR     /* status and message say what happened */
+    AKV_STOP_ERROR     /* status and message say what happened; CORRUPT: distrust the answer */
 };
 
 struct akv_logprob {

@@ -97,7 +97,11 @@ void answer_close(struct answer *a)
 
 const char *answer_stop_name(enum akv_stop stop)
 {
-    static const char *const name[] = { "end", "text", "length", "context", "canceled", "error" };
+    static const char *const name[] = {
+        [AKV_STOP_END] = "end",         [AKV_STOP_TEXT] = "text", [AKV_STOP_LENGTH] = "length",
+        [AKV_STOP_CONTEXT] = "context", [AKV_STOP_TIME] = "time", [AKV_STOP_CANCELED] = "canceled",
+        [AKV_STOP_ERROR] = "error",
+    };
     return name[stop];
 }
 

@@ -28,7 +28,7 @@ must_use enum status answer_get(struct answer *out, akv_engine *engine,
                                 const struct akv_request *request, FILE *words, struct note *why);
 void answer_close(struct answer *a);
 
-/* "end", "text", "length", "context", "canceled" or "error". */
+/* "end", "text", "length", "context", "time", "canceled" or "error". */
 const char *answer_stop_name(enum akv_stop stop);
 
 struct answer_speed {

@@ -174,6 +174,19 @@ static enum status print_json(const struct answer *a, const char *model, uint64_
     return st;
 }
 
+/* An answer that is no whole one says so. */
+static void remark_cut(const struct answer *a)
+{
+    const struct akv_usage *u = &a->usage;
+    if (a->stop == AKV_STOP_LENGTH)
+        terminal_remark("(cut after %u token%s: -n gives it more, -1 as many as it wants)",
+                        u->n_generated, u->n_generated == 1 ? "" : "s");
+    if (a->stop == AKV_STOP_CONTEXT)
+        terminal_remark("(cut: the context of %u tokens is full; -c makes it longer where the "
+                        "model allows)",
+                        u->n_prompt + u->n_generated);
+}
+
 static enum status answer_once(const struct run_options *o, const struct engine_opened *e,
                                struct akv_request request, const struct conversation *talk,
                                struct note *why)
@@ -190,6 +203,9 @@ static enum status answer_once(const struct run_options *o, const struct engine_
         st = print_json(&a, e->info.name, request.sampling.seed, why);
     if (!o->json && a.text.len > 0 && a.text.bytes[a.text.len - 1] != '\n')
         putchar('\n');
+    fflush(stdout);
+    if (st == OK && !o->engine.quiet)
+        remark_cut(&a);
     answer_close(&a);
     ids_close(&ids);
     return st;

@@ -84,8 +84,15 @@ void engine_finish(struct engine *e, struct sequence *s, enum akv_stop stop, enu
 {
     struct outbox_event *done = s->done;
     struct buf rest = { 0 };
+    struct note why;
     s->done = NULL;
     sequence_flush(s, &rest);
+    // Rows of the embedding may have come from other bytes than the model's.
+    if (stop != AKV_STOP_ERROR && stop != AKV_STOP_CANCELED && model_check(e->model, &why) != OK) {
+        stop = AKV_STOP_ERROR;
+        st = CORRUPT;
+        message = why.text;
+    }
     if ((rest.failed || s->lost) && stop != AKV_STOP_ERROR) {
         stop = AKV_STOP_ERROR;
         st = FULL;

@@ -11,7 +11,7 @@
 static void shape_of(struct akv_snapshot *s, const struct engine *e)
 {
     const struct kv_shape *shape = &e->limits.shape;
-    _Static_assert(sizeof s->group / sizeof *s->group == KV_GROUP_MAX, "room for all groups");
+    _Static_assert(sizeof s->group / sizeof *s->group >= KV_GROUP_MAX, "room for all groups");
     _Static_assert((int)AKV_BLOCK_TOKENS == (int)KV_BLOCK, "a block has as many tokens outside");
     s->n_group = shape->n_group;
     for (uint32_t g = 0; g < shape->n_group; g++) {
@@ -76,7 +76,7 @@ static uint32_t add_salt(struct snapshot *s, const char *salt)
 static struct akv_block *block_of(struct snapshot *s, block_id b)
 {
     uint32_t first = 0;
-    for (uint32_t g = 0; g < kv_block_group(b); g++)
+    for (uint32_t g = 0; g < kv_block_class(b); g++)
         first += s->seen.group[g].n_block;
     return &s->block[first + kv_block_index(b)];
 }

@@ -35,7 +35,8 @@ enum { KV_MASS_BITS = 30 };
 struct kv_excerpt_config {
     struct kv_pool *pool;
     uint32_t n_position_max; // of its sequence
-    uint32_t n_tail_mass;    // rows of the tail that can carry mass at once; 0: nothing counts mass
+    uint32_t
+        n_tail_mass; // rows of the tail that can carry mass at once (rounded up to blocks); 0: nothing counts mass
 };
 
 /* FULL: no memory. */
@@ -43,7 +44,8 @@ must_use enum status kv_excerpt_new(struct kv_excerpt **out, const struct kv_exc
                                     struct note *why);
 void kv_excerpt_free(struct kv_excerpt *e); // releases its blocks; NULL is allowed
 
-/* One that has the same rows live: it holds the slots' blocks together with `e` and copies the rest. FULL: no memory. */
+/* One that has the same rows live: it holds the slots' blocks together with `e` and copies the rest. Its space is that of
+ * kv_space_fork_rest. FULL: no memory. */
 must_use enum status kv_excerpt_fork(struct kv_excerpt **out, struct kv_excerpt *e,
                                      struct note *why);
 
@@ -65,6 +67,9 @@ struct kv_list kv_excerpt_list(const struct kv_excerpt *e, uint32_t layer, uint3
 /* Whether all is as if there was no excerpt (X5): then nothing need look at lists. */
 bool kv_excerpt_is_whole(const struct kv_excerpt *e);
 
+uint32_t kv_excerpt_tail_first(const struct kv_excerpt *e);  // of all lists
+uint32_t kv_excerpt_slot_blocks(const struct kv_excerpt *e); // most of any list
+
 /* A row of a list: its slot, or (KV_IN_TAIL | position). */
 typedef uint32_t kv_row;
 #define KV_IN_TAIL (1u << 31)
@@ -82,10 +87,11 @@ void kv_excerpt_drop(struct kv_excerpt *e, uint32_t layer, uint32_t kv_head, kv_
 /* Slot blocks that settle(n) would have to take from the pool at most, were rows [.., n) settled. Pure. */
 uint32_t kv_excerpt_need(const struct kv_excerpt *e, uint32_t n_position);
 
-/* Moves the live rows of the tail's full blocks below n_position into slots, closes gaps (the last rows of a list move
- * into its lowest free slots), gives empty slot blocks and those blocks of the space back. Slot blocks that became empty
- * are given back first, so that the pool is asked for no more than the rows need. FULL: the pool has not enough; nothing
- * changed. The space's blocks below n_position must be committed. */
+/* Closes gaps (the last rows of a list move into its lowest free slots, unless rows of the tail will fill those), gives
+ * slot blocks behind back, then moves the live rows of the tail's full blocks below n_position into slots, block by block:
+ * each block of the space goes back before the next one's rows need slots, so that the pool is asked for little at a time.
+ * FULL: the pool has not enough; nothing changed. (Where the system refuses the pool memory, some rows may have moved: the
+ * same ones are live.) The space's blocks below n_position must be committed. */
 must_use enum status kv_excerpt_settle(struct kv_excerpt *e, struct kv_space *s,
                                        uint32_t n_position);
 

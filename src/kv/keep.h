@@ -4,20 +4,34 @@
  *
  * K1  What stays of a list is at least its floors (sinks and recent rows), and at most its budget where that is larger.
  * K2  Nothing is dropped while a list is within its budget; a budget at or above what was read changes nothing at all.
+ *     (Where heads share a budget, all their lists together are such a list.)
  * K3  The same sequence, choice and profile keep the same rows, alone or in any batch, and on any machine.
  *
- * Threads  the engine thread, between steps; ranks are computed by the workers it is given. */
+ * Threads  the engine thread, between steps; ranks are computed by the workers it is given.
+ * Cost     no allocation once a room has grown to the largest past. */
 #ifndef KV_KEEP_H
 #define KV_KEEP_H
 
+#include "kernels/kernels.h"
+#include "kv/excerpt.h"
 #include "kv/policy.h"
 #include "kv/shares.h"
+#include "kv/taps.h"
 #include "os/workers.h"
+
+/* Memory for ranks, kept between calls; one at a time uses it. */
+struct kv_keep_room;
+
+/* For so many workers. FULL: no memory. */
+must_use enum status kv_keep_room_new(struct kv_keep_room **out, const struct kv_shape *shape,
+                                      uint32_t n_worker);
+void kv_keep_room_free(struct kv_keep_room *room); // NULL is allowed
 
 /* What it needs to know of the model. */
 struct kv_keep_model {
     const struct kernels *kern;
-    struct workers *workers;
+    struct workers *workers; // as many as the room is for
+    struct kv_keep_room *room;
     const struct kv_shape *shape;
     uint32_t n_head; // that ask
     float scale, softcap;
@@ -30,26 +44,39 @@ struct kv_keep_job {
     const struct kv_shares *shares; // NULL: equal ones
     struct kv_excerpt *excerpt;
     struct kv_space *space;
-    const struct kv_taps *taps; // NULL: none
-    const float *future;        // as in kv_rank_in; NULL: no moments
-    uint32_t n_position;        // computed and committed
-    uint32_t n_whole; // what percentages are of: the prompt's length, or what has been read
+    const struct kv_taps *taps; // what the policy needs (kv_policy.needs); NULL: nothing
+    const float *
+        future; // as in kv_rank_in: kv/rank.h's KV_FUTURE positions from n_position on; NULL: no moments
+    uint32_t n_position; // computed and committed
+    uint32_t n_whole;    // what percentages are of: the prompt's length, or what has been read
 };
 
-/* Rows of each kv_head on average that the choice's budget comes to. */
-uint32_t kv_keep_budget(const struct kv_choice *c, const struct kv_shape *shape, uint32_t n_whole);
+/* What a choice comes to over n_whole positions. */
+struct kv_floors {
+    uint32_t budget;         // rows of each kv_head on average
+    uint32_t n_sink, recent; // rows at each end that stay
+};
+struct kv_floors kv_keep_floors(const struct kv_choice *c, const struct kv_shape *shape,
+                                uint32_t n_whole);
 
-/* Most bytes of slots that such a past holds after any keep, for admission. */
-size_t kv_keep_bytes(const struct kv_choice *c, const struct kv_shares *shares,
-                     const struct kv_shape *shape, uint32_t n_whole);
+/* rows [lists: layers without a window, kv_heads]: each list's budget when n_position positions are computed. */
+void kv_keep_deal(const struct kv_choice *c, const struct kv_shares *shares,
+                  const struct kv_shape *shape, uint32_t n_whole, uint32_t n_position,
+                  uint32_t *rows);
 
-/* Ranks, drops and settles. FULL: no memory for ranks, or not enough of the pool; rows dropped stay dropped, and a second
- * call goes on. */
+/* Most bytes of slots that such a past holds after any keep, for admission; 0 where the policy drops nothing. FULL: no
+ * memory to find out. */
+must_use enum status kv_keep_bytes(const struct kv_choice *c, const struct kv_shares *shares,
+                                   const struct kv_shape *shape, uint32_t n_whole, size_t *out);
+
+/* Ranks and drops where something is above its budget, and settles: to be called at the ends of blocks of a prompt, at its
+ * end, and each so many tokens of an answer. FULL: no memory for ranks, and nothing changed; or not enough of the pool, and
+ * rows dropped stay dropped: a second call goes on. */
 must_use enum status kv_keep_run(const struct kv_keep_model *m, const struct kv_keep_job *job,
                                  struct note *why);
 
 /* The row that leaves with each generated token (kv_policy.evicts_each): of every list that is above its budget, the lowest
- * ranked row behind no floor. Nothing moves. */
+ * ranked row behind no floor. Nothing moves. FULL: no memory, nothing changed. */
 must_use enum status kv_keep_one(const struct kv_keep_model *m, const struct kv_keep_job *job,
                                  struct note *why);
 

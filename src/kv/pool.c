@@ -8,30 +8,30 @@
 #include "kv/pool_in.h"
 #include "os/vm.h"
 
-static block_id id_of(uint32_t group, uint32_t i)
+static block_id id_of(uint32_t class, uint32_t i)
 {
-    return (block_id){ group << 30 | i };
+    return (block_id){ class << 30 | i };
 }
 
-static struct group *group_of(const struct kv_pool *p, block_id b)
+static struct pool_class *class_of(const struct kv_pool *p, block_id b)
 {
-    assert(kv_block_group(b) < p->shape.n_group);
-    return (struct group *)&p->group[kv_block_group(b)];
+    assert(kv_block_class(b) < p->n_class);
+    return (struct pool_class *)&p->class[kv_block_class(b)];
 }
 
 static struct kv_pool_block *block_of(const struct kv_pool *p, block_id b)
 {
-    struct group *g = group_of(p, b);
+    struct pool_class *g = class_of(p, b);
     assert(kv_block_index(b) < g->n_block);
     return &g->block[kv_block_index(b)];
 }
 
-bool pool_has_room(const struct kv_pool *p, const struct group *g)
+bool pool_has_room(const struct kv_pool *p, const struct pool_class *g)
 {
     return p->bytes_max - p->bytes_backed >= g->block_bytes;
 }
 
-static void promise_memory(struct kv_pool *p, struct group *g, struct kv_pool_block *b)
+static void promise_memory(struct kv_pool *p, struct pool_class *g, struct kv_pool_block *b)
 {
     assert(b->memory == NONE);
     assert(pool_has_room(p, g));
@@ -40,7 +40,7 @@ static void promise_memory(struct kv_pool *p, struct group *g, struct kv_pool_bl
     p->bytes_backed += g->block_bytes;
 }
 
-static void count_bare(struct kv_pool *p, struct group *g, struct kv_pool_block *b)
+static void count_bare(struct kv_pool *p, struct pool_class *g, struct kv_pool_block *b)
 {
     assert(b->memory != NONE);
     b->memory = NONE;
@@ -49,7 +49,7 @@ static void count_bare(struct kv_pool *p, struct group *g, struct kv_pool_block 
     p->bytes_backed -= g->block_bytes;
 }
 
-void pool_make_free(struct kv_pool *p, struct group *g, uint32_t i)
+void pool_make_free(struct kv_pool *p, struct pool_class *g, uint32_t i)
 {
     struct kv_pool_block *b = &g->block[i];
     if (b->memory == PROMISED)
@@ -60,7 +60,7 @@ void pool_make_free(struct kv_pool *p, struct group *g, uint32_t i)
 }
 
 /* Keeps the promise, outside of the lock. FULL: it stands. */
-static enum status keep_promise(struct kv_pool *p, struct group *g, uint32_t i)
+static enum status keep_promise(struct kv_pool *p, struct pool_class *g, uint32_t i)
 {
     uint64_t offset = (uint64_t)i * g->block_bytes;
     pthread_mutex_unlock(&p->lock);
@@ -75,7 +75,7 @@ static enum status keep_promise(struct kv_pool *p, struct group *g, uint32_t i)
 
 /* A newcomer starts the longest run of free blocks, and leaves half of it to a sequence that grows
  * towards it. */
-static uint32_t choose(struct group *g, struct block_set *set, block_id after)
+static uint32_t choose(struct pool_class *g, struct block_set *set, block_id after)
 {
     uint32_t next = kv_block_index(after) + 1;
     if (after.n != KV_NO_BLOCK.n && block_set_has(set, next))
@@ -88,7 +88,7 @@ static uint32_t choose(struct group *g, struct block_set *set, block_id after)
 
 /* Takes the block out of its set. What has memory goes first: resident memory follows what is
  * held. */
-static bool remove_free(struct kv_pool *p, struct group *g, block_id after, uint32_t *out)
+static bool remove_free(struct kv_pool *p, struct pool_class *g, block_id after, uint32_t *out)
 {
     struct block_set *set = g->ready.n ? &g->ready : &g->bare;
     if (set->n == 0 || (set == &g->bare && !pool_has_room(p, g)))
@@ -98,11 +98,11 @@ static bool remove_free(struct kv_pool *p, struct group *g, block_id after, uint
     return true;
 }
 
-/* Takes memory away from a free block of another group. */
-static bool punch_other(struct kv_pool *p, const struct group *needy)
+/* Takes memory away from a free block of another class. */
+static bool punch_other(struct kv_pool *p, const struct pool_class *needy)
 {
-    for (uint32_t i = 0; i < p->shape.n_group; i++) {
-        struct group *g = &p->group[i];
+    for (uint32_t i = 0; i < p->n_class; i++) {
+        struct pool_class *g = &p->class[i];
         if (g == needy || g->ready.n == 0)
             continue;
         uint32_t b = block_set_run(&g->ready).first;
@@ -117,7 +117,7 @@ static bool punch_other(struct kv_pool *p, const struct group *needy)
 }
 
 /* Lets others free memory or a block, the cheapest way first; false when nothing can come of it. */
-static bool make_room(struct kv_pool *p, struct group *g)
+static bool make_room(struct kv_pool *p, struct pool_class *g)
 {
     if (g->bare.n && punch_other(p, g))
         return true;
@@ -133,7 +133,7 @@ static bool make_room(struct kv_pool *p, struct group *g)
     return again;
 }
 
-static void hold_first(struct kv_pool *p, struct group *g, uint32_t i)
+static void hold_first(struct kv_pool *p, struct pool_class *g, uint32_t i)
 {
     struct kv_pool_block *b = &g->block[i];
     assert(b->holders == 0);
@@ -145,7 +145,7 @@ static void hold_first(struct kv_pool *p, struct group *g, uint32_t i)
     populator_wake(p);
 }
 
-enum status pool_fill(struct kv_pool *p, struct group *g, uint32_t i)
+enum status pool_fill(struct kv_pool *p, struct pool_class *g, uint32_t i)
 {
     g->block[i].state = FILLING;
     promise_memory(p, g, &g->block[i]);
@@ -156,16 +156,16 @@ enum status pool_fill(struct kv_pool *p, struct group *g, uint32_t i)
     return st;
 }
 
-enum status kv_pool_take(struct kv_pool *p, uint32_t group, block_id *out)
+enum status kv_pool_take(struct kv_pool *p, uint32_t class, block_id *out)
 {
-    return kv_pool_take_after(p, group, KV_NO_BLOCK, out);
+    return kv_pool_take_after(p, class, KV_NO_BLOCK, out);
 }
 
-enum status kv_pool_take_after(struct kv_pool *p, uint32_t group, block_id after, block_id *out)
+enum status kv_pool_take_after(struct kv_pool *p, uint32_t class, block_id after, block_id *out)
 {
-    assert(group < p->shape.n_group);
-    assert(after.n == KV_NO_BLOCK.n || kv_block_group(after) == group);
-    struct group *g = &p->group[group];
+    assert(class < p->n_class);
+    assert(after.n == KV_NO_BLOCK.n || kv_block_class(after) == class);
+    struct pool_class *g = &p->class[class];
     if (p->bytes_max - p->bytes_held < g->block_bytes)
         return FULL;
     enum status st = OK;
@@ -180,15 +180,15 @@ enum status kv_pool_take_after(struct kv_pool *p, uint32_t group, block_id after
     }
     if (st == OK) {
         hold_first(p, g, i);
-        *out = id_of(group, i);
+        *out = id_of(class, i);
     }
     pthread_mutex_unlock(&p->lock);
     return st;
 }
 
-enum status kv_pool_keep(struct kv_pool *p, uint32_t group, block_id after, block_id *out)
+enum status kv_pool_keep(struct kv_pool *p, uint32_t class, block_id after, block_id *out)
 {
-    struct group *g = &p->group[group];
+    struct pool_class *g = &p->class[class];
     enum status st = FULL;
     uint32_t i;
     pthread_mutex_lock(&p->lock);
@@ -196,7 +196,7 @@ enum status kv_pool_keep(struct kv_pool *p, uint32_t group, block_id after, bloc
         g->block[i].state = KEPT;
         if (g->block[i].memory == NONE)
             promise_memory(p, g, &g->block[i]);
-        *out = id_of(group, i);
+        *out = id_of(class, i);
         st = OK;
     }
     pthread_mutex_unlock(&p->lock);
@@ -209,7 +209,7 @@ enum status kv_pool_back(struct kv_pool *p, block_id kept)
     pthread_mutex_lock(&p->lock);
     assert(b->state == KEPT);
     enum status st =
-        b->memory == THERE ? OK : keep_promise(p, group_of(p, kept), kv_block_index(kept));
+        b->memory == THERE ? OK : keep_promise(p, class_of(p, kept), kv_block_index(kept));
     pthread_mutex_unlock(&p->lock);
     return st;
 }
@@ -218,8 +218,8 @@ void kv_pool_take_kept(struct kv_pool *p, block_id kept)
 {
     pthread_mutex_lock(&p->lock);
     assert(block_of(p, kept)->state == KEPT);
-    assert(p->bytes_max - p->bytes_held >= group_of(p, kept)->block_bytes);
-    hold_first(p, group_of(p, kept), kv_block_index(kept));
+    assert(p->bytes_max - p->bytes_held >= class_of(p, kept)->block_bytes);
+    hold_first(p, class_of(p, kept), kv_block_index(kept));
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -227,7 +227,7 @@ void kv_pool_unkeep(struct kv_pool *p, block_id kept)
 {
     pthread_mutex_lock(&p->lock);
     assert(block_of(p, kept)->state == KEPT);
-    pool_make_free(p, group_of(p, kept), kv_block_index(kept));
+    pool_make_free(p, class_of(p, kept), kv_block_index(kept));
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -240,6 +240,14 @@ void kv_pool_seal(struct kv_pool *p, block_id b)
     blk->state = SEALED;
 }
 
+void kv_pool_reopen(struct kv_pool *p, block_id b)
+{
+    struct kv_pool_block *blk = block_of(p, b);
+    assert(blk->state == SEALED);
+    assert(blk->holders == 1);
+    blk->state = OPEN;
+}
+
 void kv_pool_hold(struct kv_pool *p, block_id b)
 {
     struct kv_pool_block *blk = block_of(p, b);
@@ -250,7 +258,7 @@ void kv_pool_hold(struct kv_pool *p, block_id b)
 
 void kv_pool_release(struct kv_pool *p, block_id b)
 {
-    struct group *g = group_of(p, b);
+    struct pool_class *g = class_of(p, b);
     struct kv_pool_block *blk = block_of(p, b);
     assert(blk->state == OPEN || blk->state == SEALED);
     assert(blk->holders > 0);
@@ -287,13 +295,13 @@ void kv_pool_unmapped(struct kv_pool *p, block_id b)
     if (--blk->n_map > 0 || blk->state != FREE)
         return;
     pthread_mutex_lock(&p->lock);
-    pool_make_free(p, group_of(p, b), kv_block_index(b));
+    pool_make_free(p, class_of(p, b), kv_block_index(b));
     pthread_mutex_unlock(&p->lock);
 }
 
 void *kv_pool_address(const struct kv_pool *p, block_id b)
 {
-    const struct group *g = group_of(p, b);
+    const struct pool_class *g = class_of(p, b);
     return g->base + (size_t)kv_block_index(b) * g->block_bytes;
 }
 
@@ -301,19 +309,19 @@ void kv_pool_show(struct kv_pool *p, block_id b)
 {
     struct kv_pool_block *blk = block_of(p, b);
     if (!blk->shown)
-        vm_show(kv_pool_address(p, b), group_of(p, b)->block_bytes);
+        vm_show(kv_pool_address(p, b), class_of(p, b)->block_bytes);
     blk->shown = true;
 }
 
 void kv_pool_hide(struct kv_pool *p, block_id b)
 {
-    vm_hide(kv_pool_address(p, b), group_of(p, b)->block_bytes);
+    vm_hide(kv_pool_address(p, b), class_of(p, b)->block_bytes);
     block_of(p, b)->shown = false;
 }
 
 void kv_pool_file(const struct kv_pool *p, block_id b, int *fd, uint64_t *offset)
 {
-    const struct group *g = group_of(p, b);
+    const struct pool_class *g = class_of(p, b);
     *fd = g->fd;
     *offset = (uint64_t)kv_block_index(b) * g->block_bytes;
 }
@@ -335,18 +343,18 @@ void kv_pool_usage(const struct kv_pool *p, struct kv_pool_usage *out)
         .bytes_backed = p->bytes_backed,
         .bytes_held = p->bytes_held,
     };
-    for (uint32_t i = 0; i < p->shape.n_group; i++) {
-        out->n_held[i] = p->group[i].n_held;
-        out->n_free_backed[i] = p->group[i].n_backed - p->group[i].n_held;
+    for (uint32_t i = 0; i < p->n_class; i++) {
+        out->n_held[i] = p->class[i].n_held;
+        out->n_free_backed[i] = p->class[i].n_backed - p->class[i].n_held;
     }
     pthread_mutex_unlock(&locked->lock);
 }
 
-bool kv_pool_fits(const struct kv_pool *p, const uint32_t n_block[KV_GROUP_MAX])
+bool kv_pool_fits(const struct kv_pool *p, const uint32_t n_block[KV_CLASS_MAX])
 {
     size_t left = p->bytes_max - p->bytes_held;
-    for (uint32_t i = 0; i < p->shape.n_group; i++) {
-        size_t block_bytes = p->group[i].block_bytes;
+    for (uint32_t i = 0; i < p->n_class; i++) {
+        size_t block_bytes = p->class[i].block_bytes;
         if (n_block[i] > left / block_bytes)
             return false;
         left -= n_block[i] * block_bytes;
@@ -361,14 +369,14 @@ const struct kv_shape *kv_pool_shape(const struct kv_pool *p)
 
 /* ---- birth and death ---- */
 
-static enum status group_open(struct group *g, const struct kv_pool_config *config, uint32_t index,
-                              struct note *why)
+static enum status class_open(struct pool_class *g, const struct kv_pool_config *config,
+                              uint32_t index, struct note *why)
 {
     char name[32];
-    *g = (struct group){ .fd = -1, .block_bytes = kv_block_bytes(config->shape, index) };
+    *g = (struct pool_class){ .fd = -1, .block_bytes = kv_class_bytes(config->shape, index) };
     size_t n_block = config->bytes_max / g->block_bytes;
     if (n_block >= 1u << 30) {
-        note_set(why, "a KV pool of %zu bytes would have %zu blocks of group %u; the limit is 2^30",
+        note_set(why, "a KV pool of %zu bytes would have %zu blocks of class %u; the limit is 2^30",
                  config->bytes_max, n_block, index);
         return BAD_INPUT;
     }
@@ -394,7 +402,7 @@ static enum status group_open(struct group *g, const struct kv_pool_config *conf
     return st;
 }
 
-static void group_close(struct group *g)
+static void class_close(struct pool_class *g)
 {
     vm_unreserve(g->base, (size_t)g->n_block * g->block_bytes);
     vm_file_close(g->fd);
@@ -421,7 +429,7 @@ static enum status check_cap(const struct kv_pool_config *config, struct note *w
 enum status kv_pool_new(struct kv_pool **out, const struct kv_pool_config *config, struct note *why)
 {
     assert(config->shape->n_group >= 1);
-    assert(config->shape->n_group <= KV_GROUP_MAX);
+    assert(kv_n_class(config->shape) <= KV_CLASS_MAX);
     enum status st = check_cap(config, why);
     if (st != OK)
         return st;
@@ -431,6 +439,7 @@ enum status kv_pool_new(struct kv_pool **out, const struct kv_pool_config *confi
         return FULL;
     }
     p->shape = *config->shape;
+    p->n_class = kv_n_class(config->shape);
     p->bytes_max = config->bytes_max;
     p->populate = config->populate;
     p->populate_ahead = config->populate_ahead;
@@ -438,10 +447,10 @@ enum status kv_pool_new(struct kv_pool **out, const struct kv_pool_config *confi
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->filled, NULL);
     pthread_cond_init(&p->drained, NULL);
-    for (uint32_t i = 0; i < p->shape.n_group; i++)
-        p->group[i].fd = -1;
-    for (uint32_t i = 0; i < p->shape.n_group && st == OK; i++)
-        st = group_open(&p->group[i], config, i, why);
+    for (uint32_t i = 0; i < p->n_class; i++)
+        p->class[i].fd = -1;
+    for (uint32_t i = 0; i < p->n_class && st == OK; i++)
+        st = class_open(&p->class[i], config, i, why);
     if (st == OK && config->populate)
         st = populator_start(p, why);
     if (st != OK) {
@@ -457,12 +466,12 @@ void kv_pool_free(struct kv_pool *p)
     if (!p)
         return;
     populator_stop(p);
-    for (uint32_t i = 0; i < p->shape.n_group; i++) {
-        struct group *g = &p->group[i];
+    for (uint32_t i = 0; i < p->n_class; i++) {
+        struct pool_class *g = &p->class[i];
         assert(g->n_held == 0);
         if (g->bare.bits)
             assert(g->ready.n + g->bare.n == g->n_block); // nothing mapped, nothing kept
-        group_close(g);
+        class_close(g);
     }
     pthread_cond_destroy(&p->drained);
     pthread_cond_destroy(&p->filled);
@@ -472,40 +481,40 @@ void kv_pool_free(struct kv_pool *p)
 
 /* ---- the invariants, for tests ---- */
 
-static void demand(bool holds, const char *what, uint32_t group, uint32_t i)
+static void demand(bool holds, const char *what, uint32_t class, uint32_t i)
 {
     if (holds)
         return;
-    fprintf(stderr, "kv_pool_check: group %u, block %u: %s\n", group, i, what);
+    fprintf(stderr, "kv_pool_check: class %u, block %u: %s\n", class, i, what);
     abort();
 }
 
-static void check_block(const struct group *g, uint32_t group, uint32_t i)
+static void check_block(const struct pool_class *g, uint32_t class, uint32_t i)
 {
     const struct kv_pool_block *b = &g->block[i];
     bool held = b->state == OPEN || b->state == SEALED;
     bool idle = b->state == FREE && b->n_map == 0;
-    demand(held == (b->holders > 0), "P1: held exactly when OPEN or SEALED", group, i);
-    demand(b->state != OPEN || b->holders == 1, "P2: an OPEN block has one holder", group, i);
-    demand(b->state != OPEN || b->n_map <= 1, "S2: an OPEN block is mapped at most once", group, i);
-    demand(!held || b->memory == THERE, "a held block has memory", group, i);
-    demand(b->state != FREE || b->memory != PROMISED, "nobody keeps this promise", group, i);
-    demand(block_set_has(&g->ready, i) == (idle && b->memory == THERE), "P6: ready", group, i);
-    demand(block_set_has(&g->bare, i) == (idle && b->memory == NONE), "P6: bare", group, i);
+    demand(held == (b->holders > 0), "P1: held exactly when OPEN or SEALED", class, i);
+    demand(b->state != OPEN || b->holders == 1, "P2: an OPEN block has one holder", class, i);
+    demand(b->state != OPEN || b->n_map <= 1, "S2: an OPEN block is mapped at most once", class, i);
+    demand(!held || b->memory == THERE, "a held block has memory", class, i);
+    demand(b->state != FREE || b->memory != PROMISED, "nobody keeps this promise", class, i);
+    demand(block_set_has(&g->ready, i) == (idle && b->memory == THERE), "P6: ready", class, i);
+    demand(block_set_has(&g->bare, i) == (idle && b->memory == NONE), "P6: bare", class, i);
 }
 
-static void check_group(const struct group *g, uint32_t group)
+static void check_class(const struct pool_class *g, uint32_t class)
 {
     uint32_t n_held = 0, n_backed = 0;
     for (uint32_t i = 0; i < g->n_block; i++) {
-        check_block(g, group, i);
+        check_block(g, class, i);
         n_held += g->block[i].holders > 0;
         n_backed += g->block[i].memory != NONE;
     }
-    demand(n_held == g->n_held, "blocks held are miscounted", group, n_held);
-    demand(n_backed == g->n_backed, "blocks with memory are miscounted", group, n_backed);
+    demand(n_held == g->n_held, "blocks held are miscounted", class, n_held);
+    demand(n_backed == g->n_backed, "blocks with memory are miscounted", class, n_backed);
     demand(vm_file_backed(g->fd) <= n_backed * g->block_bytes,
-           "P4: the file has more memory than we count", group, n_backed);
+           "P4: the file has more memory than we count", class, n_backed);
 }
 
 void kv_pool_check(const struct kv_pool *p)
@@ -513,10 +522,10 @@ void kv_pool_check(const struct kv_pool *p)
     struct kv_pool *locked = (struct kv_pool *)p;
     size_t bytes_held = 0, bytes_backed = 0;
     pthread_mutex_lock(&locked->lock);
-    for (uint32_t i = 0; i < p->shape.n_group; i++) {
-        check_group(&p->group[i], i);
-        bytes_held += p->group[i].n_held * p->group[i].block_bytes;
-        bytes_backed += p->group[i].n_backed * p->group[i].block_bytes;
+    for (uint32_t i = 0; i < p->n_class; i++) {
+        check_class(&p->class[i], i);
+        bytes_held += p->class[i].n_held * p->class[i].block_bytes;
+        bytes_backed += p->class[i].n_backed * p->class[i].block_bytes;
     }
     demand(bytes_held == p->bytes_held, "bytes held are miscounted", 0, 0);
     demand(bytes_backed == p->bytes_backed, "bytes with memory are miscounted", 0, 0);

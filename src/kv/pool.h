@@ -2,25 +2,28 @@
  *
  *             take           seal             last release          take
  *      FREE -------> OPEN ---------> SEALED --------------> FREE
- *        ^             |               ^  |
- *        +-- release --+               +--+ hold (a fork, a prefix hit)
+ *        ^             |  ^            ^  |
+ *        +-- release --+  +-- reopen --+--+ hold (a fork, a prefix hit)
+ *
+ * Blocks come in classes (kv/shape.h): one of each layer group, and one of excerpts.
  *
  * P1  A block is held exactly when it is OPEN or SEALED; a FREE block has no holder.
  * P2  An OPEN block has one holder, and only that sequence writes it.
- * P3  A SEALED block never changes; so it can be shared, hashed, moved.
- * P4  The bytes backed by memory, over all groups, never exceed the cap: a group that needs a block
- *     while the cap is reached gets one only after another group's free block gave its memory back
+ * P3  A SEALED block never changes; so it can be shared, hashed, moved. (Its only holder may reopen
+ *     one that nobody else was told of: kv/excerpt.h.)
+ * P4  The bytes backed by memory, over all classes, never exceed the cap: a class that needs a block
+ *     while the cap is reached gets one only after another class's free block gave its memory back
  *     (hole punched).
  * P5  Bytes of a free block are never visible to another tenant's sequence before being overwritten
  *     or zeroed: a space maps blocks for rows that its sequence wrote, and views never reach behind
  *     them.
  * P6  A block that is still mapped in some space is never taken: FREE then means free once it is
  *     unmapped.
- * P7  Blocks can be taken exactly while bytes_held + their bytes <= bytes_max, whatever groups they
- *     are of: free memory is never lost to a group that does not need it. (Only the system can
+ * P7  Blocks can be taken exactly while bytes_held + their bytes <= bytes_max, whatever classes they
+ *     are of: free memory is never lost to a class that does not need it. (Only the system can
  *     refuse besides.)
  *
- * Memory    one memfd a group, as large as the cap allows; backed on first take or by the
+ * Memory    one memfd a class, as large as the cap allows; backed on first take or by the
  *           background populator.
  * Lifetime  built once at start from the cap; blocks outlive every sequence.
  * Threads   the engine thread only, but for kv_pool_back. (The populator and the mapper touch only
@@ -40,7 +43,7 @@
 #include "kv/shape.h"
 
 typedef struct {
-    uint32_t n; // group in the top 2 bits, index below: use the helpers
+    uint32_t n; // class in the top 2 bits, index below: use the helpers
 } block_id;
 
 struct kv_pool;
@@ -59,16 +62,17 @@ must_use enum status kv_pool_new(struct kv_pool **out, const struct kv_pool_conf
                                  struct note *why);
 void kv_pool_free(struct kv_pool *p); // every block must be free and unmapped; NULL is allowed
 
-/* Takes one block of the group for writing. FULL: the cap is reached and nothing is free; nothing
+/* Takes one block of the class (a group's number, or kv_excerpt_class) for writing. FULL: the cap is reached and nothing is free; nothing
  * changed. */
-must_use enum status kv_pool_take(struct kv_pool *p, uint32_t group, block_id *out);
+must_use enum status kv_pool_take(struct kv_pool *p, uint32_t class, block_id *out);
 
 /* The same, but the block that follows `after` in the file, where that one is free and none that is
  * has memory when it has not: two such make one mapping. */
-must_use enum status kv_pool_take_after(struct kv_pool *p, uint32_t group, block_id after,
+must_use enum status kv_pool_take_after(struct kv_pool *p, uint32_t class, block_id after,
                                         block_id *out);
 
 void kv_pool_seal(struct kv_pool *p, block_id b);    // OPEN -> SEALED
+void kv_pool_reopen(struct kv_pool *p, block_id b);  // SEALED -> OPEN, by its only holder
 void kv_pool_hold(struct kv_pool *p, block_id b);    // one more holder of a SEALED block
 void kv_pool_release(struct kv_pool *p, block_id b); // one fewer; the last one frees it
 
@@ -77,21 +81,21 @@ uint32_t kv_pool_holders(const struct kv_pool *p, block_id b);
 
 #define KV_NO_BLOCK ((block_id){ UINT32_MAX })
 
-static inline uint32_t kv_block_group(block_id b)
+static inline uint32_t kv_block_class(block_id b)
 {
     return b.n >> 30;
 }
 
-/* Its place in the file of its group. */
+/* Its place in the file of its class. */
 static inline uint32_t kv_block_index(block_id b)
 {
     return b.n & ((1u << 30) - 1);
 }
 
-/* Whether b is the neighbour that follows a in the file of their group. */
+/* Whether b is the neighbour that follows a in the file of their class. */
 static inline bool kv_block_follows(block_id a, block_id b)
 {
-    return b.n == a.n + 1 && kv_block_group(a) == kv_block_group(b);
+    return b.n == a.n + 1 && kv_block_class(a) == kv_block_class(b);
 }
 
 /* The block in the pool's own mapping, readable and writable: for copies and for the table form of
@@ -101,20 +105,20 @@ void *kv_pool_address(const struct kv_pool *p, block_id b);
 void kv_pool_show(struct kv_pool *p, block_id b); // at once, so that nobody faults there
 void kv_pool_hide(struct kv_pool *p, block_id b);
 
-/* Where the block lies in its group's file, to map it elsewhere. */
+/* Where the block lies in its class's file, to map it elsewhere. */
 void kv_pool_file(const struct kv_pool *p, block_id b, int *fd, uint64_t *offset);
 
 struct kv_pool_usage {
     size_t bytes_max;    // the cap
     size_t bytes_backed; // memory really taken, <= bytes_max
     size_t bytes_held;   // in OPEN or SEALED blocks, <= bytes_backed
-    uint32_t n_held[KV_GROUP_MAX];
-    uint32_t n_free_backed[KV_GROUP_MAX];
+    uint32_t n_held[KV_CLASS_MAX];
+    uint32_t n_free_backed[KV_CLASS_MAX];
 };
 void kv_pool_usage(const struct kv_pool *p, struct kv_pool_usage *out);
 
-/* Whether so many blocks of each group can be taken together (P7). */
-bool kv_pool_fits(const struct kv_pool *p, const uint32_t n_block[KV_GROUP_MAX]);
+/* Whether so many blocks of each class can be taken together (P7). */
+bool kv_pool_fits(const struct kv_pool *p, const uint32_t n_block[KV_CLASS_MAX]);
 
 const struct kv_shape *kv_pool_shape(const struct kv_pool *p);
 
@@ -127,7 +131,7 @@ void kv_pool_unmapped(struct kv_pool *p, block_id b);
 /* Chooses a block as take_after does and keeps it from everybody else, to be mapped ahead of use;
  * it still counts as free. It may lack memory until kv_pool_back. FULL: none without making
  * somebody let go; nothing changed. */
-must_use enum status kv_pool_keep(struct kv_pool *p, uint32_t group, block_id after, block_id *out);
+must_use enum status kv_pool_keep(struct kv_pool *p, uint32_t class, block_id after, block_id *out);
 void kv_pool_take_kept(struct kv_pool *p, block_id kept); // now OPEN, held by the caller
 void kv_pool_unkeep(struct kv_pool *p, block_id kept);    // free for everybody, once unmapped
 

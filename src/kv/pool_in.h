@@ -36,7 +36,7 @@ struct kv_pool_block {
 };
 
 /* Blocks in the file order, and the memory behind them. */
-struct group {
+struct pool_class {
     size_t block_bytes;
     uint32_t n_block;
     int fd;
@@ -50,8 +50,9 @@ struct group {
 
 struct kv_pool {
     struct kv_shape shape;
+    uint32_t n_class;
     size_t bytes_max, bytes_backed, bytes_held;
-    struct group group[KV_GROUP_MAX];
+    struct pool_class class[KV_CLASS_MAX];
     kv_let_go *let_go;
     void *let_go_arg;
 
@@ -64,16 +65,16 @@ struct kv_pool {
     uint32_t n_filling;
 };
 
-/* Whether one more block of the group may have memory. */
-bool pool_has_room(const struct kv_pool *p, const struct group *g);
+/* Whether one more block of the class may have memory. */
+bool pool_has_room(const struct kv_pool *p, const struct pool_class *g);
 
 /* Puts a block that nobody holds where a take finds it; one that is mapped still waits (P6). Under
  * the lock. */
-void pool_make_free(struct kv_pool *p, struct group *g, uint32_t i);
+void pool_make_free(struct kv_pool *p, struct pool_class *g, uint32_t i);
 
 /* Gives block i, which is in no set, its memory; the lock is dropped meanwhile. FULL:
  * pool_make_free undoes it. */
-enum status pool_fill(struct kv_pool *p, struct group *g, uint32_t i);
+enum status pool_fill(struct kv_pool *p, struct pool_class *g, uint32_t i);
 
 /* ---- populator.c ---- */
 

@@ -2,12 +2,13 @@
 
 #include "os/vm.h"
 
-/* The group with the fewest free blocks that have memory, among those that could have one more. */
-static struct group *neediest(struct kv_pool *p)
+/* The group with the fewest free blocks that have memory, among those that could have one more. (Blocks of excerpts are
+ * taken when others go: their memory comes from those.) */
+static struct pool_class *neediest(struct kv_pool *p)
 {
-    struct group *needy = NULL;
+    struct pool_class *needy = NULL;
     for (uint32_t i = 0; i < p->shape.n_group; i++) {
-        struct group *g = &p->group[i];
+        struct pool_class *g = &p->class[i];
         if (g->bare.n == 0 || !pool_has_room(p, g))
             continue;
         if (!needy || g->n_backed - g->n_held < needy->n_backed - needy->n_held)
@@ -17,7 +18,7 @@ static struct group *neediest(struct kv_pool *p)
 }
 
 /* Where the populator goes on; NULL while it has nothing to do. */
-static struct group *to_populate(struct kv_pool *p)
+static struct pool_class *to_populate(struct kv_pool *p)
 {
     size_t ahead = p->bytes_backed - p->bytes_held;
     bool wanted = p->populate && (p->populate_ahead == 0 || ahead < p->populate_ahead);
@@ -26,7 +27,7 @@ static struct group *to_populate(struct kv_pool *p)
 
 /* Whether all blocks that touch the 2 MiB from `offset` on are free and have memory; then they are
  * no longer. */
-static bool claim_frame(struct group *g, uint64_t offset, uint32_t *lo, uint32_t *hi)
+static bool claim_frame(struct pool_class *g, uint64_t offset, uint32_t *lo, uint32_t *hi)
 {
     *lo = (uint32_t)(offset / g->block_bytes);
     *hi = (uint32_t)((offset + VM_HUGE_BYTES - 1) / g->block_bytes);
@@ -42,7 +43,7 @@ static bool claim_frame(struct group *g, uint64_t offset, uint32_t *lo, uint32_t
 
 /* Makes huge pages of what block i completed. The blocks are claimed meanwhile: a hole punched into
  * the range while it collapses would be filled again, behind the back of the accounts. */
-static void collapse_around(struct kv_pool *p, struct group *g, uint32_t i)
+static void collapse_around(struct kv_pool *p, struct pool_class *g, uint32_t i)
 {
     uint64_t first = (uint64_t)i * g->block_bytes / VM_HUGE_BYTES;
     uint64_t last = ((uint64_t)(i + 1) * g->block_bytes - 1) / VM_HUGE_BYTES;
@@ -70,7 +71,7 @@ static void *populate(void *arg)
     struct kv_pool *p = arg;
     pthread_mutex_lock(&p->lock);
     while (!p->stop) {
-        struct group *g = to_populate(p);
+        struct pool_class *g = to_populate(p);
         p->populator_idle = !g;
         if (!g) {
             pthread_cond_wait(&p->drained, &p->lock);

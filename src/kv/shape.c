@@ -33,6 +33,33 @@ size_t kv_bytes_per_position(const struct kv_shape *s)
     return bytes;
 }
 
+uint32_t kv_whole_group(const struct kv_shape *s)
+{
+    uint32_t g = 0;
+    while (g < s->n_group && s->group[g].window)
+        g++;
+    return g;
+}
+
+uint32_t kv_excerpt_class(const struct kv_shape *s)
+{
+    return s->n_group;
+}
+
+uint32_t kv_n_class(const struct kv_shape *s)
+{
+    return kv_whole_group(s) < s->n_group ? s->n_group + 1 : s->n_group;
+}
+
+size_t kv_class_bytes(const struct kv_shape *s, uint32_t class)
+{
+    if (class < s->n_group)
+        return kv_block_bytes(s, class);
+    const struct kv_group *g = &s->group[kv_whole_group(s)];
+    return round_up(kv_part_bytes(s->type, g->d_k) + kv_part_bytes(s->type, g->d_v),
+                    os_page_bytes());
+}
+
 /* Blocks of a windowed group in the worst step: it sees window - 1 rows of the past and adds
  * n_step, and a run of L rows touches at most ceil((L - 1) / 64) + 1 blocks. */
 static uint64_t window_blocks(uint32_t window, uint64_t n_step)

@@ -14,7 +14,7 @@
 
 #include "kernels/kv_rows.h"
 
-enum { KV_GROUP_MAX = 4, KV_LAYER_MAX = 512 };
+enum { KV_GROUP_MAX = 3, KV_CLASS_MAX = KV_GROUP_MAX + 1, KV_LAYER_MAX = 512 };
 
 struct kv_group {
     uint32_t n_layer;   // layers in it
@@ -37,8 +37,11 @@ size_t kv_block_bytes(const struct kv_shape *s, uint32_t group); // rounded up t
 size_t kv_bytes_per_position(const struct kv_shape *s);          // all groups, without rounding
 
 /* Blocks of the pool come in classes: one for each group, and behind them that of excerpts: 64 slots of one kv_head of the
- * group without a window, [K part][V part], rounded up to pages (kv/excerpt.h). */
+ * group without a window, [K part][V part], rounded up to pages (kv/excerpt.h). A shape whose layers are all windowed has
+ * no such class: kv_excerpt_class is then kv_n_class. */
 uint32_t kv_excerpt_class(const struct kv_shape *s);
+uint32_t
+kv_whole_group(const struct kv_shape *s); // the group without a window; n_group: there is none
 uint32_t kv_n_class(const struct kv_shape *s);
 size_t kv_class_bytes(const struct kv_shape *s, uint32_t class);
 

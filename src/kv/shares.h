@@ -1,13 +1,22 @@
 /* kv/shares.h - how a budget is dealt to the heads of a model: shares measured once, stored beside the model.
  *
- *     {"akvifer_profile": 1, "model": "<fingerprint>", "kv_type": "f16", "shares": {"5": [[..] a layer], "10": .., "20": .., "50": ..}}
+ *     {"akvifer_profile": 1, "model": "<fingerprint>", "kv_type": "f16",
+ *      "shares": {"5": [[kv_head 0, kv_head 1, ..] of each layer], "10": .., "20": .., "50": ..}}
  *
  * A share is a head's rows by the mean rows of a head, at a budget of so many percent; between two budgets it is
- * interpolated. Source: papers KVzip (2505.23416), AdaKV (2407.11550), DuoAttention (2410.10819); docs/POLICIES.md.
- * Lifetime  loaded at start, constant. */
+ * interpolated, and at 100 % all are 1. Layers are those without a window, in order.
+ *
+ * Measured by replay: a text is read once more over its own cache, and z of a row is the largest attention that any replayed
+ * token pays it. The best rows of all heads together spend the budget; what each head got of them is its share. Heads
+ * differ much, texts hardly.
+ * Sources: Kim et al. 2025 (KVzip, 2505.23416), Feng et al. 2024 (AdaKV, 2407.11550), Xiao et al. 2024 (DuoAttention,
+ * 2410.10819); docs/POLICIES.md.
+ *
+ * Lifetime  loaded at start, constant. Threads  any may read. */
 #ifndef KV_SHARES_H
 #define KV_SHARES_H
 
+#include "base/buf.h"
 #include "base/note.h"
 #include "base/status.h"
 #include "kv/shape.h"
@@ -20,9 +29,45 @@ struct kv_shares {
     float *share[KV_SHARES_BUDGETS]; // [n_layer][n_kv_head]
 };
 
+/* All zero. FULL: no memory. */
+must_use enum status kv_shares_open(struct kv_shares *out, uint32_t n_layer, uint32_t n_kv_head);
+void kv_shares_close(struct kv_shares *s); // a zeroed one too
+
+/* ---- dealing ---- */
+
 /* rows [n_layer][n_kv_head]: what a budget of `budget` rows a head on average gives each, over n rows: between `least` and n,
- * all together n_layer * n_kv_head * budget, as near as whole rows allow. shares NULL: equal. */
+ * all together n_layer * n_kv_head * budget, as near as those bounds allow. shares NULL: equal. */
 void kv_shares_deal(const struct kv_shares *shares, uint32_t n_layer, uint32_t n_kv_head,
                     uint32_t budget, uint32_t n, uint32_t least, uint32_t *rows);
+
+/* Makes dealt budgets fill whole blocks of 64 behind the first `loose` rows of each, which are not in blocks of their own;
+ * those of `least` or of all n rows stay. All together no more than before. */
+void kv_shares_round(uint32_t *rows, uint32_t n_list, uint32_t loose, uint32_t least, uint32_t n);
+
+/* ---- measuring ---- */
+
+/* Adds the shares of one replayed text of n rows: z [n_layer][n_kv_head][n]. FULL: no memory, nothing changed. */
+must_use enum status kv_shares_add(struct kv_shares *sum, const float *z, uint32_t n);
+/* Of n_text added ones: their mean. */
+void kv_shares_mean(struct kv_shares *sum, uint32_t n_text);
+/* Correlation of two at one of the budgets: of texts of one kind with those of another it should be 0.95 or more. */
+double kv_shares_correlation(const struct kv_shares *a, const struct kv_shares *b, uint32_t budget);
+/* How many heads, the largest shares first, hold half of the budget. */
+uint32_t kv_shares_half(const struct kv_shares *s, uint32_t budget);
+
+/* ---- the file ---- */
+
+/* What a profile was measured of. */
+struct kv_shares_id {
+    const char *model; // fingerprint, hexadecimal
+    const char *kv_type;
+};
+
+void kv_shares_write(const struct kv_shares *s, const struct kv_shares_id *of, struct buf *out);
+
+/* Into an opened one, whose sizes it must have. BAD_INPUT: no profile, or one of another shape. NOT_FOUND: a profile of
+ * another model or KV type. FULL: no memory. *out is as it was. */
+must_use enum status kv_shares_read(struct kv_shares *out, const struct kv_shares_id *of,
+                                    const char *text, size_t len, struct note *why);
 
 #endif

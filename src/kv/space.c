@@ -113,7 +113,7 @@ static void map_next(struct kv_space *s)
 
 enum status kv_space_grow(struct kv_space *s, uint32_t n_position)
 {
-    uint32_t need[KV_GROUP_MAX];
+    uint32_t need[KV_CLASS_MAX];
     if (n_position > s->all->n_position_max)
         return BAD_INPUT;
     if (blocks_of(n_position) > n_block(s)) {
@@ -131,20 +131,19 @@ enum status kv_space_grow(struct kv_space *s, uint32_t n_position)
     return OK;
 }
 
-void kv_space_need(const struct kv_space *s, uint32_t n_position, uint32_t n[KV_GROUP_MAX])
+void kv_space_need(const struct kv_space *s, uint32_t n_position, uint32_t n[KV_CLASS_MAX])
 {
     uint32_t want = blocks_of(n_position), have = n_block(s);
-    for (uint32_t g = 0; g < KV_GROUP_MAX; g++)
+    for (uint32_t g = 0; g < KV_CLASS_MAX; g++)
         n[g] = g < s->all->shape->n_group && want > have ? want - have : 0;
 }
 
 /* ---- committing ---- */
 
-/* Releases the blocks that no query at position >= n sees. */
-static void pass_window(struct kv_space *s, uint32_t group, uint32_t n_position)
+/* Releases the blocks of a group below `keep`. */
+static void pass_blocks(struct kv_space *s, uint32_t group, uint32_t keep)
 {
     struct span *span = &s->span[group];
-    uint32_t keep = first_needed(s, group, n_position);
     while (span->first < keep && span->first < span->n) {
         kv_pool_release(s->all->pool, span->block[span->first]);
         span->address[span->first++] = NULL;
@@ -163,7 +162,15 @@ void kv_space_commit(struct kv_space *s, uint32_t n_position)
     space_protect(s, from, to);
     s->n_committed = n_position;
     for (uint32_t g = 0; g < s->all->shape->n_group; g++)
-        pass_window(s, g, n_position);
+        pass_blocks(s, g, first_needed(s, g, n_position));
+}
+
+void kv_space_pass(struct kv_space *s, uint32_t block)
+{
+    assert(block <= s->n_committed / KV_BLOCK);
+    for (uint32_t g = 0; g < s->all->shape->n_group; g++)
+        if (!s->all->shape->group[g].window)
+            pass_blocks(s, g, block);
 }
 
 /* ---- forking ---- */
@@ -189,17 +196,17 @@ static void append_copies(struct kv_space *s, const block_id copy[KV_GROUP_MAX])
     space_map(s, s->span[0].n, VM_WRITE);
 }
 
-/* Blocks of each group by index, of somebody who holds them: [n_position / KV_BLOCK] or one more. */
+/* Blocks of each group by index, of somebody who holds them from `first` on: [n_position / KV_BLOCK] or one more. */
 struct blocks {
     const block_id *of[KV_GROUP_MAX];
+    uint32_t first[KV_GROUP_MAX];
 };
 
 static void share_blocks(struct kv_space *s, const struct blocks *from, uint32_t n_position)
 {
     for (uint32_t g = 0; g < s->all->shape->n_group; g++) {
         struct span *span = &s->span[g];
-        span->first = span->n = span->mapped_from = span->mapped_to =
-            first_needed(s, g, n_position);
+        span->first = span->n = span->mapped_from = span->mapped_to = from->first[g];
         while (span->n < n_position / KV_BLOCK) {
             kv_pool_hold(s->all->pool, from->of[g][span->n]);
             add_block(s, span, from->of[g][span->n]);
@@ -232,23 +239,48 @@ static enum status space_over(struct kv_space **out, struct kv_spaces *all,
     return OK;
 }
 
-enum status kv_space_fork(struct kv_space **out, struct kv_space *s, uint32_t n_position,
-                          struct note *why)
+/* Blocks that the sequence itself still holds. */
+static enum status fork_held(struct kv_space **out, struct kv_space *s, uint32_t n_position,
+                             struct note *why)
 {
     assert(n_position <= s->n_committed);
     const uint32_t whole = n_position / KV_BLOCK;
     struct blocks from = { 0 };
-    if (is_lost(s, n_position)) {
-        note_set(why, "rows before position %u were given back: the window passed them",
-                 n_position);
-        return NOT_FOUND;
-    }
-    for (uint32_t g = 0; g < s->all->shape->n_group; g++)
+    for (uint32_t g = 0; g < s->all->shape->n_group; g++) {
+        const uint32_t first = first_needed(s, g, n_position);
         from.of[g] = s->span[g].block;
+        from.first[g] = first > s->span[g].first ? first : s->span[g].first;
+    }
     enum status st = space_over(out, s->all, &from, n_position, why);
     for (uint32_t g = 0; st == OK && n_position % KV_BLOCK && g < s->all->shape->n_group; g++)
         memcpy(address_of(*out, g, whole), address_of(s, g, whole), s->span[g].block_bytes);
     return st;
+}
+
+enum status kv_space_fork(struct kv_space **out, struct kv_space *s, uint32_t n_position,
+                          struct note *why)
+{
+    if (is_lost(s, n_position)) {
+        note_set(why, "rows before position %u were given back: a window or a policy passed them",
+                 n_position);
+        return NOT_FOUND;
+    }
+    return n_position > 0 ? fork_held(out, s, n_position, why) : kv_space_new(out, s->all, why);
+}
+
+enum status kv_space_fork_rest(struct kv_space **out, struct kv_space *s, uint32_t n_position,
+                               struct note *why)
+{
+    for (uint32_t g = 0; g < s->all->shape->n_group; g++) {
+        const bool passed = !s->all->shape->group[g].window && s->span[g].first > 0;
+        assert(!passed || s->span[g].first <= n_position / KV_BLOCK);
+        if (!passed && n_position > 0 && first_needed(s, g, n_position) < s->span[g].first) {
+            note_set(why, "rows before position %u were given back: a window passed them",
+                     n_position);
+            return NOT_FOUND;
+        }
+    }
+    return fork_held(out, s, n_position, why);
 }
 
 enum status kv_space_adopt(struct kv_space **out, struct kv_spaces *all, uint32_t n_position,
@@ -258,8 +290,10 @@ enum status kv_space_adopt(struct kv_space **out, struct kv_spaces *all, uint32_
     assert(n_position <= all->n_position_max);
     const uint32_t whole = n_position / KV_BLOCK;
     struct blocks from = { 0 };
-    for (uint32_t g = 0; g < all->shape->n_group; g++)
+    for (uint32_t g = 0; g < all->shape->n_group; g++) {
+        from.first[g] = kv_first_seen(all->shape, g, n_position);
         from.of[g] = block + (size_t)g * blocks_of(n_position);
+    }
     enum status st = space_over(out, all, &from, n_position, why);
     for (uint32_t g = 0; st == OK && n_position % KV_BLOCK && g < all->shape->n_group; g++) {
         const block_id tail = from.of[g][whole];
@@ -293,6 +327,8 @@ uint32_t kv_space_shared(const struct kv_space *a, const struct kv_space *b)
         uint32_t n = 0;
         if (a->all->shape->group[g].window)
             continue;
+        if (x->first > 0 || y->first > 0)
+            return 0;
         while (n < most && x->block[n].n == y->block[n].n)
             n++;
         shared = !any || n < shared ? n : shared;

@@ -53,17 +53,21 @@ void kv_space_free(struct kv_space *s);
  * changed. BAD_INPUT: n above n_position_max. */
 must_use enum status kv_space_grow(struct kv_space *s, uint32_t n_position);
 
-/* Blocks that grow(n) would have to take, of each group; grow succeeds where kv_pool_fits says they
+/* Blocks that grow(n) would have to take, of each class; grow succeeds where kv_pool_fits says they
  * fit. Pure. */
-void kv_space_need(const struct kv_space *s, uint32_t n_position, uint32_t n_block[KV_GROUP_MAX]);
+void kv_space_need(const struct kv_space *s, uint32_t n_position, uint32_t n_block[KV_CLASS_MAX]);
 
 /* Says that rows below n are written: full blocks are sealed, and windowed groups give back blocks
  * that no query at position >= n can see. */
 void kv_space_commit(struct kv_space *s, uint32_t n_position);
 
 /* Gives back the blocks below `block` of every group without a window: their rows are elsewhere, or dropped
- * (kv/excerpt.h). They must be committed. Nothing can fork or adopt those positions from this space any more. */
+ * (kv/excerpt.h). They must be committed. kv_space_fork finds those positions lost from now on. */
 void kv_space_pass(struct kv_space *s, uint32_t block);
+
+/* As kv_space_fork, but what was passed is missing in the new space too: for who forks the excerpt beside it. */
+must_use enum status kv_space_fork_rest(struct kv_space **out, struct kv_space *s,
+                                        uint32_t n_position, struct note *why);
 
 /* A new space that shares the first n committed positions of `s`: sealed blocks read-only at the
  * same index, a partial last block copied. FULL: no block for the copy, nothing changed. NOT_FOUND:
@@ -81,7 +85,7 @@ must_use enum status kv_space_adopt(struct kv_space **out, struct kv_spaces *all
 void kv_space_seal(struct kv_space *s);
 
 /* How many blocks from position 0 on are the same blocks in both, of every group that no window ends: 0 where there is
- * none such. Pure. */
+ * none such, or where blocks were passed. Pure. */
 uint32_t kv_space_shared(const struct kv_space *a, const struct kv_space *b);
 
 uint32_t kv_space_committed(const struct kv_space *s);

@@ -74,6 +74,19 @@ static void greedy_continues_as_the_reference(void **state)
     json_decref(a);
 }
 
+/* An answer that is no whole one says so, unless it is told to be quiet. */
+static void a_cut_answer_says_so(void **state)
+{
+    (void)state;
+    program_expect(WORDS("akvifer", "run", "--raw", "--temp", "0", "-n", "1", "-p", FRANCE), NULL,
+                   0, " Paris\n", "(cut after 1 token: -n gives it more");
+    program_expect(
+        WORDS("akvifer", "run", "-c", "8", "--raw", "--temp", "0", "-n", "-1", "-p", FRANCE), NULL,
+        0, " Paris.\n", "(cut: the context of 8 tokens is full; -c makes");
+    program_expect(WORDS("akvifer", "run", "-q", "--raw", "--temp", "0", "-n", "1", "-p", FRANCE),
+                   NULL, 0, " Paris\n", NULL);
+}
+
 /* A context longer than the model's is computed, with a warning; one that the memory cannot hold is refused. */
 static void long_context_is_warned_of(void **state)
 {
@@ -433,6 +446,7 @@ int main(void)
     setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 }); // Ctrl-\ would leave one
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(greedy_continues_as_the_reference),
+        cmocka_unit_test(a_cut_answer_says_so),
         cmocka_unit_test(long_context_is_warned_of),
         cmocka_unit_test(same_seed_same_answer),
         cmocka_unit_test(stop_texts_and_biases),

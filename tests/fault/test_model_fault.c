@@ -17,6 +17,7 @@
 
 #include "akvifer.h"
 #include "base/mem.h"
+#include "engine/outbox.h"
 #include "os/file.h"
 #include "os/pages.h"
 #include "support/sanitized.h"
@@ -373,6 +374,50 @@ static void a_file_changed_in_use_is_refused(void **state)
     akv_model_close(m);
 }
 
+/* The last event of the one request that runs. */
+static struct akv_event last_event(akv_engine *engine)
+{
+    struct akv_event e;
+    do
+        assert_int_equal(akv_next_event(engine, &e, TIMEOUT_MS), AKV_OK);
+    while (e.kind != AKV_EVENT_DONE);
+    return e;
+}
+
+/* An answer that was under way then is none: it is longer than what the outbox holds, so the engine waits in its
+ * middle for a reader. */
+static void a_file_changed_under_an_answer_ends_it(void **state)
+{
+    enum { N_LONG = OUTBOX_MAX + 64 };
+    const struct akv_limits limits = { .n_ctx = N_LONG + 8, .n_parallel = 1 };
+    const int32_t id = 72;
+    const struct akv_request r = { .ids = &id,
+                                   .n_id = 1,
+                                   .n_predict = N_LONG,
+                                   .ignore_eos = true,
+                                   .sampling = akv_sampling_default() };
+    akv_engine *engine;
+    struct akv_event e;
+    struct akv_note why = { "" };
+    uint64_t ticket;
+    (void)state;
+    save("used.gguf", 1);
+    akv_model *m = opened("used.gguf");
+    if (akv_engine_new(&engine, m, &limits, &why) != AKV_OK)
+        fail_msg("%s", why.text);
+    if (akv_submit(engine, &r, &ticket, &why) != AKV_OK)
+        fail_msg("%s", why.text);
+    assert_int_equal(akv_next_event(engine, &e, TIMEOUT_MS), AKV_OK);
+    assert_int_equal(e.kind, AKV_EVENT_TOKEN);
+    write_bytes("used.gguf", 0, "another header");
+    e = last_event(engine);
+    assert_int_equal(e.stop, AKV_STOP_ERROR);
+    assert_int_equal(e.status, AKV_CORRUPT);
+    assert_non_null(strstr(e.message, "was written to while it is in use"));
+    akv_engine_free(engine);
+    akv_model_close(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -381,6 +426,7 @@ int main(void)
         cmocka_unit_test(reads_of_a_load_fail),
         cmocka_unit_test(a_file_that_shrinks_in_a_load_is_refused),
         cmocka_unit_test(a_file_changed_in_use_is_refused),
+        cmocka_unit_test(a_file_changed_under_an_answer_ends_it),
         cmocka_unit_test(a_file_cut_short_is_refused),
         cmocka_unit_test(what_is_no_file_is_refused),
         cmocka_unit_test(a_file_replaced_in_use_stays),

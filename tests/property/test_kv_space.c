@@ -231,7 +231,7 @@ static void check_all(struct life *f)
     for (uint32_t i = 0; i < maps.n; i++)
         n_ours += maps.line[i].access[3] == 's';
     kv_spaces_stats(f->all, &stats);
-    if (n_ours > stats.n_vma + f->setup->shape.n_group || stats.n_vma > stats.n_vma_max)
+    if (n_ours > stats.n_vma + kv_n_class(&f->setup->shape) || stats.n_vma > stats.n_vma_max)
         die(f, "S4: mappings", n_ours, stats.n_vma);
     for (uint32_t g = 0; g < f->setup->shape.n_group; g++)
         check_writable_once(f, g, &maps);
@@ -265,7 +265,7 @@ static void call_free(struct life *f, uint32_t i)
 static void call_step(struct life *f, uint32_t i, uint32_t n_more)
 {
     struct twin_seq *t = f->seq[i];
-    uint32_t n = t->committed + n_more, need[KV_GROUP_MAX];
+    uint32_t n = t->committed + n_more, need[KV_CLASS_MAX];
     kv_space_need(f->space[i], n, need);
     bool fits = kv_pool_fits(f->pool, need);
     enum status want = twin_grow(&f->twin, t, n);

@@ -77,7 +77,12 @@ void run_step(struct runner *r, struct run *const *s, const uint32_t *n, uint32_
             continue;
         assert_int_equal(kv_space_grow(s[i]->space, s[i]->n_done + n[i]), OK);
         seq[b.n_seq++] = (struct batch_seq){
-            .space = s[i]->space, .first_row = b.n_row, .n_row = n[i], .position = s[i]->n_done
+            .space = s[i]->space,
+            .first_row = b.n_row,
+            .n_row = n[i],
+            .position = s[i]->n_done,
+            .excerpt = s[i]->excerpt,
+            .taps = s[i]->taps,
         };
         memcpy(ids + b.n_row, s[i]->ids + s[i]->n_done, n[i] * sizeof *ids);
         b.n_row += n[i];

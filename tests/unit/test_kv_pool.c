@@ -63,7 +63,7 @@ static void a_block_lives_from_open_to_free(void **state)
     (void)state;
     struct kv_pool *p = pool_new(8 * PAGE);
     block_id b = take(p, 1);
-    assert_int_equal(kv_block_group(b), 1);
+    assert_int_equal(kv_block_class(b), 1);
     assert_int_equal(kv_pool_holders(p, b), 1);
     assert_false(kv_pool_is_sealed(p, b));
     memset(kv_pool_address(p, b), 'x', 3 * PAGE);
@@ -84,7 +84,7 @@ static void a_block_lives_from_open_to_free(void **state)
 /* P7: n blocks of the group can be taken, and no more. */
 static void expect_room(const struct kv_pool *p, uint32_t group, uint32_t n)
 {
-    uint32_t need[KV_GROUP_MAX] = { 0 };
+    uint32_t need[KV_CLASS_MAX] = { 0 };
     need[group] = n;
     assert_true(kv_pool_fits(p, need));
     need[group] = n + 1;
@@ -107,8 +107,8 @@ static void free_memory_moves_between_groups(void **state)
     for (int i = 0; i < 9; i++)
         kv_pool_release(p, small[i]);
     expect_room(p, 1, 3);
-    assert_false(kv_pool_fits(p, (uint32_t[KV_GROUP_MAX]){ 1, 3 }));
-    assert_true(kv_pool_fits(p, (uint32_t[KV_GROUP_MAX]){ 3, 2 }));
+    assert_false(kv_pool_fits(p, (uint32_t[KV_CLASS_MAX]){ 1, 3 }));
+    assert_true(kv_pool_fits(p, (uint32_t[KV_CLASS_MAX]){ 3, 2 }));
     for (int i = 0; i < 3; i++) {
         large[i] = take(p, 1);
         memset(kv_pool_address(p, large[i]), 'y', 3 * PAGE);

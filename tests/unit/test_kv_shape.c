@@ -44,6 +44,23 @@ static void bytes_of_one_group(void **state)
     assert_int_equal(kv_layer_bytes(&int8, 0), 3 * 2 * (64 * 64 + 256));
 }
 
+/* Behind the groups comes the class of excerpts: 64 slots of one kv_head; where all layers are windowed there is none. */
+static void excerpts_have_a_class_of_their_own(void **state)
+{
+    (void)state;
+    struct kv_shape one = smollm2(KV_F16), two = gemma3();
+    assert_int_equal(kv_excerpt_class(&one), 1);
+    assert_int_equal(kv_n_class(&one), 2);
+    assert_int_equal(kv_class_bytes(&one, 0), kv_block_bytes(&one, 0));
+    assert_int_equal(kv_class_bytes(&one, 1), 16 << 10);
+    assert_int_equal(kv_n_class(&two), 3);
+    assert_int_equal(kv_class_bytes(&two, 2), 64 << 10);
+    assert_int_equal(kv_whole_group(&two), 0);
+    two.group[0].window = 512;
+    assert_int_equal(kv_whole_group(&two), 2);
+    assert_int_equal(kv_n_class(&two), 2);
+}
+
 static void blocks_are_whole_pages(void **state)
 {
     (void)state;
@@ -126,8 +143,11 @@ static void types_have_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bytes_of_one_group),  cmocka_unit_test(blocks_are_whole_pages),
-        cmocka_unit_test(bytes_of_a_sequence), cmocka_unit_test(a_window_holds_what_counting_says),
+        cmocka_unit_test(bytes_of_one_group),
+        cmocka_unit_test(excerpts_have_a_class_of_their_own),
+        cmocka_unit_test(blocks_are_whole_pages),
+        cmocka_unit_test(bytes_of_a_sequence),
+        cmocka_unit_test(a_window_holds_what_counting_says),
         cmocka_unit_test(types_have_names),
     };
     return cmocka_run_group_tests_name("kv_shape", tests, NULL, NULL);

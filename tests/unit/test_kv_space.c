@@ -234,12 +234,12 @@ static void blocks_kept_ahead_are_let_go_of(void **state)
     (void)state;
     struct fixture f = open_spaces(4, (struct kv_spaces_config){ .map_ahead = true });
     struct kv_space *a = space_new(&f), *b = space_new(&f);
-    uint32_t need[KV_GROUP_MAX];
+    uint32_t need[KV_CLASS_MAX];
     step(&f, a, 60); // keeps its second block ahead
     kv_spaces_settle(f.all);
     assert_false(read_faults(block(a, 0, 1)));
     assert_true(
-        kv_pool_fits(f.pool, (uint32_t[KV_GROUP_MAX]){ 0, 4 })); // 9 pages, as if nothing was kept
+        kv_pool_fits(f.pool, (uint32_t[KV_CLASS_MAX]){ 0, 4 })); // 9 pages, as if nothing was kept
     kv_space_need(b, 192, need);
     assert_true(kv_pool_fits(f.pool, need));
     assert_int_equal(kv_space_grow(b, 192), OK);
@@ -378,7 +378,7 @@ static void limits_are_told(void **state)
     (void)state;
     struct fixture f = open_spaces(4, (struct kv_spaces_config){ 0 });
     struct kv_space *s = space_new(&f);
-    uint32_t need[KV_GROUP_MAX];
+    uint32_t need[KV_CLASS_MAX];
     assert_int_equal(kv_space_grow(s, N_POSITION + 1), BAD_INPUT);
     assert_int_equal(kv_space_grow(s, 4 * 64), OK);
     assert_int_equal(kv_space_grow(s, 4 * 64 + 1), FULL);

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "kv/best.h"
+
 enum { TILE = 16 }; // queries at once: their scores of 4k rows stay in the second cache
 
 /* ---- attention received ---- */
@@ -146,8 +148,7 @@ bool measure_places(const struct kv_rank_in *in, uint32_t h, const float *score,
         place[i] = 0;
         if (measure_is_floor(in, head->position[i]))
             continue;
-        items[n++] =
-            (struct item){ (uint64_t)~measure_key(score[i]) << 32 | ~head->position[i], i };
+        items[n++] = (struct item){ ~kv_row_key(score[i], head->position[i]), i };
     }
     items = sort(items, spare, n);
     for (uint32_t i = 0; i < n; i++)

@@ -5,7 +5,6 @@
 #ifndef KV_POLICY_MEASURE_H
 #define KV_POLICY_MEASURE_H
 
-#include "base/f16.h"
 #include "kv/rank.h"
 
 /* out [n] += factor[t] * the softmax weight of each row of kv_head h for query t of in->query, t from `from` on, asked by
@@ -29,15 +28,6 @@ bool measure_places(const struct kv_rank_in *in, uint32_t h, const float *score,
 static inline bool measure_is_floor(const struct kv_rank_in *in, uint32_t position)
 {
     return position < in->n_sink || position >= in->recent;
-}
-
-/* A number that orders as the float does, NaN lowest, -0 as 0. */
-static inline uint32_t measure_key(float x)
-{
-    const uint32_t bits = bits_of_f32(x + 0.0f);
-    if (x != x)
-        return 0;
-    return bits >> 31 ? ~bits : bits | 0x80000000u;
 }
 
 #endif

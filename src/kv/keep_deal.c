@@ -1,0 +1,88 @@
+/* What a choice comes to in rows and bytes. */
+#include <math.h>
+
+#include "base/mem.h"
+#include "kv/keep.h"
+
+static uint32_t at_most(double rows, uint32_t most)
+{
+    return rows < most ? (uint32_t)rows : most;
+}
+
+static uint32_t n_list(const struct kv_shape *shape)
+{
+    const uint32_t g = kv_whole_group(shape);
+    return g < shape->n_group ? shape->group[g].n_layer * shape->group[g].n_kv_head : 0;
+}
+
+/* Bytes of one row of every list. */
+static double bytes_a_row(const struct kv_shape *shape)
+{
+    const uint32_t g = kv_whole_group(shape);
+    if (g >= shape->n_group)
+        return INFINITY;
+    return (double)shape->group[g].n_layer * (double)kv_layer_bytes(shape, g) / KV_BLOCK;
+}
+
+static uint32_t budget_of(struct kv_amount a, const struct kv_shape *shape, uint32_t n_whole)
+{
+    double rows = a.n;
+    if (a.unit == KV_PERCENT)
+        rows = n_whole * a.n / 100;
+    if (a.unit == KV_BYTES)
+        rows = a.n / bytes_a_row(shape);
+    return at_most(fmax(rows, 1), UINT32_MAX / 2);
+}
+
+struct kv_floors kv_keep_floors(const struct kv_choice *c, const struct kv_shape *shape,
+                                uint32_t n_whole)
+{
+    const struct kv_common *o = &c->options.common;
+    struct kv_floors f = { .budget = budget_of(o->budget, shape, n_whole), .n_sink = o->n_sink };
+    double recent = o->recent.n;
+    if (o->recent.unit == KV_PERCENT)
+        recent = fmax(f.budget * o->recent.n / 100, c->policy->recent_least);
+    f.recent = at_most(recent, UINT32_MAX / 2);
+    return f;
+}
+
+/* From here on heads get four blocks on average: fewer, and whole blocks would not follow their shares. */
+enum { ROUND_FROM = 4 * KV_BLOCK };
+
+void kv_keep_deal(const struct kv_choice *c, const struct kv_shares *shares,
+                  const struct kv_shape *shape, uint32_t n_whole, uint32_t n_position,
+                  uint32_t *rows)
+{
+    const struct kv_common *o = &c->options.common;
+    const struct kv_floors f = kv_keep_floors(c, shape, n_whole);
+    const struct kv_group *g = &shape->group[kv_whole_group(shape)];
+    const uint32_t least = f.n_sink + f.recent, open = n_position % KV_BLOCK;
+    kv_shares_deal(o->shares == KV_SHARES_PROFILE ? shares : NULL, g->n_layer, g->n_kv_head,
+                   f.budget, n_whole, least, rows);
+    if (o->round && f.budget >= ROUND_FROM && f.budget < n_whole)
+        kv_shares_round(rows, n_list(shape), open < f.recent ? open : f.recent, least, n_whole);
+}
+
+enum status kv_keep_bytes(const struct kv_choice *c, const struct kv_shares *shares,
+                          const struct kv_shape *shape, uint32_t n_whole, size_t *out)
+{
+    const uint32_t n = n_list(shape);
+    if (!c->policy->rank || n == 0) {
+        *out = 0;
+        return OK;
+    }
+    uint32_t *rows = mem_new(n, sizeof *rows);
+    uint64_t sum = 0, n_block = 0;
+    if (!rows)
+        return FULL;
+    kv_keep_deal(c, shares, shape, n_whole, n_whole, rows);
+    for (uint32_t i = 0; i < n; i++) {
+        sum += rows[i];
+        n_block += (rows[i] + KV_BLOCK - 1) / KV_BLOCK;
+    }
+    if (c->policy->scope != KV_SCOPE_HEAD || c->options.common.round)
+        n_block = sum / KV_BLOCK + n; // how lists share them is not known: each may end in a part
+    mem_free(rows);
+    *out = n_block * kv_class_bytes(shape, kv_excerpt_class(shape));
+    return OK;
+}

@@ -1,0 +1,146 @@
+#include "kv/shares.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+const uint32_t kv_shares_percent[KV_SHARES_BUDGETS] = { 5, 10, 20, 50 };
+
+enum status kv_shares_open(struct kv_shares *out, uint32_t n_layer, uint32_t n_kv_head)
+{
+    const size_t n = (size_t)n_layer * n_kv_head;
+    float *all = mem_new(n * KV_SHARES_BUDGETS, sizeof *all);
+    if (!all)
+        return FULL;
+    *out = (struct kv_shares){ .n_layer = n_layer, .n_kv_head = n_kv_head };
+    for (uint32_t b = 0; b < KV_SHARES_BUDGETS; b++)
+        out->share[b] = all + b * n;
+    return OK;
+}
+
+void kv_shares_close(struct kv_shares *s)
+{
+    mem_free(s->share[0]);
+    *s = (struct kv_shares){ 0 };
+}
+
+/* ---- dealing ---- */
+
+/* No head is ever told nothing: a share of 0 would stay 0 however large the budget. */
+#define LEAST_SHARE 1e-3
+
+static double share_at(const struct kv_shares *s, size_t head, double percent)
+{
+    double below_percent = 0, below = s->share[0][head];
+    for (uint32_t b = 0; b <= KV_SHARES_BUDGETS; b++) {
+        const bool is_all = b == KV_SHARES_BUDGETS;
+        const double at = is_all ? 100 : kv_shares_percent[b];
+        const double share = is_all ? 1 : s->share[b][head];
+        if (percent <= at) {
+            const double x = (percent - below_percent) / (at - below_percent);
+            return fmax(below + x * (share - below), LEAST_SHARE);
+        }
+        below_percent = at;
+        below = share;
+    }
+    return 1;
+}
+
+struct deal {
+    const struct kv_shares *shares;
+    size_t n_head;
+    double budget, n, least, percent;
+};
+
+static double wanted(const struct deal *d, size_t head, double factor)
+{
+    const double rows = factor * share_at(d->shares, head, d->percent) * d->budget;
+    return fmin(d->n, fmax(d->least, rows));
+}
+
+static double all_wanted(const struct deal *d, double factor)
+{
+    double sum = 0;
+    for (size_t i = 0; i < d->n_head; i++)
+        sum += wanted(d, i, factor);
+    return sum;
+}
+
+/* The factor of all shares that spends the budget, from below. */
+static double find_factor(const struct deal *d)
+{
+    double low = 0, high = d->n / (LEAST_SHARE * d->budget) + 1;
+    for (int i = 0; i < 80; i++) {
+        const double middle = (low + high) / 2;
+        if (all_wanted(d, middle) <= d->n_head * d->budget)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Whole rows; what is left over goes to the largest fractions, the first of equal ones. */
+static void deal_whole(const struct deal *d, double factor, uint32_t *rows)
+{
+    uint64_t left = (uint64_t)(d->n_head * d->budget);
+    for (size_t i = 0; i < d->n_head; i++) {
+        rows[i] = (uint32_t)wanted(d, i, factor);
+        left -= left < rows[i] ? left : rows[i];
+    }
+    for (left = left < d->n_head ? left : d->n_head; left > 0; left--) {
+        double most = -1;
+        size_t best = 0;
+        for (size_t i = 0; i < d->n_head; i++) {
+            const double fraction = wanted(d, i, factor) - rows[i];
+            if (rows[i] < d->n && fraction > most) {
+                most = fraction;
+                best = i;
+            }
+        }
+        if (most < 0)
+            return; // all have everything
+        rows[best]++;
+    }
+}
+
+void kv_shares_deal(const struct kv_shares *shares, uint32_t n_layer, uint32_t n_kv_head,
+                    uint32_t budget, uint32_t n, uint32_t least, uint32_t *rows)
+{
+    const size_t n_head = (size_t)n_layer * n_kv_head;
+    least = least < n ? least : n;
+    if (!shares || budget >= n || budget <= least) {
+        const uint32_t each = budget >= n ? n : budget <= least ? least : budget;
+        for (size_t i = 0; i < n_head; i++)
+            rows[i] = each;
+        return;
+    }
+    const struct deal d = { shares, n_head, budget, n, least, 100.0 * budget / n };
+    deal_whole(&d, find_factor(&d), rows);
+}
+
+/* ---- whole blocks ---- */
+
+/* Rows in the last block of a list behind its loose ones, where that block may be filled or left. */
+static uint32_t remainder_of(uint32_t rows, uint32_t loose, uint32_t least, uint32_t n)
+{
+    const uint32_t over = rows > loose && rows < n ? (rows - loose) % KV_BLOCK : 0;
+    return rows - over >= least ? over : 0;
+}
+
+void kv_shares_round(uint32_t *rows, uint32_t n_list, uint32_t loose, uint32_t least, uint32_t n)
+{
+    uint64_t left = 0; // what rounding down frees; the largest remainders are rounded up with it
+    for (uint32_t i = 0; i < n_list; i++)
+        left += remainder_of(rows[i], loose, least, n);
+    for (uint32_t over = KV_BLOCK - 1; over > 0 && left >= KV_BLOCK; over--)
+        for (uint32_t i = 0; i < n_list && left >= KV_BLOCK; i++) {
+            if (remainder_of(rows[i], loose, least, n) != over)
+                continue;
+            left -= KV_BLOCK;
+            rows[i] = n - rows[i] > KV_BLOCK - over ? rows[i] + KV_BLOCK - over : n;
+        }
+    for (uint32_t i = 0; i < n_list; i++)
+        rows[i] -= remainder_of(rows[i], loose, least, n);
+}

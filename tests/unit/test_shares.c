@@ -1,0 +1,255 @@
+/* kv/shares: dealing spends the budget and keeps its bounds, shares of a replay are counted, profiles are read back. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "kv/best.h"
+#include "kv/shares.h"
+
+enum { LAYERS = 30, HEADS = 3, N = LAYERS * HEADS };
+
+static struct kv_shares random_shares(struct rng *rng, bool with_zeros)
+{
+    struct kv_shares s;
+    assert_int_equal(kv_shares_open(&s, LAYERS, HEADS), OK);
+    for (uint32_t b = 0; b < KV_SHARES_BUDGETS; b++) {
+        double sum = 0;
+        for (uint32_t i = 0; i < N; i++) {
+            const double x = rng_unit(rng);
+            s.share[b][i] = with_zeros && x < 0.3 ? 0 : (float)(x * x * x * 4);
+            sum += s.share[b][i];
+        }
+        for (uint32_t i = 0; i < N; i++)
+            s.share[b][i] *= (float)(N / sum);
+    }
+    return s;
+}
+
+static uint64_t sum_of(const uint32_t *rows)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < N; i++)
+        sum += rows[i];
+    return sum;
+}
+
+static void the_whole_budget_is_dealt(void **state)
+{
+    (void)state;
+    struct rng rng = rng_seeded(5, 1);
+    for (int round = 0; round < 300; round++) {
+        struct kv_shares s = random_shares(&rng, round % 2);
+        const uint32_t n = 1 + rng_below(&rng, 8000), budget = 1 + rng_below(&rng, n + n / 8);
+        const uint32_t least = rng_below(&rng, 100);
+        uint32_t rows[N];
+        kv_shares_deal(&s, LAYERS, HEADS, budget, n, least, rows);
+        const uint32_t floor = least < n ? least : n;
+        for (uint32_t i = 0; i < N; i++)
+            assert_true(rows[i] >= floor && rows[i] <= n);
+        const uint32_t each = budget < floor ? floor : budget > n ? n : budget;
+        assert_int_equal(sum_of(rows), (uint64_t)N * each);
+        kv_shares_close(&s);
+    }
+}
+
+static void larger_shares_get_more(void **state)
+{
+    (void)state;
+    struct rng rng = rng_seeded(6, 1);
+    struct kv_shares s = random_shares(&rng, false);
+    uint32_t rows[N], more[N];
+    kv_shares_deal(&s, LAYERS, HEADS, 819, 4096, 45, rows); // 20 %: the shares as stored
+    kv_shares_deal(&s, LAYERS, HEADS, 900, 4096, 45, more);
+    for (uint32_t i = 0; i < N; i++)
+        for (uint32_t j = 0; j < N; j++)
+            if (s.share[2][i] > s.share[2][j])
+                assert_true(rows[i] + 1 >= rows[j]);
+    assert_true(sum_of(more) > sum_of(rows));
+    kv_shares_deal(NULL, LAYERS, HEADS, 819, 4096, 45, rows);
+    for (uint32_t i = 0; i < N; i++)
+        assert_int_equal(rows[i], 819);
+    kv_shares_close(&s);
+}
+
+/* Between two stored budgets a head moves from one share to the other, and at the context all are equal. */
+static void shares_are_interpolated(void **state)
+{
+    (void)state;
+    struct kv_shares s;
+    uint32_t rows[4], last = 0;
+    assert_int_equal(kv_shares_open(&s, 2, 2), OK);
+    for (uint32_t b = 0; b < KV_SHARES_BUDGETS; b++)
+        for (uint32_t i = 0; i < 4; i++)
+            s.share[b][i] = i == 0 ? 2.5f - 0.5f * (float)b : (1.5f + 0.5f * (float)b) / 3;
+    kv_shares_deal(&s, 2, 2, 1500, 10000, 0, rows); // 15 %: 1.75 of the mean
+    assert_true(abs((int)rows[0] - 2625) <= 2);
+    kv_shares_deal(&s, 2, 2, 300, 10000, 0, rows); // below 5 %: the shares of 5 %
+    assert_true(abs((int)rows[0] - 750) <= 2);
+    kv_shares_deal(&s, 2, 2, 7500, 10000, 0, rows); // 75 %: 1.0 of 50 % and of 100 %
+    assert_true(abs((int)rows[0] - 7500) <= 2);
+    for (uint32_t budget = 100; budget <= 10000; budget += 100) {
+        kv_shares_deal(&s, 2, 2, budget, 10000, 0, rows);
+        assert_true(rows[0] >= last); // never fewer rows of a larger budget
+        last = rows[0];
+    }
+    assert_int_equal(last, 10000);
+    kv_shares_close(&s);
+}
+
+static void rounded_budgets_fill_blocks(void **state)
+{
+    (void)state;
+    struct rng rng = rng_seeded(7, 1);
+    for (int round = 0; round < 500; round++) {
+        struct kv_shares s = random_shares(&rng, round % 2);
+        const uint32_t n = 300 + rng_below(&rng, 8000), budget = 1 + rng_below(&rng, n);
+        const uint32_t least = rng_below(&rng, 100), loose = rng_below(&rng, KV_BLOCK);
+        uint32_t rows[N], was[N];
+        kv_shares_deal(&s, LAYERS, HEADS, budget, n, least, rows);
+        memcpy(was, rows, sizeof was);
+        kv_shares_round(rows, N, loose, least, n);
+        for (uint32_t i = 0; i < N; i++) {
+            assert_true(abs((int)rows[i] - (int)was[i]) < KV_BLOCK);
+            assert_true(rows[i] >= (was[i] < least ? was[i] : least) && rows[i] <= n);
+            const bool whole = rows[i] > loose && (rows[i] - loose) % KV_BLOCK == 0;
+            assert_true(whole || rows[i] == n || rows[i] <= loose || rows[i] < least + KV_BLOCK);
+        }
+        assert_true(sum_of(rows) <= sum_of(was));
+        assert_true(sum_of(rows) + KV_BLOCK + N > sum_of(was));
+        kv_shares_close(&s);
+    }
+}
+
+static int descending(const void *a, const void *b)
+{
+    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+static void the_best_are_the_best(void **state)
+{
+    (void)state;
+    struct rng rng = rng_seeded(8, 1);
+    for (int round = 0; round < 500; round++) {
+        uint64_t key[300], sorted[300];
+        const size_t n = 1 + rng_below(&rng, 300), k = rng_below(&rng, (uint32_t)n + 1);
+        for (size_t i = 0; i < n; i++)
+            key[i] = round % 3 == 0 ? rng_below(&rng, 4) : rng_u64(&rng);
+        memcpy(sorted, key, sizeof sorted);
+        qsort(sorted, n, sizeof *sorted, descending);
+        struct kv_best best = kv_best_of(key, n, k);
+        size_t n_taken = 0;
+        for (size_t i = 0; i < n; i++)
+            if (kv_best_take(&best, key[i])) {
+                n_taken++;
+                assert_true(key[i] >= sorted[k - 1]);
+            }
+        assert_int_equal(n_taken, k);
+    }
+    const float up[] = { NAN, -INFINITY, -2, -1e-40f, 0, 1e-40f, 1, INFINITY };
+    for (size_t i = 1; i < sizeof up / sizeof *up; i++)
+        assert_true(kv_rank_key(up[i - 1]) < kv_rank_key(up[i]));
+    assert_int_equal(kv_rank_key(-0.0f), kv_rank_key(0));
+    assert_true(kv_row_key(1, 5) > kv_row_key(1, 4)); // the later position stays
+}
+
+/* One head wants its rows, the others have theirs where sinks and recent rows are. */
+static void a_replay_is_counted(void **state)
+{
+    (void)state;
+    enum { ROWS = 1000 };
+    float *z = mem_new((size_t)N * ROWS, sizeof *z);
+    struct kv_shares s;
+    assert_int_equal(kv_shares_open(&s, LAYERS, HEADS), OK);
+    for (uint32_t i = 0; i < ROWS; i++) {
+        z[(size_t)7 * ROWS + i] = 1;
+        z[(size_t)9 * ROWS + i] = i < 500 ? 0.5f : -1;
+    }
+    assert_int_equal(kv_shares_add(&s, z, ROWS), OK);
+    assert_int_equal(kv_shares_add(&s, z, ROWS), OK);
+    kv_shares_mean(&s, 2);
+    for (uint32_t b = 0; b < KV_SHARES_BUDGETS; b++) {
+        const double budget = ROWS * kv_shares_percent[b] / 100.0;
+        double sum = 0;
+        for (uint32_t i = 0; i < N; i++)
+            sum += s.share[b][i];
+        assert_true(fabs(sum - N) < 0.01);
+        assert_true(fabs(s.share[b][7] - fmin(ROWS, N * budget) / budget) < 0.5);
+    }
+    assert_true(fabs(s.share[2][9] - (500 + 20) / 200.0) < 0.01);
+    assert_true(kv_shares_correlation(&s, &s, 2) > 0.9999);
+    assert_true(kv_shares_half(&s, 0) >= 1 && kv_shares_half(&s, 3) > kv_shares_half(&s, 0));
+    kv_shares_close(&s);
+    mem_free(z);
+}
+
+static const struct kv_shares_id ID = { "0123456789abcdef0123456789abcdef", "f16" };
+
+static void a_profile_is_read_back(void **state)
+{
+    (void)state;
+    struct rng rng = rng_seeded(9, 1);
+    struct kv_shares s = random_shares(&rng, true), back;
+    struct buf text = { 0 };
+    struct note why = { "" };
+    kv_shares_write(&s, &ID, &text);
+    assert_int_equal(kv_shares_open(&back, LAYERS, HEADS), OK);
+    assert_int_equal(kv_shares_read(&back, &ID, buf_text(&text), text.len, &why), OK);
+    for (uint32_t b = 0; b < KV_SHARES_BUDGETS; b++)
+        for (uint32_t i = 0; i < N; i++)
+            assert_true(fabsf(back.share[b][i] - s.share[b][i]) <= 5e-4f * s.share[b][i]);
+    const struct kv_shares_id other = { "ff", "f16" }, int8 = { ID.model, "int8" };
+    assert_int_equal(kv_shares_read(&back, &other, buf_text(&text), text.len, &why), NOT_FOUND);
+    assert_non_null(strstr(why.text, "akvifer profile"));
+    assert_int_equal(kv_shares_read(&back, &int8, buf_text(&text), text.len, &why), NOT_FOUND);
+    kv_shares_close(&back);
+    assert_int_equal(kv_shares_open(&back, LAYERS, HEADS + 1), OK);
+    assert_int_equal(kv_shares_read(&back, &ID, buf_text(&text), text.len, &why), BAD_INPUT);
+    assert_non_null(strstr(why.text, "at 5 %"));
+    kv_shares_close(&back);
+    kv_shares_close(&s);
+    buf_close(&text);
+}
+
+static void broken_profiles_are_refused(void **state)
+{
+    (void)state;
+    struct rng rng = rng_seeded(10, 1);
+    struct kv_shares s = random_shares(&rng, true), back;
+    struct buf text = { 0 };
+    kv_shares_write(&s, &ID, &text);
+    assert_int_equal(kv_shares_open(&back, LAYERS, HEADS), OK);
+    for (int round = 0; round < 300; round++) {
+        const size_t at = rng_below(&rng, (uint32_t)text.len - 1); // all but the last newline
+        const char was = text.bytes[at];
+        struct note why = { "" };
+        text.bytes[at] = (char)rng_below(&rng, 256);
+        enum status st = kv_shares_read(&back, &ID, buf_text(&text), text.len, &why);
+        assert_true(st == OK || (why.text[0] && (st == BAD_INPUT || st == NOT_FOUND)));
+        text.bytes[at] = was;
+        assert_int_not_equal(kv_shares_read(&back, &ID, buf_text(&text), at, NULL), OK);
+    }
+    assert_int_equal(kv_shares_read(&back, &ID, "[]", 2, NULL), BAD_INPUT);
+    kv_shares_close(&back);
+    kv_shares_close(&s);
+    buf_close(&text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_whole_budget_is_dealt), cmocka_unit_test(larger_shares_get_more),
+        cmocka_unit_test(shares_are_interpolated),   cmocka_unit_test(rounded_budgets_fill_blocks),
+        cmocka_unit_test(the_best_are_the_best),     cmocka_unit_test(a_replay_is_counted),
+        cmocka_unit_test(a_profile_is_read_back),    cmocka_unit_test(broken_profiles_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
