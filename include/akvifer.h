@@ -159,6 +159,8 @@ struct akv_request {
     const int32_t *stop_id; /* n_stop_id tokens that end it as an end token does */
     uint32_t n_stop_id;
     uint32_t time_limit_ms; /* from akv_submit on, waiting included; 0: none */
+    uint32_t
+        line_limit_ms; /* from its first token on: behind that, at the next line end; 0: none */
 
     /* What is reported. */
     uint32_t n_logprob;   /* best alternatives with each generated token, 0..64 */
@@ -168,6 +170,8 @@ struct akv_request {
     const char
         *cache_salt;     /* requests of different salts share nothing; up to 255 bytes; what is */
                          /*   before the first '/' names the tenant, for reasons; NULL: "" */
+    uint32_t n_public;   /* ids of the prompt's beginning that everybody may share who says so of */
+                         /*   his own: whole blocks of 64. Others can find out that somebody did */
     bool cache_no_read;  /* compute the whole prompt */
     bool cache_no_write; /* leave no KV behind for others */
 
@@ -191,21 +195,30 @@ AKV_API enum akv_status akv_submit(akv_engine *engine, const struct akv_request 
 /* A DONE event with AKV_STOP_CANCELED follows, unless the request was done. */
 AKV_API void akv_cancel(akv_engine *engine, uint64_t id);
 
+/* Blocks that were there once. why NULL: none. */
+struct akv_evicted {
+    const char
+        *why; /* "memory": others needed the room; "window": so too, and no window looked at */
+              /*   them any more; "index": the list of what is kept was full */
+    const char *from; /* "memory": whence they went */
+    uint64_t steps_ago, ns_ago;
+};
+
 /* What a request of these ids would find. */
 struct akv_cache_find {
     uint32_t n_cached; /* positions that would be reused, and as in akv_usage: */
+    bool cached_public;
     const char *miss;
     uint32_t miss_at;
-    uint64_t evicted_steps; /* "evicted": so many steps ago */
-    int32_t instead[16];    /* "diverged": n_instead ids that follow there in what is kept */
+    struct akv_evicted evicted;
+    int32_t instead[16]; /* "diverged": n_instead ids that follow there in what is kept */
     uint32_t n_instead;
 };
 
-/* Asks the engine, which answers between two steps; nothing is touched. AKV_BAD_INPUT: no ids, or a
- * salt that is too long. AKV_CANCELED: the engine is being freed. */
+/* Waits for no step, and touches nothing. AKV_BAD_INPUT: no ids, or a salt that is too long. */
 AKV_API enum akv_status akv_cache_find(akv_engine *engine, const int32_t *ids, size_t n_id,
-                                       const char *salt, struct akv_cache_find *out,
-                                       struct akv_note *why);
+                                       size_t n_public, const char *salt,
+                                       struct akv_cache_find *out, struct akv_note *why);
 
 enum akv_event_kind { AKV_EVENT_TOKEN, AKV_EVENT_PROMPT, AKV_EVENT_DONE };
 
@@ -226,14 +239,17 @@ struct akv_logprob {
 
 struct akv_usage {
     uint32_t n_prompt, n_generated;
-    uint32_t n_cached; /* prompt positions whose KV was reused */
+    uint32_t n_cached;  /* prompt positions whose KV was reused */
+    bool cached_public; /* they are of what everybody may share */
     /* Why no more was: "none" (all that can be was), "cold", "diverged", "end", "evicted", "window",
-     * "off", "below_minimum" or "salt" (cold, but another salt of the same tenant has it). */
+     * "off", "below_minimum", "salt" (cold, but another salt of the same tenant has it) or "public"
+     * (cold, but others made it public: see akv_request). */
     const char *cache_miss;
     /* The same for whoever runs the engine: also "tenant" (cold, but another tenant has it), which
      * nobody else may learn. */
     const char *cache_miss_operator;
-    uint32_t cache_miss_at; /* the position at which it ended */
+    uint32_t cache_miss_at;     /* the position at which it ended, */
+    struct akv_evicted evicted; /*   and what had been there: "evicted", "window" */
     uint64_t queue_ns, prompt_ns, generate_ns;
     size_t kv_bytes_peak;
     /* Positions whose KV was there at the end, and those that the policy dropped: means over the
@@ -273,7 +289,14 @@ struct akv_event {
 /* Waits up to timeout_ms (-1: for ever; 0: not at all). AKV_NOT_FOUND: nothing came. */
 AKV_API enum akv_status akv_next_event(akv_engine *engine, struct akv_event *out, int timeout_ms);
 
-enum { AKV_STEP_BUCKETS = 13 };
+enum { AKV_STEP_BUCKETS = 13, AKV_TIME_BUCKETS = 16 };
+
+/* Times: n[i] of up to time_bound[i] of akv_stats (and above the one before), the last of all
+ * above; and their sum in seconds. */
+struct akv_times {
+    uint64_t n[AKV_TIME_BUCKETS];
+    double sum;
+};
 
 /* Of the engine's last step; sums since its start. */
 struct akv_stats {
@@ -284,10 +307,14 @@ struct akv_stats {
     uint32_t n_ctx, n_ubatch, n_parallel;
     uint64_t n_step, n_token_prompt, n_token_cached, n_token_generated;
     uint64_t n_evicted;        /* blocks forgotten to make room, */
-    uint64_t n_window_dropped; /*   and passed blocks of windowed layers */
-    uint64_t n_paused;         /* sequences put back to wait for it */
-    uint64_t step_ns;          /* in steps: choosing who gets rows, taking and mapping blocks, */
-    uint64_t plan_ns, map_ns;  /*   computing, and all behind it: keeping, drawing, telling */
+    uint64_t n_window_dropped; /*   and passed blocks of windowed layers; */
+    uint64_t n_crowded;        /*   and because the list of them was full */
+    const double *time_bound;  /* [AKV_TIME_BUCKETS - 1] seconds; of blocks that went: since they */
+    struct akv_times block_lifetime, block_idle; /*   could be reused, and since their last use; */
+    struct akv_times block_reuse_gap;            /*   from one use of a block to the next */
+    uint64_t n_paused;                           /* sequences put back to wait for it */
+    uint64_t step_ns;         /* in steps: choosing who gets rows, taking and mapping blocks, */
+    uint64_t plan_ns, map_ns; /*   computing, and all behind it: keeping, drawing, telling */
     uint64_t forward_ns, sample_ns;
     uint64_t n_step_sequence, n_row; /* sequences that had rows, and these, summed over steps */
     /* Steps by rows: [i] of up to 2^i (and above half of that), the last of all above. */
@@ -311,7 +338,7 @@ enum akv_block_state {
 /* 64 positions of one group of layers. All but the state is meaningless where it is FREE. */
 struct akv_block {
     enum akv_block_state state;
-    uint32_t salt;       /* of the snapshot's: whose it is */
+    uint32_t salt;       /* of the snapshot's: whose it is; "*" is everybody's */
     uint32_t node;       /* name of its node in the prefix tree, or AKV_NOWHERE */
     uint32_t n_sequence; /* running sequences that have it, */
     uint64_t sequence;   /*   and the oldest of them; 0: none */
@@ -363,8 +390,7 @@ AKV_API enum akv_status akv_snapshot_new(struct akv_snapshot **out, akv_engine *
                                          struct akv_note *why);
 AKV_API void akv_snapshot_free(struct akv_snapshot *snapshot); /* NULL is allowed */
 
-/* Waits for the end of the running step, and copies. Costs the engine nothing while nobody looks.
- * AKV_CANCELED: the engine is being freed. */
+/* Copies; waits for no step. Costs the engine nothing while nobody looks. AKV_FULL: no memory. */
 AKV_API enum akv_status akv_snapshot_take(akv_engine *engine, struct akv_snapshot *snapshot,
                                           struct akv_note *why);
 

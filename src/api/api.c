@@ -8,6 +8,7 @@
 
 #include "api/job.h"
 #include "api/log.h"
+#include "base/json.h"
 #include "base/mem.h"
 
 enum { PUMP_WAIT_MS = 200 };
@@ -78,13 +79,48 @@ const char *api_tenant(struct api *a, struct http_request *http)
 
 const char *api_tenant_name(const struct api *a, const char *salt)
 {
-    const char *name = "all";
+    const char *name = strcmp(salt, API_SALT_PUBLIC) == 0 ? "public" : "all";
     for (uint32_t i = 0; i < a->n_tenant; i++) {
         if (strncmp(salt, a->tenant[i].salt, strlen(a->tenant[i].salt)) == 0)
             name = a->tenant[i].name;
     }
     return name;
 }
+
+/* ---- bodies ---- */
+
+json_t *api_body(struct api *a, struct http_request *http)
+{
+    struct api_error error = { .kind = API_NONE };
+    struct note why = { "" };
+    json_t *body = NULL;
+    size_t len;
+    if (!api_tenant(a, http))
+        return NULL;
+    const char *bytes = http_body(http, &len);
+    if (json_from_text(&body, bytes, len, &why) != OK)
+        api_error_set(&error, API_BAD, NULL, "%s", why.text);
+    else if (!json_is_object(body))
+        api_error_set(&error, API_BAD, NULL, "the body must be a JSON object");
+    if (error.kind == API_NONE)
+        return body;
+    json_decref(body);
+    api_answer_error(http, &error);
+    return NULL;
+}
+
+void api_finish(struct http_request *http, json_t *body, const struct api_error *error,
+                struct buf *out)
+{
+    if (error->kind)
+        api_answer_error(http, error);
+    else
+        api_answer_json(http, 200, out);
+    buf_close(out);
+    json_decref(body);
+}
+
+/* ---- tenants ---- */
 
 static enum status tenants_new(struct api *a, const struct api_options *o, struct note *why)
 {

@@ -22,6 +22,7 @@
 #include "http/server.h"
 
 enum { KEYS_MAX = 256 };
+#define API_SALT_PUBLIC "*" // of blocks that everybody may share (akv_snapshot)
 
 struct api_key {
     const char *key, *name; // the tenant's, for metrics and logs
@@ -85,10 +86,16 @@ void api_error_text(struct buf *out, unsigned status, const char *sentence);
 void api_answer_json(struct http_request *http, unsigned status, const struct buf *json);
 void api_answer_error(struct http_request *http, const struct api_error *error);
 
+/* The request's JSON object, for a tenant; NULL: it was answered. And the answer to that: the error, or `out`; frees both. */
+json_t *api_body(struct api *a, struct http_request *http);
+void api_finish(struct http_request *http, json_t *body, const struct api_error *error,
+                struct buf *out);
+
 /* The tenant's salt of a request, or NULL where its key is missing or wrong: then it was answered. */
 const char *api_tenant(struct api *a, struct http_request *http);
 
-/* The name of the tenant whom a salt (of KV: maybe with a request's own behind it) belongs to; "all" without keys. */
+/* The name of the tenant whom a salt (of KV: maybe with a request's own behind it) belongs to; "all" without keys, "public" of what everybody
+ * may share. */
 const char *api_tenant_name(const struct api *a, const char *salt);
 
 #endif

@@ -33,7 +33,7 @@ bool holdings_open(struct holdings *h, const struct api *a, const struct akv_sna
                    size_t bytes_max)
 {
     struct holding **of_salt = mem_new(s->n_salt, sizeof *of_salt);
-    *h = (struct holdings){ .row = mem_new(a->n_tenant + 1, sizeof *h->row) };
+    *h = (struct holdings){ .row = mem_new(a->n_tenant + 2, sizeof *h->row) };
     if (!of_salt || !h->row) {
         mem_free(of_salt);
         holdings_close(h);

@@ -175,6 +175,9 @@ static void job_end(struct job *j)
     metrics_request_done(&j->api->metrics, &done);
     recent_add(&j->api->recent, j);
     log_job(j->api->log, j, &usage);
+    struct akv_stats stats;
+    akv_stats(j->api->engine, &stats);
+    log_evictions(j->api->log, &stats);
     if (j->request.stream)
         end_stream(j);
     else

@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "api/explain.h"
 #include "base/mem.h"
 
 enum { LOG_BYTES_MAX = 1 << 20, LOG_CLOSE_S = 2 };
@@ -29,8 +30,9 @@ struct log {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t more;
-    struct buf queue; // under the lock, with these
-    uint64_t n_lost;  // since the last line that was taken
+    struct buf queue;                     // under the lock, with these
+    uint64_t n_lost;                      // since the last line that was taken
+    uint64_t n_memory, n_window, n_index; // evictions that were told
     bool quit;
 };
 
@@ -152,6 +154,31 @@ void log_job(struct log *l, const struct job *j, const struct akv_usage *usage)
              stops[j->choice[0].stop], (double)first->queue_ns / 1e6,
              (double)first->prompt_ns / 1e6, (double)first->generate_ns / 1e6,
              first->kv_bytes_peak);
+    evicted_json(&first->evicted, &line);
+    put_line(l, &line);
+}
+
+void log_evictions(struct log *l, const struct akv_stats *s)
+{
+    struct buf line = { 0 };
+    if (!l)
+        return;
+    pthread_mutex_lock(&l->lock);
+    const uint64_t memory = s->n_evicted - l->n_memory, window = s->n_window_dropped - l->n_window,
+                   crowded = s->n_crowded - l->n_index;
+    l->n_memory = s->n_evicted;
+    l->n_window = s->n_window_dropped;
+    l->n_index = s->n_crowded;
+    pthread_mutex_unlock(&l->lock);
+    if (memory + window + crowded == 0)
+        return;
+    add_time(&line);
+    buf_addf(&line,
+             ",\"level\":\"info\",\"message\":\"blocks were evicted\",\"from\":\"memory\","
+             "\"why_memory\":%llu,\"why_window\":%llu,\"why_index\":%llu,\"kv_bytes_held\":%zu,"
+             "\"kv_bytes_cap\":%zu",
+             (unsigned long long)memory, (unsigned long long)window, (unsigned long long)crowded,
+             s->kv_bytes_held, s->kv_bytes_max);
     put_line(l, &line);
 }
 

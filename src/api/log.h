@@ -21,6 +21,8 @@ must_use enum status log_open(struct log **out, FILE *f, struct note *why); // f
 void log_close(struct log *l);                                              // NULL is fine
 
 void log_job(struct log *l, const struct job *j, const struct akv_usage *usage); // l may be NULL
+/* A line of the blocks that went since the last such line, by why; none where none did. */
+void log_evictions(struct log *l, const struct akv_stats *s);
 /* {"time": ..., "level": ..., "message": ...} */
 void log_line(struct log *l, const char *level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -196,6 +196,13 @@ const struct member members[] = {
       .in = IN_GENERATE,
       .schema = "{\"type\":[\"array\",\"null\"],\"maxItems\":64,\"items\":" ID "}",
       .help = "Tokens that end the answer." },
+    { .names = "t_max_predict_ms",
+      .type = MEMBER_INT,
+      .in = IN_GENERATE,
+      .least = -1,
+      .most = INT32_MAX,
+      .help = "Milliseconds from its first token on: behind them it ends with its line, which is "
+              "finish_reason length (llama-server); 0 and -1 are off." },
 
     /* ---- how many, and how it is told ---- */
     { .names = "n",
@@ -292,6 +299,20 @@ const struct member members[] = {
                 "\"^[ -~]+$\"}",
       .help = "Only requests of the same salt (and key) share KV; up to 128 bytes." },
 
+    { .names = "cache_public",
+      .type = MEMBER_INT,
+      .in = IN_CHAT,
+      .most = INT32_MAX,
+      .help = "The first so many messages may be shared with every key whose request says the "
+              "same of the same messages; others can find out that somebody did (default: 0)." },
+    { .names = "cache_public",
+      .type = MEMBER_OTHER,
+      .in = IN_TEXT | IN_LLAMA,
+      .schema = "{\"anyOf\":[{\"type\":[\"string\",\"null\"]},{\"type\":\"integer\","
+                "\"minimum\":0,\"maximum\":2147483647}]}",
+      .help = "What the prompt begins with, or of token ids how many, may be shared with every key "
+              "whose request says the same; others can find out that somebody did." },
+
     /* ---- tokens ---- */
     { .names = "content|prompt",
       .type = MEMBER_TEXT,
@@ -371,7 +392,6 @@ const struct member members[] = {
     ABSENT("use_beam_search", "beam search"),
     ABSENT_BUT("length_penalty", "1", "beam search"),
     ABSENT("n_indent", "a least indentation"),
-    ABSENT("t_max_predict_ms", "a limit of time"),
     ABSENT("response_fields", "choosing fields of the answer"),
     ABSENT("timings_per_token", "timings in every chunk"),
     ABSENT("return_progress", "progress of the prompt"),

@@ -3,10 +3,10 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The first is no miss. */
-static const char *const misses[MISSES] = { "none",    "cold",   "diverged", "end",
-                                            "evicted", "window", "off",      "below_minimum",
-                                            "salt",    "tenant", "other" };
+/* The first is no miss. With one model, no adapters and one KV type a process, two stay 0: tools may ask for them. */
+static const char *const misses[MISSES] = { "none",   "cold",    "diverged",      "end",  "evicted",
+                                            "window", "off",     "below_minimum", "salt", "public",
+                                            "tenant", "adapter", "kv_type",       "other" };
 static const char *const finished[] = {
     [AKV_STOP_END] = "stop",       [AKV_STOP_TEXT] = "stop",   [AKV_STOP_LENGTH] = "length",
     [AKV_STOP_CONTEXT] = "length", [AKV_STOP_TIME] = "length", [AKV_STOP_CANCELED] = "abort",
@@ -223,6 +223,34 @@ static void iteration_tokens(const struct text *t, const struct akv_stats *s)
              (unsigned long long)n);
 }
 
+/* How long blocks stay; the engine counts by the bounds of akv_stats. */
+static void block_times(const struct text *t, const char *name, const char *help,
+                        const struct akv_stats *s, const struct akv_times *times)
+{
+    const char *label = buf_text(&t->label);
+    uint64_t n = 0;
+    head(t, name, "histogram", help);
+    for (uint32_t i = 0; i + 1 < AKV_TIME_BUCKETS; i++) {
+        n += times->n[i];
+        buf_addf(t->out, "%s_bucket{%s,le=\"%g\"} %llu\n", name, label, s->time_bound[i],
+                 (unsigned long long)n);
+    }
+    n += times->n[AKV_TIME_BUCKETS - 1];
+    buf_addf(t->out, "%s_bucket{%s,le=\"+Inf\"} %llu\n%s_sum{%s} %.17g\n%s_count{%s} %llu\n", name,
+             label, (unsigned long long)n, name, label, times->sum, name, label,
+             (unsigned long long)n);
+}
+
+static void vllm_block_times(const struct text *t, const struct akv_stats *s)
+{
+    block_times(t, "vllm:kv_block_lifetime_seconds",
+                "From when a block could be reused to its eviction.", s, &s->block_lifetime);
+    block_times(t, "vllm:kv_block_idle_before_evict_seconds",
+                "From a block's last use to its eviction.", s, &s->block_idle);
+    block_times(t, "vllm:kv_block_reuse_gap_seconds",
+                "From a block's last use to its reuse, when it is reused.", s, &s->block_reuse_gap);
+}
+
 static void vllm_info(const struct text *t, const struct akv_stats *s, const char *kv_type)
 {
     const size_t block = 64 * s->kv_bytes_per_token;
@@ -336,8 +364,9 @@ static void own_kv(const struct text *t, const struct akv_stats *s)
           (double)s->kv_bytes_backed);
     labelled(t, "akvifer_kv_evictions_total", "counter", "Blocks forgotten, by why.", "reason",
              (const struct labelled[]){ { "memory", (double)s->n_evicted },
-                                        { "window", (double)s->n_window_dropped } },
-             2);
+                                        { "window", (double)s->n_window_dropped },
+                                        { "index", (double)s->n_crowded } },
+             3);
     plain(t, "akvifer_steps_total", "counter", "Forward passes.", (double)s->n_step);
     labelled(t, "akvifer_step_seconds_total", "counter", "Time in steps, by what it went to.",
              "part",
@@ -395,6 +424,7 @@ void metrics_text(struct metrics *m, const struct metrics_sources *from, struct 
     vllm_names(&t, &copy, from->engine, from->kv);
     vllm_info(&t, from->engine, from->kv_type);
     iteration_tokens(&t, from->engine);
+    vllm_block_times(&t, from->engine);
     own_blocks(&t, from->kv);
     own_kv(&t, from->engine);
     own_requests(&t, &copy, from->engine);

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "api/explain.h"
 #include "api/job.h"
 
 /* ---- what both have ---- */
@@ -49,15 +50,19 @@ static void add_finish(const struct job *j, const struct choice *c, struct buf *
 static void add_cache(const struct job *j, struct buf *out)
 {
     const struct akv_usage *u = &j->choice[0].usage;
-    buf_addf(out, ",\"akvifer\":{\"cached_tokens\":%u,\"cache_miss\":\"%s\",\"cache_miss_at\":%u",
-             u->n_cached, u->cache_miss ? u->cache_miss : "none", u->cache_miss_at);
+    buf_addf(out,
+             ",\"akvifer\":{\"cached_tokens\":%u,\"cached_public\":%s,\"cache_miss\":\"%s\","
+             "\"cache_miss_at\":%u",
+             u->n_cached, u->cached_public ? "true" : "false",
+             u->cache_miss ? u->cache_miss : "none", u->cache_miss_at);
+    evicted_json(&u->evicted, out);
     if (u->kv_policy[0]) {
         buf_add_text(out, ",\"kv\":{\"policy\":");
         buf_add_json_text(out, u->kv_policy, strlen(u->kv_policy));
         buf_addf(out, ",\"kept_tokens\":%u,\"dropped_tokens\":%u,\"bytes\":%zu,\"peak_bytes\":%zu}",
                  u->n_kept, u->n_dropped, u->kv_bytes_end, u->kv_bytes_peak);
     }
-    buf_add_text(out, "}");
+    buf_add_byte(out, '}');
 }
 
 /* usage: null in all chunks but the last, where usage was asked for; vLLM can repeat it in each. */

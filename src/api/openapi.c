@@ -28,11 +28,16 @@ static const struct shape {
     { "Content", "content:string prompt:string" },
     { "Rendered", "prompt:string" },
     { "Explained", "prompt_tokens:integer cached_tokens:integer reason:string at:integer "
-                   "evicted_steps_ago?:integer prompt_text?:string cached_text?:string" },
+                   "cached_public:boolean evicted?:Evicted key:CacheKey prompt_text?:string "
+                   "cached_text?:string" },
+    { "CacheKey", "model:string adapter:any kv_type:string tenant:string cache_salt:string? "
+                  "public_tokens:integer" },
+    { "Evicted", "why:string from:string steps_ago:integer seconds_ago:number" },
     { "Usage", "prompt_tokens:integer completion_tokens:integer total_tokens:integer "
                "prompt_tokens_details:CachedTokens completion_tokens_details:object" },
     { "CachedTokens", "cached_tokens:integer" },
-    { "Cache", "cached_tokens:integer cache_miss:string cache_miss_at:integer" },
+    { "Cache", "cached_tokens:integer cached_public:boolean cache_miss:string "
+               "cache_miss_at:integer evicted?:Evicted" },
     { "Chat", "id:string object:string created:integer model:string system_fingerprint:string "
               "choices:[ChatChoice] usage:Usage akvifer:Cache" },
     { "ChatChoice", "index:integer message:ChatMessage logprobs:object? finish_reason:string "

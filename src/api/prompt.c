@@ -192,6 +192,11 @@ static bool is_ids(const json_t *v)
     return false;
 }
 
+bool prompt_is_many(const json_t *prompt)
+{
+    return json_is_array(prompt) && !is_ids(prompt);
+}
+
 static void read_one(struct gen_request *r, const struct fields *f, const json_t *v,
                      const struct request_defaults *d)
 {
@@ -211,7 +216,7 @@ static void read_one(struct gen_request *r, const struct fields *f, const json_t
 void prompt_read(struct gen_request *r, const struct fields *f, const struct request_defaults *d)
 {
     const json_t *v = r->kind == REQUEST_CHAT ? NULL : field_find(f, "prompt", NULL);
-    const bool many = json_is_array(v) && !is_ids(v);
+    const bool many = prompt_is_many(v);
     const size_t n = many ? json_array_size(v) : 1;
     if (n == 0 || n > PROMPTS_MAX) {
         api_error_set(f->error, API_BAD, "prompt", "prompt holds %zu prompts; 1 to %d may be given",

@@ -6,6 +6,7 @@
 #include <sys/random.h>
 
 #include "api/prompt.h"
+#include "api/public.h"
 #include "base/mem.h"
 #include "kv/policy.h"
 
@@ -155,6 +156,8 @@ static void read_lengths(struct gen_request *r, const struct fields *f,
     r->like.n_predict = n < 0 ? UINT32_MAX : (uint32_t)n;
     r->like.n_predict_min = (uint32_t)field_int(f, "min_tokens", 0);
     r->like.ignore_eos = field_bool(f, "ignore_eos", false);
+    const int64_t limit_ms = field_int(f, "t_max_predict_ms", 0);
+    r->like.line_limit_ms = limit_ms > 0 ? (uint32_t)limit_ms : 0;
     if (r->like.n_predict_min > r->like.n_predict)
         api_error_set(f->error, API_BAD, "min_tokens",
                       "min_tokens is %u, but at most %u may be generated", r->like.n_predict_min,
@@ -353,6 +356,8 @@ bool request_read(struct gen_request *r, enum request_kind kind, const json_t *b
     if (error->kind == API_NONE)
         prompt_read(r, &f, d);
     if (error->kind == API_NONE)
+        public_read(r, &f, d);
+    if (error->kind == API_NONE)
         check_context(r, d->n_ctx, error);
     if (error->kind == API_NONE && (uint64_t)r->n * r->n_prompt > PROMPTS_MAX)
         api_error_set(error, API_BAD, "n", "%u answers to each of %u prompts; at most %d in all",
@@ -370,6 +375,7 @@ void request_close(struct gen_request *r)
     for (uint32_t i = 0; i < r->like.n_stop; i++)
         mem_free(r->stop[i]);
     mem_free(r->prompt);
+    mem_free(r->n_public);
     mem_free(r->stop);
     mem_free(r->stop_id);
     mem_free(r->bias_id);
@@ -384,6 +390,7 @@ struct akv_request request_of(const struct gen_request *r, uint32_t p, uint32_t 
     struct akv_request one = r->like;
     one.ids = r->prompt[p].id;
     one.n_id = r->prompt[p].n;
+    one.n_public = r->n_public ? r->n_public[p] : 0;
     one.sampling.seed += i; /* answers to one prompt differ */
     one.user = user;
     return one;

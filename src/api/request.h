@@ -25,7 +25,8 @@ struct gen_request {
     enum request_kind kind;
     struct ids *prompt; // [n_prompt]
     uint32_t n_prompt;
-    uint32_t n; // answers to each prompt
+    uint32_t *n_public; // [n_prompt] ids of each that everybody may share; NULL: none
+    uint32_t n;         // answers to each prompt
     bool stream, include_usage, continuous_usage, echo, return_ids;
     bool want_logprobs;
     uint32_t n_top; // alternatives to show beside each token

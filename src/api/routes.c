@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "api/explain.h"
 #include "api/job.h"
 #include "api/openapi.h"
 #include "api/page.h"
@@ -204,38 +205,6 @@ static void page(void *api, struct http_request *http)
 
 /* ---- tokens and templates ---- */
 
-/* The request's JSON object, for a tenant. NULL: it was answered. */
-static json_t *body_of(struct api *a, struct http_request *http)
-{
-    struct api_error error = { .kind = API_NONE };
-    struct note why = { "" };
-    json_t *body = NULL;
-    size_t len;
-    if (!api_tenant(a, http))
-        return NULL;
-    const char *bytes = http_body(http, &len);
-    if (json_from_text(&body, bytes, len, &why) != OK)
-        api_error_set(&error, API_BAD, NULL, "%s", why.text);
-    else if (!json_is_object(body))
-        api_error_set(&error, API_BAD, NULL, "the body must be a JSON object");
-    if (error.kind == API_NONE)
-        return body;
-    json_decref(body);
-    api_answer_error(http, &error);
-    return NULL;
-}
-
-static void finish(struct http_request *http, json_t *body, const struct api_error *error,
-                   struct buf *out)
-{
-    if (error->kind)
-        api_answer_error(http, error);
-    else
-        api_answer_json(http, 200, out);
-    buf_close(out);
-    json_decref(body);
-}
-
 static void add_tokens(const struct api *a, const struct ids *ids, bool pieces, struct buf *out)
 {
     buf_add_text(out, "{\"tokens\":[");
@@ -260,7 +229,7 @@ static void tokenize(void *api, struct http_request *http)
     struct buf out = { 0 };
     struct ids ids = { 0 };
     size_t len = 0;
-    json_t *body = body_of(a, http);
+    json_t *body = api_body(a, http);
     if (!body)
         return;
     const struct fields f = { body, IN_TOKENIZE, &error };
@@ -278,7 +247,7 @@ static void tokenize(void *api, struct http_request *http)
     }
     add_tokens(a, &ids, pieces, &out);
     ids_close(&ids);
-    finish(http, body, &error, &out);
+    api_finish(http, body, &error, &out);
 }
 
 static void add_text_of(const struct api *a, const struct ids *ids, struct buf *text)
@@ -296,7 +265,7 @@ static void detokenize(void *api, struct http_request *http)
     struct api_error error = { .kind = API_NONE };
     struct buf out = { 0 }, content = { 0 };
     struct ids ids = { 0 };
-    json_t *body = body_of(a, http);
+    json_t *body = api_body(a, http);
     size_t i;
     const json_t *id;
     if (!body)
@@ -323,7 +292,7 @@ static void detokenize(void *api, struct http_request *http)
     buf_add_byte(&out, '}');
     buf_close(&content);
     ids_close(&ids);
-    finish(http, body, &error, &out);
+    api_finish(http, body, &error, &out);
 }
 
 static void apply_template(void *api, struct http_request *http)
@@ -332,7 +301,7 @@ static void apply_template(void *api, struct http_request *http)
     struct api_error error = { .kind = API_NONE };
     struct buf out = { 0 }, rendered = { 0 };
     struct ids ids = { 0 };
-    json_t *body = body_of(a, http);
+    json_t *body = api_body(a, http);
     if (!body)
         return;
     const struct fields f = { body, IN_TEMPLATE, &error };
@@ -343,59 +312,7 @@ static void apply_template(void *api, struct http_request *http)
     buf_add_byte(&out, '}');
     buf_close(&rendered);
     ids_close(&ids);
-    finish(http, body, &error, &out);
-}
-
-/* ---- why a prompt is not in the cache ---- */
-
-static void add_pieces(const struct api *a, const char *name, const int32_t *id, size_t n,
-                       struct buf *out)
-{
-    struct buf text = { 0 };
-    for (size_t i = 0; i < n; i++) {
-        size_t len;
-        const char *bytes = akv_token_bytes(a->model, id[i], true, &len);
-        buf_add(&text, bytes, len);
-    }
-    buf_addf(out, ",\"%s\":", name);
-    buf_add_json_text(out, buf_text(&text), text.len);
-    buf_close(&text);
-}
-
-/* The body of a chat or text completion: what of its prompt would be reused, and what stands in the way. */
-static void explain(void *api, struct http_request *http)
-{
-    struct api *a = api;
-    struct api_error error = { .kind = API_NONE };
-    struct akv_note why = { "" };
-    struct akv_cache_find found = { 0 };
-    struct buf out = { 0 };
-    struct gen_request r;
-    const char *tenant = api_tenant(a, http);
-    json_t *body = tenant ? body_of(a, http) : NULL;
-    if (!body)
-        return;
-    struct request_defaults d = a->by_default;
-    d.tenant = tenant;
-    const enum request_kind kind = json_object_get(body, "messages") ? REQUEST_CHAT : REQUEST_LLAMA;
-    if (request_read(&r, kind, body, &d, &error)) {
-        const struct ids *p = &r.prompt[0];
-        const enum akv_status st = akv_cache_find(a->engine, p->id, p->n, r.salt, &found, &why);
-        if (st != AKV_OK)
-            api_error_from(&error, st, &why);
-        const size_t left = p->n - found.miss_at;
-        buf_addf(&out, "{\"prompt_tokens\":%zu,\"cached_tokens\":%u,\"reason\":\"%s\",\"at\":%u",
-                 p->n, found.n_cached, found.miss, found.miss_at);
-        if (found.evicted_steps)
-            buf_addf(&out, ",\"evicted_steps_ago\":%llu", (unsigned long long)found.evicted_steps);
-        if (found.n_instead) {
-            add_pieces(a, "prompt_text", p->id + found.miss_at, left < 16 ? left : 16, &out);
-            add_pieces(a, "cached_text", found.instead, found.n_instead, &out);
-        }
-        buf_add_byte(&out, '}');
-    }
-    request_close(&r);
-    finish(http, body, &error, &out);
+    api_finish(http, body, &error, &out);
 }
 
 /* ---- what comes next ---- */
@@ -444,7 +361,7 @@ static const struct http_route routes[] = {
     { "POST", "/detokenize", detokenize, ABOUT("Tokens to text.", IN_DETOKENIZE, "Content", 0) },
     { "POST", "/apply-template", apply_template,
       ABOUT("A conversation as the model reads it.", IN_TEMPLATE, "Rendered", 0) },
-    { "POST", "/v1/cache/explain", explain,
+    { "POST", "/v1/cache/explain", explain_post,
       ABOUT("What of a prompt would be reused, and what stands in the way.", IN_CHAT | IN_LLAMA,
             "Explained", 0) },
     { "GET", "/", page, ABOUT("The page.", 0, "text/html", ROUTE_OPEN) },

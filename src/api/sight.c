@@ -3,6 +3,8 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "api/api.h"
+#include "api/explain.h"
 #include "base/mem.h"
 
 bool sight_is_own(const char *tenant, const char *salt)
@@ -23,6 +25,7 @@ bool sight_open(struct sight *v, const struct akv_snapshot *s, const akv_model *
 {
     *v = (struct sight){ .s = s, .model = model, .tenant = tenant };
     v->owner = mem_new(s->n_salt, sizeof *v->owner);
+    v->everybody = owner_of(API_SALT_PUBLIC);
     for (uint32_t i = 0; v->owner && i < s->n_salt; i++)
         v->owner[i] = sight_is_own(tenant, s->salt[i]) ? owner_of(s->salt[i]) : 0;
     return v->owner != NULL;
@@ -57,8 +60,10 @@ static struct cell cell_of(const struct sight *v, const struct akv_block *b)
     if (b->state == AKV_BLOCK_FREE)
         return (struct cell){ 0 };
     const uint32_t owner = v->owner[b->salt];
-    if (!owner)
-        return (struct cell){ .state = (uint8_t)b->state }; /* V1 */
+    if (!owner) { /* V1 */
+        const bool is_public = strcmp(v->s->salt[b->salt], API_SALT_PUBLIC) == 0;
+        return (struct cell){ .state = (uint8_t)b->state, .owner = is_public ? v->everybody : 0 };
+    }
     return (struct cell){
         .state = (uint8_t)b->state,
         .owner = owner,
@@ -180,6 +185,8 @@ static void add_request(const struct recent_request *e, struct buf *out)
     buf_add_json_text(out, e->before, strlen(e->before));
     buf_add_text(out, ",\"after\":");
     buf_add_json_text(out, e->after, strlen(e->after));
+    buf_addf(out, ",\"public\":%s", u->cached_public ? "true" : "false");
+    evicted_json(&u->evicted, out);
     buf_add_byte(out, '}');
 }
 

@@ -25,7 +25,8 @@ struct sight {
     const struct akv_snapshot *s;
     const akv_model *model;
     const char *tenant;
-    uint32_t *owner; // [s->n_salt]
+    uint32_t *owner;    // [s->n_salt]
+    uint32_t everybody; // the owner of what is public
 };
 
 /* What the server itself counts. */

@@ -263,8 +263,8 @@ void akv_cancel(akv_engine *e, uint64_t id)
     engine_cancel(e->engine, id);
 }
 
-enum akv_status akv_cache_find(akv_engine *e, const int32_t *ids, size_t n_id, const char *salt,
-                               struct akv_cache_find *out, struct akv_note *why)
+enum akv_status akv_cache_find(akv_engine *e, const int32_t *ids, size_t n_id, size_t n_public,
+                               const char *salt, struct akv_cache_find *out, struct akv_note *why)
 {
     if (n_id == 0 || n_id > UINT32_MAX || (salt && strlen(salt) > KV_SALT_MAX)) {
         note_set(
@@ -273,10 +273,14 @@ enum akv_status akv_cache_find(akv_engine *e, const int32_t *ids, size_t n_id, c
             n_id, salt ? strlen(salt) : 0, KV_SALT_MAX);
         return AKV_BAD_INPUT;
     }
-    enum status st = engine_find(e->engine, ids, (uint32_t)n_id, salt ? salt : "", out);
-    if (st != OK)
-        note_set(inner(why), "the engine is being stopped");
-    return (enum akv_status)st;
+    const struct wanted w = {
+        .salt = salt ? salt : "",
+        .ids = ids,
+        .n_id = (uint32_t)n_id,
+        .n_public = (uint32_t)(n_public < n_id ? n_public : n_id),
+    };
+    engine_find(e->engine, &w, out);
+    return AKV_OK;
 }
 
 enum akv_status akv_next_event(akv_engine *e, struct akv_event *out, int timeout_ms)
@@ -315,8 +319,7 @@ enum akv_status akv_snapshot_take(akv_engine *e, struct akv_snapshot *snapshot,
 {
     const enum status st = engine_look(e->engine, (struct snapshot *)snapshot);
     if (st != OK)
-        note_set(inner(why), st == FULL ? "no memory for the salts of a snapshot"
-                                        : "the engine is being stopped");
+        note_set(inner(why), "no memory for the salts of a snapshot");
     return (enum akv_status)st;
 }
 

@@ -30,8 +30,15 @@ static void batch_of(struct engine *e, uint32_t n_share, uint32_t n_row, struct 
         (struct batch){ .n_row = n_row, .n_seq = n_share, .id = e->batch_id, .seq = e->batch_seq };
 }
 
-/* The sequence has read all it has: pick its next token. True: it goes on. */
-static bool generate(struct engine *e, struct sequence *s, const float *logits)
+/* Whether its time for whole lines is over, and one of them is: llama-server's t_max_predict_ms. */
+static bool line_is_last(const struct engine *e, const struct sequence *s, const struct buf *text)
+{
+    return s->line_limit_ns && memchr(buf_text(text), '\n', text->len) &&
+           engine_now(e) - s->first_ns > s->line_limit_ns;
+}
+
+/* The sequence has read all it has: its next token. True: it goes on. */
+static bool generate(struct engine *e, struct sequence *s, int32_t id, const float *logits)
 {
     if (!s->first_ns)
         s->first_ns = engine_now(e);
@@ -42,7 +49,6 @@ static bool generate(struct engine *e, struct sequence *s, const float *logits)
                       OK, "");
         return false;
     }
-    const int32_t id = sequence_pick(s, logits);
     if (id < 0) {
         engine_finish(e, s, AKV_STOP_ERROR, CORRUPT,
                       "no token can be drawn: every logit is NaN, -inf or forbidden");
@@ -58,6 +64,10 @@ static bool generate(struct engine *e, struct sequence *s, const float *logits)
     e->n_token_generated++;
     if (stopped || s->lost) {
         engine_finish(e, s, AKV_STOP_TEXT, OK, "");
+        return false;
+    }
+    if (line_is_last(e, s, &e->text)) {
+        engine_finish(e, s, AKV_STOP_TIME, OK, "");
         return false;
     }
     if (s->n_id == s->n_id_max) {
@@ -80,6 +90,7 @@ static bool is_waited_for(const struct engine *e, const struct sequence *s)
 /* What its policy did: what it put into the index gives its memory back with the rest, unless somebody waits for it. */
 static void pruned(struct engine *e, struct sequence *s)
 {
+    kv_index_drop(e->index, &s->public_trail);
     if (is_waited_for(e, s))
         kv_index_drop(e->index, &s->trail);
     else
@@ -95,7 +106,7 @@ static void remember_context(struct engine *e, const struct share *sh)
                         model_hparams(e->model)->n_vocab);
 }
 
-void engine_keep(struct engine *e, struct sequence *s, uint32_t n_replayed)
+void engine_prune(struct engine *e, struct sequence *s, uint32_t n_replayed)
 {
     struct keeper *k = s->keeper;
     const bool context = s->n_done == k->n_context;
@@ -119,7 +130,7 @@ static void commit(struct engine *e, const struct share *sh)
 {
     struct sequence *s = sh->seq;
     if (sh->replay) {
-        engine_keep(e, s, sh->n_row);
+        engine_prune(e, s, sh->n_row);
         return;
     }
     s->n_done += sh->n_row;
@@ -127,12 +138,26 @@ static void commit(struct engine *e, const struct share *sh)
     if (bytes > s->kv_bytes_peak)
         s->kv_bytes_peak = bytes;
     kv_space_commit(s->space, s->n_done);
-    if (!s->cache_no_write && sequence_is_exact(s))
-        kv_index_put(e->index, s->salt, s->ids, s->space, &s->trail);
+    engine_keep(e, s);
     if (!s->keeper)
         return;
     remember_context(e, sh);
-    engine_keep(e, s, 0);
+    engine_prune(e, s, 0);
+}
+
+static void commit_all(struct engine *e, uint32_t n_share)
+{
+    for (uint32_t i = 0; i < n_share; i++) {
+        const struct share *sh = &e->share[i];
+        const bool prompt = !sh->replay && sh->seq->n_done < sh->seq->n_prompt;
+        if (sh->seq->prompt_logprobs && prompt)
+            engine_post_prompt(e, sh);
+        e->n_token_prompt += prompt ? sh->n_row : 0;
+    }
+    pthread_mutex_lock(&e->tables);
+    for (uint32_t i = 0; i < n_share; i++)
+        commit(e, &e->share[i]);
+    pthread_mutex_unlock(&e->tables);
 }
 
 /* Samples for the shares whose sequence is up to date, sixteen rows of logits at a time. */
@@ -152,8 +177,12 @@ static void sample_shares(struct engine *e, uint32_t n_share)
         const float *logits = model_logits(e->model, row, n);
         for (uint32_t j = 0; j < n; j++) {
             struct sequence *s = ready[j];
-            if (!generate(e, s, logits + (size_t)j * n_vocab))
+            const float *own = logits + (size_t)j * n_vocab;
+            const int32_t id = s->n_id < s->n_id_max ? sequence_pick(s, own) : -1;
+            pthread_mutex_lock(&e->tables);
+            if (!generate(e, s, id, own))
                 engine_stop_running(e, s);
+            pthread_mutex_unlock(&e->tables);
         }
         n = 0;
     }
@@ -168,9 +197,11 @@ static void finish_lost(struct engine *e)
             i++;
             continue;
         }
+        pthread_mutex_lock(&e->tables);
         engine_stop_running(e, s);
         engine_finish(e, s, AKV_STOP_ERROR, FULL,
                       "no memory for the log-probabilities of the prompt");
+        pthread_mutex_unlock(&e->tables);
     }
 }
 
@@ -182,6 +213,14 @@ static void count_rows(struct engine *e, uint32_t n_share, uint32_t n_row)
     e->sum.n_of_rows[bucket]++;
     e->sum.n_sequence += n_share;
     e->sum.n_row += n_row;
+}
+
+static struct akv_times times_of(const struct kv_times *t)
+{
+    struct akv_times out = { .sum = t->sum };
+    _Static_assert((int)AKV_TIME_BUCKETS == (int)KV_TIME_BUCKETS, "the same buckets outside");
+    memcpy(out.n, t->n, sizeof out.n);
+    return out;
 }
 
 /* What engine_stats shows: a copy made once a step, so that callers never touch the pool. */
@@ -222,6 +261,11 @@ static void stats_publish(struct engine *e, uint64_t step_ns)
         .n_step_sequence = e->sum.n_sequence,
         .n_row = e->sum.n_row,
         .n_window_dropped = index.n_window_dropped,
+        .n_crowded = index.n_crowded,
+        .time_bound = kv_time_bound,
+        .block_lifetime = times_of(&index.lifetime),
+        .block_idle = times_of(&index.idle),
+        .block_reuse_gap = times_of(&index.reuse_gap),
         .weight_bytes = model_weights(e->model)->bytes,
         .workspace_bytes = model_workspace_bytes(e->model),
         .kv_bytes_per_token = kv_bytes_per_position(&e->limits.shape),
@@ -237,8 +281,11 @@ static void step(struct engine *e)
     struct batch batch;
     uint32_t n_share;
 
+    pthread_mutex_lock(&e->tables);
     kv_index_tick(e->index, ++e->step);
+    kv_index_clock(e->index, began);
     const uint32_t n_row = engine_plan(e, &n_share);
+    pthread_mutex_unlock(&e->tables);
     if (n_row == 0) {
         stats_publish(e, 0); // whoever was to run has ended
         return;
@@ -249,14 +296,7 @@ static void step(struct engine *e)
     count_rows(e, n_share, n_row);
     e->sum.plan_ns += planned - began;
     e->sum.forward_ns += engine_now(e) - planned;
-    for (uint32_t i = 0; i < n_share; i++) {
-        const struct share *sh = &e->share[i];
-        const bool prompt = !sh->replay && sh->seq->n_done < sh->seq->n_prompt;
-        if (sh->seq->prompt_logprobs && prompt)
-            engine_post_prompt(e, sh);
-        commit(e, sh);
-        e->n_token_prompt += prompt ? sh->n_row : 0;
-    }
+    commit_all(e, n_share);
     sample_shares(e, n_share);
     finish_lost(e);
     const uint64_t took = engine_now(e) - began;
@@ -292,43 +332,29 @@ static void finish_all_due(struct engine *e)
     }
 }
 
-/* Under the lock: the index is this thread's, and nobody else holds the lock for long. */
-static void answer(struct engine *e)
-{
-    for (struct question *q = e->asked; q; q = q->next) {
-        q->hit = kv_index_find(e->index, q->salt, q->ids, q->n_id);
-        if (q->hit.miss == KV_MISS_COLD)
-            q->hit.miss = kv_index_elsewhere(e->index, q->salt, q->ids, q->n_id);
-        if (q->hit.n_position > 0 && q->hit.n_position < e->limits.n_cache_min)
-            q->hit = (struct kv_hit){ .miss = KV_MISS_SHORT };
-        q->tick = e->step;
-        q->dropped = e->quit;
-        q->answered = true;
-    }
-    e->asked = NULL;
-    pthread_cond_broadcast(&e->answered);
-}
-
 static bool has_work(const struct engine *e)
 {
-    return e->quit || e->inbox.first || e->cancel_asked || e->asked || e->n_running > 0 ||
-           e->waiting.first;
+    return e->quit || e->inbox.first || e->cancel_asked || e->n_running > 0 || e->waiting.first;
 }
 
 /* Takes what callers left; waits while there is nothing to do. False: quit. */
 static bool inbox_drain(struct engine *e)
 {
+    struct queue came;
+    queue_open(&came);
     pthread_mutex_lock(&e->lock);
-    for (engine_show(e); !has_work(e); engine_show(e))
+    while (!has_work(e))
         pthread_cond_wait(&e->work, &e->lock);
-    if (e->asked)
-        answer(e);
     for (struct sequence *s; (s = queue_pop(&e->inbox));)
-        queue_push(&e->waiting, s);
+        queue_push(&came, s);
     const bool quit = e->quit;
     e->cancel_asked = false;
     pthread_mutex_unlock(&e->lock);
+    pthread_mutex_lock(&e->tables);
+    for (struct sequence *s; (s = queue_pop(&came));)
+        queue_push(&e->waiting, s);
     finish_all_due(e);
+    pthread_mutex_unlock(&e->tables);
     return !quit;
 }
 
@@ -404,31 +430,6 @@ void engine_cancel(struct engine *e, uint64_t id)
     pthread_mutex_unlock(&e->lock);
 }
 
-enum status engine_find(struct engine *e, const int32_t *ids, uint32_t n_id, const char *salt,
-                        struct akv_cache_find *out)
-{
-    struct question q = { .ids = ids, .n_id = n_id, .salt = salt };
-    pthread_mutex_lock(&e->lock);
-    q.next = e->asked;
-    e->asked = &q;
-    pthread_cond_signal(&e->work);
-    while (!q.answered)
-        pthread_cond_wait(&e->answered, &e->lock);
-    pthread_mutex_unlock(&e->lock);
-    if (q.dropped)
-        return CANCELED;
-    *out = (struct akv_cache_find){
-        .n_cached = q.hit.n_position,
-        .miss = kv_miss_name(miss_to_tell(q.hit.miss)),
-        .miss_at = q.hit.miss_at,
-        .evicted_steps = q.hit.miss == KV_MISS_EVICTED ? q.tick - q.hit.evicted_tick : 0,
-        .n_instead = q.hit.n_instead,
-    };
-    _Static_assert(sizeof out->instead == sizeof q.hit.instead, "room for all of them");
-    memcpy(out->instead, q.hit.instead, sizeof out->instead);
-    return OK;
-}
-
 struct outbox_event *engine_take_event(struct engine *e, int timeout_ms)
 {
     return outbox_take(&e->outbox, timeout_ms);
@@ -488,7 +489,7 @@ static enum status memory_new(struct engine *e, struct note *why)
     return st;
 }
 
-static void keeping_open(struct engine *e)
+static enum status keeping_open(struct engine *e, struct note *why)
 {
     const struct hparams *h = model_hparams(e->model);
     e->keeping = (struct keeper_frame){
@@ -503,6 +504,11 @@ static void keeping_open(struct engine *e)
         .pool = e->pool,
         .n_layer = h->n_layer,
     };
+    const enum status st =
+        kv_keep_room_new(&e->keeping.model.room, &e->limits.shape, model_n_thread(e->model));
+    if (st != OK)
+        note_set(why, "no memory for the ranks of KV policies");
+    return st;
 }
 
 enum status engine_new_still(struct engine **out, struct model *m, const struct vocab *vocab,
@@ -521,7 +527,7 @@ enum status engine_new_still(struct engine **out, struct model *m, const struct 
     outbox_open(&e->outbox);
     pthread_mutex_init(&e->lock, NULL);
     pthread_cond_init(&e->work, NULL);
-    pthread_cond_init(&e->answered, NULL);
+    pthread_mutex_init(&e->tables, NULL);
     enum status st = engine_limits_choose(&e->limits, wish, m, why);
     e->pace.stretch = e->limits.step_stretch;
     if (st == OK)
@@ -530,11 +536,12 @@ enum status engine_new_still(struct engine **out, struct model *m, const struct 
         st = arrays_new(e, why);
     if (st == OK)
         st = memory_new(e, why);
+    if (st == OK)
+        st = keeping_open(e, why);
     if (st != OK) {
         engine_free(e);
         return st;
     }
-    keeping_open(e);
     stats_publish(e, 0); // before the first step: whoever asks first sees the limits
     *out = e;
     return OK;
@@ -582,10 +589,11 @@ void engine_free(struct engine *e)
     kv_index_free(e->index);
     kv_spaces_free(e->spaces);
     kv_pool_free(e->pool);
+    kv_keep_room_free(e->keeping.model.room);
     outbox_close(&e->outbox);
     pthread_mutex_destroy(&e->lock);
     pthread_cond_destroy(&e->work);
-    pthread_cond_destroy(&e->answered);
+    pthread_mutex_destroy(&e->tables);
     sequence_frame_close(&e->frame);
     mem_free(e->inside);
     mem_free(e->running);

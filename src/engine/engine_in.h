@@ -1,5 +1,5 @@
 /* engine/engine_in.h - the engine from the inside. Private to engine.c (threads and the loop), plan.c (who gets rows and
- * blocks) and post.c (what is told); tests turn an engine without a thread by hand, on a clock of their own. */
+ * blocks), kept.c (what of a prompt is there already) and post.c (what is told); tests turn an engine without a thread by hand, on a clock of their own. */
 #ifndef ENGINE_ENGINE_IN_H
 #define ENGINE_ENGINE_IN_H
 
@@ -29,24 +29,6 @@ struct engine_clock {
     void *arg;
 };
 
-/* Something a caller wants to know that only the engine thread may look at. Lies on the caller's stack. */
-struct question {
-    struct question *next;
-    const int32_t *ids;
-    uint32_t n_id;
-    const char *salt;
-    struct kv_hit hit;
-    uint64_t tick; // when it was answered
-    bool answered, dropped;
-};
-
-/* Somebody who waits for a picture of all there is. Lies on the caller's stack. */
-struct look {
-    struct look *next;
-    struct snapshot *into;
-    bool done;
-};
-
 struct engine {
     struct engine_clock clock;
     struct model *model;
@@ -68,11 +50,12 @@ struct engine {
     uint64_t next_id;
     struct sequence **inside; // [n_inside_max] submitted and not done
     uint32_t n_inside, n_inside_max;
-    struct question *asked;  // newest first
-    struct look *looks;      // newest first
-    pthread_cond_t answered; // a question, or a look
     bool cancel_asked, quit;
     struct akv_stats stats;
+
+    /* Held by the engine thread while it changes its sequences, spaces, blocks or index, and by others while they look at
+     * them. Never across a forward pass, logits, or a wait; taken before `lock` where both are. */
+    pthread_mutex_t tables;
 
     /* The engine thread's own. */
     struct queue waiting;      // oldest first
@@ -111,7 +94,7 @@ must_use enum status engine_new_still(struct engine **out, struct model *m,
 bool engine_turn(struct engine *e);
 
 /* Does what the policy of s has due, n_replayed rows of its replay being computed (0: rows of its own). */
-void engine_keep(struct engine *e, struct sequence *s, uint32_t n_replayed);
+void engine_prune(struct engine *e, struct sequence *s, uint32_t n_replayed);
 
 /* ---- plan.c ---- */
 /* Lets the longest unused of what no sequence runs with go. False: there is none. */
@@ -125,9 +108,18 @@ struct sequence *queue_pop(struct queue *q); // NULL: empty
 uint32_t engine_plan(struct engine *e, uint32_t *n_share);
 void engine_stop_running(struct engine *e, const struct sequence *s); // takes it off the list
 
-/* ---- snapshot.c ---- */
-/* Serves those who look; the lock is held, and let go of meanwhile. */
-void engine_show(struct engine *e);
+/* ---- kept.c ---- */
+/* What of it is kept, under its salt or for everybody, whichever is more, and why no more. The tables are held. */
+struct kv_hit engine_kept(const struct engine *e, const struct wanted *w);
+/* The same, and where it is cold whether another salt has it. */
+struct kv_hit engine_kept_or_why(const struct engine *e, const struct wanted *w);
+struct wanted engine_wanted(const struct sequence *s);
+/* The space and the trail of what engine_kept says; s->hit. As kv_index_take. */
+enum status engine_take_kept(struct engine *e, struct sequence *s, struct note *why);
+/* Puts what s has sealed into the index, and what of it is public where everybody finds it. */
+void engine_keep(struct engine *e, struct sequence *s);
+/* What a hit says of blocks that went, in words. */
+struct akv_evicted engine_evicted(const struct engine *e, const struct kv_hit *hit);
 
 /* ---- post.c ---- */
 /* What of a reason whoever asked may know: not that another tenant has the same (kv/index.h N4). */

@@ -50,7 +50,7 @@ static enum status fork_both(struct kv_space **space, struct kv_excerpt **excerp
                              struct kv_space *from, struct kv_excerpt *rows, uint32_t n,
                              struct note *why)
 {
-    const enum status st = kv_space_fork(space, from, n, why);
+    const enum status st = kv_space_fork_rest(space, from, n, why);
     if (st != OK)
         return st;
     if (kv_excerpt_fork(excerpt, rows, why) == OK)

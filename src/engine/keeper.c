@@ -3,8 +3,9 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "kv/rank.h"
 
-enum { NOWHERE = UINT32_MAX, FUTURE = 512, SINKS = 4 };
+enum { NOWHERE = UINT32_MAX };
 
 static unsigned needs_of(const struct keeper *k)
 {
@@ -81,7 +82,7 @@ static enum status taps_open(struct keeper *k, const struct keeper_frame *f)
         .into = k->excerpt,
         .n_counted = UINT32_MAX,
         .n_query = queries_of(k),
-        .moments_from = SINKS,
+        .moments_from = KV_OUTLIERS,
     };
     if (k->taps.n_query)
         k->taps.query = mem_new(f->n_layer * (size_t)k->taps.n_query * row, sizeof(float));
@@ -155,7 +156,7 @@ enum status keeper_begin(struct keeper *k, const struct keeper_frame *f, struct 
     const bool mass = needs_of(k) & (KV_NEED_MASS_SUM | KV_NEED_MASS_PEAK);
     const struct kv_excerpt_config config = {
         .pool = f->pool,
-        .n_position_max = k->n_position_max,
+        .n_position_max = k->n_position_max + REPLAY_ROWS,
         .n_tail_mass = mass ? tail_rows(k) : 0,
     };
     k->due = due_after(k, 0);
@@ -208,7 +209,9 @@ size_t keeper_bytes(const struct keeper *k, const struct keeper_frame *f, uint32
     const size_t all = kv_sequence_bytes(shape, n_position, n_step);
     if (n_position < due_after(k, 0) || !k->choice.policy->rank)
         return all;
-    const size_t slots = kv_keep_bytes(&k->choice, f->shares, shape, whole_of(k));
+    size_t slots;
+    if (kv_keep_bytes(&k->choice, f->shares, shape, whole_of(k), &slots) != OK)
+        return all;
     const uint32_t behind = k->n_context ? n_position - k->n_context : tail_rows(k);
     uint32_t tail = due_after(k, 0) > behind ? due_after(k, 0) : behind;
     tail = min_u32(tail + KV_BLOCK, n_position);
@@ -239,10 +242,10 @@ static enum status keep(struct keeper *k, const struct keeper_frame *f, const st
     if (k->taps.sum) {
         future = mem_new(f->model.n_rot, sizeof *future);
         if (!future) {
-            note_set(why, "no memory for the angles of %d positions", FUTURE);
+            note_set(why, "no memory for the angles of %d positions", KV_FUTURE);
             return FULL;
         }
-        model_rope_mean(m, n_done, FUTURE, future);
+        model_rope_mean(m, n_done, KV_FUTURE, future);
         job.future = future;
     }
     const enum status st = kv_keep_run(&f->model, &job, why);
@@ -286,7 +289,7 @@ static enum status judge(struct keeper *k, const struct keeper_frame *f, const s
 static bool has_to_replay(const struct keeper *k, const struct keeper_frame *f, uint32_t n_done)
 {
     return needs_of(k) & KV_NEED_MASS_PEAK &&
-           kv_keep_budget(&k->choice, f->model.shape, whole_of(k)) < n_done;
+           kv_keep_floors(&k->choice, f->model.shape, whole_of(k)).budget < n_done;
 }
 
 enum status keeper_after(struct keeper *k, const struct keeper_frame *f, const struct model *m,

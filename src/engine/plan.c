@@ -70,6 +70,7 @@ bool engine_evict(struct engine *e)
 static void pause_sequence(struct engine *e, struct sequence *s)
 {
     kv_index_drop(e->index, &s->trail); /* what it sealed can be found again, or goes */
+    kv_index_drop(e->index, &s->public_trail);
     kv_space_free(s->space);
     s->space = NULL;
     if (s->keeper)
@@ -118,7 +119,7 @@ static bool unstall(struct engine *e, uint32_t i)
 {
     struct sequence *s = e->running[i];
     while (s->keeper && keeper_is_stalled(s->keeper, s->n_done)) {
-        engine_keep(e, s, 0);
+        engine_prune(e, s, 0);
         if (keeper_is_stalled(s->keeper, s->n_done) && !free_some(e, i))
             return false;
     }
@@ -149,23 +150,22 @@ static uint32_t same_ids(const struct sequence *a, const struct sequence *b)
     return i;
 }
 
-/* All but its last, whose row gives the next token; with a policy all that it need not look on at. */
-static uint32_t reusable_most(const struct sequence *s)
+/* Positions that both say everybody may share. */
+static uint32_t both_public(const struct sequence *a, const struct sequence *b)
 {
-    const uint32_t all = s->n_id - 1, most = s->keeper ? keeper_reusable(s->keeper) : all,
-                   least = most < all ? most : all;
-    return least < s->n_reuse_max ? least : s->n_reuse_max;
+    return a->n_public < b->n_public ? a->n_public : b->n_public;
 }
 
 /* Positions that s, which has still to start, may take from a running one, now or when those are computed: at most all
- * but its last, whose row gives the next token. */
+ * but its last, whose row gives the next token, and of another salt only what is public. */
 static uint32_t shares_with(const struct sequence *s, const struct sequence *running)
 {
-    if (s->cache_no_read || running->cache_no_write || !sequence_is_exact(running) ||
-        strcmp(running->salt, s->salt) != 0)
+    const uint32_t all = sequence_reusable(s);
+    const uint32_t most = strcmp(running->salt, s->salt) == 0 ? all : both_public(s, running);
+    if (s->cache_no_read || running->cache_no_write || !sequence_is_exact(running) || most == 0)
         return 0;
-    const uint32_t n = same_ids(running, s), most = reusable_most(s);
-    return n < most ? n : most;
+    const uint32_t n = same_ids(running, s), end = all < most ? all : most;
+    return n < end ? n : end;
 }
 
 /* The running sequence that has computed most of what s shares with it: positions [0, *n). NULL: none has any. */
@@ -188,9 +188,10 @@ static struct kv_hit find_now(const struct engine *e, const struct sequence *s)
 {
     if (s->cache_no_read)
         return (struct kv_hit){ .miss = KV_MISS_OFF };
-    if (reusable_most(s) == 0)
+    if (sequence_reusable(s) == 0)
         return (struct kv_hit){ .miss = KV_MISS_POLICY };
-    return kv_index_find(e->index, s->salt, s->ids, reusable_most(s) + 1);
+    const struct wanted w = engine_wanted(s);
+    return engine_kept(e, &w);
 }
 
 /* Positions of s that need not be computed: kept in the index, or a running sequence's. */
@@ -298,10 +299,12 @@ static enum status fork_running(struct sequence *s, struct sequence *parent, uin
     const enum status st = kv_space_fork(&s->space, parent->space, n, why);
     if (st != OK)
         return st;
+    const bool same_salt = strcmp(parent->salt, s->salt) == 0;
     s->hit = (struct kv_hit){ .n_position = n, .miss_at = n, .miss = KV_MISS_END };
+    s->hit.of_public = !same_salt;
     if (n + 1 == s->n_id)
         s->hit.miss = KV_MISS_NONE;
-    else if (n < parent->n_id)
+    else if (n < parent->n_id && same_salt)
         s->hit.miss = KV_MISS_DIVERGED;
     return OK;
 }
@@ -339,8 +342,7 @@ static enum status take_space(struct engine *e, struct sequence *s, struct note 
     if (forks && enough)
         st = fork_running(s, parent, n, why);
     if (st == NOT_FOUND && s->hit.n_position > 0)
-        st = kv_index_take(e->index, s->salt, s->ids, reusable_most(s) + 1, &s->space, &s->trail,
-                           &s->hit, why);
+        st = engine_take_kept(e, s, why);
     if (st == OK)
         s->n_done = s->hit.n_position;
     if (st == NOT_FOUND)
@@ -367,6 +369,8 @@ static enum status start(struct engine *e, struct sequence *s, struct note *why)
     if (!s->start_ns) { /* not one that was paused */
         s->start_ns = engine_now(e);
         s->n_cached = s->n_done;
+        s->cached_public = s->hit.of_public;
+        s->evicted = engine_evicted(e, &s->hit);
         e->n_token_cached += s->n_cached;
     }
     e->running[e->n_running++] = s;

@@ -39,6 +39,8 @@ static struct akv_usage usage_of(const struct engine *e, const struct sequence *
         .cache_miss = kv_miss_name(miss_to_tell(s->hit.miss)),
         .cache_miss_operator = kv_miss_name(s->hit.miss),
         .cache_miss_at = s->hit.miss_at,
+        .cached_public = s->cached_public,
+        .evicted = s->evicted,
         .n_generated = s->n_id - s->n_prompt,
         .queue_ns = start - s->submit_ns,
         .prompt_ns = first > start ? first - start : 0,
@@ -70,6 +72,7 @@ static void leave_space(struct engine *e, struct sequence *s, bool keep)
 {
     if (!s->space)
         return;
+    kv_index_drop(e->index, &s->public_trail);
     if (keep && sequence_is_exact(s)) {
         kv_index_leave(e->index, s->salt, s->ids, s->space, &s->trail);
     } else {

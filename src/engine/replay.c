@@ -7,7 +7,7 @@ static enum status chunk_begin(struct replay *r, const struct replay_prefix *pre
                                const int32_t *ids, struct kv_space *space, struct note *why)
 {
     const uint32_t left = r->n_past - r->n_replayed, n = left < REPLAY_CHUNK ? left : REPLAY_CHUNK;
-    const enum status st = kv_space_fork(&r->space, space, r->n_past, why);
+    const enum status st = kv_space_fork_rest(&r->space, space, r->n_past, why);
     if (st != OK)
         return st;
     memcpy(r->ids, prefix->id, prefix->n * sizeof *r->ids);

@@ -40,6 +40,16 @@ static enum status check(const struct akv_request *r, uint32_t n_vocab, uint32_t
                  KV_SALT_MAX);
         return BAD_INPUT;
     }
+    if (r->cache_salt && strcspn(r->cache_salt, "/") == strlen(KV_SALT_PUBLIC) &&
+        r->cache_salt[0] == KV_SALT_PUBLIC[0]) {
+        note_set(why, "cache_salt is of the tenant '%s', whose KV is public; choose another",
+                 KV_SALT_PUBLIC);
+        return BAD_INPUT;
+    }
+    if (r->n_public > r->n_id) {
+        note_set(why, "%u tokens are declared public; the prompt has %zu", r->n_public, r->n_id);
+        return BAD_INPUT;
+    }
     if (r->n_predict_min > r->n_predict) {
         note_set(why, "at least %u tokens are asked for, and at most %u", r->n_predict_min,
                  r->n_predict);
@@ -154,8 +164,10 @@ enum status sequence_new(struct sequence **out, const struct akv_request *r,
     s->cache_no_read = r->cache_no_read || (r->prompt_logprobs && r->kv_context == 0);
     s->n_reuse_max = r->prompt_logprobs && r->kv_context ? r->kv_context - 1 : UINT32_MAX;
     s->cache_no_write = r->cache_no_write;
+    s->n_public = r->n_public / KV_BLOCK * KV_BLOCK;
     s->prompt_logprobs = r->prompt_logprobs;
     s->n_logprob = r->n_logprob;
+    s->line_limit_ns = r->line_limit_ms * UINT64_C(1000000);
     detok_open(&s->detok, frame->vocab, false);
     s->ids = mem_new(s->n_id_max, sizeof *s->ids);
     s->salt = mem_copy_text(salt, strlen(salt));

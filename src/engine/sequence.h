@@ -37,15 +37,19 @@ struct sequence {
     uint32_t n_id, n_prompt, n_id_max; // n_id_max: prompt + most that may be generated
     uint32_t n_done, n_cached;
     uint32_t n_reuse_max;   // positions that may be taken from others at most
+    uint32_t n_public;      // ids that everybody may share: whole blocks of them
     uint32_t n_posted;      // prompt rows whose log-probabilities left
     bool length_is_context; // n_id_max comes from n_ctx, not from n_predict
 
-    struct kv_space *space; // NULL while waiting or paused
-    struct keeper *keeper;  // its KV policy at work; NULL: everything stays
-    struct kv_trail trail;  // what of it the index holds
-    struct kv_hit hit;      // of its last start
-    uint64_t wait_for;      // a running sequence's id: it waits until that one has computed
-    uint32_t wait_until;    //   these positions; 0: it does not
+    struct kv_space *space;       // NULL while waiting or paused
+    struct keeper *keeper;        // its KV policy at work; NULL: everything stays
+    struct kv_trail trail;        // what of it the index holds, under its salt
+    struct kv_trail public_trail; //   and for everybody
+    struct kv_hit hit;            // of its last start
+    bool cached_public;           // of its first: from what everybody may share,
+    struct akv_evicted evicted;   //   and what had gone
+    uint64_t wait_for;            // a running sequence's id: it waits until that one has computed
+    uint32_t wait_until;          //   these positions; 0: it does not
     struct sampler *sampler;
 
     struct detok detok;
@@ -61,6 +65,7 @@ struct sequence {
 
     uint64_t submit_ns, start_ns, first_ns; // monotonic; 0: not yet
     uint64_t deadline_ns;                   // it ends then; UINT64_MAX: it may take for ever
+    uint64_t line_limit_ns; // so long behind first_ns it ends with its line; 0: never
     size_t kv_bytes_peak;
 };
 
@@ -88,6 +93,15 @@ void sequence_free(struct sequence *s); // its space must be gone
 static inline bool sequence_is_exact(const struct sequence *s)
 {
     return !s->keeper || !s->keeper->pruned;
+}
+
+/* Positions that need not be computed if somebody has them: all but its last, whose row gives the next token, and the last
+ * of its context, whose row is told; with a policy those behind which it looks on. */
+static inline uint32_t sequence_reusable(const struct sequence *s)
+{
+    const uint32_t all = s->n_id - 1 < s->n_reuse_max ? s->n_id - 1 : s->n_reuse_max,
+                   most = s->keeper ? keeper_reusable(s->keeper) : all;
+    return most < all ? most : all;
 }
 
 /* Whether its next rows are those of its policy's replay. */

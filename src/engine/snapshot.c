@@ -62,7 +62,7 @@ void snapshot_free(struct snapshot *s)
     mem_free(s);
 }
 
-/* ---- what is copied, on the engine thread ---- */
+/* ---- what is copied ---- */
 
 static uint32_t add_salt(struct snapshot *s, const char *salt)
 {
@@ -85,7 +85,9 @@ static void add_node(void *arg, const struct kv_index_seen *seen)
 {
     struct snapshot *s = arg;
     if (seen->depth == 0) {
-        add_salt(s, seen->salt);
+        const uint32_t root = add_salt(s, seen->salt);
+        if (strcmp(seen->salt, KV_SALT_PUBLIC) == 0)
+            s->public_salt = root;
         return;
     }
     const uint32_t salt = s->seen.n_salt - 1;
@@ -100,7 +102,10 @@ static void add_node(void *arg, const struct kv_index_seen *seen)
     for (uint32_t g = 0; g < s->seen.n_group; g++) {
         if (seen->block[g].n == KV_NO_BLOCK.n)
             continue;
-        *block_of(s, seen->block[g]) = (struct akv_block){
+        struct akv_block *block = block_of(s, seen->block[g]);
+        if (block->state != AKV_BLOCK_FREE && block->salt == s->public_salt)
+            continue; /* public it is, whoever has it too */
+        *block = (struct akv_block){
             .state = AKV_BLOCK_IDLE,
             .salt = salt,
             .node = seen->name,
@@ -162,6 +167,7 @@ static void take(struct snapshot *s, const struct engine *e)
     buf_clear(&s->salts);
     s->seen.n_node = s->seen.n_sequence = s->seen.n_salt = 0;
     s->seen.step = e->step;
+    s->public_salt = AKV_NOWHERE;
     kv_index_walk(e->index, add_node, s);
     for (uint32_t i = 0; i < e->n_running; i++)
         add_sequence(s, e, e->running[i], now);
@@ -175,33 +181,10 @@ static void take(struct snapshot *s, const struct engine *e)
     s->seen.salt = s->salt;
 }
 
-void engine_show(struct engine *e)
-{
-    for (struct look *look; (look = e->looks);) {
-        e->looks = look->next;
-        pthread_mutex_unlock(&e->lock);
-        take(look->into, e);
-        pthread_mutex_lock(&e->lock);
-        look->done = true;
-        pthread_cond_broadcast(&e->answered);
-    }
-}
-
-/* ---- who looks ---- */
-
 enum status engine_look(struct engine *e, struct snapshot *into)
 {
-    struct look look = { .into = into };
-    pthread_mutex_lock(&e->lock);
-    if (e->quit) {
-        pthread_mutex_unlock(&e->lock);
-        return CANCELED;
-    }
-    look.next = e->looks;
-    e->looks = &look;
-    pthread_cond_signal(&e->work);
-    while (!look.done)
-        pthread_cond_wait(&e->answered, &e->lock);
-    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_lock(&e->tables);
+    take(into, e);
+    pthread_mutex_unlock(&e->tables);
     return into->salts.failed ? FULL : OK;
 }

@@ -252,6 +252,16 @@ uint64_t kv_excerpt_live_rows(const struct kv_excerpt *e, uint32_t n_position)
     return n;
 }
 
+void kv_excerpt_clear_mass(struct kv_excerpt *e)
+{
+    for (uint32_t i = 0; e->tail_mass && i < e->n_list; i++) {
+        const struct slots *l = &e->list[i];
+        if (l->n_block > 0)
+            memset(l->mass, 0, (size_t)l->n_block * KV_BLOCK * sizeof *l->mass);
+        memset(l->tail_mass, 0, e->config.n_tail_mass * sizeof *l->tail_mass);
+    }
+}
+
 size_t kv_excerpt_bytes(const struct kv_excerpt *e)
 {
     size_t n_block = 0;

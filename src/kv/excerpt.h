@@ -17,6 +17,7 @@
  *     then the tail's rows by position. A settled row takes the lowest free slot.
  * X4  Windowed layers have no list: their window is their budget.
  * X5  Without a drop and without slots a past reads as its space alone does, bit for bit.
+ * X6  A list has no slot, used or free, at or behind tail_first * 64: as many rows went before.
  *
  * Sources: Zhang et al. 2023 (H2O), Feng et al. 2024 (AdaKV, ragged heads).
  * Lifetime  of its sequence. Threads  the engine thread; lists may be read by workers inside a step.

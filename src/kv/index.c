@@ -16,8 +16,8 @@ const char *kv_miss_name(enum kv_miss m)
         [KV_MISS_DIVERGED] = "diverged", [KV_MISS_END] = "end",
         [KV_MISS_EVICTED] = "evicted",   [KV_MISS_WINDOW] = "window",
         [KV_MISS_OFF] = "off",           [KV_MISS_SHORT] = "below_minimum",
-        [KV_MISS_SALT] = "salt",         [KV_MISS_TENANT] = "tenant",
-        [KV_MISS_POLICY] = "policy",
+        [KV_MISS_SALT] = "salt",         [KV_MISS_PUBLIC] = "public",
+        [KV_MISS_TENANT] = "tenant",     [KV_MISS_POLICY] = "policy",
     };
     assert(m < KV_MISS_N);
     return name[m];
@@ -134,6 +134,7 @@ static struct kv_node *child_new(struct kv_index *x, struct kv_node *parent, str
     if (n) {
         n->parent = parent;
         n->n_id = n_id;
+        n->made_ns = n->used_ns = x->now_ns;
         memcpy(n->id, ids, n_id * sizeof *ids);
         n->sibling = parent->child;
         if (n->sibling)
@@ -177,7 +178,7 @@ void kv_index_forget(struct kv_index *x, struct kv_trail *trail, uint32_t n_bloc
     kv_index_drop(x, trail);
     while (n && depth > n_block && n->n_child == 0 && n->n_pin == 0) {
         struct kv_node *parent = n->parent;
-        index_remove(x, n);
+        index_remove(x, n, KV_EVICT_POLICY);
         n = parent;
         depth--;
     }
@@ -192,7 +193,7 @@ struct path {
     uint32_t n_tail;
     enum kv_miss miss;
     uint32_t miss_at;
-    uint64_t evicted_tick;
+    struct kv_gone gone;
 };
 
 /* The child that goes on longest with these n ids, which are less than a block or no child's. */
@@ -213,7 +214,7 @@ static bool has_gone(const struct kv_index *x, struct path *p, struct kv_key end
 {
     const uint32_t at = p->n_block * KV_BLOCK;
     return n_id - at >= KV_BLOCK &&
-           index_was_evicted(x, child_key(end, ids + at, KV_BLOCK), &p->evicted_tick);
+           index_was_evicted(x, child_key(end, ids + at, KV_BLOCK), &p->gone);
 }
 
 /* Why position p->miss_at = n_block * 64 + n_tail is not here. */
@@ -274,21 +275,21 @@ static uint32_t path_positions(const struct path *p)
     return p->n_block * KV_BLOCK + p->n_tail;
 }
 
-/* Whether every block that a query at the path's end sees is here. */
-static bool path_is_whole(const struct kv_index *x, const struct path *p)
+/* A node of the path that lacks a block which a query at its end sees. NULL: all are here. */
+static const struct kv_node *path_lacks(const struct kv_index *x, const struct path *p)
 {
     const uint32_t n = path_positions(p);
     for (uint32_t g = 0; g < x->shape->n_group; g++) {
         const uint32_t first = kv_first_seen(x->shape, g, n);
         if (p->tail && !node_has(p->tail, g))
-            return false;
+            return p->tail;
         const struct kv_node *at = p->end;
         for (uint32_t i = p->n_block; i > first; i--, at = at->parent) {
             if (!node_has(at, g))
-                return false;
+                return at;
         }
     }
-    return true;
+    return NULL;
 }
 
 /* Shortens the path to where windowed layers can go on. */
@@ -296,9 +297,11 @@ static void path_mend(const struct kv_index *x, struct path *p)
 {
     if (!x->windowed || !p->end)
         return;
-    while (path_positions(p) > 0 && !path_is_whole(x, p)) {
+    const struct kv_node *lacks;
+    while (path_positions(p) > 0 && (lacks = path_lacks(x, p))) {
         path_step_back(p);
         p->miss = KV_MISS_WINDOW;
+        p->gone = lacks->window_gone;
     }
     if (p->miss == KV_MISS_WINDOW)
         p->miss_at = path_positions(p);
@@ -310,7 +313,7 @@ static struct kv_hit hit_of(const struct path *p)
         .n_position = p->end ? path_positions(p) : 0,
         .miss = p->miss,
         .miss_at = p->miss_at,
-        .evicted_tick = p->evicted_tick,
+        .gone = p->gone,
     };
     const struct kv_node *other = p->tail ? p->tail : p->end ? p->end->child : NULL;
     const uint32_t from = p->miss_at % KV_BLOCK;
@@ -340,7 +343,7 @@ static bool same_tenant(const char *a, const char *b)
 enum kv_miss kv_index_elsewhere(const struct kv_index *x, const char *salt, const int32_t *ids,
                                 uint32_t n_id)
 {
-    enum kv_miss miss = KV_MISS_COLD;
+    bool is_public = false, is_tenants = false;
     const uint32_t most = n_id - 1, enough = most < ELSEWHERE_IDS ? most : ELSEWHERE_IDS;
     uint32_t n_seen = 0;
     for (struct kv_node *r = x->root; r && enough && n_seen < ELSEWHERE_SALTS;
@@ -352,16 +355,22 @@ enum kv_miss kv_index_elsewhere(const struct kv_index *x, const char *salt, cons
             continue;
         if (same_tenant(r->salt, salt))
             return KV_MISS_SALT;
-        miss = KV_MISS_TENANT;
+        if (strcmp(r->salt, KV_SALT_PUBLIC) == 0)
+            is_public = true;
+        else
+            is_tenants = true;
     }
-    return miss;
+    return is_public ? KV_MISS_PUBLIC : is_tenants ? KV_MISS_TENANT : KV_MISS_COLD;
 }
 
 /* ---- taking ---- */
 
 static void path_touch(struct kv_index *x, const struct path *p)
 {
-    index_touch(x, p->tail ? p->tail : p->end);
+    struct kv_node *last = p->tail ? p->tail : p->end;
+    for (const struct kv_node *n = last; !node_is_root(n); n = n->parent)
+        index_time(&x->stats.reuse_gap, x->now_ns - n->used_ns);
+    index_touch(x, last);
     if (!x->windowed)
         return;
     uint32_t first = p->n_block;
@@ -426,7 +435,7 @@ static void drop_shorter(struct kv_index *x, struct kv_node *whole)
         next = c->sibling;
         if (c->n_id < whole->n_id && c->n_child == 0 && c->n_pin == 0 &&
             memcmp(c->id, whole->id, c->n_id * sizeof *c->id) == 0)
-            index_remove(x, c);
+            index_remove(x, c, KV_EVICT_REPLACED);
     }
 }
 
@@ -442,10 +451,8 @@ static struct kv_node *put_block(struct kv_index *x, const int32_t *ids, uint32_
     x->stats.n_put_twice += here;
     for (uint32_t g = 0; g < x->shape->n_group; g++) {
         const bool held = trail->n_block >= kv_space_first(space, g);
-        if (held && !node_has(n, g)) { /* a new node, or a window's that went */
-            n->block[g] = kv_space_block(space, g, trail->n_block);
-            kv_pool_hold(x->pool, n->block[g]);
-        }
+        if (held && !node_has(n, g)) /* a new node, or a window's that went */
+            index_hold(x, n, kv_space_block(space, g, trail->n_block));
     }
     index_touch(x, n);
     index_touch_window(x, n);
@@ -465,13 +472,12 @@ static bool trail_begin(struct kv_index *x, const char *salt, struct kv_trail *t
     return true;
 }
 
-void kv_index_put(struct kv_index *x, const char *salt, const int32_t *ids, struct kv_space *space,
-                  struct kv_trail *trail)
+void index_put_blocks(struct kv_index *x, const char *salt, const int32_t *ids, uint32_t n_block,
+                      struct kv_space *space, struct kv_trail *trail)
 {
-    const uint32_t n_sealed = kv_space_committed(space) / KV_BLOCK;
-    if (trail->n_block == n_sealed || !trail_begin(x, salt, trail))
+    if (trail->n_block >= n_block || !trail_begin(x, salt, trail))
         return;
-    for (; trail->n_block < n_sealed; trail->n_block++) {
+    for (; trail->n_block < n_block; trail->n_block++) {
         struct kv_node *n =
             put_block(x, ids + (size_t)trail->n_block * KV_BLOCK, KV_BLOCK, space, trail);
         if (!n)
@@ -480,6 +486,12 @@ void kv_index_put(struct kv_index *x, const char *salt, const int32_t *ids, stru
         drop_shorter(x, n);
         index_leaf_update(x, n);
     }
+}
+
+void kv_index_put(struct kv_index *x, const char *salt, const int32_t *ids, struct kv_space *space,
+                  struct kv_trail *trail)
+{
+    index_put_blocks(x, salt, ids, kv_space_committed(space) / KV_BLOCK, space, trail);
 }
 
 /* Whether some child begins with these ids already. */
@@ -515,12 +527,18 @@ void kv_index_tick(struct kv_index *x, uint64_t tick)
     x->tick = tick;
 }
 
+void kv_index_clock(struct kv_index *x, uint64_t now_ns)
+{
+    x->now_ns = now_ns;
+}
+
 void kv_index_stats(const struct kv_index *x, struct kv_index_stats *out)
 {
     *out = x->stats;
 }
 
-/* Most nodes with blocks of every group that the cap allows; windowed groups keep theirs for a while only. */
+/* Most nodes with blocks of every group that the cap allows, twice, as a public block has a second one; windowed groups
+ * keep theirs for a while only. */
 static uint32_t nodes_for(const struct kv_pool *pool)
 {
     const struct kv_shape *shape = kv_pool_shape(pool);
@@ -531,8 +549,20 @@ static uint32_t nodes_for(const struct kv_pool *pool)
         const size_t one = kv_block_bytes(shape, g);
         bytes = one < bytes ? one : bytes;
     }
-    const size_t n = usage.bytes_max / bytes + NODES_BESIDE;
+    const size_t n = 2 * (usage.bytes_max / bytes) + NODES_BESIDE;
     return n < UINT32_MAX / 2 ? (uint32_t)n : UINT32_MAX / 2;
+}
+
+static bool counts_new(struct kv_index *x)
+{
+    struct kv_pool_usage usage;
+    bool all = true;
+    kv_pool_usage(x->pool, &usage);
+    for (uint32_t g = 0; g < x->shape->n_group; g++) {
+        x->n_node_of[g] = mem_new(usage.bytes_max / kv_block_bytes(x->shape, g), sizeof(uint32_t));
+        all &= x->n_node_of[g] != NULL;
+    }
+    return all;
 }
 
 enum status kv_index_new(struct kv_index **out, const struct kv_index_config *config,
@@ -553,7 +583,7 @@ enum status kv_index_new(struct kv_index **out, const struct kv_index_config *co
     x->bucket = mem_new(x->n_bucket, sizeof *x->bucket);
     x->heap = mem_new(x->n_node_max, sizeof *x->heap);
     x->ghost = mem_new(GHOST_MAX, sizeof *x->ghost);
-    if (!x->node || !x->bucket || !x->heap || !x->ghost)
+    if (!x->node || !x->bucket || !x->heap || !x->ghost || !counts_new(x))
         goto full;
     *out = x;
     return OK;
@@ -574,6 +604,8 @@ void kv_index_free(struct kv_index *x)
     mem_free(x->bucket);
     mem_free(x->heap);
     mem_free(x->ghost);
+    for (uint32_t g = 0; g < KV_GROUP_MAX; g++)
+        mem_free(x->n_node_of[g]);
     mem_free(x);
 }
 
@@ -592,6 +624,7 @@ static void check_node(const struct kv_index *x, const struct kv_node *n)
     for (uint32_t g = 0; g < x->shape->n_group && !node_is_root(n); g++) {
         assert(node_has(n, g) || x->shape->group[g].window);
         assert(!node_has(n, g) || kv_pool_is_sealed(x->pool, n->block[g]));
+        assert(!node_has(n, g) || x->n_node_of[g][kv_block_index(n->block[g])] > 0);
     }
     assert(n->n_id == KV_BLOCK || n->n_child == 0 || node_is_root(n));
 }

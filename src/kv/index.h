@@ -5,6 +5,8 @@
  *                   \-- [64 ids]                      copying its rows
  *   salt "b" -- [64 ids]                              never meets salt "a"
  *
+ *   salt "*" -- [64 ids]                              public: what its owners say anybody may take
+ *
  * A salt's beginning, up to the first '/', names the tenant: "t-1/x" and "t-1" are two salts of one.
  *
  * A node's key is XXH3-128 of (parent's key, ids); a root's is that of (version, model fingerprint,
@@ -19,6 +21,8 @@
  *     from them (kv_index_elsewhere), and of those KV_MISS_TENANT is never told to whoever asked.
  * N5  Blocks that a window has passed may go while their node stays: they are dropped apart, the
  *     longest unused first. A hit at position n needs only what a query at n sees.
+ * N6  A public node holds whole blocks all of whose ids, and those before them, their sequence declared public; only
+ *     who declares the same of its own prompt finds it. What follows lies under a salt alone.
  *
  * Lifetime  from start to end; nodes are sized at kv_index_new. A put that finds none free evicts,
  *           or leaves out what it wanted to put.
@@ -31,6 +35,7 @@
 #include "kv/space.h"
 
 enum { KV_SALT_MAX = 255 }; // bytes
+#define KV_SALT_PUBLIC "*"  // of what everybody may take; no tenant's salt begins with it
 
 struct kv_index;
 struct kv_node;
@@ -47,10 +52,28 @@ enum kv_miss {
     KV_MISS_POLICY,   // its KV policy has to see the whole prompt computed
     KV_MISS_SHORT,    // what is here is less than the least that is worth taking
     KV_MISS_SALT,     // cold, but another salt of the same tenant has it
+    KV_MISS_PUBLIC,   // cold, but it is public, which the request did not say of its own
     KV_MISS_TENANT,   // cold, but another tenant has it: for the operator's eyes only
     KV_MISS_N,
 };
 const char *kv_miss_name(enum kv_miss m);
+
+/* Why a block went. */
+enum kv_evict {
+    KV_EVICT_MEMORY,   // to make room for others
+    KV_EVICT_WINDOW,   // the same, and no window looked at it any more
+    KV_EVICT_NODES,    // the list of what is here was full
+    KV_EVICT_REPLACED, // a longer one has its rows too
+    KV_EVICT_POLICY,   // its sequence pruned its KV, and nobody else used it
+    KV_EVICT_N,
+};
+const char *kv_evict_name(enum kv_evict why);
+
+/* When a block went, and why. tick 0: it is not known. */
+struct kv_gone {
+    uint64_t tick, ns; // as kv_index_tick and kv_index_clock said
+    enum kv_evict why;
+};
 
 enum { KV_INSTEAD_MAX = 16 };
 
@@ -58,7 +81,8 @@ struct kv_hit {
     uint32_t n_position;             // reusable
     enum kv_miss miss;               // why not more
     uint32_t miss_at;                // position at which it ends
-    uint64_t evicted_tick;           // of what is missing there (KV_MISS_EVICTED)
+    bool of_public;                  // they are public ones (N6)
+    struct kv_gone gone;             // KV_MISS_EVICTED, KV_MISS_WINDOW: what is missing there
     int32_t instead[KV_INSTEAD_MAX]; // KV_MISS_DIVERGED: the ids that follow there in what is kept
     uint32_t n_instead;
 };
@@ -84,16 +108,17 @@ must_use enum status kv_index_new(struct kv_index **out, const struct kv_index_c
                                   struct note *why);
 void kv_index_free(struct kv_index *x); // every trail must be dropped; NULL is allowed
 
-/* Time for "unused for": the engine's step. */
+/* Time for "unused for": the engine's step. And the clock's, for how long blocks live. */
 void kv_index_tick(struct kv_index *x, uint64_t tick);
+void kv_index_clock(struct kv_index *x, uint64_t now_ns);
 
 /* How much of ids[0..n_id) is here under the salt (a text of up to KV_SALT_MAX bytes), at most n_id - 1
  * positions. Pure. */
 struct kv_hit kv_index_find(const struct kv_index *x, const char *salt, const int32_t *ids,
                             uint32_t n_id);
 
-/* Why a prompt that is cold under the salt is: KV_MISS_COLD, or KV_MISS_SALT or KV_MISS_TENANT where one of the 64 newest
- * other salts has its beginning, 16 ids or all but the last. Pure. */
+/* Why a prompt that is cold under the salt is: KV_MISS_COLD, or KV_MISS_SALT, KV_MISS_PUBLIC or KV_MISS_TENANT where one of
+ * the 64 newest other salts has its beginning, 16 ids or all but the last. Pure. */
 enum kv_miss kv_index_elsewhere(const struct kv_index *x, const char *salt, const int32_t *ids,
                                 uint32_t n_id);
 
@@ -112,6 +137,19 @@ void kv_index_put(struct kv_index *x, const char *salt, const int32_t *ids, stru
 void kv_index_leave(struct kv_index *x, const char *salt, const int32_t *ids,
                     struct kv_space *space, struct kv_trail *trail);
 
+/* ---- what is public (N6): of ids[0..n_public), whole blocks. 0: nothing. ---- */
+
+struct kv_hit kv_index_find_public(const struct kv_index *x, const int32_t *ids, uint32_t n_id,
+                                   uint32_t n_public);
+/* As kv_index_take; the trail is that of kv_index_publish. */
+must_use enum status kv_index_take_public(struct kv_index *x, const int32_t *ids, uint32_t n_id,
+                                          uint32_t n_public, struct kv_space **space,
+                                          struct kv_trail *trail, struct kv_hit *hit,
+                                          struct note *why);
+/* Puts what the space has sealed of them since the trail's end where everybody finds it, besides where its own salt does. */
+void kv_index_publish(struct kv_index *x, const int32_t *ids, uint32_t n_public,
+                      struct kv_space *space, struct kv_trail *trail);
+
 void kv_index_drop(struct kv_index *x, struct kv_trail *trail); // unpins
 
 /* Unpins, and lets go of the nodes behind the first n_block that nobody else stands at or behind: the sequence pruned its
@@ -123,10 +161,20 @@ void kv_index_forget(struct kv_index *x, struct kv_trail *trail, uint32_t n_bloc
 bool kv_index_evict(struct kv_index *x);
 size_t kv_index_idle_bytes(const struct kv_index *x); // that evicting would free. Cost  O(nodes)
 
+/* Times in seconds: [i] of up to kv_time_bound[i] (and above the one before), the last of all above. */
+enum { KV_TIME_BUCKETS = 16 };
+extern const double kv_time_bound[KV_TIME_BUCKETS - 1];
+struct kv_times {
+    uint64_t n[KV_TIME_BUCKETS];
+    double sum;
+};
+
 struct kv_index_stats {
     uint32_t n_node, n_salt;
-    uint64_t n_evicted, n_window_dropped;
-    uint64_t n_put, n_put_twice; // nodes made; blocks that were here already
+    uint64_t n_evicted, n_window_dropped, n_crowded; // by enum kv_evict: MEMORY, WINDOW, NODES
+    struct kv_times lifetime, idle; // of nodes that went: since they were put, since their last use
+    struct kv_times reuse_gap;      // from one use of a node to the next
+    uint64_t n_put, n_put_twice;    // nodes made; blocks that were here already
 };
 void kv_index_stats(const struct kv_index *x, struct kv_index_stats *out);
 

@@ -4,6 +4,62 @@
 #include "base/mem.h"
 #include "kv/index_in.h"
 
+/* ---- who holds a block ---- */
+
+static uint32_t nodes_of(const struct kv_index *x, block_id b)
+{
+    return x->n_node_of[kv_block_class(b)][kv_block_index(b)];
+}
+
+/* Whether nodes only hold it. */
+static bool is_idle(const struct kv_index *x, block_id b)
+{
+    return kv_pool_holders(x->pool, b) == nodes_of(x, b);
+}
+
+void index_hold(struct kv_index *x, struct kv_node *n, block_id b)
+{
+    n->block[kv_block_class(b)] = b;
+    kv_pool_hold(x->pool, b);
+    x->n_node_of[kv_block_class(b)][kv_block_index(b)]++;
+}
+
+void index_release(struct kv_index *x, struct kv_node *n, uint32_t group)
+{
+    const block_id b = n->block[group];
+    n->block[group] = KV_NO_BLOCK;
+    x->n_node_of[group][kv_block_index(b)]--;
+    kv_pool_release(x->pool, b);
+}
+
+/* ---- how long they live ---- */
+
+const double kv_time_bound[KV_TIME_BUCKETS - 1] = { 0.01, 0.1, 0.5, 1,   2,   5,    10,  20,
+                                                    30,   60,  120, 300, 600, 1200, 1800 };
+
+void index_time(struct kv_times *t, uint64_t ns)
+{
+    const double s = (double)ns / 1e9;
+    uint32_t i = 0;
+    while (i + 1 < KV_TIME_BUCKETS && s > kv_time_bound[i])
+        i++;
+    t->n[i]++;
+    t->sum += s;
+}
+
+const char *kv_evict_name(enum kv_evict why)
+{
+    static const char *const name[KV_EVICT_N] = {
+        [KV_EVICT_MEMORY] = "memory",
+        [KV_EVICT_WINDOW] = "window",
+        [KV_EVICT_NODES] = "index",
+        [KV_EVICT_REPLACED] = "replaced",
+        [KV_EVICT_POLICY] = "policy",
+    };
+    assert(why < KV_EVICT_N);
+    return name[why];
+}
+
 /* ---- the heap of leaves: the longest unused at the top ---- */
 
 static void heap_set(struct kv_index *x, uint32_t i, struct kv_node *n)
@@ -55,6 +111,7 @@ void index_touch(struct kv_index *x, struct kv_node *n)
 {
     for (; n && n->used != x->tick; n = n->parent) {
         n->used = x->tick;
+        n->used_ns = x->now_ns;
         if (n->heap_at != NODE_IN_NO_HEAP)
             heap_down(x, n->heap_at, n);
     }
@@ -99,8 +156,7 @@ void index_touch_window(struct kv_index *x, struct kv_node *n)
 static bool window_is_idle(const struct kv_index *x, const struct kv_node *n)
 {
     for (uint32_t g = 0; g < x->shape->n_group; g++) {
-        if (x->shape->group[g].window && node_has(n, g) &&
-            kv_pool_holders(x->pool, n->block[g]) > 1)
+        if (x->shape->group[g].window && node_has(n, g) && !is_idle(x, n->block[g]))
             return false;
     }
     return true;
@@ -110,11 +166,10 @@ static void window_drop(struct kv_index *x, struct kv_node *n)
 {
     window_unlink(x, n);
     for (uint32_t g = 0; g < x->shape->n_group; g++) {
-        if (x->shape->group[g].window && node_has(n, g)) {
-            kv_pool_release(x->pool, n->block[g]);
-            n->block[g] = KV_NO_BLOCK;
-        }
+        if (x->shape->group[g].window && node_has(n, g))
+            index_release(x, n, g);
     }
+    n->window_gone = (struct kv_gone){ x->tick, x->now_ns, KV_EVICT_WINDOW };
     x->stats.n_window_dropped++;
 }
 
@@ -125,10 +180,10 @@ static struct ghost *ghost_of(const struct kv_index *x, struct kv_key key)
     return &x->ghost[key.high % GHOST_MAX];
 }
 
-bool index_was_evicted(const struct kv_index *x, struct kv_key key, uint64_t *tick)
+bool index_was_evicted(const struct kv_index *x, struct kv_key key, struct kv_gone *gone)
 {
     const struct ghost *ghost = ghost_of(x, key);
-    *tick = ghost->tick;
+    *gone = ghost->gone;
     return ghost->key.low == key.low && ghost->key.high == key.high;
 }
 
@@ -148,7 +203,7 @@ static void sibling_unlink(struct kv_index *x, struct kv_node *n)
         n->sibling->elder = n->elder;
 }
 
-void index_remove(struct kv_index *x, struct kv_node *n)
+void index_remove(struct kv_index *x, struct kv_node *n, enum kv_evict why)
 {
     assert(n->n_child == 0 && n->n_pin == 0);
     if (n->heap_at != NODE_IN_NO_HEAP)
@@ -157,9 +212,9 @@ void index_remove(struct kv_index *x, struct kv_node *n)
         window_unlink(x, n);
     for (uint32_t g = 0; g < x->shape->n_group && !node_is_root(n); g++) {
         if (node_has(n, g))
-            kv_pool_release(x->pool, n->block[g]);
+            index_release(x, n, g);
     }
-    *ghost_of(x, n->key) = (struct ghost){ .key = n->key, .tick = x->tick };
+    *ghost_of(x, n->key) = (struct ghost){ n->key, { x->tick, x->now_ns, why } };
     chain_unlink(x, n);
     sibling_unlink(x, n);
     if (node_is_root(n)) {
@@ -169,6 +224,10 @@ void index_remove(struct kv_index *x, struct kv_node *n)
         n->parent->n_child--;
         index_leaf_update(x, n->parent);
         x->stats.n_node--;
+        if (why != KV_EVICT_REPLACED) {
+            index_time(&x->stats.lifetime, x->now_ns - n->made_ns);
+            index_time(&x->stats.idle, x->now_ns - n->used_ns);
+        }
     }
     *n = (struct kv_node){ .chain = x->unused, .heap_at = NODE_IN_NO_HEAP };
     x->unused = n;
@@ -178,8 +237,10 @@ struct kv_node *index_node_new(struct kv_index *x)
 {
     if (!x->unused && x->n_made < x->n_node_max)
         return &x->node[x->n_made++];
-    if (!x->unused && x->n_heap > 0)
-        index_remove(x, x->heap[0]);
+    if (!x->unused && x->n_heap > 0) {
+        x->stats.n_crowded += !node_is_root(x->heap[0]);
+        index_remove(x, x->heap[0], KV_EVICT_NODES);
+    }
     struct kv_node *n = x->unused;
     if (n)
         x->unused = n->chain;
@@ -200,7 +261,7 @@ bool kv_index_evict(struct kv_index *x)
     struct kv_node *window = window_oldest(x);
     while (x->n_heap > 0 && !(window && window->window_used <= x->heap[0]->used)) {
         const bool frees = !node_is_root(x->heap[0]);
-        index_remove(x, x->heap[0]);
+        index_remove(x, x->heap[0], KV_EVICT_MEMORY);
         x->stats.n_evicted += frees;
         if (frees)
             return true;
@@ -210,15 +271,16 @@ bool kv_index_evict(struct kv_index *x)
     return window != NULL;
 }
 
+/* What several nodes hold counts in parts. */
 size_t kv_index_idle_bytes(const struct kv_index *x)
 {
-    size_t bytes = 0;
+    double bytes = 0;
     for (uint32_t i = 0; i < x->n_made; i++) {
         const struct kv_node *n = &x->node[i];
         for (uint32_t g = 0; n->parent && g < x->shape->n_group; g++) {
-            if (node_has(n, g) && kv_pool_holders(x->pool, n->block[g]) == 1)
-                bytes += kv_block_bytes(x->shape, g);
+            if (node_has(n, g) && is_idle(x, n->block[g]))
+                bytes += (double)kv_block_bytes(x->shape, g) / nodes_of(x, n->block[g]);
         }
     }
-    return bytes;
+    return (size_t)(bytes + 0.5);
 }

@@ -1,4 +1,5 @@
-/* kv/index_in.h - the index from the inside. Private to index.c (what is found and put) and index_evict.c (what goes).
+/* kv/index_in.h - the index from the inside. Private to index.c (what is found and put),
+ * index_public.c (what everybody may take) and index_evict.c (what goes).
  *
  *   leaf heap    nodes without children and pins, the longest unused at the top        N2
  *   window list  nodes that hold window blocks, the longest unused first               N5
@@ -22,13 +23,15 @@ struct kv_node {
     uint32_t n_child, n_pin;
     uint32_t heap_at;             // place in the leaf heap
     uint64_t used, window_used;   // ticks of last use
+    uint64_t made_ns, used_ns;    // the clock then
+    struct kv_gone window_gone;   // its window blocks
     block_id block[KV_GROUP_MAX]; // KV_NO_BLOCK: a windowed group's that went
     int32_t id[KV_BLOCK];
 };
 
 struct ghost {
     struct kv_key key;
-    uint64_t tick;
+    struct kv_gone gone;
 };
 
 struct kv_index {
@@ -37,7 +40,7 @@ struct kv_index {
     const struct kv_shape *shape;
     struct kv_key model;
     bool windowed; // some group is
-    uint64_t tick;
+    uint64_t tick, now_ns;
 
     struct kv_node *node;        // [n_node_max]
     uint32_t n_node_max, n_made; // node[0..n_made) were in use at some time
@@ -47,8 +50,9 @@ struct kv_index {
     struct kv_node **heap; // [n_node_max]
     uint32_t n_heap;
     struct kv_node *window_first, *window_last;
-    struct kv_node *root; // the newest
-    struct ghost *ghost;  // [GHOST_MAX], by key
+    struct kv_node *root;              // the newest
+    struct ghost *ghost;               // [GHOST_MAX], by key
+    uint32_t *n_node_of[KV_GROUP_MAX]; // [blocks of the group] nodes that hold it
     struct kv_index_stats stats;
 };
 
@@ -70,9 +74,20 @@ void index_touch(struct kv_index *x, struct kv_node *n); // used now, and with i
 void index_touch_window(struct kv_index *x, struct kv_node *n);
 
 /* Takes the node out of everything, releases its blocks and remembers its key. It has neither children nor pins. */
-void index_remove(struct kv_index *x, struct kv_node *n);
+void index_remove(struct kv_index *x, struct kv_node *n, enum kv_evict why);
 /* A node to fill, evicting where there is none. NULL: all are in use. */
 struct kv_node *index_node_new(struct kv_index *x);
-bool index_was_evicted(const struct kv_index *x, struct kv_key key, uint64_t *tick);
+bool index_was_evicted(const struct kv_index *x, struct kv_key key, struct kv_gone *gone);
+
+void index_time(struct kv_times *t, uint64_t ns);
+
+/* A node holds a block, or lets go of it. */
+void index_hold(struct kv_index *x, struct kv_node *n, block_id b);
+void index_release(struct kv_index *x, struct kv_node *n, uint32_t group);
+
+/* ---- index.c ---- */
+/* kv_index_put, of the space's first blocks only. */
+void index_put_blocks(struct kv_index *x, const char *salt, const int32_t *ids, uint32_t n_block,
+                      struct kv_space *space, struct kv_trail *trail);
 
 #endif

@@ -4,7 +4,10 @@
  *   parts   few rows, or sequences that share blocks: a task = the rows that go over the same rows of one chunk,
  *           of however many sequences (attend_plan.c) x one kv_head; then each row's partials are merged
  *
- * Both give the same bits: a chunk's partial and the order of merging are fixed by positions (kernels/attention.h). */
+ * Both give the same bits: a chunk's partial and the order of merging are fixed by positions (kernels/attention.h).
+ *
+ * A past under a policy (kv/excerpt.h) is read list by list: chunks of 16 blocks of slots first, all live slots visible to
+ * every query, then the space's blocks from the tail's first on, as ever, under the tail's bits. */
 #include <math.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -27,12 +30,30 @@ struct tile {
 
 /* ---- what one task computes ---- */
 
+/* What a row of the batch may see through one kv_head. */
+struct past {
+    struct kv_view view;
+    struct kv_list list; // where it reads one
+    bool listed;
+};
+
+static struct past past_of(const struct attend_job *job, uint32_t row, uint32_t head)
+{
+    const struct batch_seq *seq = &job->p->batch->seq[job->p->row_seq[row]];
+    struct past past = { .view = kv_view_layer(seq->space, job->layer),
+                         .listed = pass_reads_lists(seq) && !job->p->h->windowed[job->layer] };
+    if (past.listed)
+        past.list = kv_excerpt_list(seq->excerpt, job->layer, head);
+    return past;
+}
+
 static uint32_t first_visible(const struct kv_view *view, uint32_t position)
 {
     return view->window && position + 1 > view->window ? position + 1 - view->window : 0;
 }
 
-/* Gathers the queries of n rows of the batch that ask one kv_head of the view. */
+/* Gathers the queries of n rows of the batch that ask one kv_head of the view. What they see are positions: no slot is
+ * at or behind one of theirs either (X6). */
 static struct attn_run run_of(const struct attend_job *job, const struct kv_view *view,
                               const uint32_t *row, uint32_t n, uint32_t head,
                               struct pass_thread *mine)
@@ -48,8 +69,6 @@ static struct attn_run run_of(const struct attend_job *job, const struct kv_view
             mine->hi[r * job->group + g] = position + 1;
         }
     }
-    const size_t k_offset = head * view->k_bytes;
-    const size_t v_offset = view->n_kv_head * view->k_bytes + head * view->v_bytes;
     return (struct attn_run){
         .type = view->type,
         .d_k = h->d_head,
@@ -61,13 +80,29 @@ static struct attn_run run_of(const struct attend_job *job, const struct kv_view
         .q_stride = d,
         .lo = mine->lo,
         .hi = mine->hi,
-        .k = view->table ? NULL : view->base + k_offset,
-        .v = view->table ? NULL : view->base + v_offset,
-        .stride = view->stride,
-        .table = view->table,
-        .k_offset = view->layer_offset + k_offset,
-        .v_offset = view->layer_offset + v_offset,
     };
+}
+
+static void aim_at_slots(struct attn_run *run, const struct past *past)
+{
+    run->table = past->list.block;
+    run->k_offset = 0;
+    run->v_offset = past->view.k_bytes;
+    run->row_mask = past->list.live;
+}
+
+static void aim_at_space(struct attn_run *run, const struct past *past, uint32_t head)
+{
+    const struct kv_view *view = &past->view;
+    const size_t k_offset = head * view->k_bytes;
+    const size_t v_offset = view->n_kv_head * view->k_bytes + head * view->v_bytes;
+    run->k = view->table ? NULL : view->base + k_offset;
+    run->v = view->table ? NULL : view->base + v_offset;
+    run->stride = view->stride;
+    run->table = view->table;
+    run->k_offset = view->layer_offset + k_offset;
+    run->v_offset = view->layer_offset + v_offset;
+    run->row_mask = past->listed ? past->list.tail_live : NULL;
 }
 
 static void state_clear(struct attn_state s, uint32_t n, uint32_t d)
@@ -86,11 +121,6 @@ static void finish_row(struct attend_job *job, uint32_t row, uint32_t head, stru
     job->p->kern->attn_finish(out, h->d_head, total, job->group, h->d_head);
 }
 
-static struct kv_view view_of(const struct attend_job *job, uint32_t row)
-{
-    return kv_view_layer(job->p->batch->seq[job->p->row_seq[row]].space, job->layer);
-}
-
 static uint32_t blocks_for(uint32_t n_row)
 {
     return (n_row + KV_BLOCK - 1) / KV_BLOCK;
@@ -106,21 +136,33 @@ static uint32_t max_u32(uint32_t a, uint32_t b)
     return a > b ? a : b;
 }
 
+/* Blocks [from, to), chunk after chunk, into the total. */
+static void attend_chunks(struct attend_job *job, struct attn_run *run, uint32_t from, uint32_t to,
+                          struct pass_thread *mine)
+{
+    for (run->first = from; run->first < to; run->first = run->last) {
+        run->last =
+            min_u32(to, run->first / ATTN_CHUNK_BLOCKS * ATTN_CHUNK_BLOCKS + ATTN_CHUNK_BLOCKS);
+        job->p->kern->attn_partial(run, mine->part, mine->scratch);
+        job->p->kern->attn_merge(mine->total, mine->part, run->n_query, run->d_v);
+    }
+}
+
 static void attend_tile(struct attend_job *job, const struct tile *t, struct pass_thread *mine)
 {
-    const struct kv_view view = view_of(job, t->first);
+    const struct past past = past_of(job, t->first, t->head);
     uint32_t row[TILE_ROWS_MAX];
     for (uint32_t r = 0; r < t->n; r++)
         row[r] = t->first + r;
-    struct attn_run run = run_of(job, &view, row, t->n, t->head, mine);
-    const uint32_t end = blocks_for(mine->hi[run.n_query - 1]);
+    struct attn_run run = run_of(job, &past.view, row, t->n, t->head, mine);
     state_clear(mine->total, run.n_query, run.d_v);
-    for (run.first = mine->lo[0] / KV_BLOCK; run.first < end; run.first = run.last) {
-        run.last =
-            min_u32(end, run.first / ATTN_CHUNK_BLOCKS * ATTN_CHUNK_BLOCKS + ATTN_CHUNK_BLOCKS);
-        job->p->kern->attn_partial(&run, mine->part, mine->scratch);
-        job->p->kern->attn_merge(mine->total, mine->part, run.n_query, run.d_v);
+    if (past.listed) {
+        aim_at_slots(&run, &past);
+        attend_chunks(job, &run, 0, past.list.n_block, mine);
     }
+    aim_at_space(&run, &past, t->head);
+    attend_chunks(job, &run, past.listed ? past.list.tail_first : mine->lo[0] / KV_BLOCK,
+                  blocks_for(mine->hi[run.n_query - 1]), mine);
     for (uint32_t r = 0; r < t->n; r++) {
         const size_t i = (size_t)r * job->group;
         finish_row(job, row[r], t->head,
@@ -177,20 +219,35 @@ static struct attn_state state_at(const struct attend_job *job, uint32_t head, u
     return (struct attn_state){ s.m + at, s.l + at, s.o + at * job->p->h->d_head };
 }
 
+/* Blocks of the space that some query of the run sees. */
+static void see_space(struct attn_run *run, const struct past *past)
+{
+    uint32_t begin = run->last, end = run->first;
+    for (uint32_t q = 0; q < run->n_query; q++) {
+        begin = min_u32(begin, run->lo[q] / KV_BLOCK);
+        end = max_u32(end, blocks_for(run->hi[q]));
+    }
+    if (past->listed)
+        begin = max_u32(begin, past->list.tail_first);
+    run->first = max_u32(begin, run->first);
+    run->last = min_u32(end, run->last);
+}
+
 static void attend_part(struct attend_job *job, const struct attn_part *part, uint32_t head,
                         struct pass_thread *mine)
 {
     const uint32_t *row = plan_of(job)->row + part->first;
-    const struct kv_view view = view_of(job, row[0]);
-    struct attn_run run = run_of(job, &view, row, part->n, head, mine);
-    const uint32_t chunk = part->chunk * ATTN_CHUNK_BLOCKS;
-    uint32_t begin = chunk + ATTN_CHUNK_BLOCKS, end = chunk;
-    for (uint32_t q = 0; q < run.n_query; q++) {
-        begin = min_u32(begin, mine->lo[q] / KV_BLOCK);
-        end = max_u32(end, blocks_for(mine->hi[q]));
+    const struct past past = past_of(job, row[0], head);
+    struct attn_run run = run_of(job, &past.view, row, part->n, head, mine);
+    run.first = part->chunk * ATTN_CHUNK_BLOCKS;
+    run.last = run.first + ATTN_CHUNK_BLOCKS;
+    if (part->slots) {
+        aim_at_slots(&run, &past);
+        run.last = min_u32(run.last, past.list.n_block);
+    } else {
+        aim_at_space(&run, &past, head);
+        see_space(&run, &past);
     }
-    run.first = max_u32(begin, chunk);
-    run.last = min_u32(end, chunk + ATTN_CHUNK_BLOCKS);
     job->p->kern->attn_partial(&run, state_at(job, head, part->first), mine->scratch);
 }
 

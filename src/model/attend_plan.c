@@ -3,7 +3,33 @@
 
 enum { CHUNK_ROWS = ATTN_CHUNK_BLOCKS * KV_BLOCK };
 
+bool pass_reads_lists(const struct batch_seq *seq)
+{
+    return seq->excerpt && !kv_excerpt_is_whole(seq->excerpt);
+}
+
+/* ---- pasts under a policy ---- */
+
+static void find_slots(struct pass *p)
+{
+    for (uint32_t s = 0; s < p->batch->n_seq; s++) {
+        const struct kv_excerpt *e = p->batch->seq[s].excerpt;
+        const bool listed = pass_reads_lists(&p->batch->seq[s]);
+        const uint32_t n = listed ? kv_excerpt_slot_blocks(e) : 0;
+        p->seq_slots[s] = (n + ATTN_CHUNK_BLOCKS - 1) / ATTN_CHUNK_BLOCKS;
+        p->seq_tail[s] = listed ? kv_excerpt_tail_first(e) / ATTN_CHUNK_BLOCKS : 0;
+    }
+}
+
 /* ---- who shares chunks with whom ---- */
+
+static uint32_t chunks_shared(const struct pass *p, uint32_t a, uint32_t b)
+{
+    const struct batch_seq *x = &p->batch->seq[a], *y = &p->batch->seq[b];
+    if (pass_reads_lists(x) || pass_reads_lists(y))
+        return 0; // rows dropped of one may be the other's
+    return kv_space_shared(x->space, y->space) / ATTN_CHUNK_BLOCKS;
+}
 
 /* For each sequence the earlier one that shares most whole chunks with it. What two share with a third, they share
  * with each other: so whoever follows leaders that share chunk c ends at the first sequence that has it. */
@@ -12,9 +38,9 @@ static void find_leaders(struct pass *p)
     for (uint32_t s = 0; s < p->batch->n_seq; s++) {
         p->seq_shared[s] = 0;
         for (uint32_t t = 0; t < s; t++) {
-            const uint32_t n = kv_space_shared(p->batch->seq[t].space, p->batch->seq[s].space);
-            if (n / ATTN_CHUNK_BLOCKS > p->seq_shared[s]) {
-                p->seq_shared[s] = n / ATTN_CHUNK_BLOCKS;
+            const uint32_t n = chunks_shared(p, t, s);
+            if (n > p->seq_shared[s]) {
+                p->seq_shared[s] = n;
                 p->seq_leader[s] = t;
             }
         }
@@ -46,35 +72,69 @@ static bool sees(const struct pass *p, uint32_t row, uint32_t chunk, bool window
 {
     const uint32_t position = p->row_position[row], window = windowed ? p->h->window : 0;
     const uint32_t lo = window && position + 1 > window ? position + 1 - window : 0;
-    return lo / CHUNK_ROWS <= chunk && chunk <= position / CHUNK_ROWS;
+    const uint32_t first = windowed ? 0 : p->seq_tail[p->row_seq[row]];
+    return lo / CHUNK_ROWS <= chunk && first <= chunk && chunk <= position / CHUNK_ROWS;
+}
+
+/* One more row for the part, or for a new one like it behind it where that is full. False: no room. */
+static bool add_row(struct pass *p, struct attn_plan *plan, struct attn_part *part, uint32_t row)
+{
+    if ((plan->n_state + 1) * p->h->n_kv_head > SPLIT_STATES)
+        return false;
+    if (part->n == 0 || part->n == p->tile_rows) {
+        part->first = plan->n_state;
+        part->n = 0;
+        plan->n_part++;
+    }
+    plan->row[plan->n_state++] = row;
+    part->n++;
+    plan->part[plan->n_part - 1] = *part;
+    return true;
+}
+
+/* All rows of a sequence, each of which sees all slots. */
+static bool add_slots(struct pass *p, struct attn_plan *plan, uint32_t s, uint32_t chunk)
+{
+    const struct batch_seq *seq = &p->batch->seq[s];
+    struct attn_part part = { .chunk = chunk, .slots = true };
+    for (uint32_t r = seq->first_row; r < seq->first_row + seq->n_row; r++)
+        if (!add_row(p, plan, &part, r))
+            return false;
+    return true;
 }
 
 /* The rows of the sequences listed from `first` on that see the chunk, tile_rows at a time. False: no room. */
 static bool add_parts(struct pass *p, struct attn_plan *plan, uint32_t first, uint32_t chunk,
                       bool windowed)
 {
-    struct attn_part *part = NULL;
+    struct attn_part part = { .chunk = chunk };
     for (uint32_t s = first; s != NO_SEQ; s = p->seq_next[s]) {
         const struct batch_seq *seq = &p->batch->seq[s];
         for (uint32_t r = seq->first_row; r < seq->first_row + seq->n_row; r++) {
             if (!sees(p, r, chunk, windowed))
                 continue;
-            if ((plan->n_state + 1) * p->h->n_kv_head > SPLIT_STATES)
+            if (!add_row(p, plan, &part, r))
                 return false;
-            if (!part || part->n == p->tile_rows) {
-                part = &plan->part[plan->n_part++];
-                *part = (struct attn_part){ .chunk = chunk, .first = plan->n_state };
-            }
             plan->shares |= s != first;
-            plan->row[plan->n_state++] = r;
-            part->n++;
         }
     }
     return true;
 }
 
+/* Slots come before the tail: a row's parts are merged in the order of the plan. */
+static bool plan_slots(struct pass *p, struct attn_plan *plan)
+{
+    for (uint32_t s = 0; s < p->batch->n_seq; s++)
+        for (uint32_t chunk = 0; chunk < p->seq_slots[s]; chunk++)
+            if (!add_slots(p, plan, s, chunk))
+                return false;
+    return true;
+}
+
 static bool plan_parts(struct pass *p, struct attn_plan *plan, uint32_t n_chunk, bool windowed)
 {
+    if (!windowed && !plan_slots(p, plan))
+        return false;
     for (uint32_t chunk = 0; chunk < n_chunk; chunk++) {
         list_sharers(p, chunk, windowed);
         for (uint32_t s = 0; s < p->batch->n_seq; s++) {
@@ -108,6 +168,7 @@ void attend_plan(struct pass *p)
         const uint32_t n = p->row_position[r] / CHUNK_ROWS + 1;
         n_chunk = n > n_chunk ? n : n_chunk;
     }
+    find_slots(p);
     find_leaders(p);
     plan_kind(p, &p->plan[0], n_chunk, false);
     if (p->h->window)

@@ -69,6 +69,8 @@ static void place(struct pass *p, const struct hparams *h, const struct weights 
     p->seq_shared = piece(l, rows, sizeof(uint32_t));
     p->seq_next = piece(l, rows, sizeof(uint32_t));
     p->seq_last = piece(l, rows, sizeof(uint32_t));
+    p->seq_slots = piece(l, rows, sizeof(uint32_t));
+    p->seq_tail = piece(l, rows, sizeof(uint32_t));
     p->x = piece(l, rows * h->n_embd, sizeof(float));
     p->hidden = piece(l, (size_t)max_u32(n_row, LOGIT_ROWS) * h->n_embd, sizeof(float));
     p->q = piece(l, rows * h->n_head * h->d_head, sizeof(float));

@@ -22,9 +22,11 @@ enum { LINEARS_MAX = 3, N_ROPE = 2, ATTN_QUERIES = 128, SPLIT_STATES = 512 };
 enum { TILE_ROWS_MAX = 16, NO_SEQ = UINT32_MAX };
 
 /* Rows that attend to one chunk of 1,024 positions together, their K and V read once. They are of one sequence, or of
- * several whose blocks of that chunk are the same ones. */
+ * several whose blocks of that chunk are the same ones. A chunk of slots (kv/excerpt.h) is always of one sequence; where a
+ * list has fewer, the part is empty. */
 struct attn_part {
     uint32_t chunk, first, n; // rows plan->row[first .. first + n), and their states
+    bool slots;
 };
 
 /* Few rows, or sequences that share blocks: attention part by part, then each row's parts are merged in order of their
@@ -62,7 +64,9 @@ struct pass {
 
     uint32_t queries_max, tile_rows;                         // of one attention task
     uint32_t *seq_leader, *seq_shared, *seq_next, *seq_last; // [n_row] of sequences: attend_plan.c
-    struct attn_plan plan[N_ROPE];                           // of full layers, of windowed layers
+    uint32_t *seq_slots,
+        *seq_tail; // chunks of slots, and the first chunk behind those: attend_plan.c
+    struct attn_plan plan[N_ROPE]; // of full layers, of windowed layers
     struct pass_thread *thread;
     struct portion *portion; // of the run, one a thread
     struct attn_state split; // [SPLIT_STATES] states of one kv_head's queries
@@ -88,6 +92,8 @@ void pass_linears(struct pass *p, enum profile_part part, const struct pass_line
 
 /* Normalises heads where weights are given, rotates q and k, and stores k and v at their positions. */
 void pass_rope_store(struct pass *p, uint32_t layer, const float *q_norm, const float *k_norm);
+/* Whether some of its past is in slots or dropped, so that layers without a window read lists. */
+bool pass_reads_lists(const struct batch_seq *seq);
 /* Decides for this batch which rows attend together. */
 void attend_plan(struct pass *p);
 /* mix = attention of q over what each row may see. */

@@ -243,7 +243,20 @@ const reasons = {
   off: ["off", "the request asked for no reuse"],
   below_minimum: ["too little", "what is kept is less than is worth taking"],
   salt: ["salt", "it is kept under another salt of yours"],
+  public: ["public", "others made this beginning public: ask with cache_public to share it"],
 };
+
+const whys = {
+  memory: "others needed the room",
+  window: "others needed the room, and no window looked at it",
+  index: "the list of what is kept was full",
+};
+
+// When and why what is missing went.
+function gone(evicted) {
+  if (!evicted) return "";
+  return `; it left ${evicted.from} ${Math.round(evicted.seconds_ago)} s (${some(evicted.steps_ago, "step")}) before: ${whys[evicted.why]}`;
+}
 
 export class Requests {
   constructor(list, note, button) {
@@ -271,7 +284,7 @@ export class Requests {
   why(r) {
     const span = element("span", "why");
     if (r.reason === "none" || !r.after) return element("span", "why", element("i", "", reasons[r.reason]?.[1] || ""));
-    span.title = reasons[r.reason]?.[1] || r.reason;
+    span.title = (reasons[r.reason]?.[1] || r.reason) + gone(r.evicted);
     if (r.before) span.append(element("i", "", "\u2026" + plain(r.before)));
     span.append(element("mark", "", ...faint(plain(r.after))));
     return span;
@@ -281,6 +294,8 @@ export class Requests {
     const time = element("time", "", new Date(r.time_ms).toLocaleTimeString("en-GB"));
     time.dateTime = new Date(r.time_ms).toISOString();
     const reason = element("span", "reason", reasons[r.reason]?.[0] || r.reason);
+    if (r.public) reason.append(" \u00b7 public");
+    if (r.evicted) reason.append(` \u00b7 ${Math.round(r.evicted.seconds_ago)} s ago`);
     const li = element("li", "", time, reason, this.why(r), element("span", "amount", `${count(r.cached_tokens)} of ${count(r.prompt_tokens)}`));
     li.dataset.reason = r.reason;
     return li;

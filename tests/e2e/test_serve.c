@@ -416,6 +416,85 @@ static void each_key_is_a_tenant(void **state)
     json_decref(other);
 }
 
+#define ABOUT_WATER                                                                                \
+    "You answer questions about water in the ground: what an aquifer is, how long it keeps what "  \
+    "rains in, who may draw from it and how much, and what a well must be like. You answer in "    \
+    "one sentence, in plain words, you never guess, and you say so where you do not know. Where "  \
+    "a question is about something else you say that this is not your subject, and stop there."
+
+/* A chat whose first message is public. */
+static json_t *ask_about_water(const char *path, const char *key, const char *question, int n)
+{
+    char body[1024];
+    snprintf(body, sizeof body,
+             "{\"messages\": [{\"role\": \"system\", \"content\": \"" ABOUT_WATER
+             "\"}, {\"role\": \"user\", \"content\": \"%s\"}], \"cache_public\": %d, " GREEDY "}",
+             question, n);
+    return served_json(&server, key, path, body, 200);
+}
+
+/* The server has two keys by now. */
+static void a_public_beginning_is_everybodys(void **state)
+{
+    (void)state;
+    json_decref(ask_about_water("/v1/chat/completions", "alice", "Is it wet?", 1));
+    json_t *other = ask_about_water("/v1/chat/completions", "bob", "Is it wet?", 1);
+    assert_int_equal(json_number_at(other, "akvifer/cached_tokens"), 64);
+    assert_true(json_is_true(json_at(other, "akvifer/cached_public")));
+    json_decref(other);
+    json_t *e = ask_about_water("/v1/cache/explain", "bob", "Is it deep?", 0);
+    assert_true(json_number_at(e, "cached_tokens") >= 64); /* its own by now */
+    assert_true(json_is_false(json_at(e, "cached_public")));
+    assert_int_equal(json_number_at(e, "key/public_tokens"), 0);
+    json_decref(e);
+    e = ask_about_water("/v1/cache/explain", "alice", "Is it deep?", 1);
+    assert_int_equal(json_number_at(e, "key/public_tokens"), 64);
+    expect_text(e, "key/tenant", "key-1");
+    json_decref(e);
+}
+
+static void wrong_public_beginnings_get_words(void **state)
+{
+    static const char *const body[] = {
+        "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}], \"cache_public\": 2}",
+        "{\"prompt\": \"abc\", \"cache_public\": \"b\"}",
+        "{\"prompt\": \"abc\", \"cache_public\": 1}",
+        "{\"prompt\": [1, 2], \"cache_public\": 3}",
+        "{\"prompt\": [1, 2], \"cache_public\": \"a\"}",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof body / sizeof *body; i++) {
+        json_t *error = served_json(&server, "alice",
+                                    i ? "/v1/completions" : "/v1/chat/completions", body[i], 400);
+        expect_text(error, "error/param", "cache_public");
+        json_decref(error);
+    }
+}
+
+/* llama-server's: its time over, an answer ends with the line. */
+static void an_answer_ends_with_its_line(void **state)
+{
+    (void)state;
+    json_t *long_one = served_json(&server, "alice", "/completion",
+                                   "{\"prompt\": \"1\\n2\\n3\\n4\\n5\\n6\\n\", \"temperature\": 0, "
+                                   "\"n_predict\": 60, \"ignore_eos\": true}",
+                                   200);
+    json_t *short_one =
+        served_json(&server, "alice", "/completion",
+                    "{\"prompt\": \"1\\n2\\n3\\n4\\n5\\n6\\n\", \"temperature\": 0, "
+                    "\"n_predict\": 60, \"ignore_eos\": true, "
+                    "\"t_max_predict_ms\": 1}",
+                    200);
+    const char *text = json_string_value(json_at(short_one, "content"));
+    assert_int_equal(json_number_at(long_one, "tokens_predicted"), 60);
+    assert_true(json_number_at(short_one, "tokens_predicted") < 60);
+    expect_text(short_one, "stop_type", "limit");
+    assert_non_null(strchr(text, '\n'));
+    assert_memory_equal(text, json_string_value(json_at(long_one, "content")), strlen(text));
+    json_decref(long_one);
+    json_decref(short_one);
+}
+
 static int open_server(void **state)
 {
     (void)state;
@@ -447,6 +526,9 @@ int main(void)
         cmocka_unit_test(tokens_go_there_and_back),
         cmocka_unit_test(a_miss_is_explained),
         cmocka_unit_test(each_key_is_a_tenant),
+        cmocka_unit_test(a_public_beginning_is_everybodys),
+        cmocka_unit_test(wrong_public_beginnings_get_words),
+        cmocka_unit_test(an_answer_ends_with_its_line),
     };
     return cmocka_run_group_tests_name("serve", tests, open_server, close_server);
 }

@@ -15,10 +15,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "os/clock.h"
 #include "support/served.h"
 #include "support/tiny_model.h"
 
-enum { N_CLIENT = 8, N_DEFAULT = SANITIZED ? 600 : 1500 };
+enum { N_CLIENT = 8, N_DEFAULT = SANITIZED ? 600 : 1500, STALL_S = 10 };
 
 #define OPEN_BLOCKS "akvifer_kv_blocks{state=\"open\",tenant=\"all\"}"
 #define SEALED_BLOCKS "akvifer_kv_blocks{state=\"sealed\",tenant=\"all\"}"
@@ -27,6 +28,7 @@ enum { N_CLIENT = 8, N_DEFAULT = SANITIZED ? 600 : 1500 };
 static struct served server;
 static atomic_uint next_request;
 static unsigned last_request;
+static _Atomic uint64_t longest_ns; // that a request took
 
 /* ---- requests ---- */
 
@@ -37,6 +39,16 @@ static void add_prompt(struct buf *out, unsigned i)
     for (unsigned k = 0; k < 12 + i % 80; k++)
         buf_addf(out, "%s%u", k ? "," : "", 1 + (i * 131 + k * (7 + i % 13)) % 250);
     buf_addf(out, "],\"seed\":%u,\"max_tokens\":%u", i, 1 + i % 6);
+}
+
+/* Somebody who waits so long for a few tokens is forgotten, or as good as that. */
+static void note_time(unsigned i, uint64_t ns)
+{
+    uint64_t longest = atomic_load(&longest_ns);
+    while (ns > longest && !atomic_compare_exchange_weak(&longest_ns, &longest, ns))
+        ;
+    if (ns > STALL_S * UINT64_C(1000000000))
+        fprintf(stderr, "request %u took %.1f s\n", i, (double)ns / 1e9);
 }
 
 /* All that short requests do: whole, streamed, several answers, left in the middle, refused. */
@@ -59,7 +71,9 @@ static void ask(unsigned i)
     if (kind == 5)
         buf_addf(&body, ",\"cache_salt\":\"salt-%u\",\"stop\":[\"a\",\"bc\"]", i);
     buf_add_byte(&body, '}');
+    const uint64_t began = os_now_ns();
     served_fetch(&server, &f, NULL, "/v1/completions", buf_text(&body));
+    note_time(i, os_now_ns() - began);
     const bool good = kind == 1 || f.status == (kind == 3 ? 400 : 200);
     if (!good)
         fail_msg("request %u: %ld %s", i, f.status, buf_text(&f.body));
@@ -136,6 +150,7 @@ static void memory_stays_and_no_block_is_lost(void **state)
     print_message("resident: %.2f MiB after %u requests, %.2f MiB after %u (%+.2f %%)\n", first,
                   n_first, last, n, 100 * (last / first - 1));
     const double lost = served_metric(&server, OPEN_BLOCKS) + served_metric(&server, SEALED_BLOCKS);
+    print_message("longest request: %.2f s\n", (double)atomic_load(&longest_ns) / 1e9);
     print_message("blocks: %.0f kept for reuse, %.0f that an answer left behind; evicted: %.0f\n",
                   served_metric(&server, IDLE_BLOCKS), lost,
                   served_metric(&server, "akvifer_kv_evictions_total{reason=\"memory\"}"));

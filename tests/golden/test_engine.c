@@ -63,7 +63,8 @@ static uint32_t prompt_of(uint32_t i, int32_t *ids)
     return N_PROMPT + i;
 }
 
-static uint64_t submit(akv_engine *engine, uint32_t i, const char *salt, struct answer *a)
+static uint64_t submit_public(akv_engine *engine, uint32_t i, const char *salt, uint32_t n_public,
+                              struct answer *a)
 {
     int32_t ids[N_PROMPT + N_RUN];
     struct akv_note why = { "" };
@@ -79,12 +80,18 @@ static uint64_t submit(akv_engine *engine, uint32_t i, const char *salt, struct 
                       .seed = i },
         .ignore_eos = true,
         .cache_salt = salt,
+        .n_public = n_public,
         .user = a,
     };
     *a = (struct answer){ 0 };
     if (akv_submit(engine, &r, &id, &why) != AKV_OK)
         fail_msg("%s", why.text);
     return id;
+}
+
+static uint64_t submit(akv_engine *engine, uint32_t i, const char *salt, struct answer *a)
+{
+    return submit_public(engine, i, salt, 0, a);
 }
 
 static void wait_for(akv_engine *engine, const struct answer *a)
@@ -175,6 +182,79 @@ static void a_prompt_seen_before_is_reused_inside_its_salt(void **state)
     akv_engine_free(engine);
 }
 
+static void ask(akv_engine *engine, const char *salt, uint32_t n_public, struct answer *a)
+{
+    submit_public(engine, 0, salt, n_public, a);
+    wait_for(engine, a);
+}
+
+/* 90 ids: one whole block of 64 can be public, whatever is declared. The rest stays under its salt. */
+static void what_is_public_is_shared_by_who_says_so(void **state)
+{
+    struct answer cold, first, few, silent, second, again;
+    (void)state;
+    alone(0, &cold);
+    akv_engine *engine = engine_of((struct akv_limits){ .n_ctx = 192, .kv_bytes = 24 * 1474560 });
+    ask(engine, "alice", N_PROMPT, &first);
+    ask(engine, "eve", 63, &few); /* not a whole block */
+    ask(engine, "carol", 0, &silent);
+    ask(engine, "bob", 64, &second);
+    ask(engine, "bob", 64, &again);
+    assert_int_equal(first.usage.n_cached, 0);
+    assert_int_equal(few.usage.n_cached, 0);
+    assert_int_equal(silent.usage.n_cached, 0);
+    assert_string_equal(silent.usage.cache_miss, "public");
+    assert_int_equal(second.usage.n_cached, 64);
+    assert_true(second.usage.cached_public);
+    assert_string_equal(second.usage.cache_miss, "end");
+    assert_int_equal(again.usage.n_cached, N_PROMPT - 1); /* its own is there now */
+    assert_false(again.usage.cached_public);
+    assert_memory_equal(second.ids, cold.ids, sizeof cold.ids);
+    assert_memory_equal(again.ids, cold.ids, sizeof cold.ids);
+    akv_engine_free(engine);
+}
+
+/* Four tenants at once: one computes the public block, the others wait for it and compute their own rest. */
+static void tenants_at_once_compute_what_is_public_once(void **state)
+{
+    static const char *const salt[N_RUN] = { "alice", "bob", "carol", "dan" };
+    struct answer cold, got[N_RUN];
+    (void)state;
+    alone(0, &cold);
+    akv_engine *engine = engine_of((struct akv_limits){ .n_ctx = 192, .n_parallel = N_RUN });
+    for (uint32_t i = 0; i < N_RUN; i++)
+        submit_public(engine, 0, salt[i], 64, &got[i]);
+    for (uint32_t i = 0; i < N_RUN; i++) {
+        wait_for(engine, &got[i]);
+        assert_memory_equal(got[i].ids, cold.ids, sizeof cold.ids);
+        assert_int_equal(got[i].usage.n_cached, i ? 64 : 0);
+    }
+    akv_engine_free(engine);
+}
+
+/* What a pool of three blocks forgot: whence, when and what for. */
+static void what_went_is_told(void **state)
+{
+    struct answer first, other, again;
+    (void)state;
+    akv_engine *engine = engine_of((struct akv_limits){ .n_ctx = 192, .kv_bytes = 3 * 1474560 });
+    ask(engine, NULL, 0, &first);
+    submit(engine, 1, NULL, &other);
+    wait_for(engine, &other);
+    ask(engine, NULL, 0, &again);
+    assert_string_equal(again.usage.cache_miss, "evicted");
+    assert_string_equal(again.usage.evicted.why, "memory");
+    assert_string_equal(again.usage.evicted.from, "memory");
+    assert_in_range(again.usage.evicted.steps_ago, 1, 1000);
+    assert_true(again.usage.evicted.ns_ago > 0);
+    assert_null(first.usage.evicted.why);
+    assert_memory_equal(again.ids, first.ids, sizeof first.ids);
+    struct akv_stats s;
+    akv_stats(engine, &s);
+    assert_true(s.n_evicted > 0 && s.block_lifetime.sum > 0);
+    akv_engine_free(engine);
+}
+
 static void a_beginning_below_the_minimum_is_computed(void **state)
 {
     struct answer first, second;
@@ -204,6 +284,38 @@ static void a_prompt_that_many_share_is_computed_once(void **state)
         assert_memory_equal(got[i].ids, cold.ids, sizeof cold.ids);
         assert_int_equal(got[i].usage.n_cached, i ? N_PROMPT - 1 : 0);
     }
+    akv_engine_free(engine);
+}
+
+/* A prompt that one step computes: meanwhile everything can be looked at, and over again. */
+static void who_looks_waits_for_no_step(void **state)
+{
+    enum { N_LONG = SANITIZED ? 256 : 1000 };
+    int32_t ids[N_LONG];
+    struct akv_event event;
+    struct akv_cache_find found;
+    struct akv_snapshot *seen;
+    uint64_t id;
+    uint32_t n_look = 0;
+    (void)state;
+    akv_engine *engine = engine_of((struct akv_limits){ .n_ctx = 1024, .n_ubatch = 1024 });
+    const struct akv_request r = {
+        .ids = ids, .n_id = N_LONG, .n_predict = 1, .sampling = akv_sampling_default()
+    };
+    for (int32_t i = 0; i < N_LONG; i++)
+        ids[i] = 100 + i * 37 % 40000;
+    assert_int_equal(akv_snapshot_new(&seen, engine, NULL), AKV_OK);
+    assert_int_equal(akv_submit(engine, &r, &id, NULL), AKV_OK);
+    while (akv_next_event(engine, &event, 0) != AKV_OK) {
+        assert_int_equal(akv_cache_find(engine, ids, N_LONG, 0, NULL, &found, NULL), AKV_OK);
+        assert_int_equal(akv_snapshot_take(engine, seen, NULL), AKV_OK);
+        n_look++;
+    }
+    struct akv_stats s;
+    akv_stats(engine, &s);
+    assert_true(s.n_step <= 2);
+    assert_true(n_look > 10); /* between steps there is room for one or two */
+    akv_snapshot_free(seen);
     akv_engine_free(engine);
 }
 
@@ -261,8 +373,12 @@ int main(void)
         cmocka_unit_test(answers_together_are_those_alone),
         cmocka_unit_test(a_pool_too_small_for_all_changes_nothing),
         cmocka_unit_test(a_prompt_seen_before_is_reused_inside_its_salt),
+        cmocka_unit_test(what_is_public_is_shared_by_who_says_so),
+        cmocka_unit_test(tenants_at_once_compute_what_is_public_once),
+        cmocka_unit_test(what_went_is_told),
         cmocka_unit_test(a_beginning_below_the_minimum_is_computed),
         cmocka_unit_test(a_prompt_that_many_share_is_computed_once),
+        cmocka_unit_test(who_looks_waits_for_no_step),
         cmocka_unit_test(a_canceled_request_ends),
         cmocka_unit_test(refusals_have_words),
     };

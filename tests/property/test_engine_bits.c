@@ -1,6 +1,7 @@
 /* The bits of an answer are those it gets alone on a cold engine, whatever else runs: random requests with shared
- * beginnings, forks (the same prompt several times at once), further turns, tenants, clients that leave, KV policies of all kinds
- * side by side, and a pool far too small for all. Tokens, log-probabilities and alternatives are compared as bytes, on a tiny model of every
+ * beginnings, forks (the same prompt several times at once), further turns, tenants, beginnings that are public, clients that
+ * leave, KV policies of all kinds side by side, and a pool far too small for all. Tokens, log-probabilities and alternatives
+ * are compared as bytes, on a tiny model of every
  * architecture and, shortly, on the real default model. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -33,6 +34,7 @@ struct ask {
     bool done;
     enum akv_stop stop;
     uint32_t n_cached, n_token;
+    bool cached_public;
     int32_t answer[N_CTX_MAX];
     struct buf told, rows; // tokens; rows of the prompt
 };
@@ -44,6 +46,7 @@ struct world {
     struct ask ask[N_ASK_MAX];
     uint32_t n_ask, n_done;
     uint64_t n_cached, n_pause, n_evicted;
+    uint32_t n_of_public; // requests that reused what is public
 };
 
 /* ---- requests ---- */
@@ -114,6 +117,7 @@ static void ask_make(struct world *w, struct ask *a)
         .n_logprob = N_ALTERNATIVES,
         .prompt_logprobs = rng_below(rng, 10) == 0,
         .cache_salt = some_salt(rng),
+        .n_public = rng_below(rng, 2) ? n - rng_below(rng, n / 3 + 1) : 0,
         .cache_no_read = rng_below(rng, 12) == 0,
         .cache_no_write = rng_below(rng, 12) == 0,
         .kv_policy = some_policy(rng),
@@ -143,6 +147,8 @@ static void submit_forks(struct world *w, uint32_t n_ask)
         a->request.ids = a->ids;
         a->request.user = a;
         a->request.sampling.seed += i;
+        if (a->request.n_public) /* of several tenants */
+            a->request.cache_salt = some_salt(&w->rng);
         submit(w, a);
         w->n_ask++;
     }
@@ -168,6 +174,7 @@ static void take(const struct akv_event *event, struct ask *a)
         a->done = true;
         a->stop = event->stop;
         a->n_cached = event->usage.n_cached;
+        a->cached_public = event->usage.cached_public;
         if (a->stop == AKV_STOP_ERROR)
             fail_msg("%s", event->message);
     }
@@ -184,6 +191,46 @@ static uint32_t turn(struct still *s)
         outbox_event_free(event);
     }
     return n_done;
+}
+
+/* ---- what may be shared ---- */
+
+/* Positions that both begin with, answers included. */
+static uint32_t same_beginning(const struct ask *a, const struct ask *of)
+{
+    const uint32_t n_prompt = (uint32_t)of->request.n_id, n_of = n_prompt + of->n_token;
+    uint32_t i = 0;
+    while (i < a->request.n_id && i < n_of &&
+           a->ids[i] == (i < n_prompt ? of->ids[i] : of->answer[i - n_prompt]))
+        i++;
+    return i;
+}
+
+static uint32_t public_of(const struct ask *a)
+{
+    return a->request.n_public / 64 * 64;
+}
+
+static uint32_t least(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+/* What was reused came from a request of the same salt, or is inside of what both declared public: never a position of
+ * anybody's private tail. */
+static void expect_allowed(const struct world *w, const struct ask *a)
+{
+    uint32_t own = 0, others = 0;
+    for (uint32_t i = 0; i < w->n_ask; i++) {
+        const struct ask *of = &w->ask[i];
+        const char *x = a->request.cache_salt, *y = of->request.cache_salt;
+        const uint32_t same = of == a ? 0 : same_beginning(a, of);
+        const uint32_t open = least(same, least(public_of(a), public_of(of)));
+        if (strcmp(x ? x : "", y ? y : "") == 0)
+            own = same > own ? same : own;
+        others = open > others ? open : others;
+    }
+    assert_true(a->n_cached <= (a->cached_public ? others : own));
 }
 
 /* ---- together, and alone ---- */
@@ -250,7 +297,7 @@ static void expect_bits_of_alone(struct world *w, const struct ask *got)
 
 /* What a workload made the engine do. */
 struct events {
-    uint64_t n_cached, n_pause, n_evicted;
+    uint64_t n_cached, n_pause, n_evicted, n_of_public;
 };
 
 static struct events workload(struct still *s, uint32_t n_ask, uint64_t seed,
@@ -260,15 +307,17 @@ static struct events workload(struct still *s, uint32_t n_ask, uint64_t seed,
     w = (struct world){ .still = s, .rng = rng_seeded(seed, 23), .n_ctx = limits.n_ctx };
     together(&w, n_ask, &limits);
     for (uint32_t i = 0; i < n_ask; i++) {
+        expect_allowed(&w, &w.ask[i]);
+        w.n_of_public += w.ask[i].cached_public;
         expect_bits_of_alone(&w, &w.ask[i]);
         buf_close(&w.ask[i].told);
         buf_close(&w.ask[i].rows);
     }
     print_message("%u requests, %u at once, %u rows a step: %llu positions reused, %llu pauses, "
-                  "%llu blocks evicted\n",
+                  "%llu blocks evicted, %u reused what is public\n",
                   n_ask, limits.n_parallel, limits.n_ubatch, (unsigned long long)w.n_cached,
-                  (unsigned long long)w.n_pause, (unsigned long long)w.n_evicted);
-    return (struct events){ w.n_cached, w.n_pause, w.n_evicted };
+                  (unsigned long long)w.n_pause, (unsigned long long)w.n_evicted, w.n_of_public);
+    return (struct events){ w.n_cached, w.n_pause, w.n_evicted, w.n_of_public };
 }
 
 static void tiny(const char *arch)
@@ -289,8 +338,9 @@ static void tiny(const char *arch)
         sum.n_cached += e.n_cached;
         sum.n_pause += e.n_pause;
         sum.n_evicted += e.n_evicted;
+        sum.n_of_public += e.n_of_public;
     }
-    assert_true(sum.n_cached > 0 && sum.n_pause > 0 && sum.n_evicted > 0);
+    assert_true(sum.n_cached > 0 && sum.n_pause > 0 && sum.n_evicted > 0 && sum.n_of_public > 0);
     still_close(&s);
 }
 

@@ -357,7 +357,7 @@ static void salts_never_meet(void **state)
         ;
     hit = kv_index_find(f.index, "alice", ids, 200);
     assert_int_equal(hit.miss, KV_MISS_EVICTED); /* though even its root went */
-    assert_int_equal(hit.evicted_tick, 5);
+    assert_int_equal(hit.gone.tick, 5);
     kv_index_free(f.index);
     kv_spaces_free(f.spaces);
     kv_pool_free(f.pool);
