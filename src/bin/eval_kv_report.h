@@ -17,7 +17,7 @@ struct eval_row {
     const struct eval_policy *policy;
     bool failed;
     struct note why;      // failed: the reason
-    double kept;          // share of rows that were kept; NAN: not told
+    double kept;          // share of the contexts' rows
     size_t kv_bytes_peak; // of a sequence
     double seconds;
     double *value;                               // [n_item][n_measure]

@@ -56,8 +56,8 @@ static enum status take_tail(void *arg, const struct scored *s, struct note *why
     if (n_top)
         memcpy(u->out->top + tail->score * n_top, s->top + (size_t)first * n_top,
                (size_t)n * n_top * sizeof *s->top);
-    u->out->n_kept += s->usage.n_kept;
-    u->out->n_read += s->usage.n_kept + s->usage.n_dropped;
+    u->out->n_kept += (double)s->usage.n_kept - (double)(s->n - s->n_context); // that all stays
+    u->out->n_read += (double)s->n_context;
     if (s->usage.kv_bytes_peak > u->out->kv_bytes_peak)
         u->out->kv_bytes_peak = s->usage.kv_bytes_peak;
     progress_at(u->run->bar, ++*u->run->n_done);

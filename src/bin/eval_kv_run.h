@@ -21,8 +21,8 @@ struct eval_run {
 struct eval_scores {
     float *logprob;          // [n_scored]
     struct akv_logprob *top; // [n_scored][n_top]
-    double n_kept, n_read;   // rows of each kv_head, summed over tails: kept, and all
-    size_t kv_bytes_peak;    // the most of any
+    double n_kept, n_read; // rows of contexts, of each kv_head and summed over tails: kept, and all
+    size_t kv_bytes_peak;  // the most of any
 };
 
 /* policy: as akv_request.kv_policy. Any status of akv_submit, for the first tail that fails. */
