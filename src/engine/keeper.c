@@ -102,31 +102,16 @@ static bool taps_are_on(const struct kv_taps *t)
 
 /* ---- life ---- */
 
-/* The floors have to leave room for something to choose. */
-static enum status check(const struct kv_choice *choice, uint32_t n_context, uint32_t n_prompt,
-                         struct note *why)
-{
-    if (n_context > n_prompt) {
-        note_set(why, "the context is %u tokens, but the prompt has %u", n_context, n_prompt);
-        return BAD_INPUT;
-    }
-    const struct kv_common *c = &choice->options.common;
-    if (choice->policy->rank && c->budget.unit == KV_ROWS && c->budget.n < (double)c->n_sink + 1) {
-        note_set(why,
-                 "the budget of KV policy '%s' is %g rows, of which %u are sinks; it must be more",
-                 choice->policy->name, c->budget.n, c->n_sink);
-        return BAD_INPUT;
-    }
-    return OK;
-}
-
 enum status keeper_new(struct keeper **out, const struct kv_choice *choice, uint32_t n_context,
                        uint32_t n_prompt, uint32_t n_position_max, struct note *why)
 {
     *out = NULL;
-    const enum status st = check(choice, n_context, n_prompt, why);
-    if (st != OK || (!choice->policy->rank && !choice->policy->select))
-        return st;
+    if (n_context > n_prompt) {
+        note_set(why, "the context is %u tokens, but the prompt has %u", n_context, n_prompt);
+        return BAD_INPUT;
+    }
+    if (!choice->policy->rank && !choice->policy->select)
+        return OK;
     struct keeper *k = mem_new(1, sizeof *k);
     if (!k) {
         note_set(why, "no memory for a KV policy");

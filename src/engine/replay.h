@@ -12,15 +12,21 @@
 #ifndef ENGINE_REPLAY_H
 #define ENGINE_REPLAY_H
 
+#include "gguf/gguf.h"
 #include "kv/taps.h"
+#include "text/vocab.h"
 
-enum { REPLAY_CHUNK = 512, REPLAY_PREFIX_MAX = 64 };
+enum { REPLAY_CHUNK = 2048, REPLAY_PREFIX_MAX = 64 };
 
 /* What stands before each replayed chunk. */
 struct replay_prefix {
     int32_t id[REPLAY_PREFIX_MAX];
     uint32_t n;
 };
+
+/* For a model's file and vocabulary. FULL: no memory. */
+must_use enum status replay_prefix_make(struct replay_prefix *out, const struct gguf *file,
+                                        const struct vocab *v, struct note *why);
 
 struct replay {
     bool runs;
