@@ -1,4 +1,5 @@
-/* bin/eval_in.h - what the measures of `akvifer eval` share: the verb's options, and a measure a file.
+/* bin/eval_in.h - what the measures of `akvifer eval` share: the verb's options, and a measure a
+ * file.
  *
  *   eval.c --"perplexity"--> eval.c    --"logprobs"--> eval_logprobs.c    --"kv"--> eval_kv.c */
 #ifndef BIN_EVAL_IN_H
@@ -21,7 +22,8 @@ struct eval_options {
 /* Log-probabilities of the ids on standard input. Gives the exit status. */
 int eval_logprobs(const struct eval_options *o, akv_engine *engine);
 
-/* Tasks x policies x budgets: opens the engine itself, once it knows what is wanted. Gives the exit status. */
+/* Tasks x policies x budgets: opens the engine itself, once it knows what is wanted. Gives the exit
+ * status. */
 int eval_kv(const struct eval_options *o);
 
 #endif

@@ -4,7 +4,8 @@
  *          \                                        /
  *           every case under every policy --> a table a task, --json, --plot
  *
- * A policy that cannot run is a row with its reason, and the rest goes on; then the exit status is 1. */
+ * A policy that cannot run is a row with its reason, and the rest goes on; then the exit status is
+ * 1. */
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -92,7 +93,8 @@ static double seconds_since(uint64_t start_ns)
     return (double)(os_now_ns() - start_ns) * 1e-9;
 }
 
-/* One row. `full` are the scores to compare with, NULL while they are those being made: then *kept gets them. */
+/* One row. `full` are the scores to compare with, NULL while they are those being made: then *kept
+ * gets them. */
 static enum status run_row(struct eval_kv *k, struct eval_table *t, const struct eval_scores *full,
                            struct eval_scores *kept, struct note *why)
 {

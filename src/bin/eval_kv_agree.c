@@ -1,6 +1,8 @@
-/* Agreement with `full` on the passages of `book`: which token is the likeliest, and how far the distributions are apart.
+/* Agreement with `full` on the passages of `book`: which token is the likeliest, and how far the
+ * distributions are apart.
  *
- * The KL is over nine outcomes, as in the golden data of this program: the best eight tokens of full, and any other. */
+ * The KL is over nine outcomes, as in the golden data of this program: the best eight tokens of
+ * full, and any other. */
 #include "bin/eval_kv_stats.h"
 #include "bin/eval_kv_tasks.h"
 

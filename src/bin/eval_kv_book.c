@@ -1,6 +1,7 @@
 /* Long text: how much worse the model predicts the rest of a passage when its past was pruned.
  *
- * Source: the measure of Zhang et al. 2023 (H2O) and of most papers behind it, on PG-19-like prose (Rae et al. 2019). */
+ * Source: the measure of Zhang et al. 2023 (H2O) and of most papers behind it, on PG-19-like prose
+ * (Rae et al. 2019). */
 #include "base/mem.h"
 #include "bin/eval_kv_tasks.h"
 

@@ -1,15 +1,19 @@
-/* bin/eval_kv_cases.h - what a task asks: contexts, and behind each of them cases, each with its answers.
+/* bin/eval_kv_cases.h - what a task asks: contexts, and behind each of them cases, each with its
+ * answers.
  *
- *     [ context .................. ][ given | scored ]     tail 0 of a case: the right answer
- *                                   [ given | scored ]     tail 1, 2, ..: wrong ones, if it is a choice
- *       the policy prunes here, once ^
+ *     [ context ............. ][ given | scored ]    tail 0 of a case: the right answer
+ *                              [ given | scored ]    tail 1, 2, ..: wrong ones, if it is a choice
+ *        the policy prunes here ^ once
  *
- * C1  A context is not empty, and neither are the two halves of a tail: the first token behind a context is predicted by
- *     the context's own last row, which no policy has touched, so it is always given and never scored.
- * C2  Cases of one context lie next to each other, so that those who run together share its pruned state.
+ * C1  A context is not empty, and neither are the two halves of a tail: the first token behind a
+ *     context is predicted by the context's own last row, which no policy has touched, so it is
+ *     always given and never scored.
+ * C2  Cases of one context lie next to each other, so that those who run together share its pruned
+ *     state.
  *
- * They are built in order: a context, its cases, the tails of each. Lifetime  from (struct eval_cases){ 0 } to close.
- * Without memory `failed` is set and adding has no effect: check once, at the end. */
+ * They are built in order: a context, its cases, the tails of each. Lifetime from (struct
+ * eval_cases){ 0 } to close. Without memory `failed` is set and adding has no effect: check once,
+ * at the end. */
 #ifndef BIN_EVAL_KV_CASES_H
 #define BIN_EVAL_KV_CASES_H
 

@@ -1,11 +1,13 @@
-/* Few-shot multiple choice by likelihood: five answered questions, pruned behind the last, then one without its answer.
+/* Few-shot multiple choice by likelihood: five answered questions, pruned behind the last, then one
+ * without its answer.
  *
  *   Question: The capital of Peru is one of these: Oslo, Lima, Rome, Cairo. Which?
- *   Answer: The capital of Peru is Lima.                                              x shots | pruned here
- *   Question: The capital of Italy is one of these: ...          -> " Rome", and not " Oslo", " Lima", " Cairo"
+ *   Answer: The capital of Peru is Lima.                              x shots, then pruned
+ *   Question: The capital of Italy is one of these: ...  -> " Rome", and not " Oslo", " Lima", ..
  *
- * The questions are made of six relations (capitals, opposites, past tenses, young animals, languages, trades), 24 pairs each;
- * the wrong answers are those of other pairs. Form: Brown et al. 2020 (few-shot by likelihood). */
+ * The questions are made of six relations (capitals, opposites, past tenses, young animals,
+ * languages, trades), 24 pairs each; the wrong answers are those of other pairs. Form: Brown et al.
+ * 2020 (few-shot by likelihood). */
 #include "bin/eval_kv_tasks.h"
 #include "bin/eval_kv_words.h"
 

@@ -1,4 +1,5 @@
-/* bin/eval_kv_choose.h - what the flags of `akvifer eval kv` name: tasks with options, policies times budgets.
+/* bin/eval_kv_choose.h - what the flags of `akvifer eval kv` name: tasks with options, policies
+ * times budgets.
  *
  *   --tasks "needle:lengths=1024/2048,items=16/12,book"    needle with two options, and book
  *   --policies "auto,h2o:recent=64,sinks=4"                auto, and h2o with two options
@@ -24,8 +25,8 @@ struct eval_task_choice {
     struct eval_list option[EVAL_OPTIONS];
 };
 
-/* "needle:lengths=1024/2048"; n_item not 0: instead of the preset of items. BAD_INPUT: no such task or option, or a value out
- * of its bounds; the note says what there is. */
+/* "needle:lengths=1024/2048"; n_item not 0: instead of the preset of items. BAD_INPUT: no such task
+ * or option, or a value out of its bounds; the note says what there is. */
 must_use enum status eval_task_choose(struct eval_task_choice *out, const char *text,
                                       uint32_t n_item, struct note *why);
 

@@ -1,10 +1,12 @@
-/* A long talk of many episodes, and questions about facts of each of them, asked when all of it is past.
+/* A long talk of many episodes, and questions about facts of each of them, asked when all of it is
+ * past.
  *
- *   User: .. Assistant: .. (episode 0) | .. (episode 1) | ...   pruned here | Question: .. what did we settle on for ..?  Answer:
+ *   User: .. Assistant: .. (episode 0) | (episode 1) | ..  pruned | Question: .. ?  Answer: -> " .."
  *
- * The right answer among four: the wrong ones are answers of other conversations to the same slot where there are any, else to
- * another. The episodes of a conversation that fit `tokens` are its context; questions are spread over its episodes.
- * Source: data/sgd-longconv (built from Rastogi et al. 2020, SGD), after Kim et al. 2025 (EpiCache). */
+ * The right answer among four: the wrong ones are answers of other conversations to the same slot
+ * where there are any, else to another. The episodes of a conversation that fit `tokens` are its
+ * context; questions are spread over its episodes. Source: data/sgd-longconv (built from Rastogi et
+ * al. 2020, SGD), after Kim et al. 2025 (EpiCache). */
 #include <jansson.h>
 #include <string.h>
 
@@ -97,7 +99,8 @@ static uint32_t add_conversation(struct ids *out, const akv_model *model,
 
 /* ---- questions ---- */
 
-/* What another conversation answers: to the same slot where `same`; never what is taken already. NULL: found none. */
+/* What another conversation answers: to the same slot where `same`; never what is taken already.
+ * NULL: found none. */
 static const char *other_answer(const json_t *all, const json_t *asked, bool same,
                                 const char *const *taken, uint32_t n_taken, struct rng *rng)
 {

@@ -1,9 +1,10 @@
 /* Questions that need two or more paragraphs, asked when the paragraphs have been pruned.
  *
- *   passages of one question, lower-cased as the data has them | pruned here | Question: .. Answer:  -> " exeter college"
+ *   passages, lower-cased as the data has them | pruned | Question: .. Answer: -> " exeter college"
  *
- * Only questions whose answer stands word for word in a passage are asked (103 of 150). The right answer among four: the wrong
- * ones are answers of other questions. Source: data/musique-rag (Trivedi et al. 2022, MuSiQue; the cut of CacheBlend). */
+ * Only questions whose answer stands word for word in a passage are asked (103 of 150). The right
+ * answer among four: the wrong ones are answers of other questions. Source: data/musique-rag
+ * (Trivedi et al. 2022, MuSiQue; the cut of CacheBlend). */
 #include <ctype.h>
 #include <jansson.h>
 #include <string.h>

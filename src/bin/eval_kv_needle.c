@@ -1,10 +1,11 @@
 /* One fact in prose, asked for when the prose has been pruned: is it there, and is it exact?
  *
- *   prose ... . The special magic number for amber falcon is 7359108. prose ...|What is the special magic number for ...
- *             ^ at the sentence nearest to the depth                 pruned here ^                 -> " 7359108"
+ *   prose .. . The special magic number for amber falcon is 7359108. .. | What is the special ..
+ *            ^ the sentence nearest to the depth                  pruned ^           -> " 7359108"
  *
- * The right number among nine by likelihood, and whether a greedy answer would be the number. A length holds all: context,
- * question and answer. Source: Kamradt 2023, "Needle in a haystack"; the wording is that of Hsieh et al. 2024 (RULER). */
+ * The right number among nine by likelihood, and whether a greedy answer would be the number. A
+ * length holds all: context, question and answer. Source: Kamradt 2023, "Needle in a haystack"; the
+ * wording is that of Hsieh et al. 2024 (RULER). */
 #include <stdlib.h>
 
 #include "bin/eval_kv_tasks.h"

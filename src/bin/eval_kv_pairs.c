@@ -1,7 +1,7 @@
 /* Key-value retrieval: many lines "name: number", and the number of one of them.
  *
- * The wrong answers are numbers of other lines, so a policy that keeps some line does not look as if it kept the right one.
- * Source: Liu et al. 2023, "Lost in the middle" (key-value retrieval). */
+ * The wrong answers are numbers of other lines, so a policy that keeps some line does not look as
+ * if it kept the right one. Source: Liu et al. 2023, "Lost in the middle" (key-value retrieval). */
 #include "bin/eval_kv_tasks.h"
 #include "bin/eval_kv_words.h"
 

@@ -1,7 +1,8 @@
-/* bin/eval_kv_report.h - results of `akvifer eval kv`: rows as they come, a table for people, JSON for programs.
+/* bin/eval_kv_report.h - results of `akvifer eval kv`: rows as they come, a table for people, JSON
+ * for programs.
  *
  *     task ---> row: full            | values of each case
- *          \--> row: h2o, 10 %       | values of each case ---> mean and 95 % interval of each measure
+ *          \--> row: h2o, 10 %       | values of each case --> mean and interval of each measure
  *           \-> row: h2o, 20 %       | an error, where the policy could not run
  *
  * The JSON has every value, so that two policies can be compared case by case. */

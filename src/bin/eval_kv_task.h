@@ -1,16 +1,17 @@
-/* bin/eval_kv_task.h - a task of `akvifer eval kv`: a file that makes cases and says what an answer is worth.
+/* bin/eval_kv_task.h - a task of `akvifer eval kv`: a file that makes cases and says what an answer
+ * is worth.
  *
- *   options, texts, seed --make--> cases --the engine, under each policy--> scores --measure--> values of each case
- *                                                                                                 |
- *                          a table row: the mean over cases, and its 95 % bootstrap interval <----+
+ *   options, texts, seed --make--> cases --under each policy--> scores --value--> values of a case
+ *                                                                                    |
+ *                    a table row: the mean over cases, and its 95 % interval <-------+
  *
  *     static const struct eval_measure measures[] = { { "choice", EVAL_PERCENT, "..." } };
- *     const struct eval_task eval_task_pairs = { .name = "pairs", .make = pairs_make, .measure = pairs_measure, ... };
+ *     const struct eval_task eval_task_pairs = { .name = "pairs", .make = pairs_make, ... };
  *
  * and a line in eval_kv_tasks.c. docs/EVAL-KV.md leads through it.
  *
- * K1  The same options, texts, model and seed give the same cases, on any machine.
- * K2  A measure looks at nothing but what it is given. */
+ * E1  The same options, texts, model and seed give the same cases, on any machine.
+ * E2  A measure looks at nothing but what it is given. */
 #ifndef BIN_EVAL_KV_TASK_H
 #define BIN_EVAL_KV_TASK_H
 

@@ -1,9 +1,10 @@
 /* Log-probabilities of given ids: a line of them for each line, as bin/lines.h says.
  *
- *   {"ids": [504, 3575, 282, 4649], "context": 2}  -->  {"next": [null, -3.1, -0.2], "top": [[], [[..]], ..]}
+ *   {"ids": [504, 3575, 282, 4649], "context": 2}
+ *                    -->  {"next": [null, -3.1, -0.2], "top": [[], [[..]], ..]}
  *
- * Lines of one context share one pruned state of it, and only one of them computes what is inside: so
- * rows before the last of a context are null in all. */
+ * Lines of one context share one pruned state of it, and only one of them computes what is inside:
+ * so rows before the last of a context are null in all. */
 #include <jansson.h>
 #include <math.h>
 #include <unistd.h>

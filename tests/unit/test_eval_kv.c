@@ -1,4 +1,5 @@
-/* `akvifer eval kv`: what is typed, the statistics, and that every task asks what it says, the same for the same seed. */
+/* `akvifer eval kv`: what is typed, the statistics, and that every task asks what it says, the same
+ * for the same seed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,8 +21,8 @@
 
 /* ---- statistics ---- */
 
-/* The mean of 400 draws lies in the interval, whose width is near that of the normal approximation; the same seed gives the
- * same bits. */
+/* The mean of 400 draws lies in the interval, whose width is near that of the normal approximation;
+ * the same seed gives the same bits. */
 static void intervals_are_as_wide_as_they_should_be(void **state)
 {
     enum { N = 400 };
@@ -65,7 +66,8 @@ static void contexts_are_drawn_whole(void **state)
     assert_true(a.mean == 0 && a.low == 0 && a.high == 0);
 }
 
-/* Of nine tokens that q has all, it is the definition; q that lacks one of p's is charged its least. */
+/* Of nine tokens that q has all, it is the definition; q that lacks one of p's is charged its
+ * least. */
 static void kl_is_what_its_definition_says(void **state)
 {
     struct akv_logprob p[9], q[9];
@@ -293,7 +295,7 @@ static void put_data(void)
     buf_close(&questions);
 }
 
-/* K1; every context begins cases of its own, and each tail has both halves (C1, C2). */
+/* E1; every context begins cases of its own, and each tail has both halves (C1, C2). */
 static void the_seed_decides(void **state)
 {
     (void)state;
