@@ -185,3 +185,27 @@ void attn_by_groups(const struct attn_leaves *leaves, const struct attn_run *run
             attend(&c);
     }
 }
+
+void attn_scores_by_groups(const struct attn_leaves *leaves, const struct attn_run *run,
+                           uint32_t block, float *out, void *scratch)
+{
+    struct call c = { .leaves = leaves, .run = run, .block = open_block(run, block) };
+    if (run->n_query >= (run->type == KV_INT8 ? leaves->pack_int8 : leaves->pack_float)) {
+        float *to = attn_scratch_place(scratch, run->d_k, run->d_v).k;
+        leaves->pack(&c.block.k, to, 0, run->d_k);
+        c.block.k.from = FROM_PANELS;
+        c.block.k.data = (const char *)to;
+    }
+    for (uint32_t first = 0; first < run->n_query; first += c.group.n) {
+        const uint32_t left = run->n_query - first;
+        c.group.n = left < ATTN_GROUP ? left : ATTN_GROUP;
+        c.p = out + (size_t)first * KV_BLOCK;
+        for (uint32_t i = 0; i < c.group.n; i++) {
+            c.group.q[i] = run->q + (first + i) * run->q_stride;
+            c.group.p[i] = c.p + (size_t)i * KV_BLOCK;
+        }
+        scores(&c);
+        for (uint32_t i = 0; i < c.group.n; i++)
+            leaves->finish(run, &c.block, c.group.p[i]);
+    }
+}

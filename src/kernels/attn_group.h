@@ -73,6 +73,9 @@ struct attn_leaves {
     /* g->p from sums of products to weights (times V's scales); m and l; o times a. */
     void (*softmax)(const struct attn_run *run, const struct attn_block *b, struct group *g,
                     struct attn_state out);
+
+    /* s [64] from sums of products to scores. */
+    void (*finish)(const struct attn_run *run, const struct attn_block *b, float *s);
 };
 
 static inline size_t source_bytes(enum source from)
@@ -131,5 +134,7 @@ extern const struct attn_leaves avx2_attn_leaves, avx512_attn_leaves;
 
 void attn_by_groups(const struct attn_leaves *leaves, const struct attn_run *run,
                     struct attn_state out, void *scratch);
+void attn_scores_by_groups(const struct attn_leaves *leaves, const struct attn_run *run,
+                           uint32_t block, float *out, void *scratch);
 
 #endif

@@ -21,6 +21,7 @@ struct kernels {
     kern_attn_merge *attn_merge;
     kern_attn_finish *attn_finish;
     kern_attn_scores *attn_scores;
+    kern_attn_mass *attn_mass;
     kern_store_k *store_k;
     kern_store_v *store_v;
     kern_load_k *load_k;
@@ -34,6 +35,7 @@ struct kernels {
     kern_softcap *softcap;
     kern_softmax_stats *softmax_stats;
     kern_softmax *softmax;
+    kern_moments *moments;
     kern_peak *peak_int8, *peak_f32;
 };
 

@@ -4,6 +4,7 @@
  *   queries    the last n_query rows of queries, after RoPE
  *   moments    sum and sum of outer products of queries before RoPE, a head each: their mean and covariance
  *
+ * T0  Room is the caller's: all rows that a pass counts are in slots, or in the last n_tail_mass of the tail.
  * T1  What is written depends on the sequence's tokens and on what was dropped when, never on batches, chunks, threads or
  *     instruction sets: mass is counted in integers, moments are chains over rows in order of position.
  * Lifetime  of its sequence. Threads  workers inside a step write it, the engine thread reads it between steps. */
@@ -17,7 +18,8 @@ enum kv_tap_mass { KV_TAP_NO_MASS, KV_TAP_MASS_SUM, KV_TAP_MASS_PEAK };
 struct kv_taps {
     enum kv_tap_mass mass;
     struct kv_excerpt *
-        into; // whose rows receive it: the sequence's own excerpt, or that of the one it is a fork of
+        into; // whose rows receive it: the sequence's own excerpt, or that of the one it is a fork of. Then
+        //   neither drops nor settles while it counts: rows are where the other has them
     uint32_t
         n_counted; // rows at positions below take part in the softmax that mass is counted in; UINT32_MAX: all
                    //   that attention sees

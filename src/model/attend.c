@@ -12,7 +12,8 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "model/pass.h"
+#include "model/past.h"
+#include "model/taps.h"
 
 enum { MERGE_ALONE = 3 };
 
@@ -30,81 +31,6 @@ struct tile {
 
 /* ---- what one task computes ---- */
 
-/* What a row of the batch may see through one kv_head. */
-struct past {
-    struct kv_view view;
-    struct kv_list list; // where it reads one
-    bool listed;
-};
-
-static struct past past_of(const struct attend_job *job, uint32_t row, uint32_t head)
-{
-    const struct batch_seq *seq = &job->p->batch->seq[job->p->row_seq[row]];
-    struct past past = { .view = kv_view_layer(seq->space, job->layer),
-                         .listed = pass_reads_lists(seq) && !job->p->h->windowed[job->layer] };
-    if (past.listed)
-        past.list = kv_excerpt_list(seq->excerpt, job->layer, head);
-    return past;
-}
-
-static uint32_t first_visible(const struct kv_view *view, uint32_t position)
-{
-    return view->window && position + 1 > view->window ? position + 1 - view->window : 0;
-}
-
-/* Gathers the queries of n rows of the batch that ask one kv_head of the view. What they see are positions: no slot is
- * at or behind one of theirs either (X6). */
-static struct attn_run run_of(const struct attend_job *job, const struct kv_view *view,
-                              const uint32_t *row, uint32_t n, uint32_t head,
-                              struct pass_thread *mine)
-{
-    const struct hparams *h = job->p->h;
-    const size_t d = h->d_head;
-    for (uint32_t r = 0; r < n; r++) {
-        const float *q = job->p->q + ((size_t)row[r] * h->n_head + head * job->group) * d;
-        const uint32_t position = job->p->row_position[row[r]];
-        memcpy(mine->q + r * job->group * d, q, job->group * d * sizeof *q);
-        for (uint32_t g = 0; g < job->group; g++) {
-            mine->lo[r * job->group + g] = first_visible(view, position);
-            mine->hi[r * job->group + g] = position + 1;
-        }
-    }
-    return (struct attn_run){
-        .type = view->type,
-        .d_k = h->d_head,
-        .d_v = h->d_head,
-        .scale = h->attn_scale,
-        .softcap = h->attn_softcap,
-        .n_query = n * job->group,
-        .q = mine->q,
-        .q_stride = d,
-        .lo = mine->lo,
-        .hi = mine->hi,
-    };
-}
-
-static void aim_at_slots(struct attn_run *run, const struct past *past)
-{
-    run->table = past->list.block;
-    run->k_offset = 0;
-    run->v_offset = past->view.k_bytes;
-    run->row_mask = past->list.live;
-}
-
-static void aim_at_space(struct attn_run *run, const struct past *past, uint32_t head)
-{
-    const struct kv_view *view = &past->view;
-    const size_t k_offset = head * view->k_bytes;
-    const size_t v_offset = view->n_kv_head * view->k_bytes + head * view->v_bytes;
-    run->k = view->table ? NULL : view->base + k_offset;
-    run->v = view->table ? NULL : view->base + v_offset;
-    run->stride = view->stride;
-    run->table = view->table;
-    run->k_offset = view->layer_offset + k_offset;
-    run->v_offset = view->layer_offset + v_offset;
-    run->row_mask = past->listed ? past->list.tail_live : NULL;
-}
-
 static void state_clear(struct attn_state s, uint32_t n, uint32_t d)
 {
     for (uint32_t i = 0; i < n; i++) {
@@ -119,6 +45,11 @@ static void finish_row(struct attend_job *job, uint32_t row, uint32_t head, stru
     const struct hparams *h = job->p->h;
     float *out = job->p->mix + ((size_t)row * h->n_head + head * job->group) * h->d_head;
     job->p->kern->attn_finish(out, h->d_head, total, job->group, h->d_head);
+    if (job->p->taps.mass) {
+        const size_t to = (size_t)row * h->n_head + head * job->group;
+        memcpy(job->p->totals.m + to, total.m, job->group * sizeof(float));
+        memcpy(job->p->totals.l + to, total.l, job->group * sizeof(float));
+    }
 }
 
 static uint32_t blocks_for(uint32_t n_row)
@@ -150,19 +81,18 @@ static void attend_chunks(struct attend_job *job, struct attn_run *run, uint32_t
 
 static void attend_tile(struct attend_job *job, const struct tile *t, struct pass_thread *mine)
 {
-    const struct past past = past_of(job, t->first, t->head);
+    const struct past past = past_of(job->p, job->layer, t->first, t->head);
     uint32_t row[TILE_ROWS_MAX];
     for (uint32_t r = 0; r < t->n; r++)
         row[r] = t->first + r;
-    struct attn_run run = run_of(job, &past.view, row, t->n, t->head, mine);
+    struct attn_run run = past_run(job->p, &past, row, t->n, t->head, mine);
     state_clear(mine->total, run.n_query, run.d_v);
     if (past.listed) {
-        aim_at_slots(&run, &past);
+        past_aim_at_slots(&run, &past);
         attend_chunks(job, &run, 0, past.list.n_block, mine);
     }
-    aim_at_space(&run, &past, t->head);
-    attend_chunks(job, &run, past.listed ? past.list.tail_first : mine->lo[0] / KV_BLOCK,
-                  blocks_for(mine->hi[run.n_query - 1]), mine);
+    past_aim_at_space(&run, &past, t->head);
+    attend_chunks(job, &run, past_first(&past, &run), past_end(&run), mine);
     for (uint32_t r = 0; r < t->n; r++) {
         const size_t i = (size_t)r * job->group;
         finish_row(job, row[r], t->head,
@@ -237,15 +167,15 @@ static void attend_part(struct attend_job *job, const struct attn_part *part, ui
                         struct pass_thread *mine)
 {
     const uint32_t *row = plan_of(job)->row + part->first;
-    const struct past past = past_of(job, row[0], head);
-    struct attn_run run = run_of(job, &past.view, row, part->n, head, mine);
+    const struct past past = past_of(job->p, job->layer, row[0], head);
+    struct attn_run run = past_run(job->p, &past, row, part->n, head, mine);
     run.first = part->chunk * ATTN_CHUNK_BLOCKS;
     run.last = run.first + ATTN_CHUNK_BLOCKS;
     if (part->slots) {
-        aim_at_slots(&run, &past);
+        past_aim_at_slots(&run, &past);
         run.last = min_u32(run.last, past.list.n_block);
     } else {
-        aim_at_space(&run, &past, head);
+        past_aim_at_space(&run, &past, head);
         see_space(&run, &past);
     }
     job->p->kern->attn_partial(&run, state_at(job, head, part->first), mine->scratch);
@@ -307,7 +237,7 @@ static void attend_parts(struct attend_job *job)
     profile_alone_end(&p->profile, PROFILE_ATTENTION, p->workers, began);
 }
 
-void pass_attend(struct pass *p, uint32_t layer)
+static void attend(struct pass *p, uint32_t layer)
 {
     struct attend_job job = {
         .p = p,
@@ -321,4 +251,11 @@ void pass_attend(struct pass *p, uint32_t layer)
     for (uint32_t s = 0; s < p->batch->n_seq; s++)
         job.n_task += tiles_of(&job, &p->batch->seq[s]) * p->h->n_kv_head;
     profile_run(&p->profile, PROFILE_ATTENTION, p->workers, tiles_part, &job);
+}
+
+void pass_attend(struct pass *p, uint32_t layer)
+{
+    attend(p, layer);
+    if (p->taps.mass)
+        taps_mass(p, layer);
 }

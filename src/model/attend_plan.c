@@ -1,12 +1,7 @@
 /* Which rows of a batch attend together: see struct attn_plan in pass.h. */
-#include "model/pass.h"
+#include "model/past.h"
 
 enum { CHUNK_ROWS = ATTN_CHUNK_BLOCKS * KV_BLOCK };
-
-bool pass_reads_lists(const struct batch_seq *seq)
-{
-    return seq->excerpt && !kv_excerpt_is_whole(seq->excerpt);
-}
 
 /* ---- pasts under a policy ---- */
 

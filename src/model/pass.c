@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "model/taps.h"
 
 /* ---- memory: one piece, laid out once ---- */
 
@@ -83,6 +84,8 @@ static void place(struct pass *p, const struct hparams *h, const struct weights 
     p->acts_memory = piece(l, acts_bytes(max_u32(n_row, LOGIT_ROWS), widest_input(h)), 1);
     for (int i = 0; i < N_ROPE; i++)
         p->angles[i] = piece(l, rows * h->n_rot, sizeof(float));
+    p->totals.m = piece(l, rows * h->n_head, sizeof(float));
+    p->totals.l = piece(l, rows * h->n_head, sizeof(float));
     p->split = state_piece(l, (size_t)SPLIT_STATES * group, h->d_head);
     p->thread = piece(l, n_thread, sizeof *p->thread);
     p->portion = piece(l, n_thread, sizeof *p->portion);
@@ -95,6 +98,7 @@ static void place(struct pass *p, const struct hparams *h, const struct weights 
             .hi = piece(l, p->queries_max, sizeof(uint32_t)),
             .total = state_piece(l, p->queries_max, h->d_head),
             .part = state_piece(l, p->queries_max, h->d_head),
+            .scores = piece(l, (size_t)p->queries_max * KV_BLOCK, sizeof(float)),
         };
         if (l->base)
             p->thread[i] = t;
@@ -269,6 +273,8 @@ static void rope_store_rows(struct pass *p, const void *arg, uint32_t first, uin
         const uint32_t block = p->row_position[r] / KV_BLOCK, row = p->row_position[r] % KV_BLOCK;
         for (uint32_t i = 0; i < h->n_head; i++)
             rope_head(p, p->q + ((size_t)r * h->n_head + i) * d, a->q_norm, angles);
+        if (p->taps.queries)
+            taps_queries(p, a->layer, r);
         for (uint32_t i = 0; i < h->n_kv_head; i++) {
             float *k = p->k + ((size_t)r * h->n_kv_head + i) * d;
             const float *v = p->v + ((size_t)r * h->n_kv_head + i) * d;
@@ -279,8 +285,21 @@ static void rope_store_rows(struct pass *p, const void *arg, uint32_t first, uin
     }
 }
 
+static void norm_queries(struct pass *p, const void *w, uint32_t first, uint32_t last)
+{
+    const uint32_t d = p->h->d_head;
+    for (size_t i = (size_t)first * p->h->n_head; i < (size_t)last * p->h->n_head; i++)
+        p->kern->rms_norm(p->q + i * d, p->q + i * d, w, d, p->h->norm_eps);
+}
+
 void pass_rope_store(struct pass *p, uint32_t layer, const float *q_norm, const float *k_norm)
 {
+    if (p->taps.moments) {
+        if (q_norm)
+            pass_rows(p, norm_queries, q_norm);
+        taps_moments(p, layer);
+        q_norm = NULL;
+    }
     pass_rows(p, rope_store_rows, &(struct rope_args){ layer, q_norm, k_norm });
 }
 
@@ -370,6 +389,7 @@ void pass_begin(struct pass *p, const struct batch *batch, const struct weights 
         }
     }
     attend_plan(p);
+    taps_begin(p);
     pass_rows(p, embed_rows, w);
 }
 

@@ -44,6 +44,12 @@ struct pass_thread {
     float *q;          // [queries][d] gathered
     uint32_t *lo, *hi; // [queries]
     struct attn_state total, part;
+    float *scores; // [queries][64] of one block, 64-byte aligned
+};
+
+/* What some sequence of the batch asks to have written down (model/taps.h). */
+struct pass_taps {
+    bool mass, queries, moments;
 };
 
 struct pass {
@@ -69,6 +75,9 @@ struct pass {
     struct attn_plan plan[N_ROPE]; // of full layers, of windowed layers
     struct pass_thread *thread;
     struct portion *portion; // of the run, one a thread
+    struct pass_taps taps;
+    struct attn_state
+        totals; // m and l of each row's queries [n_row][n_head], where mass is counted; no o
     struct attn_state split; // [SPLIT_STATES] states of one kv_head's queries
 
     void *memory; // all of the above
@@ -92,8 +101,6 @@ void pass_linears(struct pass *p, enum profile_part part, const struct pass_line
 
 /* Normalises heads where weights are given, rotates q and k, and stores k and v at their positions. */
 void pass_rope_store(struct pass *p, uint32_t layer, const float *q_norm, const float *k_norm);
-/* Whether some of its past is in slots or dropped, so that layers without a window read lists. */
-bool pass_reads_lists(const struct batch_seq *seq);
 /* Decides for this batch which rows attend together. */
 void attend_plan(struct pass *p);
 /* mix = attention of q over what each row may see. */

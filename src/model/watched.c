@@ -147,6 +147,28 @@ static void attn_finish(float *out, size_t out_stride, struct attn_state total, 
     real()->attn_finish(out, out_stride, total, n_query, d_v);
 }
 
+static void attn_scores(const struct attn_run *run, uint32_t block, float *out, void *scratch)
+{
+    const char *k =
+        run->table ? run->table[block] + run->k_offset : run->k + (size_t)block * run->stride;
+    for (uint32_t i = 0; i < run->n_query; i++)
+        reads_floats(run->q + i * run->q_stride, run->d_k);
+    reads(k, KV_BLOCK * element_bytes(run->type));
+    writes_floats(out, (size_t)run->n_query * KV_BLOCK);
+    writes(scratch, sizeof(uint64_t));
+    real()->attn_scores(run, block, out, scratch);
+}
+
+static void attn_mass(const struct attn_run *run, uint32_t block, const float *s,
+                      struct attn_state final, bool peak, uint64_t mass[KV_BLOCK])
+{
+    reads_floats(s, (size_t)run->n_query * KV_BLOCK);
+    reads_floats(final.m, run->n_query);
+    reads_floats(final.l, run->n_query);
+    writes(mass, KV_BLOCK * sizeof *mass);
+    real()->attn_mass(run, block, s, final, peak, mass);
+}
+
 /* One row of a part: elements first, first + step .., and its scale (kv_rows.h). Its neighbours may be another
  * thread's. */
 static void writes_row(enum kv_type type, char *part, uint32_t row, uint32_t d, size_t first,
@@ -243,6 +265,23 @@ static void load_v(enum kv_type type, const void *part, uint32_t row, float *x, 
     real()->load_v(type, part, row, x, d);
 }
 
+static void softmax_stats(const float *x, uint32_t n, float *largest, float *sum)
+{
+    reads_floats(x, n);
+    writes_floats(largest, 1);
+    writes_floats(sum, 1);
+    real()->softmax_stats(x, n, largest, sum);
+}
+
+static void moments(float *sum, float *outer, const float *x, size_t stride, uint32_t n, uint32_t d)
+{
+    for (uint32_t i = 0; i < n; i++)
+        reads_floats(x + i * stride, d);
+    writes_floats(sum, d);
+    writes_floats(outer, (size_t)d * d);
+    real()->moments(sum, outer, x, stride, n, d);
+}
+
 /* ---- the table ---- */
 
 /* What a pass calls. */
@@ -255,6 +294,8 @@ const struct kernels *kernels_watched(const struct kernels *of)
         .attn_partial = attn_partial,
         .attn_merge = attn_merge,
         .attn_finish = attn_finish,
+        .attn_scores = attn_scores,
+        .attn_mass = attn_mass,
         .store_k = store_k,
         .store_v = store_v,
         .load_k = load_k,
@@ -267,6 +308,8 @@ const struct kernels *kernels_watched(const struct kernels *of)
         .gelu_gate = gelu_gate,
         .softcap = softcap,
         .softmax = softmax,
+        .softmax_stats = softmax_stats,
+        .moments = moments,
     };
     atomic_store_explicit(&watched, of, memory_order_release);
     return &table;

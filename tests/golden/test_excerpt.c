@@ -15,91 +15,11 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "model/pass.h"
-#include "support/runner.h"
+#include "support/pruned.h"
 #include "support/sanitized.h"
 #include "support/tiny_model.h"
 
 #define SMOLLM2 "models/SmolLM2-135M-Instruct.Q4_1.gguf"
-
-enum { N_POSITION_MAX = 2048, EVERY = 150, RUNS = 4 };
-
-/* ---- a sequence that is pruned on a schedule: at each multiple of EVERY positions ---- */
-
-struct pruned {
-    struct run run;
-    struct kv_excerpt *excerpt; // NULL: nothing is ever dropped
-    uint64_t seed;              // 0: nothing is dropped, though there is an excerpt
-    bool settles;
-};
-
-static void pruned_open(struct runner *r, struct pruned *p, const int32_t *ids, uint64_t seed)
-{
-    const struct kv_excerpt_config config = { .pool = r->pool, .n_position_max = N_POSITION_MAX };
-    struct note why = { "" };
-    *p = (struct pruned){ .seed = seed, .settles = true };
-    run_open(r, &p->run, ids);
-    if (kv_excerpt_new(&p->excerpt, &config, &why) != OK)
-        fail_msg("%s", why.text);
-    p->run.excerpt = p->excerpt;
-}
-
-static void pruned_close(struct pruned *p)
-{
-    kv_excerpt_free(p->excerpt);
-    run_close(&p->run);
-}
-
-/* Drops a share of each list's rows, a different one for each list: between one in 16 and nearly all. */
-static void drop_some(struct runner *r, struct pruned *p)
-{
-    static kv_row row[N_POSITION_MAX];
-    static uint32_t position[N_POSITION_MAX];
-    for (uint32_t layer = 0; layer < r->shape.n_layer; layer++) {
-        const struct kv_group *g = &r->shape.group[r->shape.layer_group[layer]];
-        for (uint32_t head = 0; head < g->n_kv_head && !g->window; head++) {
-            const uint32_t n =
-                kv_excerpt_rows(p->excerpt, layer, head, p->run.n_done, row, position);
-            struct rng rng = rng_seeded(p->seed * 1000 + layer * 16 + head, p->run.n_done);
-            const uint32_t chance = layer * 5 + head * 11;
-            for (uint32_t i = 0; i < n; i++)
-                if (rng_below(&rng, 64) < 4 + chance % 24)
-                    kv_excerpt_drop(p->excerpt, layer, head, row[i]);
-        }
-    }
-}
-
-static void prune(struct runner *r, struct pruned *p)
-{
-    if (p->seed == 0)
-        return;
-    drop_some(r, p);
-    if (p->settles)
-        assert_int_equal(kv_excerpt_settle(p->excerpt, p->run.space, p->run.n_done), OK);
-}
-
-/* Reads up to `to`, each sequence in chunks of its own; between two multiples of EVERY they go on together. */
-static void pruned_run(struct runner *r, struct pruned *p, const uint32_t *chunk, uint32_t n_run,
-                       uint32_t to)
-{
-    struct run *each[RUNS];
-    for (uint32_t i = 0; i < n_run; i++)
-        each[i] = &p[i].run;
-    while (p[0].run.n_done < to) {
-        const uint32_t stop = (p[0].run.n_done / EVERY + 1) * EVERY, end = stop < to ? stop : to;
-        for (;;) {
-            uint32_t n[RUNS], sum = 0;
-            for (uint32_t i = 0; i < n_run; i++) {
-                const uint32_t left = end - each[i]->n_done;
-                sum += n[i] = left < chunk[i] ? left : chunk[i];
-            }
-            if (sum == 0)
-                break;
-            run_step(r, each, n, n_run);
-        }
-        for (uint32_t i = 0; i < n_run && end == stop; i++)
-            prune(r, &p[i]);
-    }
-}
 
 static void expect_bits(const float *got, const float *want, size_t n, uint32_t n_vocab,
                         const char *how)
@@ -112,7 +32,7 @@ static void expect_bits(const float *got, const float *want, size_t n, uint32_t 
 
 struct subject {
     struct runner_config config;
-    uint32_t n, n_slow, n_vocab;
+    uint32_t n, n_slow, n_vocab, chunk; // chunk: the smallest
     int32_t *ids;
     float *full, *want, *got; // [n][n_vocab]: nothing dropped; pruned
 };
@@ -134,8 +54,8 @@ static void read_pruned(const struct subject *s, const struct runner_config *con
 static void in_company(const struct subject *s, const struct runner_config *config)
 {
     struct runner r;
-    struct pruned p[RUNS];
-    const uint32_t most = s->n / EVERY * EVERY;
+    struct pruned p[PRUNED_RUNS];
+    const uint32_t most = s->n / PRUNED_EVERY * PRUNED_EVERY;
     runner_open(&r, config);
     pruned_open(&r, &p[0], s->ids, 1);
     pruned_open(&r, &p[1], s->ids, 0);
@@ -167,12 +87,12 @@ static void every_way(struct subject *s)
     struct runner_config two = s->config, table = s->config;
     two.n_thread = 2;
     table.table = true;
-    read_pruned(s, &s->config, 0, EVERY, s->n, s->got);
+    read_pruned(s, &s->config, 0, PRUNED_EVERY, s->n, s->got);
     expect_bits(s->got, s->full, s->n, s->n_vocab, "nothing dropped");
-    read_pruned(s, &s->config, 1, 1, s->n, s->got);
-    expect_bits(s->got, s->want, s->n, s->n_vocab, "one by one");
-    read_pruned(s, &two, 1, 1, s->n, s->got); // parts
-    expect_bits(s->got, s->want, s->n, s->n_vocab, "one by one on two threads");
+    read_pruned(s, &s->config, 1, s->chunk, s->n, s->got);
+    expect_bits(s->got, s->want, s->n, s->n_vocab, "in small chunks");
+    read_pruned(s, &two, 1, s->chunk, s->n, s->got); // parts
+    expect_bits(s->got, s->want, s->n, s->n_vocab, "in small chunks on two threads");
     read_pruned(s, &table, 1, 7, s->n, s->got);
     expect_bits(s->got, s->want, s->n, s->n_vocab, "in chunks, by a table of blocks");
     in_company(s, &two);
@@ -180,14 +100,15 @@ static void every_way(struct subject *s)
         struct runner_config cpu = two;
         const uint32_t n = strcmp(tables[i]->name, "ref") == 0 ? s->n_slow : s->n;
         cpu.cpu = tables[i]->name;
-        read_pruned(s, &cpu, 1, EVERY, n, s->got);
+        read_pruned(s, &cpu, 1, PRUNED_EVERY, n, s->got);
         expect_bits(s->got, s->want, n, s->n_vocab, tables[i]->name);
     }
 }
 
-static void subject_check(const struct runner_config *config, uint32_t n, uint32_t n_slow)
+static void subject_check(const struct runner_config *config, uint32_t n, uint32_t n_slow,
+                          uint32_t chunk)
 {
-    struct subject s = { .config = *config, .n = n, .n_slow = n_slow };
+    struct subject s = { .config = *config, .n = n, .n_slow = n_slow, .chunk = chunk };
     struct rng rng = rng_seeded(11, 3);
     struct runner r;
     runner_open(&r, config);
@@ -200,7 +121,7 @@ static void subject_check(const struct runner_config *config, uint32_t n, uint32
         s.ids[i] = (int32_t)rng_below(&rng, s.n_vocab);
     run_all(&r, s.ids, n, 512, s.full);
     runner_close(&r);
-    read_pruned(&s, config, 1, EVERY, n, s.want);
+    read_pruned(&s, config, 1, PRUNED_EVERY, n, s.want);
     assert_memory_not_equal(s.want, s.full, (size_t)n * s.n_vocab * sizeof(float));
     every_way(&s);
     mem_free(s.ids);
@@ -214,9 +135,9 @@ static void tiny(const char *arch, enum kv_type kv)
     char path[TINY_PATH];
     tiny_model_save_temporary(tiny_model_of(arch, DT_Q4_1), path);
     const struct runner_config config = {
-        .path = path, .n_thread = 1, .n_position_max = N_POSITION_MAX, .kv_type = kv
+        .path = path, .n_thread = 1, .n_position_max = PRUNED_POSITIONS, .kv_type = kv
     };
-    subject_check(&config, SANITIZED ? 160 : 330, SANITIZED ? 4 : 160);
+    subject_check(&config, SANITIZED ? 160 : 330, SANITIZED ? 4 : 160, 1);
     unlink(path);
 }
 
@@ -233,9 +154,9 @@ static void real_default_model(void **state)
 {
     (void)state;
     const struct runner_config config = {
-        .path = SMOLLM2, .n_thread = 1, .n_position_max = N_POSITION_MAX, .kv_type = KV_F16
+        .path = SMOLLM2, .n_thread = 1, .n_position_max = PRUNED_POSITIONS, .kv_type = KV_F16
     };
-    subject_check(&config, SANITIZED ? 152 : 160, SANITIZED ? 2 : 8);
+    subject_check(&config, SANITIZED ? 152 : 160, SANITIZED ? 2 : 8, 5);
 }
 
 /* ---- one layer's attention against double precision, over lists longer than a chunk ---- */
@@ -349,7 +270,7 @@ static void layer_agrees(const char *path, enum kv_type type)
     struct rng rng = rng_seeded(5, 5);
     struct note why = { "" };
     const struct runner_config config = {
-        .path = path, .n_thread = 1, .n_position_max = N_POSITION_MAX, .kv_type = type
+        .path = path, .n_thread = 1, .n_position_max = PRUNED_POSITIONS, .kv_type = type
     };
     runner_open(&c.r, &config);
     pruned_open(&c.r, &c.p, NULL, 9);
@@ -363,13 +284,13 @@ static void layer_agrees(const char *path, enum kv_type type)
     fill_rows(&c, &rng);
     c.p.run.n_done = c.n - 64;
     kv_space_commit(c.p.run.space, c.n - 64);
-    drop_some(&c.r, &c.p);
+    pruned_drop(&c.r, &c.p);
     for (uint32_t i = 0; i < 3; i++) {
         attend_and_compare(&c, 1, &rng);
         attend_and_compare(&c, 5, &rng);
         attend_and_compare(&c, 64, &rng);
         if (i == 1)
-            drop_some(&c.r, &c.p);
+            pruned_drop(&c.r, &c.p);
         assert_int_equal(kv_excerpt_settle(c.p.excerpt, c.p.run.space, i ? c.n - 64 : 1290), OK);
     }
     assert_true(kv_excerpt_slot_blocks(c.p.excerpt) > ATTN_CHUNK_BLOCKS);

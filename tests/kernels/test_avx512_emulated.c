@@ -45,6 +45,7 @@ static void mask_storeu_ps(void *to, __mmask16 lanes, __m512 x)
 #define _mm512_mask_storeu_ps mask_storeu_ps
 
 #define avx512_attn_partial emulated_attn_partial
+#define avx512_attn_scores emulated_attn_scores
 #define avx512_attn_leaves emulated_attn_leaves
 #define avx512_attn_tiles emulated_attn_tiles
 #define avx512_attn_pack emulated_attn_pack
@@ -67,6 +68,7 @@ static struct kernels emulated(void)
     struct kernels k = kernels_ref;
     k.name = "avx512, emulated";
     k.attn_partial = emulated_attn_partial;
+    k.attn_scores = emulated_attn_scores;
     k.rms_norm = emulated_rms_norm;
     k.silu_gate = emulated_silu_gate;
     k.gelu_gate = emulated_gelu_gate;

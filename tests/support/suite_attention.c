@@ -1,5 +1,11 @@
 #include "support/kernel_suite.h"
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -59,6 +65,45 @@ static void compare(const struct kernels *got, const struct kernels *want,
     attn_state_free(&total_got), attn_state_free(&total_want);
 }
 
+/* Raw scores of each block, and the mass its rows receive under totals that may be anything. */
+static void compare_mass(const struct kernels *got, const struct kernels *want,
+                         const struct attn_shape *shape, uint32_t seed)
+{
+    struct rng rng = rng_seeded(seed, 4);
+    struct attn_case c;
+    char what[160];
+    const uint32_t n = shape->n_query;
+    const size_t scratch_bytes = attn_scratch_bytes(n, shape->d_k, shape->d_v);
+    struct guarded scratch = guard_new(scratch_bytes, 64);
+    struct guarded a = guard_new((size_t)n * KV_BLOCK * sizeof(float), 64);
+    struct guarded b = guard_new((size_t)n * KV_BLOCK * sizeof(float), 64);
+    struct guarded_state final = attn_state_new(n, 8);
+    name_case(what, sizeof what, shape, seed);
+    attn_case_open(&c, shape, &rng);
+    for (uint32_t i = 0; i < n; i++) {
+        final.at.m[i] = any_float(&rng, shape->hostile / 100);
+        final.at.l[i] = rng_below(&rng, 20) ? 1 + fabsf(any_float(&rng, 0)) : any_float(&rng, 2);
+    }
+    for (uint32_t block = 0; block < shape->n_block; block++) {
+        uint64_t mass[2][KV_BLOCK] = { { 0 } };
+        memset(scratch.at, 0xff, scratch_bytes);
+        got->attn_scores(&c.run, block, a.at, scratch.at);
+        want->attn_scores(&c.run, block, b.at, scratch.at);
+        expect_same_floats(a.at, b.at, (size_t)n * KV_BLOCK, what);
+        for (int peak = 0; peak < 2; peak++) {
+            got->attn_mass(&c.run, block, b.at, final.at, peak, mass[0]);
+            want->attn_mass(&c.run, block, b.at, final.at, peak, mass[1]);
+            if (memcmp(mass[0], mass[1], sizeof mass[0]) != 0)
+                fail_msg("mass of %s", what);
+        }
+    }
+    attn_case_close(&c);
+    attn_state_free(&final);
+    guard_free(&a);
+    guard_free(&b);
+    guard_free(&scratch);
+}
+
 void suite_attention(const struct kernels *got, const struct kernels *want, uint32_t effort)
 {
     uint32_t seed = 0;
@@ -79,5 +124,6 @@ void suite_attention(const struct kernels *got, const struct kernels *want, uint
                         .hostile = seed % 4 == 0 ? 3000 : 0,
                     };
                     compare(got, want, &shape, seed);
+                    compare_mass(got, want, &shape, seed);
                 }
 }

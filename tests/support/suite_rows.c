@@ -77,9 +77,36 @@ static void softmax_stats(struct row_case *c, const struct kernels *got, const s
     expect_same_floats(stats_got, stats_want, 2, c->name);
 }
 
+/* Chains over rows, in one call and in two. */
+static void moments(uint32_t d, uint32_t n, struct rng *rng, uint32_t hostile,
+                    const struct kernels *got, const struct kernels *want)
+{
+    const size_t stride = d + rng_below(rng, 3) * 8, n_out = d + (size_t)d * d;
+    const uint32_t first = rng_below(rng, n + 1);
+    struct guarded x = guard_new(((n - 1) * stride + d) * sizeof(float), 4);
+    struct guarded a = guard_new(n_out * sizeof(float), 4), b = guard_new(n_out * sizeof(float), 4);
+    float *rows = x.at, *y = a.at, *z = b.at;
+    char name[64];
+    for (size_t i = 0; i < (n - 1) * stride + d; i++)
+        rows[i] = any_float(rng, hostile);
+    for (size_t i = 0; i < n_out; i++)
+        y[i] = z[i] = any_float(rng, hostile);
+    got->moments(y, y + d, rows, stride, first, d);
+    got->moments(y, y + d, rows + first * stride, stride, n - first, d);
+    want->moments(z, z + d, rows, stride, n, d);
+    snprintf(name, sizeof name, "moments, d = %u, n = %u", d, n);
+    expect_same_floats(y, z, n_out, name);
+    guard_free(&x);
+    guard_free(&a);
+    guard_free(&b);
+}
+
 void suite_rows(const struct kernels *got, const struct kernels *want, uint32_t effort)
 {
     struct rng rng = rng_seeded(11, 1);
+    for (uint32_t d = 8; d <= 136; d += d < 32 ? 8 : 16)
+        for (uint32_t n = 1; n < 40; n = n * 3 + 1)
+            moments(d, n, &rng, d % 3 ? 0 : 40, got, want);
     for (uint32_t i = 0; i < N_SIZE * effort; i++) {
         uint32_t n = SIZES[i % N_SIZE];
         struct guarded memory[4];

@@ -82,6 +82,13 @@ static void softmax(const struct attn_run *run, const struct attn_block *b, stru
     group_finish(g, out, run->d_v);
 }
 
+static void finish(const struct attn_run *run, const struct attn_block *b, float *s)
+{
+    const __m256 scale = _mm256_set1_ps(prepare_scores(run, b, s, UINT64_MAX));
+    for (uint32_t i = 0; i < KV_BLOCK; i += 8)
+        _mm256_store_ps(s + i, _mm256_mul_ps(_mm256_load_ps(s + i), scale));
+}
+
 /* Writing 32 KiB of panels (d 64) costs what 48 queries gain from int8, and 190 from f16. */
 const struct attn_leaves avx2_attn_leaves = {
     .tile_queries = AVX2_TILE_QUERIES,
@@ -91,6 +98,7 @@ const struct attn_leaves avx2_attn_leaves = {
     .tiles = avx2_attn_tiles,
     .pack = avx2_attn_pack,
     .softmax = softmax,
+    .finish = finish,
 };
 
 void avx2_attn_partial(const struct attn_run *run, struct attn_state out, void *scratch)
@@ -131,5 +139,51 @@ void avx2_attn_finish(float *out, size_t out_stride, struct attn_state total, ui
         __m256 l = _mm256_set1_ps(total.l[i]);
         for (uint32_t j = 0; j < d_v; j += 8)
             _mm256_storeu_ps(out + i * out_stride + j, _mm256_div_ps(_mm256_loadu_ps(o + j), l));
+    }
+}
+
+void avx2_attn_scores(const struct attn_run *run, uint32_t block, float *out, void *scratch)
+{
+    attn_scores_by_groups(&avx2_attn_leaves, run, block, out, scratch);
+}
+
+/* Of 32 rows, as integers; 0 where a row is not seen. */
+static inline void mass_weights(__m256i w[4], const float *s, uint64_t seen, __m256 m, __m256 unit)
+{
+    const __m256 zero = _mm256_setzero_ps(), most = _mm256_set1_ps(0x1p30f);
+    __m256 x[4];
+    for (uint32_t v = 0; v < 4; v++)
+        x[v] = _mm256_min_ps(zero, _mm256_sub_ps(_mm256_load_ps(s + 8 * v), m)); // NaN stays
+    exp8_low_n(x, x, 4);
+    for (uint32_t v = 0; v < 4; v++) {
+        x[v] = _mm256_max_ps(_mm256_mul_ps(x[v], unit), zero); // of NaN 0
+        x[v] = _mm256_and_ps(_mm256_min_ps(x[v], most), lanes_of(seen >> 8 * v));
+        w[v] = _mm256_cvtps_epi32(x[v]);
+    }
+}
+
+static inline void mass_add(uint64_t *mass, __m128i w, bool peak)
+{
+    __m256i *at = (__m256i *)mass;
+    const __m256i more = _mm256_cvtepu32_epi64(w), old = _mm256_loadu_si256(at);
+    const __m256i larger = _mm256_blendv_epi8(old, more, _mm256_cmpgt_epi64(more, old));
+    _mm256_storeu_si256(at, peak ? larger : _mm256_add_epi64(old, more));
+}
+
+void avx2_attn_mass(const struct attn_run *run, uint32_t block, const float *s,
+                    struct attn_state final, bool peak, uint64_t mass[KV_BLOCK])
+{
+    for (uint32_t i = 0; i < run->n_query; i++, s += KV_BLOCK) {
+        const struct row_range rows = attn_rows(run, i, block);
+        const uint64_t seen = row_bits(rows.lo, rows.hi) & attn_mask(run, block);
+        const __m256 m = _mm256_set1_ps(final.m[i]), unit = _mm256_set1_ps(0x1p30f / final.l[i]);
+        for (uint32_t r = 0; r < KV_BLOCK && seen; r += 32) {
+            __m256i w[4];
+            mass_weights(w, s + r, seen >> r, m, unit);
+            for (uint32_t v = 0; v < 4; v++) {
+                mass_add(mass + r + 8 * v, _mm256_castsi256_si128(w[v]), peak);
+                mass_add(mass + r + 8 * v + 4, _mm256_extracti128_si256(w[v], 1), peak);
+            }
+        }
     }
 }

@@ -10,6 +10,8 @@
 kern_attn_partial avx2_attn_partial;
 kern_attn_merge avx2_attn_merge;
 kern_attn_finish avx2_attn_finish;
+kern_attn_scores avx2_attn_scores;
+kern_attn_mass avx2_attn_mass;
 kern_store_k avx2_store_k;
 kern_store_v avx2_store_v;
 kern_load_k avx2_load_k;
@@ -23,6 +25,7 @@ kern_gate avx2_gelu_gate;
 kern_softcap avx2_softcap;
 kern_softmax_stats avx2_softmax_stats;
 kern_softmax avx2_softmax;
+kern_moments avx2_moments;
 kern_peak avx2_peak_int8;
 kern_peak avx2_peak_f32;
 

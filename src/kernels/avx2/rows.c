@@ -189,3 +189,39 @@ void avx2_softmax(float *y, uint32_t n)
     for (; i < n; i++)
         y[i] = exp_f32(y[i] - m) / sum;
 }
+
+/* Four rows of outer, n_v vectors of each, over all rows of x: the accumulators stay in registers. */
+static inline __attribute__((__always_inline__)) void moments_tile(float *outer, const float *x,
+                                                                   size_t stride, uint32_t n,
+                                                                   uint32_t d, uint32_t i,
+                                                                   uint32_t j, uint32_t n_v)
+{
+    __m256 acc[4][2];
+    for (uint32_t a = 0; a < 4; a++)
+        for (uint32_t v = 0; v < n_v; v++)
+            acc[a][v] = _mm256_loadu_ps(outer + (size_t)(i + a) * d + j + 8 * v);
+    for (uint32_t r = 0; r < n; r++, x += stride) {
+        for (uint32_t a = 0; a < 4; a++) {
+            const __m256 xi = _mm256_broadcast_ss(x + i + a);
+            for (uint32_t v = 0; v < n_v; v++)
+                acc[a][v] = _mm256_fmadd_ps(xi, _mm256_loadu_ps(x + j + 8 * v), acc[a][v]);
+        }
+    }
+    for (uint32_t a = 0; a < 4; a++)
+        for (uint32_t v = 0; v < n_v; v++)
+            _mm256_storeu_ps(outer + (size_t)(i + a) * d + j + 8 * v, acc[a][v]);
+}
+
+void avx2_moments(float *sum, float *outer, const float *x, size_t stride, uint32_t n, uint32_t d)
+{
+    for (uint32_t r = 0; r < n; r++)
+        avx2_add(sum, x + r * stride, d);
+    for (uint32_t i = 0; i < d; i += 4) {
+        const uint32_t end = (i | 7) + 1;
+        uint32_t j = 0;
+        for (; j + 16 <= end; j += 16)
+            moments_tile(outer, x, stride, n, d, i, j, 2);
+        if (j < end)
+            moments_tile(outer, x, stride, n, d, i, j, 1);
+    }
+}

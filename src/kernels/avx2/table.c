@@ -9,6 +9,8 @@ const struct kernels kernels_avx2 = {
     .attn_partial = avx2_attn_partial,
     .attn_merge = avx2_attn_merge,
     .attn_finish = avx2_attn_finish,
+    .attn_scores = avx2_attn_scores,
+    .attn_mass = avx2_attn_mass,
     .store_k = avx2_store_k,
     .store_v = avx2_store_v,
     .load_k = avx2_load_k,
@@ -22,6 +24,7 @@ const struct kernels kernels_avx2 = {
     .softcap = avx2_softcap,
     .softmax_stats = avx2_softmax_stats,
     .softmax = avx2_softmax,
+    .moments = avx2_moments,
     .peak_int8 = avx2_peak_int8,
     .peak_f32 = avx2_peak_f32,
 };

@@ -61,6 +61,11 @@ static void softmax(const struct attn_run *run, const struct attn_block *b, stru
     group_finish(g, out, run->d_v);
 }
 
+static void finish(const struct attn_run *run, const struct attn_block *b, float *s)
+{
+    finish_scores(run, b, s, UINT64_MAX, 0);
+}
+
 const struct attn_leaves avx512_attn_leaves = {
     .tile_queries = AVX512_TILE_QUERIES,
     .tile_out = AVX512_TILE_OUT,
@@ -69,9 +74,15 @@ const struct attn_leaves avx512_attn_leaves = {
     .tiles = avx512_attn_tiles,
     .pack = avx512_attn_pack,
     .softmax = softmax,
+    .finish = finish,
 };
 
 void avx512_attn_partial(const struct attn_run *run, struct attn_state out, void *scratch)
 {
     attn_by_groups(&avx512_attn_leaves, run, out, scratch);
+}
+
+void avx512_attn_scores(const struct attn_run *run, uint32_t block, float *out, void *scratch)
+{
+    attn_scores_by_groups(&avx512_attn_leaves, run, block, out, scratch);
 }

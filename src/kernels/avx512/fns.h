@@ -8,6 +8,7 @@
 #include "kernels/rows.h"
 
 kern_attn_partial avx512_attn_partial;
+kern_attn_scores avx512_attn_scores;
 kern_rms_norm avx512_rms_norm;
 kern_gate avx512_silu_gate;
 kern_gate avx512_gelu_gate;

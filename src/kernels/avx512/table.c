@@ -12,6 +12,8 @@ const struct kernels kernels_avx512 = {
     .attn_partial = avx512_attn_partial,
     .attn_merge = avx2_attn_merge,
     .attn_finish = avx2_attn_finish,
+    .attn_scores = avx512_attn_scores,
+    .attn_mass = avx2_attn_mass,
     .store_k = avx2_store_k,
     .store_v = avx2_store_v,
     .load_k = avx2_load_k,
@@ -25,6 +27,7 @@ const struct kernels kernels_avx512 = {
     .softcap = avx512_softcap,
     .softmax_stats = avx512_softmax_stats,
     .softmax = avx512_softmax,
+    .moments = avx2_moments,
     .peak_int8 = avx512_peak_int8,
     .peak_f32 = avx512_peak_f32,
 };

@@ -106,3 +106,38 @@ void ref_attn_finish(float *out, size_t out_stride, struct attn_state total, uin
         for (uint32_t j = 0; j < d_v; j++)
             out[i * out_stride + j] = total.o[(size_t)i * d_v + j] / total.l[i];
 }
+
+void ref_attn_scores(const struct attn_run *run, uint32_t block, float *out, void *scratch)
+{
+    const char *k = attn_k(run, block);
+    (void)scratch;
+    for (uint32_t i = 0; i < run->n_query; i++)
+        for (uint32_t r = 0; r < KV_BLOCK; r++)
+            out[i * KV_BLOCK + r] = score(run, run->q + i * run->q_stride, k, r);
+}
+
+/* In units of 2^-30. */
+static uint64_t weight(float s, float m, float l)
+{
+    const float most = 0x1p30f;
+    float x = s - m;
+    x = x > 0 ? 0 : x;
+    float w = exp_f32(x) * (most / l);
+    w = w > 0 ? w : 0; // not of NaN either
+    return (uint64_t)rintf(w < most ? w : most);
+}
+
+void ref_attn_mass(const struct attn_run *run, uint32_t block, const float *s,
+                   struct attn_state final, bool peak, uint64_t mass[KV_BLOCK])
+{
+    for (uint32_t i = 0; i < run->n_query; i++) {
+        const struct row_range rows = attn_rows(run, i, block);
+        const uint64_t visible = row_bits(rows.lo, rows.hi) & attn_mask(run, block);
+        for (uint32_t r = 0; r < KV_BLOCK; r++) {
+            if (!(visible >> r & 1))
+                continue;
+            const uint64_t w = weight(s[i * KV_BLOCK + r], final.m[i], final.l[i]);
+            mass[r] = !peak ? mass[r] + w : w > mass[r] ? w : mass[r];
+        }
+    }
+}

@@ -10,6 +10,8 @@
 kern_attn_partial ref_attn_partial;
 kern_attn_merge ref_attn_merge;
 kern_attn_finish ref_attn_finish;
+kern_attn_scores ref_attn_scores;
+kern_attn_mass ref_attn_mass;
 kern_store_k ref_store_k;
 kern_store_v ref_store_v;
 kern_load_k ref_load_k;
@@ -23,6 +25,7 @@ kern_gate ref_gelu_gate;
 kern_softcap ref_softcap;
 kern_softmax_stats ref_softmax_stats;
 kern_softmax ref_softmax;
+kern_moments ref_moments;
 kern_peak ref_peak_int8;
 kern_peak ref_peak_f32;
 

@@ -9,6 +9,8 @@ const struct kernels kernels_ref = {
     .attn_partial = ref_attn_partial,
     .attn_merge = ref_attn_merge,
     .attn_finish = ref_attn_finish,
+    .attn_scores = ref_attn_scores,
+    .attn_mass = ref_attn_mass,
     .store_k = ref_store_k,
     .store_v = ref_store_v,
     .load_k = ref_load_k,
@@ -22,6 +24,7 @@ const struct kernels kernels_ref = {
     .softcap = ref_softcap,
     .softmax_stats = ref_softmax_stats,
     .softmax = ref_softmax,
+    .moments = ref_moments,
     .peak_int8 = ref_peak_int8,
     .peak_f32 = ref_peak_f32,
 };

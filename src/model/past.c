@@ -1,0 +1,84 @@
+#include "model/past.h"
+
+#include <string.h>
+
+bool pass_reads_lists(const struct batch_seq *seq)
+{
+    return seq->excerpt && !kv_excerpt_is_whole(seq->excerpt);
+}
+
+struct past past_of(const struct pass *p, uint32_t layer, uint32_t row, uint32_t kv_head)
+{
+    const struct batch_seq *seq = &p->batch->seq[p->row_seq[row]];
+    struct past past = { .view = kv_view_layer(seq->space, layer),
+                         .listed = pass_reads_lists(seq) && !p->h->windowed[layer] };
+    if (past.listed)
+        past.list = kv_excerpt_list(seq->excerpt, layer, kv_head);
+    return past;
+}
+
+static uint32_t first_visible(const struct kv_view *view, uint32_t position)
+{
+    return view->window && position + 1 > view->window ? position + 1 - view->window : 0;
+}
+
+struct attn_run past_run(const struct pass *p, const struct past *past, const uint32_t *row,
+                         uint32_t n, uint32_t kv_head, struct pass_thread *mine)
+{
+    const struct hparams *h = p->h;
+    const size_t d = h->d_head;
+    const uint32_t group = h->n_head / h->n_kv_head;
+    for (uint32_t r = 0; r < n; r++) {
+        const float *q = p->q + ((size_t)row[r] * h->n_head + kv_head * group) * d;
+        const uint32_t position = p->row_position[row[r]];
+        memcpy(mine->q + r * group * d, q, group * d * sizeof *q);
+        for (uint32_t g = 0; g < group; g++) {
+            mine->lo[r * group + g] = first_visible(&past->view, position);
+            mine->hi[r * group + g] = position + 1;
+        }
+    }
+    return (struct attn_run){
+        .type = past->view.type,
+        .d_k = h->d_head,
+        .d_v = h->d_head,
+        .scale = h->attn_scale,
+        .softcap = h->attn_softcap,
+        .n_query = n * group,
+        .q = mine->q,
+        .q_stride = d,
+        .lo = mine->lo,
+        .hi = mine->hi,
+    };
+}
+
+void past_aim_at_slots(struct attn_run *run, const struct past *past)
+{
+    run->table = past->list.block;
+    run->k_offset = 0;
+    run->v_offset = past->view.k_bytes;
+    run->row_mask = past->list.live;
+}
+
+void past_aim_at_space(struct attn_run *run, const struct past *past, uint32_t kv_head)
+{
+    const struct kv_view *view = &past->view;
+    const size_t k_offset = kv_head * view->k_bytes;
+    const size_t v_offset = view->n_kv_head * view->k_bytes + kv_head * view->v_bytes;
+    run->k = view->table ? NULL : view->base + k_offset;
+    run->v = view->table ? NULL : view->base + v_offset;
+    run->stride = view->stride;
+    run->table = view->table;
+    run->k_offset = view->layer_offset + k_offset;
+    run->v_offset = view->layer_offset + v_offset;
+    run->row_mask = past->listed ? past->list.tail_live : NULL;
+}
+
+uint32_t past_first(const struct past *past, const struct attn_run *run)
+{
+    return past->listed ? past->list.tail_first : run->lo[0] / KV_BLOCK;
+}
+
+uint32_t past_end(const struct attn_run *run)
+{
+    return (run->hi[run->n_query - 1] + KV_BLOCK - 1) / KV_BLOCK;
+}

@@ -1,0 +1,37 @@
+/* model/past.h - what rows of a batch may see through one kv_head of one layer, as runs of blocks that kernels go over.
+ *
+ *     a whole past         | space, from the first block a window leaves ............ |
+ *     one with an excerpt  | slots 0 .. n_block |    | space, from tail_first on .... |   under masks of rows (kv/excerpt.h)
+ *
+ * Lifetime  of a step. Private to model/. */
+#ifndef MODEL_PAST_H
+#define MODEL_PAST_H
+
+#include "model/pass.h"
+
+struct past {
+    struct kv_view view;
+    struct kv_list list; // where it reads one
+    bool listed;
+};
+
+/* Whether some of its past is in slots or dropped, so that layers without a window read lists. */
+bool pass_reads_lists(const struct batch_seq *seq);
+
+/* Of one row of the batch. */
+struct past past_of(const struct pass *p, uint32_t layer, uint32_t row, uint32_t kv_head);
+
+/* Gathers the queries of n rows of the batch that ask the kv_head. What they see are positions; no slot is at or behind
+ * one of theirs either (X6). */
+struct attn_run past_run(const struct pass *p, const struct past *past, const uint32_t *row,
+                         uint32_t n, uint32_t kv_head, struct pass_thread *mine);
+
+/* Where the run's blocks are: those of slots, or those of the space. */
+void past_aim_at_slots(struct attn_run *run, const struct past *past);
+void past_aim_at_space(struct attn_run *run, const struct past *past, uint32_t kv_head);
+
+/* The first block of the space that a query at the run's first row sees, and the one behind the last row's last. */
+uint32_t past_first(const struct past *past, const struct attn_run *run);
+uint32_t past_end(const struct attn_run *run);
+
+#endif
