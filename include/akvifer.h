@@ -118,6 +118,9 @@ struct akv_limits {
     /* What requests do with their KV that do not say themselves, as akv_request.kv_policy; NULL:
      * "full". */
     const char *kv_policy;
+    /* A profile of the model's heads, as `akvifer profile` writes it, for policies that deal a budget to
+     * them; NULL: the file beside the model, MODEL.gguf.kv.json, or the program's own, or none. */
+    const char *kv_profile;
 };
 
 /* One engine a model at a time: its workspace and threads are not shared. AKV_BAD_INPUT: a limit
@@ -255,8 +258,9 @@ struct akv_usage {
     /* Positions whose KV was there at the end, and those that the policy dropped: means over the
      * kv_heads of all layers without a window. Together they are all that was computed. */
     uint32_t n_kept, n_dropped;
-    size_t kv_bytes_end; /* of KV at the end */
-    char kv_policy[256]; /* as it was understood, with all options; "": everything stays */
+    size_t kv_bytes_end;   /* of KV at the end */
+    char kv_policy[256];   /* as it was understood, with all options; "": everything stays */
+    const char *kv_shares; /* how its budget was dealt to heads: "profile" or "equal" */
 };
 
 struct akv_event {

@@ -59,8 +59,10 @@ static void add_cache(const struct job *j, struct buf *out)
     if (u->kv_policy[0]) {
         buf_add_text(out, ",\"kv\":{\"policy\":");
         buf_add_json_text(out, u->kv_policy, strlen(u->kv_policy));
-        buf_addf(out, ",\"kept_tokens\":%u,\"dropped_tokens\":%u,\"bytes\":%zu,\"peak_bytes\":%zu}",
-                 u->n_kept, u->n_dropped, u->kv_bytes_end, u->kv_bytes_peak);
+        buf_addf(out,
+                 ",\"shares\":\"%s\",\"kept_tokens\":%u,\"dropped_tokens\":%u,\"bytes\":%zu,\"peak_"
+                 "bytes\":%zu}",
+                 u->kv_shares, u->n_kept, u->n_dropped, u->kv_bytes_end, u->kv_bytes_peak);
     }
     buf_add_byte(out, '}');
 }

@@ -16,7 +16,7 @@
 struct engine_flags {
     const char *model, *cpu;
     const char *chat_template; // a Jinja text, or NULL; no flag sets it
-    const char *kv_policy;
+    const char *kv_policy, *kv_profile;
     int64_t n_thread, n_ctx, n_ubatch, n_parallel, n_cache_min;
     uint64_t kv_ram;
     uint32_t kv_type, kv_map;
@@ -67,6 +67,13 @@ struct engine_flags {
           .preset = "full",                                                                        \
           .help = "What stays of the KV: a policy and its options, as in auto:budget=20% or "      \
                   "h2o:budget=512,recent=256 (docs/POLICIES.md)." },                               \
+        { .names = "--kv-profile",                                                                 \
+          .type = FLAG_TEXT,                                                                       \
+          .at = FLAG_AT(S, F.kv_profile),                                                          \
+          .unit = "FILE",                                                                          \
+          .shown = "MODEL.gguf.kv.json beside the model, if it is there",                          \
+          .help = "Shares of the model's heads in a KV budget, as `akvifer profile` writes "       \
+                  "them." },                                                                       \
         { .names = "--kv-map",                                                                     \
           .type = FLAG_ENUM,                                                                       \
           .at = FLAG_AT(S, F.kv_map),                                                              \

@@ -12,9 +12,10 @@
 const struct verb verbs[] = {
     { verb_run, &flags_of_run },           { verb_serve, &flags_of_serve },
     { verb_tokenize, &flags_of_tokenize }, { verb_render, &flags_of_render },
-    { verb_inspect, &flags_of_inspect },   { verb_eval, &flags_of_eval },
-    { verb_bench, &flags_of_bench },       { verb_load, &flags_of_load },
-    { verb_pull, &flags_of_pull },         { verb_manual, &flags_of_manual },
+    { verb_profile, &flags_of_profile },   { verb_inspect, &flags_of_inspect },
+    { verb_eval, &flags_of_eval },         { verb_bench, &flags_of_bench },
+    { verb_load, &flags_of_load },         { verb_pull, &flags_of_pull },
+    { verb_manual, &flags_of_manual },
 };
 const size_t n_verb = sizeof verbs / sizeof *verbs;
 

@@ -25,12 +25,14 @@ int verb_eval(int argc, char **argv);
 int verb_serve(int argc, char **argv);
 int verb_bench(int argc, char **argv);
 int verb_load(int argc, char **argv);
+int verb_profile(int argc, char **argv);
 int verb_inspect(int argc, char **argv);
 int verb_pull(int argc, char **argv);
 int verb_manual(int argc, char **argv);
 
 extern const struct flag_table flags_of_run, flags_of_tokenize, flags_of_render, flags_of_eval,
-    flags_of_serve, flags_of_bench, flags_of_load, flags_of_inspect, flags_of_pull, flags_of_manual;
+    flags_of_serve, flags_of_bench, flags_of_load, flags_of_profile, flags_of_inspect,
+    flags_of_pull, flags_of_manual;
 
 /* Prints "akvifer VERB: the note" to standard error and gives EXIT_FAILED. */
 int verb_fails(const struct flag_table *t, const struct note *why);

@@ -489,7 +489,8 @@ static enum status memory_new(struct engine *e, struct note *why)
     return st;
 }
 
-static enum status keeping_open(struct engine *e, struct note *why)
+static enum status keeping_open(struct engine *e, const struct akv_limits *wish,
+                                const char *model_path, struct note *why)
 {
     const struct hparams *h = model_hparams(e->model);
     e->keeping = (struct keeper_frame){
@@ -504,10 +505,18 @@ static enum status keeping_open(struct engine *e, struct note *why)
         .pool = e->pool,
         .n_layer = h->n_layer,
     };
-    const enum status st =
+    enum status st =
         kv_keep_room_new(&e->keeping.model.room, &e->limits.shape, model_n_thread(e->model));
-    if (st != OK)
+    if (st != OK) {
         note_set(why, "no memory for the ranks of KV policies");
+        return st;
+    }
+    st = replay_prefix_make(&e->keeping.prefix, model_file(e->model), e->frame.vocab, why);
+    if (st != OK)
+        return st;
+    st = heads_open(&e->heads, e->model, &e->limits.shape, wish->kv_profile, model_path, why);
+    if (e->heads.there)
+        e->keeping.shares = &e->heads.shares;
     return st;
 }
 
@@ -537,7 +546,7 @@ enum status engine_new_still(struct engine **out, struct model *m, const struct 
     if (st == OK)
         st = memory_new(e, why);
     if (st == OK)
-        st = keeping_open(e, why);
+        st = keeping_open(e, wish, model_file_path(m), why);
     if (st != OK) {
         engine_free(e);
         return st;
@@ -590,6 +599,7 @@ void engine_free(struct engine *e)
     kv_spaces_free(e->spaces);
     kv_pool_free(e->pool);
     kv_keep_room_free(e->keeping.model.room);
+    heads_close(&e->heads);
     outbox_close(&e->outbox);
     pthread_mutex_destroy(&e->lock);
     pthread_cond_destroy(&e->work);

@@ -7,6 +7,7 @@
 
 #include "engine/engine.h"
 #include "engine/frozen.h"
+#include "engine/heads.h"
 #include "engine/pace.h"
 #include "kv/index.h"
 #include "os/clock.h"
@@ -34,6 +35,7 @@ struct engine {
     struct model *model;
     struct sequence_frame frame;
     struct keeper_frame keeping;
+    struct heads heads;
     struct engine_limits limits;
     struct kv_pool *pool;
     struct kv_spaces *spaces;

@@ -139,10 +139,11 @@ void keeper_free(struct keeper *k)
 enum status keeper_begin(struct keeper *k, const struct keeper_frame *f, struct note *why)
 {
     const bool mass = needs_of(k) & (KV_NEED_MASS_SUM | KV_NEED_MASS_PEAK);
+    const uint32_t beside = needs_of(k) & KV_NEED_MASS_PEAK ? REPLAY_ROWS : 0;
     const struct kv_excerpt_config config = {
         .pool = f->pool,
         .n_position_max = k->n_position_max + REPLAY_ROWS,
-        .n_tail_mass = mass ? tail_rows(k) : 0,
+        .n_tail_mass = mass ? tail_rows(k) + beside : 0,
     };
     k->due = due_after(k, 0);
     k->pruned = false;

@@ -50,8 +50,11 @@ static struct akv_usage usage_of(const struct engine *e, const struct sequence *
         .n_dropped = s->n_done - n_kept,
         .kv_bytes_end = s->space ? sequence_kv_bytes(s, &e->limits.shape, 1) : 0,
     };
-    if (s->keeper)
+    if (s->keeper) {
+        const bool wants = s->keeper->choice.options.common.shares == KV_SHARES_PROFILE;
+        u.kv_shares = wants && e->heads.there ? "profile" : "equal";
         snprintf(u.kv_policy, sizeof u.kv_policy, "%s", s->keeper->name);
+    }
     return u;
 }
 

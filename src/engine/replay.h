@@ -12,15 +12,21 @@
 #ifndef ENGINE_REPLAY_H
 #define ENGINE_REPLAY_H
 
+#include "gguf/gguf.h"
 #include "kv/taps.h"
+#include "text/vocab.h"
 
-enum { REPLAY_CHUNK = 512, REPLAY_PREFIX_MAX = 64 };
+enum { REPLAY_CHUNK = 2048, REPLAY_PREFIX_MAX = 64 };
 
 /* What stands before each replayed chunk. */
 struct replay_prefix {
     int32_t id[REPLAY_PREFIX_MAX];
     uint32_t n;
 };
+
+/* For a model's file and vocabulary. FULL: no memory. */
+must_use enum status replay_prefix_make(struct replay_prefix *out, const struct gguf *file,
+                                        const struct vocab *v, struct note *why);
 
 struct replay {
     bool runs;
@@ -30,6 +36,9 @@ struct replay {
     struct kv_space *space;      // the chunk's
     struct kv_taps taps;
 };
+
+/* Positions that a space, and mass in the tail of an excerpt (kv/taps.h T0), need behind a past to be replayed. */
+#define REPLAY_ROWS (REPLAY_PREFIX_MAX + REPLAY_CHUNK)
 
 /* Gets ready to replay positions [0, n_past) of `ids`, whose rows are in `space` and `excerpt`. FULL: no block for the fork;
  * try again later. */
@@ -43,8 +52,5 @@ must_use enum status replay_went_on(struct replay *r, const struct replay_prefix
                                     const int32_t *ids, struct kv_space *space, uint32_t n,
                                     bool *over, struct note *why);
 void replay_end(struct replay *r); // at any time
-
-/* Positions that a space needs beyond a sequence's context to be replayed. */
-#define REPLAY_ROWS (REPLAY_PREFIX_MAX + REPLAY_CHUNK)
 
 #endif

@@ -9,6 +9,7 @@
 #include "model/watched.h"
 
 struct model {
+    char *path;
     struct gguf *file;
     const struct model_arch *arch;
     const struct kernels *kern;
@@ -109,6 +110,12 @@ enum status model_open(struct model **out, const struct model_params *params, st
         return FULL;
     }
     uint32_t n_thread = params->n_thread ? params->n_thread : os_cpu_count();
+    m->path = mem_copy_text(params->path, strlen(params->path));
+    if (!m->path) {
+        note_set(why, "no memory for a model");
+        model_close(m);
+        return FULL;
+    }
     st = kernels_select(&m->kern, params->cpu ? params->cpu : "auto", why);
     if (st == OK)
         st = gguf_open(&m->file, params->path, why);
@@ -147,6 +154,7 @@ void model_close(struct model *m)
     weights_close(&m->weights);
     workers_free(m->workers);
     gguf_close(m->file);
+    mem_free(m->path);
     mem_free(m);
 }
 
@@ -186,6 +194,11 @@ const struct kernels *model_kernels(const struct model *m)
 struct kv_key model_fingerprint(const struct model *m)
 {
     return m->fingerprint;
+}
+
+const char *model_file_path(const struct model *m)
+{
+    return m->path;
 }
 
 const char *model_arch_name(const struct model *m)

@@ -50,6 +50,7 @@ const struct gguf *model_file(const struct model *m);
 const struct kernels *model_kernels(const struct model *m);
 struct kv_key model_fingerprint(const struct model *m); // model/fingerprint.h
 const char *model_arch_name(const struct model *m);
+const char *model_file_path(const struct model *m); // as it was opened
 uint32_t model_n_thread(const struct model *m);
 
 /* Rows that a workspace of about `bytes` allows, a multiple of 64 between 64 and 512. */

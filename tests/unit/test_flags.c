@@ -264,6 +264,7 @@ static void every_help_is_a_sentence(void **state)
         &flags_of_bench_attention,
         &flags_of_bench_stream,
         &flags_of_inspect,
+        &flags_of_profile,
         &flags_of_pull,
         &flags_of_load,
     };

@@ -1,0 +1,169 @@
+#include "engine/calibrate.h"
+
+#include "base/mem.h"
+#include "engine/replay.h"
+
+#define EMBED(symbol, path)                                                                        \
+    __asm__(".section .rodata\n" #symbol ":\n.incbin \"" path "\"\n" #symbol                       \
+            "_end:\n.previous\n");                                                                 \
+    extern const char symbol[], symbol##_end[]
+
+enum { UBATCH = 256, LEAST = 64 };
+
+/* One text on its way. */
+struct calibration {
+    struct model *m;
+    const struct vocab *vocab;
+    struct kv_shape shape;
+    struct kv_pool *pool;
+    struct kv_spaces *spaces;
+    struct kv_space *space;
+    struct kv_excerpt *excerpt;
+    struct replay_prefix prefix;
+    struct ids ids;
+    uint32_t n; // tokens of the text
+};
+
+/* Rows ids[0..n) into the space, from `position` on. FULL: no block. */
+static enum status read_rows(struct calibration *c, struct kv_space *space, const int32_t *ids,
+                             uint32_t position, uint32_t n, struct kv_taps *taps)
+{
+    for (uint32_t done = 0; done < n;) {
+        const uint32_t now = n - done < UBATCH ? n - done : UBATCH;
+        const struct batch_seq seq = { .space = space,
+                                       .n_row = now,
+                                       .position = position + done,
+                                       .excerpt = c->excerpt,
+                                       .taps = taps };
+        const struct batch batch = { .n_row = now, .n_seq = 1, .id = ids + done, .seq = &seq };
+        const enum status st = kv_space_grow(space, position + done + now);
+        if (st != OK)
+            return st;
+        model_forward(c->m, &batch);
+        done += now;
+        kv_space_commit(space, position + done);
+    }
+    return OK;
+}
+
+static enum status open_kv(struct calibration *c, struct note *why)
+{
+    const uint32_t n_position = 2 * c->n + REPLAY_ROWS;
+    const struct kv_pool_config pool = { .shape = &c->shape,
+                                         .bytes_max =
+                                             kv_sequence_bytes(&c->shape, n_position, n_position) };
+    enum status st = kv_pool_new(&c->pool, &pool, why);
+    const struct kv_spaces_config spaces = { .pool = c->pool, .n_position_max = n_position };
+    if (st == OK)
+        st = kv_spaces_new(&c->spaces, &spaces, why);
+    if (st == OK)
+        st = kv_space_new(&c->space, c->spaces, why);
+    const struct kv_excerpt_config excerpt = { .pool = c->pool,
+                                               .n_position_max = n_position,
+                                               .n_tail_mass = c->n + REPLAY_ROWS };
+    if (st == OK)
+        st = kv_excerpt_new(&c->excerpt, &excerpt, why);
+    return st;
+}
+
+static enum status replay_all(struct calibration *c, struct note *why)
+{
+    struct replay r;
+    bool over = false;
+    enum status st = replay_begin(&r, &c->prefix, c->ids.id, c->space, c->excerpt, c->n, why);
+    while (st == OK && !over) {
+        st = read_rows(c, r.space, r.ids, r.n_past, r.n, &r.taps);
+        if (st == OK)
+            st = replay_went_on(&r, &c->prefix, c->ids.id, c->space, r.n, &over, why);
+    }
+    replay_end(&r);
+    return st;
+}
+
+/* z [n_layer][n_kv_head][n] of layers without a window. */
+static void gather(const struct calibration *c, float *z)
+{
+    const uint32_t whole = kv_whole_group(&c->shape);
+    for (uint32_t layer = 0; layer < c->shape.n_layer; layer++) {
+        if (c->shape.layer_group[layer] != whole)
+            continue;
+        for (uint32_t h = 0; h < c->shape.group[whole].n_kv_head; h++) {
+            const struct kv_list list = kv_excerpt_list(c->excerpt, layer, h);
+            for (uint32_t i = 0; i < c->n; i++)
+                *z++ = (float)list.tail_mass[i % list.n_tail_mass];
+        }
+    }
+}
+
+static enum status add(const struct calibration *c, struct kv_shares *sum, struct note *why)
+{
+    const size_t n = (size_t)sum->n_layer * sum->n_kv_head * c->n;
+    float *z = mem_new(n, sizeof *z);
+    enum status st = z ? OK : FULL;
+    if (st == OK) {
+        gather(c, z);
+        st = kv_shares_add(sum, z, c->n);
+    }
+    mem_free(z);
+    if (st != OK)
+        note_set(why, "no memory for the attention that %u rows received", c->n);
+    return st;
+}
+
+static void close(struct calibration *c)
+{
+    kv_excerpt_free(c->excerpt);
+    kv_space_free(c->space);
+    kv_spaces_free(c->spaces);
+    kv_pool_free(c->pool);
+    ids_close(&c->ids);
+}
+
+enum status calibrate(struct kv_shares *sum, struct model *m, const struct vocab *v,
+                      enum kv_type type, const struct calibration_text *text, struct note *why)
+{
+    struct calibration c = { .m = m, .vocab = v };
+    hparams_kv_shape(model_hparams(m), type, &c.shape);
+    enum status st = replay_prefix_make(&c.prefix, model_file(m), v, why);
+    if (st == OK)
+        st = vocab_encode(v, text->bytes, text->len, VOCAB_BOS, &c.ids, why);
+    c.n = c.ids.n < CALIBRATION_TOKENS ? (uint32_t)c.ids.n : CALIBRATION_TOKENS;
+    if (st == OK && c.n < LEAST) {
+        note_set(why, "a calibration text has %u tokens; it needs %d", c.n, LEAST);
+        st = BAD_INPUT;
+    }
+    if (st == OK)
+        st = model_reserve(m, UBATCH, why);
+    if (st == OK)
+        st = open_kv(&c, why);
+    if (st == OK && (st = read_rows(&c, c.space, c.ids.id, 0, c.n, NULL)) != OK)
+        note_set(why, "the system gives no memory for the KV of %u tokens", c.n);
+    if (st == OK)
+        st = replay_all(&c, why);
+    if (st == OK)
+        st = add(&c, sum, why);
+    close(&c);
+    return st;
+}
+
+/* ---- the program's own texts ---- */
+
+EMBED(calibration_1, "src/engine/calibration/1_moby_dick.txt");
+EMBED(calibration_2, "src/engine/calibration/2_war_and_peace.txt");
+EMBED(calibration_3, "src/engine/calibration/3_pride_and_prejudice.txt");
+EMBED(calibration_4, "src/engine/calibration/4_frankenstein.txt");
+EMBED(calibration_5, "src/engine/calibration/5_sherlock_holmes.txt");
+EMBED(calibration_6, "src/engine/calibration/6_tinyshakespeare.txt");
+EMBED(calibration_7, "src/engine/calibration/7_moby_dick.txt");
+
+struct calibration_text calibration_text(uint32_t i)
+{
+    const char *const begin[CALIBRATION_TEXTS] = { calibration_1, calibration_2, calibration_3,
+                                                   calibration_4, calibration_5, calibration_6,
+                                                   calibration_7 };
+    const char *const end[CALIBRATION_TEXTS] = { calibration_1_end, calibration_2_end,
+                                                 calibration_3_end, calibration_4_end,
+                                                 calibration_5_end, calibration_6_end,
+                                                 calibration_7_end };
+    return (struct calibration_text){ begin[i], (size_t)(end[i] - begin[i]) };
+}

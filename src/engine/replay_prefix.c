@@ -1,0 +1,49 @@
+/* What stands before a replayed text: the instruction, and what the model's chat template writes between a user's words and
+ * an answer, so that the text comes as the answer. */
+#include <jansson.h>
+#include <string.h>
+
+#include "engine/replay.h"
+#include "model/chat_template.h"
+
+static const char INSTRUCTION[] = "\n\nRepeat the previous context exactly.";
+static const char WORDS[] =
+    "Hello"; // of the user: what stands behind them in the rendered text is wanted
+
+/* Appends what a conversation's template writes behind the last of its user's words; nothing without a template that works. */
+static enum status add_turn(struct buf *text, const struct gguf *file, const struct vocab *v)
+{
+    struct chat_template *t;
+    struct jinja_output out = { 0 };
+    if (chat_template_new(&t, file, v, NULL, 0, NULL) != OK)
+        return OK;
+    json_t *chat = json_pack("{s:[{s:s,s:s}]}", "messages", "role", "user", "content", WORDS);
+    if (chat && chat_template_render(t, chat, true, 0, &out, NULL) == OK) {
+        const char *at = strstr(buf_text(&out.text), WORDS);
+        buf_add_text(text, at ? at + strlen(WORDS) : "");
+        jinja_output_close(&out);
+    }
+    json_decref(chat);
+    chat_template_free(t);
+    return text->failed ? FULL : OK;
+}
+
+enum status replay_prefix_make(struct replay_prefix *out, const struct gguf *file,
+                               const struct vocab *v, struct note *why)
+{
+    struct buf text = { 0 };
+    struct ids ids = { 0 };
+    buf_add_text(&text, INSTRUCTION);
+    enum status st = add_turn(&text, file, v);
+    if (st == OK)
+        st = vocab_encode(v, buf_text(&text), text.len, VOCAB_SPECIAL, &ids, why);
+    else
+        note_set(why, "no memory for the instruction of a replay");
+    if (st == OK) {
+        out->n = ids.n < REPLAY_PREFIX_MAX ? (uint32_t)ids.n : REPLAY_PREFIX_MAX;
+        memcpy(out->id, ids.id, out->n * sizeof *out->id);
+    }
+    ids_close(&ids);
+    buf_close(&text);
+    return st;
+}
