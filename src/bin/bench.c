@@ -19,6 +19,7 @@
 #include "bin/bench_profile.h"
 #include "bin/bench_report.h"
 #include "bin/bench_stream.h"
+#include "bin/bench_taps.h"
 #include "bin/engine_flags.h"
 #include "bin/models.h"
 #include "bin/progress.h"
@@ -454,6 +455,8 @@ int verb_bench(int argc, char **argv)
         return bench_attention(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "roof") == 0)
         return bench_probe(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "taps") == 0)
+        return bench_taps(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "stream") == 0)
         return bench_stream(argc - 1, argv + 1);
     if (!flags_read(&flags_of_bench, &o, argc, argv, NULL, &code))

@@ -60,7 +60,7 @@ static enum status open_kv(struct calibration *c, struct note *why)
         st = kv_space_new(&c->space, c->spaces, why);
     const struct kv_excerpt_config excerpt = { .pool = c->pool,
                                                .n_position_max = n_position,
-                                               .n_tail_mass = c->n };
+                                               .n_tail_mass = c->n + REPLAY_ROWS };
     if (st == OK)
         st = kv_excerpt_new(&c->excerpt, &excerpt, why);
     return st;

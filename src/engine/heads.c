@@ -7,6 +7,14 @@
 
 enum { PROFILE_BYTES_MAX = 16 << 20 };
 
+/* A profile that is part of the program. (Paths are from the repository's root, where make runs the compiler.) */
+#define EMBED(symbol, path)                                                                        \
+    __asm__(".section .rodata\n" #symbol ":\n.incbin \"" path "\"\n" #symbol                       \
+            "_end:\n.previous\n");                                                                 \
+    extern const char symbol[], symbol##_end[]
+
+EMBED(profile_smollm2, "src/engine/profiles/smollm2.kv.json");
+
 const char *heads_model_name(const struct model *m, char text[HEADS_MODEL])
 {
     const struct kv_key key = model_fingerprint(m);
@@ -43,6 +51,18 @@ static enum status read_beside(struct heads *h, const struct kv_shares_id *of,
     return st;
 }
 
+/* One of the program's own that is of this model and KV type. NOT_FOUND: none is. */
+static enum status read_own(struct heads *h, const struct kv_shares_id *of)
+{
+    const char *const own[][2] = { { profile_smollm2, profile_smollm2_end } };
+    enum status st = NOT_FOUND;
+    for (size_t i = 0; i < sizeof own / sizeof *own && st == NOT_FOUND; i++)
+        st = kv_shares_read(&h->shares, of, own[i][0], (size_t)(own[i][1] - own[i][0]), NULL);
+    if (st == OK)
+        note_set(&h->told, "the program's own");
+    return st;
+}
+
 static enum status look(struct heads *h, const struct kv_shares_id *of, const char *named,
                         const char *model_path, struct note *why)
 {
@@ -58,6 +78,8 @@ static enum status look(struct heads *h, const struct kv_shares_id *of, const ch
         note_set(why, "no memory for the profile of a model's heads");
         return FULL;
     }
+    if (st != OK)
+        st = read_own(h, of);
     return st == OK ? OK : NOT_FOUND;
 }
 

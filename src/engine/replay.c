@@ -30,7 +30,7 @@ enum status replay_begin(struct replay *r, const struct replay_prefix *prefix, c
     *r = (struct replay){
         .runs = true,
         .n_past = n_past,
-        .taps = { .mass = KV_TAP_MASS_PEAK, .into = excerpt, .n_counted = n_past },
+        .taps = { .mass = KV_TAP_MASS_PEAK, .into = excerpt, .n_counted = UINT32_MAX },
     };
     const enum status st = chunk_begin(r, prefix, ids, space, why);
     r->runs = st == OK;

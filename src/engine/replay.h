@@ -37,6 +37,9 @@ struct replay {
     struct kv_taps taps;
 };
 
+/* Positions that a space, and mass in the tail of an excerpt (kv/taps.h T0), need behind a past to be replayed. */
+#define REPLAY_ROWS (REPLAY_PREFIX_MAX + REPLAY_CHUNK)
+
 /* Gets ready to replay positions [0, n_past) of `ids`, whose rows are in `space` and `excerpt`. FULL: no block for the fork;
  * try again later. */
 must_use enum status replay_begin(struct replay *r, const struct replay_prefix *prefix,
@@ -49,8 +52,5 @@ must_use enum status replay_went_on(struct replay *r, const struct replay_prefix
                                     const int32_t *ids, struct kv_space *space, uint32_t n,
                                     bool *over, struct note *why);
 void replay_end(struct replay *r); // at any time
-
-/* Positions that a space needs beyond a sequence's context to be replayed. */
-#define REPLAY_ROWS (REPLAY_PREFIX_MAX + REPLAY_CHUNK)
 
 #endif

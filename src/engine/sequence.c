@@ -132,11 +132,9 @@ static enum status choose_policy(const struct akv_request *r, const struct seque
 {
     *choice = frame->limits->policy;
     *n_ctx = frame->limits->n_ctx;
-    if (!r->kv_policy)
-        return OK;
-    const enum status st = kv_choice_parse(choice, r->kv_policy, why);
-    if (st == OK)
-        *n_ctx = engine_limits_context(frame->limits, choice);
+    const enum status st = r->kv_policy ? kv_choice_parse(choice, r->kv_policy, why) : OK;
+    if (st == OK && (r->kv_policy || r->kv_context))
+        *n_ctx = engine_limits_context(frame->limits, choice, r->kv_context > 0);
     return st;
 }
 

@@ -14,6 +14,7 @@
 #ifndef KV_SELECT_H
 #define KV_SELECT_H
 
+#include "kv/excerpt.h"
 #include "kv/policy.h"
 
 struct kv_select; // one sequence's: choice, address books, masks

@@ -19,7 +19,7 @@ struct kv_taps {
     enum kv_tap_mass mass;
     struct kv_excerpt *
         into; // whose rows receive it: the sequence's own excerpt, or that of the one it is a fork of. Then
-        //   neither drops nor settles while it counts: rows are where the other has them
+    //   neither drops nor settles while it counts: rows are where the other has them
     uint32_t
         n_counted; // rows at positions below take part in the softmax that mass is counted in; UINT32_MAX: all
                    //   that attention sees

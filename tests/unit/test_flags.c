@@ -12,6 +12,7 @@
 #include "bin/bench_attn.h"
 #include "bin/bench_kv.h"
 #include "bin/bench_stream.h"
+#include "bin/bench_taps.h"
 #include "bin/verbs.h"
 
 struct options {
@@ -263,6 +264,7 @@ static void every_help_is_a_sentence(void **state)
         &flags_of_bench_kv,
         &flags_of_bench_attention,
         &flags_of_bench_stream,
+        &flags_of_bench_taps,
         &flags_of_inspect,
         &flags_of_profile,
         &flags_of_pull,
