@@ -31,6 +31,7 @@ static const struct load {
 } loads[] = {
     { "a prompt of 2,048 is read", 1, 0, PROMPT_MAX, 1 },
     { "1 answer of 200", 1, 0, 16, 200 },
+    { "16 answers of 64", 16, 0, 1, 64 },
     { "8 chats, 128 + 64", 8, 0, 128, 64 },
     { "16 chats, 128 + 64", 16, 0, 128, 64 },
     { "16 of one prompt, 512 + 32 + 64", 16, 512, 32, 64 },
@@ -64,7 +65,10 @@ static void show(const struct load *l, const struct akv_stats *a, const struct a
                             (double)(b->forward_ns - a->forward_ns),
                             (double)(b->sample_ns - a->sample_ns),
                             (double)(b->keep_ns - a->keep_ns) };
-    printf("| %s | %.0f | %.3f |", l->name, n, all / n / 1e6);
+    const double n_read = (double)(b->n_token_prompt - a->n_token_prompt),
+                 n_said = (double)(b->n_token_generated - a->n_token_generated);
+    printf("| %s | %.1f | %.1f | %.0f | %.3f |", l->name, 1e9 * (n_read + n_said) / all,
+           1e9 * n_said / all, n, all / n / 1e6);
     for (size_t i = 0; i < sizeof part / sizeof *part; i++)
         printf(" %.3f |", 100 * part[i] / all);
     printf(" **%.3f** |\n", 100 * (part[0] + part[1] + part[4]) / all);
@@ -118,9 +122,10 @@ int bench_steps(int argc, char **argv)
     if (st != OK)
         return verb_fails(&flags_of_bench_steps, &why);
     struct rng rng = rng_seeded(1, 11);
-    printf("| load | steps | ms a step | plan %% | map %% | forward %% | sample %% | keep %% | "
+    printf("| load | tokens/s, prompts too | generated/s | steps | ms a step | plan %% | map %% | "
+           "forward %% | sample %% | keep %% | "
            "plan, map "
-           "and keep %% |\n|---|---|---|---|---|---|---|---|---|\n");
+           "and keep %% |\n|---|---|---|---|---|---|---|---|---|---|---|\n");
     for (size_t i = 0; st == OK && i < sizeof loads / sizeof *loads; i++)
         st = run(&opened, &loads[i], &rng, &why);
     engine_close(&opened);
