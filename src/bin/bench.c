@@ -18,6 +18,7 @@
 #include "bin/bench_probe.h"
 #include "bin/bench_profile.h"
 #include "bin/bench_report.h"
+#include "bin/bench_steps.h"
 #include "bin/bench_stream.h"
 #include "bin/bench_taps.h"
 #include "bin/engine_flags.h"
@@ -118,7 +119,7 @@ static const struct flag rows[] = {
 const struct flag_table flags_of_bench = {
     .verb = "bench",
     .summary = "measure speed: reading and generating, KV memory, attention",
-    .operands = "[kv|attention|roof|stream]",
+    .operands = "[kv|attention|roof|steps|stream]",
     .n_operand_min = 0,
     .n_operand_max = 0,
     .flag = rows,
@@ -130,6 +131,7 @@ const struct flag_table flags_of_bench = {
             "akvifer bench kv --help",
             "akvifer bench attention --help",
             "akvifer bench roof",
+            "akvifer bench steps --help",
             "akvifer bench stream --help",
             NULL,
         },
@@ -457,6 +459,8 @@ int verb_bench(int argc, char **argv)
         return bench_probe(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "taps") == 0)
         return bench_taps(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "steps") == 0)
+        return bench_steps(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "stream") == 0)
         return bench_stream(argc - 1, argv + 1);
     if (!flags_read(&flags_of_bench, &o, argc, argv, NULL, &code))

@@ -17,7 +17,7 @@ struct engine_flags {
     const char *model, *cpu;
     const char *chat_template; // a Jinja text, or NULL; no flag sets it
     const char *kv_policy, *kv_profile;
-    int64_t n_thread, n_ctx, n_ubatch, n_parallel, n_cache_min;
+    int64_t n_thread, n_ctx, n_ubatch, n_parallel, n_queue, n_cache_min;
     uint64_t kv_ram;
     uint32_t kv_type, kv_map;
     double step_stretch; // 0: the engine's default
