@@ -307,6 +307,8 @@ static enum status run_engine(struct run *run, uint32_t i, uint32_t k, struct no
     flags.n_thread = p->thread[i];
     flags.n_ctx = p->longest;
     flags.n_parallel = p->n_seq;
+    if (p->n_seq > 1) // each one's kept positions, and a test's own beside them
+        flags.kv_ram = 2 * p->n_seq * kv_sequence_bytes(&model.kv, p->longest, p->longest);
     flags.kv_type = p->type[k];
     flags.quiet = true;
     st = engine_open(&opened, &flags, why);
