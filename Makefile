@@ -28,7 +28,8 @@ KERN_TSAN  := $(if $(filter thread,$(SAN)),-fno-sanitize=thread)
 ISA_ref    := -march=x86-64-v2
 ISA_avx2   := -march=x86-64-v3 $(KERN_O)
 ISA_avx512 := -march=x86-64-v4 -mavx512vnni $(KERN_O)
-isa_of      = $(if $(findstring /kernels/avx512/,$(1)),$(ISA_avx512) $(KERN_TSAN),$(if $(findstring /kernels/avx2/,$(1)),$(ISA_avx2) $(KERN_TSAN),$(ISA_ref) $(if $(findstring /kernels/ref/,$(1)),$(KERN_TSAN))))
+ISA_amx    := $(ISA_avx512) -mamx-tile -mamx-int8
+isa_of      = $(if $(findstring /kernels/amx/,$(1)),$(ISA_amx) $(KERN_TSAN),$(if $(findstring /kernels/avx512/,$(1)),$(ISA_avx512) $(KERN_TSAN),$(if $(findstring /kernels/avx2/,$(1)),$(ISA_avx2) $(KERN_TSAN),$(ISA_ref) $(if $(findstring /kernels/ref/,$(1)),$(KERN_TSAN)))))
 
 LIBSRC  := $(sort $(wildcard src/base/*.c src/os/*.c src/kernels/*.c src/kernels/*/*.c src/gguf/*.c src/text/*.c \
              src/kv/*.c src/kv/policy/*.c src/model/*.c src/tier/*.c src/engine/*.c))
