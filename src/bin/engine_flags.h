@@ -111,7 +111,7 @@ struct engine_flags {
           .at = FLAG_AT(S, F.cpu),                                                                 \
           .unit = "NAME",                                                                          \
           .preset = "auto",                                                                        \
-          .help = "Kernels to use: auto, ref, avx2 or avx512; the results are the same." },        \
+          .help = "Kernels to use: auto, ref, avx2, avx512 or amx; the results are the same." },   \
     {                                                                                              \
         .names = "-q --quiet", .type = FLAG_SWITCH, .at = FLAG_AT(S, F.quiet),                     \
         .help = "Does not print the memory plan at start."                                         \
