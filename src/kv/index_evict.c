@@ -50,11 +50,8 @@ void index_time(struct kv_times *t, uint64_t ns)
 const char *kv_evict_name(enum kv_evict why)
 {
     static const char *const name[KV_EVICT_N] = {
-        [KV_EVICT_MEMORY] = "memory",
-        [KV_EVICT_WINDOW] = "window",
-        [KV_EVICT_NODES] = "index",
-        [KV_EVICT_REPLACED] = "replaced",
-        [KV_EVICT_POLICY] = "policy",
+        [KV_EVICT_MEMORY] = "memory",     [KV_EVICT_WINDOW] = "window", [KV_EVICT_NODES] = "index",
+        [KV_EVICT_REPLACED] = "replaced", [KV_EVICT_POLICY] = "policy",
     };
     assert(why < KV_EVICT_N);
     return name[why];

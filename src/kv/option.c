@@ -24,8 +24,9 @@ void kv_text_join(char *list, size_t size, const char *word)
     const size_t have = strlen(list), need = strlen(word);
     if (have + need + 2 > size)
         return;
-    memcpy(list + have, " ", have > 0);
-    memcpy(list + have + (have > 0), word, need + 1);
+    if (have)
+        list[have] = ' ';
+    memcpy(list + have + (have ? 1 : 0), word, need + 1);
 }
 
 /* ---- numbers ---- */

@@ -132,6 +132,36 @@ void kv_rank_scores(const struct kv_rank_in *in, uint32_t h, const float *q, uin
     }
 }
 
+static uint32_t square_rows(const struct kv_rank_in *in, const struct piece *p, const float *q,
+                            uint32_t n_query, float *out)
+{
+    _Alignas(64) float block[KV_RANK_QUERIES * KV_BLOCK], sum[KV_BLOCK] = { 0 };
+    if (!p->live)
+        return 0;
+    for (uint32_t t = 0; t < n_query; t += KV_RANK_QUERIES) {
+        const uint32_t n = n_query - t < KV_RANK_QUERIES ? n_query - t : KV_RANK_QUERIES;
+        score_piece(in, p, q + (size_t)t * in->d, n, block);
+        for (uint32_t i = 0; i < n; i++)
+            for (uint32_t r = 0; r < KV_BLOCK; r++)
+                sum[r] += block[i * KV_BLOCK + r] * block[i * KV_BLOCK + r];
+    }
+    return spread(p, sum, 1, out, 0, 0);
+}
+
+void kv_rank_squares(const struct kv_rank_in *in, uint32_t h, const float *q, uint32_t n_query,
+                     float *out)
+{
+    const struct kv_list *list = &in->source->list[h];
+    for (uint32_t b = 0; b < list->n_block; b++) {
+        const struct piece p = slot_piece(in, list, b);
+        out += square_rows(in, &p, q, n_query, out);
+    }
+    for (uint32_t b = list->tail_first; b < tail_end(in); b++) {
+        const struct piece p = tail_piece(in, h, b);
+        out += square_rows(in, &p, q, n_query, out);
+    }
+}
+
 /* ---- rows ---- */
 
 void kv_rank_read(const struct kv_rank_in *in, uint32_t h, uint32_t first, uint32_t n, float *k,

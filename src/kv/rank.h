@@ -54,6 +54,10 @@ struct kv_rank_in {
 void kv_rank_scores(const struct kv_rank_in *in, uint32_t h, const float *q, uint32_t n_query,
                     float *out);
 
+/* out [n] = the sum over queries q [n_query][d], in their order, of the squares of what kv_rank_scores gives. */
+void kv_rank_squares(const struct kv_rank_in *in, uint32_t h, const float *q, uint32_t n_query,
+                     float *out);
+
 /* K and V of rows [first, first + n) of kv_head h as floats: k [n][d], v [n][d_v]; either may be NULL. */
 void kv_rank_read(const struct kv_rank_in *in, uint32_t h, uint32_t first, uint32_t n, float *k,
                   float *v);

@@ -17,6 +17,7 @@
 #ifndef KV_SELECT_H
 #define KV_SELECT_H
 
+#include "kv/excerpt.h"
 #include "kv/policy.h"
 #include "kv/view.h"
 

@@ -43,6 +43,7 @@ struct world {
     struct still *still;
     struct rng rng;
     uint32_t n_ctx, n_vocab;
+    size_t kv_bytes;
     struct ask ask[N_ASK_MAX];
     uint32_t n_ask, n_done;
     uint64_t n_cached, n_pause, n_evicted;
@@ -58,8 +59,10 @@ static const char *some_salt(struct rng *rng)
 }
 
 /* NULL: everything stays. */
-static const char *some_policy(struct rng *rng)
+static const char *some_policy(struct rng *rng, uint32_t n)
 {
+    if (n < 60 && rng_below(rng, 4) == 0)
+        return "kvzip:budget=50%"; /* its replay wants as much again */
     static const char *const policy[] = {
         NULL,
         NULL,
@@ -120,7 +123,7 @@ static void ask_make(struct world *w, struct ask *a)
         .n_public = rng_below(rng, 2) ? n - rng_below(rng, n / 3 + 1) : 0,
         .cache_no_read = rng_below(rng, 12) == 0,
         .cache_no_write = rng_below(rng, 12) == 0,
-        .kv_policy = some_policy(rng),
+        .kv_policy = some_policy(rng, n),
         .user = a,
     };
     if (a->request.kv_policy && !a->request.prompt_logprobs && rng_below(rng, 3) == 0)
@@ -257,7 +260,10 @@ static void together(struct world *w, uint32_t n_ask, const struct akv_limits *l
 
 static void alone(struct world *w, const struct ask *like, struct ask *a)
 {
-    const struct akv_limits limits = { .n_ctx = w->n_ctx, .n_parallel = 1 };
+    /* The same cap: how long a request may get depends on it. */
+    const struct akv_limits limits = { .n_ctx = w->n_ctx,
+                                       .n_parallel = 1,
+                                       .kv_bytes = w->kv_bytes };
     *a = (struct ask){ .request = like->request };
     a->request.user = a;
     still_engine_open(w->still, &limits);
@@ -274,8 +280,12 @@ static void begins_alike(const struct buf *got, const struct buf *expected, cons
     const size_t n = got->len < expected->len ? got->len : expected->len;
     for (size_t i = 0; i < n; i++) {
         if (got->bytes[i] != expected->bytes[i])
-            fail_msg("request %llu (%zu ids, %u of them reused, %u tokens): %s differ at byte %zu",
-                     (unsigned long long)a->id, a->request.n_id, a->n_cached, a->n_token, what, i);
+            fail_msg(
+                "request %llu (%zu ids, %u of them reused, %u tokens; KV policy %s, context %u): "
+                "%s differ at byte %zu",
+                (unsigned long long)a->id, a->request.n_id, a->n_cached, a->n_token,
+                a->request.kv_policy ? a->request.kv_policy : "full", a->request.kv_context, what,
+                i);
     }
 }
 
@@ -304,7 +314,9 @@ static struct events workload(struct still *s, uint32_t n_ask, uint64_t seed,
                               struct akv_limits limits)
 {
     static struct world w;
-    w = (struct world){ .still = s, .rng = rng_seeded(seed, 23), .n_ctx = limits.n_ctx };
+    w = (struct world){
+        .still = s, .rng = rng_seeded(seed, 23), .n_ctx = limits.n_ctx, .kv_bytes = limits.kv_bytes
+    };
     together(&w, n_ask, &limits);
     for (uint32_t i = 0; i < n_ask; i++) {
         expect_allowed(&w, &w.ask[i]);
@@ -374,7 +386,7 @@ static void real_default_model(void **state)
     struct akv_limits limits = { .n_ctx = 192, .n_parallel = 4, .n_ubatch = 64, .n_queue = 16 };
     (void)state;
     still_open_file(&s, "models/SmolLM2-135M-Instruct.Q4_1.gguf");
-    limits.kv_bytes = still_kv_bytes(&s, 1.7, limits.n_ctx, limits.n_ubatch);
+    limits.kv_bytes = still_kv_bytes(&s, 2.4, limits.n_ctx, limits.n_ubatch);
     workload(&s, N_REAL, 3, limits);
     still_close(&s);
 }

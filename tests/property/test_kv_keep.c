@@ -59,33 +59,13 @@ static void fill(struct life *f, float *x, size_t n, float size)
         x[i] = size * any(f);
 }
 
-/* The contract of attn_scores, plainly. */
-static void plain_scores(const struct attn_run *run, uint32_t block, float *out, void *scratch)
-{
-    float k[KV_BLOCK][D];
-    (void)scratch;
-    for (uint32_t i = 0; i < KV_BLOCK; i++)
-        kernels_ref.load_k(run->type, run->table[block] + run->k_offset, i, k[i], run->d_k);
-    for (uint32_t t = 0; t < run->n_query; t++)
-        for (uint32_t i = 0; i < KV_BLOCK; i++) {
-            float s = 0;
-            for (uint32_t j = 0; j < run->d_k; j++)
-                s = fmaf(run->q[t * run->q_stride + j], k[i][j], s);
-            out[t * KV_BLOCK + i] = s * run->scale;
-        }
-}
-
 /* ---- a sequence ---- */
 
 static void open_life(struct life *f, uint64_t seed, uint32_t n_thread)
 {
     const struct kv_pool_config pool = { .shape = &SHAPE, .bytes_max = 8 << 20 };
     *f = (struct life){ .rng = rng_seeded(seed, 1) };
-    static struct kernels kern;
     assert_int_equal(kernels_select(&f->kern, "auto", NULL), OK);
-    kern = *f->kern;
-    kern.attn_scores = plain_scores;
-    f->kern = &kern;
     assert_int_equal(kv_pool_new(&f->pool, &pool, NULL), OK);
     const struct kv_spaces_config spaces = { .pool = f->pool, .n_position_max = POSITIONS };
     assert_int_equal(kv_spaces_new(&f->spaces, &spaces, NULL), OK);

@@ -224,6 +224,34 @@ static void rotate(const struct rank_twin *t, double *x)
     }
 }
 
+/* What policy/expected.c keeps of a covariance: outer products taken out of it, the largest variance first, until a thousandth
+ * of its trace is left. */
+static void spend(double *cov, uint32_t d)
+{
+    double *rest = mem_new((size_t)d * d, sizeof *rest), all = 0, left = 0;
+    memcpy(rest, cov, (size_t)d * d * sizeof *rest);
+    for (uint32_t i = 0; i < d; i++)
+        all += rest[i * d + i];
+    for (left = all; left > 1e-3 * all;) {
+        double *column = mem_new(d, sizeof *column);
+        uint32_t top = 0;
+        for (uint32_t i = 0; i < d; i++)
+            top = rest[i * d + i] > rest[top * d + top] ? i : top;
+        for (uint32_t i = 0; i < d; i++)
+            column[i] = rest[i * d + top] / sqrt(rest[top * d + top]);
+        left = 0;
+        for (uint32_t i = 0; i < d; i++) {
+            for (uint32_t j = 0; j < d; j++)
+                rest[i * d + j] -= column[i] * column[j];
+            left += rest[i * d + i];
+        }
+        mem_free(column);
+    }
+    for (uint32_t i = 0; i < d * d; i++)
+        cov[i] -= rest[i];
+    mem_free(rest);
+}
+
 /* mean [d] and covariance [d][d] of one head's queries, rotated. */
 static void distribution(const struct rank_twin *t, uint32_t layer, uint32_t head, double *mean,
                          double *cov)
@@ -241,6 +269,7 @@ static void distribution(const struct rank_twin *t, uint32_t layer, uint32_t hea
             for (uint32_t j = 0; j < d; j++)
                 cov[i * d + j] += (q[i] - mean[i]) * (q[j] - mean[j]) / n;
     }
+    spend(cov, d);
     rotate(t, mean);
     for (uint32_t i = 0; i < d; i++) // rows: C R'
         rotate(t, cov + i * d);

@@ -5,6 +5,7 @@
  *   rank = sum over the heads of the group of softmax(s) * |v|
  *
  * With C = L L' the last term is the sum of squares of scores of the columns of R L, halved: no more than dot products.
+ * Columns that would add less than a thousandth are left out: queries lie near a plane.
  *
  * Source: Devoto et al. 2025, "Expected Attention: KV Cache Compression by Estimating Attention from Future Queries
  * Distribution", and its implementation in the library kvpress. */
@@ -51,80 +52,72 @@ static void moments_of(const struct kv_rank_in *in, uint32_t head, double *mean,
             c[(size_t)i * d + j] = outer[(size_t)i * d + j] / n - mean[i] * mean[j];
 }
 
-/* C = L L' in place. Where nothing but rounding is left of a pivot, its column is zero: C may be singular. */
-static void cholesky(double *c, uint32_t d)
+/* What is left of C's trace when it is as good as spent: it would move a score by a thousandth of its second term. */
+#define RESIDUE 1e-3
+
+/* l [d][d]: rows whose outer products add up to C, the largest first (Cholesky with pivots), until nearly nothing is left.
+ * Answers how many. */
+static uint32_t factor(const double *c, uint32_t d, double *left, double *l)
 {
-    double largest = 0;
+    double all = 0, rest = 0;
+    uint32_t n = 0;
     for (uint32_t i = 0; i < d; i++)
-        largest = fmax(largest, c[(size_t)i * d + i]);
-    for (uint32_t j = 0; j < d; j++) {
-        double *cj = c + (size_t)j * d, pivot = cj[j];
-        for (uint32_t k = 0; k < j; k++)
-            pivot -= cj[k] * cj[k];
-        const double root = pivot > 1e-7 * largest ? sqrt(pivot) : 0;
-        for (uint32_t i = j + 1; i < d; i++) {
-            double *ci = c + (size_t)i * d, x = ci[j];
-            for (uint32_t k = 0; k < j; k++)
-                x -= ci[k] * cj[k];
-            ci[j] = root > 0 ? x / root : 0;
+        all += left[i] = c[(size_t)i * d + i];
+    for (rest = all; n < d && rest > RESIDUE * all; n++) {
+        double *row = l + (size_t)n * d;
+        uint32_t top = 0;
+        for (uint32_t i = 1; i < d; i++)
+            top = left[i] > left[top] ? i : top;
+        for (uint32_t i = 0; i < d; i++)
+            row[i] = i < top ? c[(size_t)top * d + i] : c[(size_t)i * d + top];
+        for (uint32_t k = 0; k < n; k++) {
+            const double *before = l + (size_t)k * d, of_top = before[top];
+            for (uint32_t i = 0; i < d; i++)
+                row[i] -= of_top * before[i];
         }
-        cj[j] = root;
+        const double root = sqrt(left[top]);
+        rest = 0;
+        for (uint32_t i = 0; i < d; i++) {
+            row[i] /= root;
+            left[i] = i == top ? 0 : fmax(left[i] - row[i] * row[i], 0);
+            rest += left[i];
+        }
     }
+    return n;
 }
 
-/* q [1 + d][d]: the mean, then the columns of L that are not zero, as they will be rotated. Answers how many rows. */
-static uint32_t probes(const struct kv_rank_in *in, const double *mean, const double *l, float *q)
+/* q [1 + n][d]: the mean, then the n rows of l, as the positions to come rotate them. */
+static void probes(const struct kv_rank_in *in, const double *mean, const double *l, uint32_t n,
+                   float *q)
 {
-    const uint32_t d = in->d;
-    uint32_t n = 1;
-    for (uint32_t i = 0; i < d; i++)
+    const size_t d = in->d;
+    for (size_t i = 0; i < d; i++)
         q[i] = (float)mean[i];
-    for (uint32_t j = 0; l && j < d; j++) {
-        if (l[(size_t)j * d + j] == 0)
-            continue;
-        for (uint32_t i = 0; i < d; i++)
-            q[(size_t)n * d + i] = i < j ? 0 : (float)l[(size_t)i * d + j];
-        n++;
-    }
-    for (uint32_t i = 0; i < n; i++)
-        in->kern->rope(q + (size_t)i * d, in->future, in->n_rot, in->rope_halves);
-    return n;
+    for (size_t i = 0; i < n * d; i++)
+        q[d + i] = (float)l[i];
+    for (uint32_t i = 0; i <= n; i++)
+        in->kern->rope(q + i * d, in->future, in->n_rot, in->rope_halves);
 }
 
 /* ---- scores ---- */
 
-enum { TILE = 16 };
-
-/* s [n] = score of row 0 of q, plus half the squares of those of the others. */
-static void expect_scores(const struct kv_rank_in *in, uint32_t h, const float *q, uint32_t n_q,
-                          float *tile, float *s)
-{
-    const uint32_t n = in->head[h].n;
-    kv_rank_scores(in, h, q, 1, s);
-    for (uint32_t first = 1; first < n_q; first += TILE) {
-        const uint32_t n_tile = n_q - first < TILE ? n_q - first : TILE;
-        kv_rank_scores(in, h, q + (size_t)first * in->d, n_tile, tile);
-        for (uint32_t t = 0; t < n_tile; t++)
-            for (uint32_t i = 0; i < n; i++)
-                s[i] += 0.5f * tile[(size_t)t * n + i] * tile[(size_t)t * n + i];
-    }
-}
-
 /* Room of one head's rank. */
 struct room {
-    double *mean, *c;
-    float *q, *tile, *s;
+    double *mean, *c, *left, *l;
+    float *q, *s, *squares;
 };
 
-static bool room_take(const struct kv_rank_in *in, uint32_t n, bool covariance, struct room *r)
+static bool room_take(const struct kv_rank_in *in, uint32_t n, struct room *r)
 {
     const size_t d = in->d;
     r->mean = kv_rank_room(in, d, sizeof *r->mean);
     r->c = kv_rank_room(in, d * d, sizeof *r->c);
+    r->left = kv_rank_room(in, d, sizeof *r->left);
+    r->l = kv_rank_room(in, d * d, sizeof *r->l);
     r->q = kv_rank_room(in, (d + 1) * d, sizeof *r->q);
-    r->tile = kv_rank_room(in, (size_t)TILE * n * covariance + 1, sizeof *r->tile);
     r->s = kv_rank_room(in, n, sizeof *r->s);
-    return r->mean && r->c && r->q && r->tile && r->s;
+    r->squares = kv_rank_room(in, n, sizeof *r->squares);
+    return r->mean && r->c && r->left && r->l && r->q && r->s && r->squares;
 }
 
 /* rank [n] += softmax over the rows behind the outliers, of one query head. */
@@ -135,13 +128,12 @@ static void add_head(const struct kv_rank_in *in, uint32_t h, uint32_t g, bool c
     plain.softcap = 0;
     const struct kv_rank_head *head = &in->head[h];
     moments_of(in, h * in->group + g, r->mean, r->c);
-    if (covariance)
-        cholesky(r->c, in->d);
-    const uint32_t n_q = probes(in, r->mean, covariance ? r->c : NULL, r->q);
-    expect_scores(&plain, h, r->q, n_q, r->tile, r->s);
+    const uint32_t n = covariance ? factor(r->c, in->d, r->left, r->l) : 0;
+    probes(in, r->mean, r->l, n, r->q);
+    kv_rank_scores(&plain, h, r->q, 1, r->s);
+    kv_rank_squares(&plain, h, r->q + in->d, n, r->squares);
     for (uint32_t i = 0; i < head->n; i++)
-        if (head->position[i] < KV_OUTLIERS)
-            r->s[i] = -INFINITY;
+        r->s[i] = head->position[i] < KV_OUTLIERS ? -INFINITY : r->s[i] + 0.5f * r->squares[i];
     in->kern->softmax(r->s, head->n);
     in->kern->add(rank, r->s, head->n);
 }
@@ -154,7 +146,7 @@ bool expected_of_head(const struct kv_rank_in *in, uint32_t h, bool covariance, 
     memset(rank, 0, head->n * sizeof *rank);
     if (in->n_moment == 0)
         return true; // a few tokens: nothing is known of queries
-    if (!room_take(in, head->n, covariance, &r))
+    if (!room_take(in, head->n, &r))
         return false;
     for (uint32_t g = 0; g < in->group; g++)
         add_head(in, h, g, covariance, &r, rank);
