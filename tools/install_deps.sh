@@ -1,11 +1,11 @@
 #!/bin/bash
-# Installs the Debian packages that the build needs; with "test" also those of the tests. Silent and quick
-# when all are there. Without root or sudo it prints what to ask for and exits 1.
+# Installs the Debian packages that the build needs; with "test" also those of the tests, with "count" what counts
+# instructions. Silent and quick when all are there. Without root or sudo it prints what to ask for and exits 1.
 set -u
 
 # One need a word: packages that satisfy it, separated by bars; the first is the one installed.
 needs=(gcc libc6-dev make 'pkg-config|pkgconf' libjansson-dev libpcre2-dev libxxhash-dev libreadline-dev
-       'libcurl4-openssl-dev|libcurl4-gnutls-dev' libzip-dev libssl-dev libmicrohttpd-dev
+       'libcurl4-openssl-dev|libcurl4-gnutls-dev' libzip-dev zlib1g-dev libssl-dev libmicrohttpd-dev
        ca-certificates)
 if [ "${1:-}" = test ]; then
     clang=$(readlink -f "$(command -v clang)")
@@ -13,6 +13,8 @@ if [ "${1:-}" = test ]; then
     needs+=(libcmocka-dev clang clang-format "libclang-rt-dev|libclang-rt-${version%%/*}-dev"
             libsimde-dev python3 python3-venv curl openssl chromium 'gnuplot-nox|gnuplot-qt|gnuplot-x11')
 fi
+
+[ "${1:-}" = count ] && needs+=(valgrind)
 
 # The packages of unmet needs, one a line.
 missing() {
@@ -58,7 +60,7 @@ install() {
 
 if ! command -v dpkg-query >/dev/null; then
     # Not Debian: whoever runs this brings the libraries; the compiler will name what lacks.
-    pkg-config --exists jansson libpcre2-8 libxxhash readline libcurl libzip libcrypto libmicrohttpd 2>/dev/null && exit 0
+    pkg-config --exists jansson libpcre2-8 libxxhash readline libcurl libzip zlib libcrypto libmicrohttpd 2>/dev/null && exit 0
     echo "This is no Debian system. Install what corresponds to: ${needs[*]%%|*}" >&2
     exit 1
 fi

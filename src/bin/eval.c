@@ -1,27 +1,16 @@
-/* bin/eval.c - how well a model predicts: perplexity of a text, log-probabilities of given sequences. */
-#include <jansson.h>
+/* bin/eval.c - the verb that measures a model, and its first measure: perplexity of a text. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/buf.h"
-#include "base/json.h"
 #include "base/mem.h"
-#include "bin/engine_flags.h"
+#include "bin/eval_in.h"
 #include "bin/lines.h"
 #include "bin/progress.h"
 #include "bin/score.h"
-#include "bin/verbs.h"
 
 enum { CTX = 512, CTX_MIN = 4 }; // of a chunk of perplexity
-
-struct eval_options {
-    struct engine_flags engine;
-    const char *file;
-    int64_t n_chunk, n_top;
-    bool exact;
-};
 
 static const struct flag rows[] = {
     ENGINE_FLAGS(eval_options, engine),
@@ -60,12 +49,73 @@ static const struct flag rows[] = {
       .at = FLAG_AT(eval_options, exact),
       .help = "Logprobs: writes hexadecimal floats as strings, so that two runs can be compared by "
               "cmp." },
+    { .names = "--tasks",
+      .type = FLAG_TEXT,
+      .at = FLAG_AT(eval_options, tasks),
+      .unit = "TASKS",
+      .preset = "book,agree,needle,pairs,choice",
+      .help = "KV: what is measured, e.g. needle:lengths=1024/2048,items=16/12,book; help lists "
+              "tasks and their options." },
+    { .names = "--policies",
+      .type = FLAG_TEXT,
+      .at = FLAG_AT(eval_options, policies),
+      .unit = "POLICIES",
+      .preset = "full,window,h2o,auto",
+      .help = "KV: policies with their options, e.g. auto,h2o:recent=64; full runs in any case." },
+    { .names = "--budgets",
+      .type = FLAG_TEXT,
+      .at = FLAG_AT(eval_options, budgets),
+      .unit = "BUDGETS",
+      .preset = "5%,10%,20%,50%",
+      .help =
+          "KV: budgets of each policy that states none: shares of the context, rows, or bytes." },
+    { .names = "--controls",
+      .type = FLAG_SWITCH,
+      .at = FLAG_AT(eval_options, controls),
+      .preset = "true",
+      .help = "KV: runs window and random too, to compare with." },
+    { .names = "--items",
+      .type = FLAG_INT,
+      .at = FLAG_AT(eval_options, n_item),
+      .unit = "N",
+      .least = 0,
+      .most = 100000,
+      .shown = "each task's own",
+      .help = "KV: contexts of each task (of each length, for needle)." },
+    { .names = "-s --seed",
+      .type = FLAG_U64,
+      .at = FLAG_AT(eval_options, seed),
+      .unit = "SEED",
+      .preset = "1",
+      .help = "KV: draws the cases; the same seed gives the same." },
+    { .names = "--texts",
+      .type = FLAG_TEXT,
+      .at = FLAG_AT(eval_options, texts),
+      .unit = "FOLDER",
+      .shown = "passages of five novels",
+      .help = "KV: prose for book, agree and needle: the .txt files there." },
+    { .names = "--data",
+      .type = FLAG_TEXT,
+      .at = FLAG_AT(eval_options, data),
+      .unit = "FOLDER",
+      .preset = "data",
+      .help = "KV: holds sgd-longconv and musique-rag, for dialogue and multihop." },
+    { .names = "--json",
+      .type = FLAG_TEXT,
+      .at = FLAG_AT(eval_options, json),
+      .unit = "FILE",
+      .help = "KV: writes all figures, and the values of every case." },
+    { .names = "--plot",
+      .type = FLAG_TEXT,
+      .at = FLAG_AT(eval_options, plot),
+      .unit = "FOLDER",
+      .help = "KV: draws PNGs of each task there; needs gnuplot." },
 };
 
 const struct flag_table flags_of_eval = {
     .verb = "eval",
-    .summary = "measure a model: perplexity of a text, log-probabilities of token ids",
-    .operands = "perplexity|logprobs",
+    .summary = "measure a model: perplexity, log-probabilities, what KV policies cost",
+    .operands = "perplexity|logprobs|kv",
     .n_operand_min = 1,
     .n_operand_max = 1,
     .flag = rows,
@@ -75,112 +125,11 @@ const struct flag_table flags_of_eval = {
             "akvifer eval perplexity -m smollm2 -f book.txt --ctx 1024 --chunks 2",
             "echo '{\"ids\": [504, 3575, 282, 4649, 314]}' | akvifer eval logprobs -m smollm2 "
             "--top 3",
+            "akvifer eval kv -m smollm2 --tasks book,needle --policies auto,h2o --budgets 10%,20% "
+            "--json kv.json --plot plots",
             NULL,
         },
 };
-
-/* ---- logprobs ---- */
-
-static void add_number(struct buf *out, float x, bool exact)
-{
-    if (exact)
-        buf_addf(out, "\"%a\"", (double)x);
-    else
-        buf_addf(out, "%.6f", (double)x);
-}
-
-static void add_scored(struct buf *out, const struct scored *s, uint32_t n_top, bool exact)
-{
-    buf_add_text(out, "{\"next\": [");
-    for (uint32_t i = 0; i + 1 < s->n; i++) {
-        buf_add_text(out, i ? ", " : "");
-        add_number(out, s->next[i], exact);
-    }
-    buf_add_text(out, "], \"top\": [");
-    for (uint32_t i = 0; i < s->n; i++) {
-        buf_add_text(out, i ? ", [" : "[");
-        for (uint32_t j = 0; j < n_top; j++) {
-            const struct akv_logprob *t = &s->top[(size_t)i * n_top + j];
-            buf_addf(out, "%s[%d, ", j ? ", " : "", t->id);
-            add_number(out, t->logprob, exact);
-            buf_add_byte(out, ']');
-        }
-        buf_add_byte(out, ']');
-    }
-    buf_add_text(out, "]}");
-}
-
-struct logprobs {
-    const struct eval_options *o;
-    struct line_reader in;
-    struct ids ids;
-    struct buf out;
-    enum status read; // IO_ERROR, FULL: the input ended with this, for the reason in read_why
-    struct note read_why;
-    int exit_code;
-};
-
-/* The ids of the next line. */
-static enum status next_line(void *arg, struct score_ids *out, struct note *why)
-{
-    struct logprobs *l = arg;
-    const char *line;
-    size_t len;
-    json_t *value = NULL;
-    l->read = line_next(&l->in, &line, &len, &l->read_why);
-    if (l->read != OK)
-        return NOT_FOUND;
-    l->ids.n = 0;
-    l->ids.failed = false;
-    enum status st = json_from_text(&value, line, len, why);
-    if (st == OK)
-        st = read_json_ids(value, &l->ids, why);
-    json_decref(value);
-    *out = (struct score_ids){ .id = l->ids.id, .n = (uint32_t)l->ids.n, .label = l->in.number };
-    return st;
-}
-
-static enum status answer_line(void *arg, const struct scored *s, struct note *why)
-{
-    struct logprobs *l = arg;
-    buf_clear(&l->out);
-    if (s->status == OK) {
-        add_scored(&l->out, s, (uint32_t)l->o->n_top, l->o->exact);
-    } else {
-        struct note told = s->why;
-        line_error(&l->out, &told);
-        note_prefix(&told, "line %llu", (unsigned long long)s->label);
-        l->exit_code = verb_fails(&flags_of_eval, &told);
-    }
-    return line_write(&l->out, why);
-}
-
-/* A line of log-probabilities for each line of ids, also where a line is wrong. */
-static int eval_logprobs(const struct eval_options *o, akv_engine *engine)
-{
-    struct logprobs l = { .o = o, .in.fd = STDIN_FILENO };
-    struct note why = { "" };
-    struct progress bar;
-    const struct score_job job = {
-        .next = next_line,
-        .take = answer_line,
-        .arg = &l,
-        .n_top = (uint32_t)o->n_top,
-        .n_slot = 2 * (uint32_t)o->engine.n_parallel,
-        .progress = isatty(STDOUT_FILENO) ? NULL : &bar, // its lines show how far it is
-    };
-    progress_begin(&bar, "logprobs", PROGRESS_COUNT, 0, 0);
-    enum status st = score_all(engine, &job, &why);
-    progress_end(&bar);
-    if (st == OK && l.read != NOT_FOUND) {
-        st = l.read;
-        why = l.read_why;
-    }
-    buf_close(&l.in.in);
-    buf_close(&l.out);
-    ids_close(&l.ids);
-    return st == OK ? l.exit_code : verb_fails(&flags_of_eval, &why);
-}
 
 /* ---- perplexity ---- */
 
@@ -322,10 +271,12 @@ int verb_eval(int argc, char **argv)
     int exit_code;
     if (!flags_read(&flags_of_eval, &o, argc, argv, &operands, &exit_code))
         return exit_code;
-    const bool perplexity = strcmp(operands.text[0], "perplexity") == 0;
-    if (!perplexity && strcmp(operands.text[0], "logprobs") != 0) {
-        note_set(&why, "there is no measure '%s'; there are perplexity and logprobs",
-                 operands.text[0]);
+    const char *measure = operands.text[0];
+    const bool perplexity = strcmp(measure, "perplexity") == 0;
+    if (strcmp(measure, "kv") == 0)
+        return eval_kv(&o);
+    if (!perplexity && strcmp(measure, "logprobs") != 0) {
+        note_set(&why, "there is no measure '%s'; there are perplexity, logprobs and kv", measure);
         return verb_misused(&flags_of_eval, why.text);
     }
     const char *misused = perplexity ? perplexity_misused(&o) : NULL;

@@ -1,5 +1,6 @@
 #include "bin/score.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -37,6 +38,8 @@ static enum status submit(struct ring *r, struct scored *s)
         .prompt_logprobs = true,
         .n_logprob = r->job->n_top,
         .sampling = akv_sampling_default(),
+        .kv_policy = r->ids.policy,
+        .kv_context = r->ids.n_context,
         .user = s,
     };
     struct akv_note why;
@@ -50,13 +53,25 @@ static enum status submit(struct ring *r, struct scored *s)
 
 static enum status scored_open(struct scored *s, const struct score_ids *ids, uint32_t n_top)
 {
-    *s = (struct scored){ .label = ids->label, .n = ids->n };
+    *s = (struct scored){ .label = ids->label, .n = ids->n, .n_context = ids->n_context };
     s->next = mem_new(s->n, sizeof *s->next);
     s->top = mem_new((size_t)s->n * n_top, sizeof *s->top);
-    if (s->next && s->top)
-        return OK;
-    note_set(&s->why, "no memory for the log-probabilities of %u tokens", s->n);
-    return FULL;
+    if (!s->next || !s->top) {
+        note_set(&s->why, "no memory for the log-probabilities of %u tokens", s->n);
+        return FULL;
+    }
+    for (uint32_t i = 0; i < scored_first(s); i++)
+        s->next[i] = NAN;
+    for (size_t i = 0; i < (size_t)scored_first(s) * n_top; i++)
+        s->top[i] = (struct akv_logprob){ .id = -1, .logprob = NAN };
+    return OK;
+}
+
+/* Promised rows among n from `first` on (S3). */
+static uint32_t n_promised(const struct scored *s, uint32_t first, uint32_t n)
+{
+    const uint32_t inside = scored_first(s) > first ? scored_first(s) - first : 0;
+    return inside < n ? n - inside : 0;
 }
 
 /* Puts the sequence into the next slot. False: it has to wait for room in the engine. */
@@ -113,13 +128,14 @@ static void wait_event(struct ring *r)
     if (e.kind == AKV_EVENT_PROMPT) {
         memcpy(s->next + e.first, e.next, e.n * sizeof *s->next);
         memcpy(s->top + (size_t)e.first * n_top, e.top, (size_t)e.n * n_top * sizeof *s->top);
-        s->n_seen += e.n;
+        s->n_seen += n_promised(s, e.first, e.n);
         r->n_token += e.n;
         if (r->job->progress)
             progress_at(r->job->progress, r->n_token);
     } else if (e.kind == AKV_EVENT_DONE) {
         s->done = true;
-        if (e.stop == AKV_STOP_ERROR || s->n_seen != s->n) {
+        s->usage = e.usage;
+        if (e.stop == AKV_STOP_ERROR || s->n_seen != n_promised(s, 0, s->n)) {
             s->status = e.status == AKV_OK ? CORRUPT : (enum status)e.status;
             note_set(&s->why, "a sequence of %u tokens ended after %u: %s", s->n, s->n_seen,
                      e.message);

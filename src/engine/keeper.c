@@ -146,7 +146,7 @@ enum status keeper_begin(struct keeper *k, const struct keeper_frame *f, struct 
         .n_tail_mass = mass ? tail_rows(k) + beside : 0,
     };
     k->due = due_after(k, 0);
-    k->pruned = false;
+    k->pruned = k->judging = false;
     enum status st = kv_excerpt_new(&k->excerpt, &config, why);
     if (st == OK && taps_open(k, f) != OK) {
         note_set(why, "no memory for what KV policy '%s' writes down", k->choice.policy->name);
@@ -188,20 +188,34 @@ void keeper_adopt(struct keeper *k, struct kv_excerpt *excerpt)
     k->due = NOWHERE;
 }
 
+/* Positions in the space at once, but for the block in progress: up to the first keep, or behind a keep. */
+static uint32_t most_in_space(const struct keeper *k, uint32_t n_position)
+{
+    const struct kv_common *c = &k->choice.options.common;
+    const uint32_t first = due_after(k, 0), last = k->n_context ? k->n_context : k->n_prompt;
+    const bool goes_on = !k->n_context && (c->every || k->choice.policy->evicts_each);
+    const uint32_t behind = goes_on || n_position < last ? tail_rows(k) : n_position - last;
+    return first > behind ? first : behind;
+}
+
+/* Of the fork that replays, a partial block of the past copied with it. */
+static size_t replay_bytes(const struct keeper *k, const struct kv_shape *shape)
+{
+    const uint32_t n = min_u32(whole_of(k), REPLAY_CHUNK) + REPLAY_PREFIX_MAX + KV_BLOCK;
+    return needs_of(k) & KV_NEED_MASS_PEAK ? kv_sequence_bytes(shape, n, n) : 0;
+}
+
 size_t keeper_bytes(const struct keeper *k, const struct keeper_frame *f, uint32_t n_position,
                     uint32_t n_step)
 {
     const struct kv_shape *shape = f->model.shape;
-    const size_t all = kv_sequence_bytes(shape, n_position, n_step);
+    size_t slots = 0;
     if (n_position < due_after(k, 0) || !k->choice.policy->rank)
-        return all;
-    size_t slots;
+        return kv_sequence_bytes(shape, n_position, n_step);
     if (kv_keep_bytes(&k->choice, f->shares, shape, whole_of(k), &slots) != OK)
-        return all;
-    const uint32_t behind = k->n_context ? n_position - k->n_context : tail_rows(k);
-    uint32_t tail = due_after(k, 0) > behind ? due_after(k, 0) : behind;
-    tail = min_u32(tail + KV_BLOCK, n_position);
-    return kv_sequence_bytes(shape, tail, n_step) + slots;
+        return SIZE_MAX;
+    const uint32_t rows = min_u32(most_in_space(k, n_position) + KV_BLOCK, n_position);
+    return kv_sequence_bytes(shape, rows, n_step) + slots + replay_bytes(k, shape);
 }
 
 /* ---- at work ---- */
@@ -257,18 +271,22 @@ static void forget_mass(struct keeper *k)
         kv_excerpt_clear_mass(k->excerpt);
 }
 
+/* FULL: it is to be called again, and goes on. */
 static enum status judge(struct keeper *k, const struct keeper_frame *f, const struct model *m,
                          struct kv_space *s, uint32_t n_done, bool *pruned_now, struct note *why)
 {
     const bool one = k->choice.policy->evicts_each && !k->n_context && n_done > k->n_prompt;
     const enum status st = one ? keep_one(k, f, s, n_done, why) : keep(k, f, m, s, n_done, why);
+    k->judging = st != OK;
+    if (st != OK)
+        return st;
     forget_mass(k);
     *pruned_now = !k->pruned && !kv_excerpt_is_whole(k->excerpt);
     k->pruned |= *pruned_now;
     k->due = due_after(k, n_done);
     if (k->due == NOWHERE)
         taps_close(&k->taps);
-    return st;
+    return OK;
 }
 
 /* A budget that holds all there is judges nothing, so nothing is replayed for it. */
@@ -291,7 +309,7 @@ enum status keeper_after(struct keeper *k, const struct keeper_frame *f, const s
     }
     if (k->replay.runs) /* a chunk of it could not begin */
         return keeper_replayed(k, f, m, s, ids, n_done, 0, pruned_now, why);
-    if (!has_to_replay(k, f, n_done))
+    if (k->judging || !has_to_replay(k, f, n_done))
         return judge(k, f, m, s, n_done, pruned_now, why);
     return replay_begin(&k->replay, &f->prefix, ids, s, k->excerpt, n_done, why);
 }

@@ -26,6 +26,7 @@ struct keeper {
     uint32_t n_position_max;      // of the sequence
     uint32_t due;                 // where keep runs next; UINT32_MAX: nowhere
     bool pruned;                  // rows were dropped, so its KV is no longer exact
+    bool judging;                 // what is due has begun, and lacked blocks to tidy into
     struct kv_excerpt *excerpt;   // NULL: not begun
     struct kv_taps taps;
     struct replay replay;      // while it runs, the sequence's rows are those
@@ -81,8 +82,9 @@ size_t keeper_bytes(const struct keeper *k, const struct keeper_frame *f, uint32
                     uint32_t n_step);
 
 /* Positions below n_done of ids are committed: does what is due, or begins to replay (then the next rows are those of
- * k->replay). FULL: the pool lacks blocks to tidy into, and memory comes back later; or to replay, then it is tried again.
- * *pruned_now: rows went for the first time. */
+ * k->replay). FULL: the pool lacks blocks to tidy into or to replay in; it is stalled, and to be called again when there are
+ * some (the order in which rows lie, and so the bits, are those of tidying at once). *pruned_now: rows went for the first
+ * time. */
 must_use enum status keeper_after(struct keeper *k, const struct keeper_frame *f,
                                   const struct model *m, struct kv_space *s, const int32_t *ids,
                                   uint32_t n_done, bool *pruned_now, struct note *why);

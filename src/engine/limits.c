@@ -28,19 +28,15 @@ static enum status choose_kv_map(struct engine_limits *l, const char *name, stru
     return BAD_INPUT;
 }
 
-/* KV of one sequence under a policy that prunes while it reads, or of all there is (a policy that prunes later has to read
- * it first). */
+/* Most KV of one sequence of n_ctx positions under a policy: what it kept lies beside what it still reads. */
 static size_t bytes_under(const struct engine_limits *l, const struct kv_choice *choice,
                           uint32_t n_ctx)
 {
     const uint32_t n_step = l->n_ubatch < n_ctx ? l->n_ubatch : n_ctx;
-    const size_t all = kv_sequence_bytes(&l->shape, n_ctx, n_step);
-    if (!choice->policy->rank || choice->options.common.block == 0)
-        return all;
     const struct keeper_frame frame = { .model.shape = &l->shape };
     const struct keeper keeper = { .choice = *choice, .n_prompt = n_ctx, .n_position_max = n_ctx };
-    const size_t bounded = keeper_bytes(&keeper, &frame, n_ctx, n_step);
-    return bounded < all ? bounded : all;
+    return choice->policy->rank ? keeper_bytes(&keeper, &frame, n_ctx, n_step)
+                                : kv_sequence_bytes(&l->shape, n_ctx, n_step);
 }
 
 static size_t one_sequence(const struct engine_limits *l, uint32_t n_ctx)
@@ -67,9 +63,13 @@ static uint32_t longest_fit(const struct engine_limits *l, uint32_t n_ctx, size_
     return longest_under(l, &l->policy, n_ctx, bytes);
 }
 
-uint32_t engine_limits_context(const struct engine_limits *l, const struct kv_choice *choice)
+uint32_t engine_limits_context(const struct engine_limits *l, const struct kv_choice *choice,
+                               bool once)
 {
-    return longest_under(l, choice, l->n_ctx, l->kv_bytes);
+    struct kv_choice c = *choice;
+    if (once)
+        c.options.common.block = 0;
+    return longest_under(l, &c, l->n_ctx, l->kv_bytes);
 }
 
 static enum status choose_kv_bytes(struct engine_limits *l, const struct akv_limits *wish,
@@ -88,7 +88,8 @@ static enum status choose_kv_bytes(struct engine_limits *l, const struct akv_lim
         l->n_ctx = longest_fit(l, l->n_ctx, wish->kv_bytes ? wish->kv_bytes : budget);
     const size_t one = one_sequence(l, l->n_ctx);
     if (l->kv_bytes == 0) {
-        l->kv_bytes = one * n_want < budget ? one * n_want : budget;
+        /* one more, for what a policy keeps of one beside what it still reads */
+        l->kv_bytes = one * (n_want + 1) < budget ? one * (n_want + 1) : budget;
         if (l->kv_bytes < one && one <= memory.available)
             l->kv_bytes = one; /* asked for, and there is room */
     }

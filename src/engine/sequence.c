@@ -132,11 +132,9 @@ static enum status choose_policy(const struct akv_request *r, const struct seque
 {
     *choice = frame->limits->policy;
     *n_ctx = frame->limits->n_ctx;
-    if (!r->kv_policy)
-        return OK;
-    const enum status st = kv_choice_parse(choice, r->kv_policy, why);
-    if (st == OK)
-        *n_ctx = engine_limits_context(frame->limits, choice);
+    const enum status st = r->kv_policy ? kv_choice_parse(choice, r->kv_policy, why) : OK;
+    if (st == OK && (r->kv_policy || r->kv_context))
+        *n_ctx = engine_limits_context(frame->limits, choice, r->kv_context > 0);
     return st;
 }
 
@@ -160,7 +158,9 @@ enum status sequence_new(struct sequence **out, const struct akv_request *r,
     s->n_id_max = s->n_prompt + (s->length_is_context ? room : r->n_predict);
     s->n_id_min = s->n_prompt + r->n_predict_min;
     s->user = r->user;
-    s->cache_no_read = r->cache_no_read || r->prompt_logprobs; /* those are computed */
+    /* Rows that are told are computed; those inside a context need not be. */
+    s->cache_no_read = r->cache_no_read || (r->prompt_logprobs && r->kv_context == 0);
+    s->n_reuse_max = r->prompt_logprobs && r->kv_context ? r->kv_context - 1 : UINT32_MAX;
     s->cache_no_write = r->cache_no_write;
     s->n_public = r->n_public / KV_BLOCK * KV_BLOCK;
     s->prompt_logprobs = r->prompt_logprobs;

@@ -36,6 +36,7 @@ struct sequence {
     int32_t *ids;
     uint32_t n_id, n_prompt, n_id_max; // n_id_max: prompt + most that may be generated
     uint32_t n_done, n_cached;
+    uint32_t n_reuse_max;   // positions that may be taken from others at most
     uint32_t n_public;      // ids that everybody may share: whole blocks of them
     uint32_t n_posted;      // prompt rows whose log-probabilities left
     bool length_is_context; // n_id_max comes from n_ctx, not from n_predict
@@ -94,11 +95,12 @@ static inline bool sequence_is_exact(const struct sequence *s)
     return !s->keeper || !s->keeper->pruned;
 }
 
-/* Positions that need not be computed if somebody has them: all but its last, whose row gives the next token, and with a
- * policy those behind which it looks on. */
+/* Positions that need not be computed if somebody has them: all but its last, whose row gives the next token, and the last
+ * of its context, whose row is told; with a policy those behind which it looks on. */
 static inline uint32_t sequence_reusable(const struct sequence *s)
 {
-    const uint32_t all = s->n_id - 1, most = s->keeper ? keeper_reusable(s->keeper) : all;
+    const uint32_t all = s->n_id - 1 < s->n_reuse_max ? s->n_id - 1 : s->n_reuse_max,
+                   most = s->keeper ? keeper_reusable(s->keeper) : all;
     return most < all ? most : all;
 }
 

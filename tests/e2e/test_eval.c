@@ -7,11 +7,14 @@
 
 #include <jansson.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "support/program.h"
 
 #define LOGPROBS(...) WORDS("akvifer", "eval", "logprobs", "-q", "-c", "256", __VA_ARGS__)
+#define KV(...) WORDS("akvifer", "eval", "kv", "-q", "-c", "4096", __VA_ARGS__)
 #define PERPLEXITY(...) WORDS("akvifer", "eval", "perplexity", "-q", __VA_ARGS__)
 
 static const char LINES[] = "{\"ids\": [504, 3575, 282]}\n"
@@ -90,6 +93,79 @@ static void many_at_once_are_the_same(void **state)
     program_end_close(&together);
 }
 
+/* What follows a context is told, and its bits are those of the line without one. */
+static void contexts_are_not_told(void **state)
+{
+    static const char lines[] = "{\"ids\": [504, 3575, 282, 4649, 314], \"context\": 2}\n"
+                                "{\"ids\": [504, 3575, 282, 4649, 314]}\n"
+                                "{\"ids\": [504, 3575, 282, 28, 314], \"context\": 2}\n";
+    struct program_end end;
+    (void)state;
+    program_run(&end, LOGPROBS("--top", "1", "--kv-policy", "full"), lines, strlen(lines));
+    assert_int_equal(end.exit_code, 0);
+    json_t *line = line_of(&end, 0);
+    assert_true(json_is_null(json_array_get(json_object_get(line, "next"), 0)));
+    assert_int_equal(json_array_size(json_object_get(line, "next")), 4);
+    assert_int_equal(json_array_size(json_array_get(json_object_get(line, "top"), 0)), 0);
+    assert_int_equal(json_array_size(json_array_get(json_object_get(line, "top"), 2)), 1);
+    json_decref(line);
+    for (size_t position = 1; position < 4; position++)
+        assert_true(next_of(&end, 0, position) == next_of(&end, 1, position));
+    assert_true(next_of(&end, 2, 2) != next_of(&end, 1, 2));
+    program_end_close(&end);
+}
+
+/* Lines of a context that others computed have the bits of a line alone, whether they lie together or not. */
+static void contexts_may_be_shared(void **state)
+{
+    static const int context_of[] = { 0, 0, 1, 0, 1, 2 };
+    struct buf with = { 0 }, without = { 0 };
+    struct program_end shared, alone;
+    (void)state;
+    for (int i = 0; i < 6; i++) {
+        buf_add_text(&with, "{\"ids\": [");
+        for (int k = 0; k < 150; k++)
+            buf_addf(&with, "%d, ", 300 + 7 * k + 1000 * context_of[i]);
+        buf_addf(&with, "%d, 504], \"context\": 150}\n", 700 + i);
+    }
+    for (size_t at = 0; at < with.len; at++) { // the same without "context"
+        const size_t n = strcspn(with.bytes + at, "]");
+        buf_add(&without, with.bytes + at, n);
+        buf_add_text(&without, "]}\n");
+        at += strcspn(with.bytes + at, "\n");
+    }
+    program_run(&shared, LOGPROBS("--top", "1"), with.bytes, with.len);
+    program_run(&alone, LOGPROBS("--top", "1", "-np", "1"), without.bytes, without.len);
+    assert_int_equal(shared.exit_code, 0);
+    for (size_t i = 0; i < 6; i++)
+        for (size_t position = 149; position < 151; position++)
+            assert_true(next_of(&shared, i, position) == next_of(&alone, i, position));
+    buf_close(&with);
+    buf_close(&without);
+    program_end_close(&shared);
+    program_end_close(&alone);
+}
+
+static void wrong_contexts_are_named(void **state)
+{
+    static const char lines[] = "{\"ids\": [504, 3575, 282], \"context\": 4}\n"
+                                "{\"ids\": [504, 3575, 282], \"context\": 0}\n"
+                                "{\"ids\": [504, 3575, 282], \"context\": \"2\"}\n";
+    static const char *const values[] = { "\"context\" is 4; ", "\"context\" is 0; ",
+                                          "\"context\" is \"2\"; " };
+    struct program_end end;
+    (void)state;
+    program_run(&end, LOGPROBS("--top", "1"), lines, strlen(lines));
+    assert_int_equal(end.exit_code, 1);
+    for (size_t i = 0; i < 3; i++) {
+        expect_error(&end, i, values[i]);
+        expect_error(&end, i, "from 1 to 3");
+    }
+    assert_non_null(strstr(end.err.bytes, "line 3: "));
+    program_end_close(&end);
+    program_expect(LOGPROBS("--kv-policy", "h3o"), "{\"ids\": [504]}\n", 1, NULL, "'h3o'");
+}
+
 static void perplexity_of_chunks(void **state)
 {
     (void)state;
@@ -119,21 +195,94 @@ static void perplexity_of_chunks(void **state)
     program_end_close(&together);
 }
 
+/* A row a policy in every table, the same figures in the file, and pictures. */
+static void kv_policies_are_compared(void **state)
+{
+    static const char *const pictures[] = { "book.png", "needle.png", "needle-map.png" };
+    char folder[256], json[280], path[300];
+    struct program_end end, again;
+    (void)state;
+    snprintf(folder, sizeof folder, "%s", program_file("plots", ""));
+    assert_int_equal(unlink(folder), 0); // the program makes it a folder
+    snprintf(json, sizeof json, "%s.json", folder);
+    program_run(&end,
+                KV("--tasks", "book:context=100,tail=8,needle:lengths=128", "--items", "2",
+                   "--policies", "window", "--budgets", "30", "--no-controls", "--json", json,
+                   "--plot", folder),
+                NULL, 0);
+    if (end.exit_code != 0)
+        fail_msg("%s", end.err.bytes);
+    assert_non_null(strstr(end.out.bytes, "| full  "));
+    assert_non_null(strstr(end.out.bytes, "needle - "));
+
+    json_t *all = json_load_file(json, 0, NULL);
+    const json_t *tasks = json_object_get(all, "tasks");
+    assert_int_equal(json_array_size(tasks), 2);
+    for (size_t i = 0; i < 2; i++) {
+        const json_t *rows = json_object_get(json_array_get(tasks, i), "rows");
+        assert_int_equal(json_array_size(rows), 2);
+        const json_t *full = json_array_get(rows, 0), *window = json_array_get(rows, 1);
+        assert_float_equal(json_number_value(json_object_get(full, "kept")), 1, 0);
+        assert_true(json_number_value(json_object_get(window, "kept")) < 0.5);
+        assert_int_equal(json_array_size(json_object_get(window, "items")), 2);
+    }
+    json_decref(all);
+    for (size_t i = 0; i < 3; i++) {
+        char first[4] = "";
+        snprintf(path, sizeof path, "%s/%s", folder, pictures[i]);
+        FILE *file = fopen(path, "r");
+        assert_non_null(file);
+        assert_int_equal(fread(first, 1, 4, file), 4);
+        assert_memory_equal(first, "\x89PNG", 4);
+        fclose(file);
+    }
+    program_run(&again,
+                KV("--tasks", "book:context=100,tail=8", "--items", "2", "--policies", "window",
+                   "--budgets", "30", "--no-controls", "-np", "1"),
+                NULL, 0);
+    assert_non_null(strstr(end.out.bytes, again.out.bytes)); // however many run together
+    program_end_close(&end);
+    program_end_close(&again);
+}
+
+static void wrong_kv_words_are_named(void **state)
+{
+    struct program_end end;
+    (void)state;
+    program_expect(KV("--tasks", "needles"), NULL, 2, NULL,
+                   "there is no task 'needles'; there are book");
+    program_expect(KV("--tasks", "book:tale=3"), NULL, 2, NULL,
+                   "book has no option 'tale'; it has items=");
+    program_expect(KV("--tasks", "help"), NULL, 0, "needle - one number in prose", NULL);
+    program_expect(KV("--tasks", "dialogue", "--data", "/none"), NULL, 1, NULL,
+                   "'/none/sgd-longconv");
+    program_expect(KV("--tasks", "book", "-c", "512"), NULL, 1, NULL, "a case has 2049 tokens");
+    program_run(&end,
+                KV("--tasks", "book:context=64,tail=4", "--items", "1", "--policies", "h3o,window",
+                   "--budgets", "30", "--no-controls"),
+                NULL, 0);
+    assert_int_equal(end.exit_code, 1); // but the others ran
+    assert_non_null(strstr(end.out.bytes, "'h3o'"));
+    assert_non_null(strstr(end.out.bytes, "| window "));
+    program_end_close(&end);
+}
+
 static void lost_answers_are_an_error(void **state)
 {
     (void)state;
     const char *path = program_file("short", "One, two, three, four, five, six.");
     program_expect_to(PERPLEXITY("-f", path, "--ctx", "8"), "/dev/full", 1,
                       "cannot write to standard output: No space left on device");
-    program_expect(WORDS("akvifer", "eval", "taste"), NULL, 2, NULL, "perplexity and logprobs");
+    program_expect(WORDS("akvifer", "eval", "taste"), NULL, 2, NULL, "perplexity, logprobs and kv");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(wrong_lines_keep_their_place),
-        cmocka_unit_test(many_at_once_are_the_same),
-        cmocka_unit_test(perplexity_of_chunks),
+        cmocka_unit_test(wrong_lines_keep_their_place), cmocka_unit_test(many_at_once_are_the_same),
+        cmocka_unit_test(contexts_are_not_told),        cmocka_unit_test(contexts_may_be_shared),
+        cmocka_unit_test(wrong_contexts_are_named),     cmocka_unit_test(perplexity_of_chunks),
+        cmocka_unit_test(kv_policies_are_compared),     cmocka_unit_test(wrong_kv_words_are_named),
         cmocka_unit_test(lost_answers_are_an_error),
     };
     return cmocka_run_group_tests(tests, program_folder_make, program_folder_remove);

@@ -1,0 +1,267 @@
+/* What KV policies cost in quality: tasks x policies x budgets, each beside full.
+ *
+ *   --tasks, --texts, --data, --seed --> cases      --policies x --budgets --> policies, full first
+ *          \                                        /
+ *           every case under every policy --> a table a task, --json, --plot
+ *
+ * A policy that cannot run is a row with its reason, and the rest goes on; then the exit status is
+ * 1. */
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "bin/eval_in.h"
+#include "bin/eval_kv_choose.h"
+#include "bin/eval_kv_plot.h"
+#include "bin/eval_kv_report.h"
+#include "bin/eval_kv_run.h"
+#include "os/clock.h"
+
+struct eval_kv {
+    const struct eval_options *o;
+    struct engine_opened opened;
+    struct eval_prose prose;
+    struct eval_policies policies;
+    struct eval_task_choice task[EVAL_PIECES];
+    struct eval_table table[EVAL_PIECES]; // of each task
+    uint32_t n_task;
+    struct progress bar;
+    uint64_t n_done; // tails of the task
+    bool failed;     // some policy
+};
+
+/* ---- what is asked ---- */
+
+static enum status choose(struct eval_kv *k, struct note *why)
+{
+    struct eval_pieces names;
+    enum status st =
+        eval_policies_choose(&k->policies, k->o->policies, k->o->budgets, k->o->controls, why);
+    if (st == OK)
+        st = eval_split(&names, k->o->tasks, why);
+    for (; st == OK && k->n_task < names.n; k->n_task++)
+        st = eval_task_choose(&k->task[k->n_task], names.text[k->n_task], (uint32_t)k->o->n_item,
+                              why);
+    if (st == OK && k->o->plot)
+        st = eval_plot_check(k->o->plot, why);
+    return st;
+}
+
+static enum status make_cases(struct eval_kv *k, struct eval_table *t, struct note *why)
+{
+    const struct eval_task_in in = {
+        .model = k->opened.model,
+        .seed = k->o->seed,
+        .prose = &k->prose,
+        .data = k->o->data,
+        .option = t->chosen->option,
+    };
+    struct akv_stats stats;
+    akv_stats(k->opened.engine, &stats);
+    enum status st = t->chosen->task->make(&t->cases, &in, why);
+    if (st == OK)
+        st = eval_cases_check(&t->cases, stats.n_ctx, why);
+    if (st != OK)
+        note_prefix(why, "task %s", t->chosen->task->name);
+    return st;
+}
+
+/* The cases of all tasks, before any of them runs. */
+static enum status prepare(struct eval_kv *k, struct note *why)
+{
+    enum status st = eval_prose_open(&k->prose, k->opened.model, k->o->texts, why);
+    for (uint32_t i = 0; st == OK && i < k->n_task; i++) {
+        struct eval_table *t = &k->table[i];
+        t->chosen = &k->task[i];
+        t->row = mem_new(k->policies.n, sizeof *t->row);
+        if (!t->row) {
+            note_set(why, "no memory for %u rows", k->policies.n);
+            st = FULL;
+        } else {
+            st = make_cases(k, t, why);
+        }
+    }
+    return st;
+}
+
+/* ---- running it ---- */
+
+static double seconds_since(uint64_t start_ns)
+{
+    return (double)(os_now_ns() - start_ns) * 1e-9;
+}
+
+/* One row. `full` are the scores to compare with, NULL while they are those being made: then *kept
+ * gets them. */
+static enum status run_row(struct eval_kv *k, struct eval_table *t, const struct eval_scores *full,
+                           struct eval_scores *kept, struct note *why)
+{
+    const struct eval_run run = {
+        .task = t->chosen->task,
+        .cases = &t->cases,
+        .engine = k->opened.engine,
+        .n_slot = 2 * (uint32_t)k->o->engine.n_parallel,
+        .bar = &k->bar,
+        .n_done = &k->n_done,
+    };
+    struct eval_row *row = &t->row[t->n_row];
+    struct eval_scores scores;
+    const uint64_t start_ns = os_now_ns();
+    *row = (struct eval_row){ .policy = &k->policies.policy[t->n_row], .kept = NAN };
+    row->value = mem_new((size_t)t->cases.n_item * run.task->n_measure, sizeof *row->value);
+    if (!row->value) {
+        note_set(why, "no memory for the values of %u cases", t->cases.n_item);
+        return FULL;
+    }
+    t->n_row++;
+    enum status st = eval_run_policy(&scores, &run, row->policy->text, why);
+    if (st != OK)
+        return st;
+    eval_run_values(row->value, &run, &scores, full ? full : &scores);
+    row->kept = scores.n_read > 0 ? scores.n_kept / scores.n_read : NAN;
+    row->kv_bytes_peak = scores.kv_bytes_peak;
+    row->seconds = seconds_since(start_ns);
+    st = eval_row_sum(row, t, k->o->seed, why);
+    if (kept)
+        *kept = scores;
+    else
+        eval_scores_close(&scores);
+    return st;
+}
+
+/* Without full there is nothing to compare with; any other policy may fail alone. */
+static enum status run_task(struct eval_kv *k, struct eval_table *t, struct note *why)
+{
+    struct eval_scores full = { 0 };
+    enum status st = run_row(k, t, NULL, &full, why);
+    while (st == OK && t->n_row < k->policies.n) {
+        struct note reason = { "" };
+        const uint64_t n_before = k->n_done;
+        const uint32_t n_row = t->n_row;
+        if (run_row(k, t, &full, NULL, &reason) == OK)
+            continue;
+        if (t->n_row == n_row) { // not even a place for it
+            *why = reason;
+            st = FULL;
+            break;
+        }
+        t->row[n_row].failed = true;
+        t->row[n_row].why = reason;
+        k->failed = true;
+        k->n_done = n_before + t->cases.n_tail;
+    }
+    eval_scores_close(&full);
+    return st;
+}
+
+static enum status run_all(struct eval_kv *k, struct note *why)
+{
+    enum status st = OK;
+    for (uint32_t i = 0; st == OK && i < k->n_task; i++) {
+        struct eval_table *t = &k->table[i];
+        k->n_done = 0;
+        progress_begin(&k->bar, t->chosen->task->name, PROGRESS_COUNT, 0,
+                       (uint64_t)t->cases.n_tail * k->policies.n);
+        st = run_task(k, t, why);
+        progress_end(&k->bar);
+        if (st == OK)
+            eval_table_print(t);
+        else
+            note_prefix(why, "task %s", t->chosen->task->name);
+    }
+    return st;
+}
+
+/* ---- what is left of it ---- */
+
+static enum status write_json(const struct eval_kv *k, const struct eval_setting *set,
+                              struct note *why)
+{
+    json_t *all = eval_tables_json(k->table, k->n_task, set);
+    FILE *file = fopen(k->o->json, "we");
+    bool good = file && all && json_dumpf(all, file, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) == 0;
+    if (file)
+        good = fclose(file) == 0 && good;
+    json_decref(all);
+    if (good)
+        return OK;
+    note_set(why, "cannot write '%s': %m", k->o->json);
+    return IO_ERROR;
+}
+
+/* How many tables before this one are of its task. */
+static uint32_t n_earlier(const struct eval_kv *k, uint32_t i)
+{
+    uint32_t n = 0;
+    for (uint32_t j = 0; j < i; j++)
+        n += k->task[j].task == k->task[i].task;
+    return n;
+}
+
+static enum status write_all(const struct eval_kv *k, struct note *why)
+{
+    const struct eval_setting set = {
+        .model = k->opened.info.name,
+        .kv_type = kv_type_name((enum kv_type)k->o->engine.kv_type),
+        .seed = k->o->seed,
+    };
+    enum status st = k->o->json ? write_json(k, &set, why) : OK;
+    for (uint32_t i = 0; st == OK && k->o->plot && i < k->n_task; i++)
+        st = eval_plot_draw(k->o->plot, &k->table[i], n_earlier(k, i), set.model, why);
+    return st;
+}
+
+static void close_all(struct eval_kv *k)
+{
+    for (uint32_t i = 0; i < k->n_task; i++) {
+        struct eval_table *t = &k->table[i];
+        for (uint32_t r = 0; r < t->n_row; r++)
+            mem_free(t->row[r].value);
+        mem_free(t->row);
+        eval_cases_close(&t->cases);
+    }
+    eval_prose_close(&k->prose);
+    engine_close(&k->opened);
+    mem_free(k);
+}
+
+static int list_tasks(void)
+{
+    struct buf text = { 0 };
+    eval_tasks_print(&text);
+    fputs(buf_text(&text), stdout);
+    buf_close(&text);
+    return EXIT_DONE;
+}
+
+int eval_kv(const struct eval_options *o)
+{
+    struct note why = { "" };
+    if (strcmp(o->tasks, "help") == 0)
+        return list_tasks();
+    struct eval_kv *k = mem_new(1, sizeof *k);
+    if (!k) {
+        note_set(&why, "no memory for the tables");
+        return verb_fails(&flags_of_eval, &why);
+    }
+    k->o = o;
+    enum status st = choose(k, &why);
+    const bool misused = st == BAD_INPUT;
+    if (st == OK)
+        st = engine_open(&k->opened, &o->engine, &why);
+    if (st == OK)
+        st = prepare(k, &why);
+    if (st == OK)
+        st = run_all(k, &why);
+    if (st == OK)
+        st = write_all(k, &why);
+    const bool failed = k->failed;
+    close_all(k);
+    if (misused)
+        return verb_misused(&flags_of_eval, why.text);
+    if (st != OK)
+        return verb_fails(&flags_of_eval, &why);
+    return failed ? EXIT_FAILED : EXIT_DONE;
+}
