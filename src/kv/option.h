@@ -1,4 +1,4 @@
-/* kv/option.h - one option of a policy: its value from text, and back. Private to kv/policy.c and tests.
+/* kv/option.h - one option of a policy: its value from text, and back. Private to kv/policy.c, kv/policy_print.c and tests.
  *
  * Amounts are "512" (rows), "20%", "64MiB" (or MB, M: powers of 1024; a plain K would be read as rows by some and as bytes
  * by others, so it is refused). Threads  any. */
@@ -6,6 +6,10 @@
 #define KV_OPTION_H
 
 #include "kv/policy.h"
+
+/* Those that every policy but `full` has. */
+enum { KV_N_COMMON = 7 };
+extern const struct kv_option kv_common_options[KV_N_COMMON];
 
 /* Text into a room of fixed size, cut where that ends; `len` goes on counting, as snprintf's. */
 struct kv_text {

@@ -34,7 +34,7 @@ const struct kv_policy *const kv_policies[] = {
 
 #define COMMON(field) offsetof(struct kv_common, field)
 
-static const struct kv_option common[] = {
+const struct kv_option kv_common_options[KV_N_COMMON] = {
     { "budget", KV_OPTION_AMOUNT, COMMON(budget), "rows", "20%", NULL, 1, 16777216, NULL,
       "rows kept of each kv_head on average: a number, a share of what is read, or bytes of KV" },
     { "sinks", KV_OPTION_COUNT, COMMON(n_sink), "rows", "0", "4", 0, 65536, NULL,
@@ -51,12 +51,10 @@ static const struct kv_option common[] = {
     { "round", KV_OPTION_SWITCH, COMMON(round), NULL, "off", NULL, 0, 0, NULL,
       "budgets of heads fill whole blocks of 64 rows, so that memory falls to the budget" },
 };
-enum { N_COMMON = sizeof common / sizeof *common };
-
 static const char *common_text(const struct kv_common_text *t, uint32_t i)
 {
-    const char *const text[N_COMMON] = { t->budget, t->sinks,  t->recent, t->block,
-                                         t->every,  t->shares, t->round };
+    const char *const text[KV_N_COMMON] = { t->budget, t->sinks,  t->recent, t->block,
+                                            t->every,  t->shares, t->round };
     return text[i];
 }
 
@@ -69,16 +67,17 @@ const struct kv_option *kv_policy_option(const struct kv_policy *p, uint32_t i)
 {
     if (!has_options(p))
         return NULL;
-    if (i < N_COMMON)
-        return &common[i];
-    return i - N_COMMON < p->n_option ? &p->option[i - N_COMMON] : NULL;
+    if (i < KV_N_COMMON)
+        return &kv_common_options[i];
+    return i - KV_N_COMMON < p->n_option ? &p->option[i - KV_N_COMMON] : NULL;
 }
 
 const char *kv_option_preset(const struct kv_policy *p, const struct kv_option *o, bool paper)
 {
-    const bool is_common = o >= common && o < common + N_COMMON;
-    const char *of_paper = is_common ? common_text(&p->paper, (uint32_t)(o - common)) : NULL;
-    const char *of_tuned = is_common ? common_text(&p->tuned, (uint32_t)(o - common)) : NULL;
+    const bool is_common = o >= kv_common_options && o < kv_common_options + KV_N_COMMON;
+    const uint32_t i = is_common ? (uint32_t)(o - kv_common_options) : 0;
+    const char *of_paper = is_common ? common_text(&p->paper, i) : NULL;
+    const char *of_tuned = is_common ? common_text(&p->tuned, i) : NULL;
     if (!paper && of_tuned)
         return of_tuned;
     if (!paper && o->tuned)
@@ -277,46 +276,4 @@ int kv_choice_print(const struct kv_choice *c, char *text, size_t size)
         kv_option_print(o, c->options.bytes, &out);
     }
     return (int)out.len;
-}
-
-static void print_option(const struct kv_policy *p, const struct kv_option *o, struct buf *out)
-{
-    const char *paper = kv_option_preset(p, o, true), *tuned = kv_option_preset(p, o, false);
-    buf_addf(out, "      %-10s %s", o->name, o->help);
-    buf_addf(out, "\n                 ");
-    if (o->words)
-        buf_addf(out, "one of: %s; ", o->words);
-    else if (o->least < o->most)
-        buf_addf(out, "%.9g to %.9g%s%s; ", o->least, o->most, o->unit ? " " : "",
-                 o->unit ? o->unit : "");
-    buf_addf(out, "default %s", tuned);
-    if (strcmp(paper, tuned) != 0)
-        buf_addf(out, " (paper: %s)", paper);
-    buf_add_byte(out, '\n');
-}
-
-static bool differs(const struct kv_policy *p, const struct kv_option *o, bool paper)
-{
-    const struct kv_policy bare = { 0 };
-    return strcmp(kv_option_preset(p, o, paper), kv_option_preset(&bare, o, paper)) != 0;
-}
-
-void kv_policies_print(struct buf *out)
-{
-    const struct kv_policy bare = { 0 };
-    for (const struct kv_policy *const *at = kv_policies; *at; at++) {
-        const struct kv_policy *p = *at;
-        buf_addf(out, "  %s - %s\n      Source: %s.\n", p->name, p->summary, p->source);
-        for (uint32_t i = 0; has_options(p) && i < N_COMMON; i++)
-            if (differs(p, &common[i], false) || differs(p, &common[i], true))
-                print_option(p, &common[i], out);
-        for (uint32_t i = 0; i < p->n_option; i++)
-            print_option(p, &p->option[i], out);
-    }
-    buf_add_text(out, "  Every policy but full has also (where it is not above):\n");
-    for (uint32_t i = 0; i < N_COMMON; i++)
-        print_option(&bare, &common[i], out);
-    buf_add_text(out,
-                 "      preset     paper: all options as the source has them; tuned (default): as "
-                 "they measured best\n");
 }

@@ -17,7 +17,7 @@
 #include "kv/rank.h"
 #include "kv/view.h"
 #include "support/sanitized.h"
-#include "twin/rank_twin.h"
+#include "twin/keep_twin.h"
 
 enum { POSITIONS = 640, LAYERS = 3, WHOLE = 2, KV_HEADS = 2, GROUP = 2, D = 16, D_V = 24 };
 enum { HEADS = KV_HEADS * GROUP, LISTS = WHOLE * KV_HEADS, QUERIES = 40 };
@@ -45,7 +45,7 @@ struct life {
     struct kv_keep_model model;
     struct kv_shares shares;
     struct rank_twin twin;
-    uint32_t n_tie; // rows that the twin would have chosen otherwise, within rounding
+    struct keep_twin kept;
 };
 
 static float any(struct life *f)
@@ -100,6 +100,7 @@ static void open_life(struct life *f, uint64_t seed, uint32_t n_thread)
                                   .rope_halves = seed % 2,
                                   .model_layer = MODEL_LAYER };
     rank_twin_open(&f->twin);
+    keep_twin_open(&f->kept, &f->twin, &SHAPE);
     fill(f, f->twin.future, 12, 1);
     assert_int_equal(kv_shares_open(&f->shares, WHOLE, KV_HEADS), OK);
     for (uint32_t b = 0; b < KV_SHARES_BUDGETS; b++)
@@ -110,6 +111,7 @@ static void open_life(struct life *f, uint64_t seed, uint32_t n_thread)
 static void close_life(struct life *f)
 {
     kv_shares_close(&f->shares);
+    keep_twin_close(&f->kept);
     rank_twin_close(&f->twin);
     mem_free(f->taps.query);
     mem_free(f->taps.sum);
@@ -192,99 +194,15 @@ static void read_on(struct life *f, uint32_t n)
     count(f);
 }
 
-/* ---- what must have stayed ---- */
+/* ---- lives ---- */
 
-struct past {
-    bool live[LISTS][POSITIONS];
-    double rank[LISTS][POSITIONS];
-    uint32_t budget[LISTS];
-};
-
-static bool is_floor(const struct life *f, uint32_t p)
-{
-    return p < f->twin.n_sink || p >= f->twin.recent;
-}
-
-/* Before a keep: what is live, and how it ranks. */
-static void look(struct life *f, const struct kv_keep_job *job, struct past *was)
-{
-    const struct kv_floors floors = kv_keep_floors(job->choice, &SHAPE, job->n_whole);
-    struct rank_twin *t = &f->twin;
-    t->n_sink = floors.n_sink;
-    t->recent = floors.recent < t->n_position ? t->n_position - floors.recent : 0;
-    kv_keep_deal(job->choice, job->shares, &SHAPE, job->n_whole, job->n_position, was->budget);
-    for (uint32_t i = 0; i < LISTS; i++) {
-        memcpy(was->live[i], t->live + (size_t)i * POSITIONS, POSITIONS * sizeof(bool));
-        rank_twin_list(t, job->choice, i / KV_HEADS, i % KV_HEADS, was->rank[i]);
-    }
-}
-
-static uint32_t count_live(const struct life *f, const bool *live, bool floors_only)
+static uint32_t count_live(const struct life *f, const bool *live)
 {
     uint32_t n = 0;
     for (uint32_t p = 0; p < f->twin.n_position; p++)
-        n += live[p] && (!floors_only || is_floor(f, p));
+        n += live[p];
     return n;
 }
-
-/* Takes over what is live now. */
-static void see(struct life *f)
-{
-    static kv_row row[POSITIONS];
-    static uint32_t position[POSITIONS];
-    for (uint32_t i = 0; i < LISTS; i++) {
-        const uint32_t n = kv_excerpt_rows(f->excerpt, MODEL_LAYER[i / KV_HEADS], i % KV_HEADS,
-                                           f->twin.n_position, row, position);
-        bool *live = f->twin.live + (size_t)i * POSITIONS;
-        memset(live, 0, POSITIONS * sizeof *live);
-        for (uint32_t j = 0; j < n; j++)
-            live[position[j]] = true;
-    }
-}
-
-/* Of the lists [i, i + n): the rows that went rank below those that stayed, and as many went as had to. */
-static void check_scope(struct life *f, const struct kv_keep_job *job, const struct past *was,
-                        uint32_t i, uint32_t n, bool one)
-{
-    uint32_t had = 0, floors = 0, budget = 0, has = 0;
-    double lowest = INFINITY, highest = -INFINITY; // of those that stayed, of those that went
-    for (uint32_t l = i; l < i + n; l++) {
-        const bool *live = f->twin.live + (size_t)l * POSITIONS;
-        had += count_live(f, was->live[l], false);
-        floors += count_live(f, was->live[l], true);
-        has += count_live(f, live, false);
-        budget += was->budget[l];
-        for (uint32_t p = 0; p < f->twin.n_position; p++) {
-            assert_true(was->live[l][p] || !live[p]); // nothing comes back
-            assert_true(live[p] || !was->live[l][p] || !is_floor(f, p));
-            if (was->live[l][p] && !is_floor(f, p) && live[p])
-                lowest = fmin(lowest, was->rank[l][p]);
-            if (was->live[l][p] && !live[p])
-                highest = fmax(highest, was->rank[l][p]);
-        }
-    }
-    const uint32_t most = budget > floors ? budget : floors;
-    assert_int_equal(has, had <= most ? had : one ? had - 1 : most);
-    if (highest > lowest) {
-        const double slack = rank_twin_slack(job->choice, lowest);
-        if (highest - lowest > slack)
-            fail_msg("%s: a row of rank %.9g went and one of %.9g stayed",
-                     job->choice->policy->name, highest, lowest);
-        f->n_tie++;
-    }
-}
-
-static void check_all(struct life *f, const struct kv_keep_job *job, const struct past *was,
-                      bool one)
-{
-    const enum kv_scope scope = job->choice->policy->scope;
-    const uint32_t n = scope == KV_SCOPE_HEAD ? 1 : scope == KV_SCOPE_LAYER ? KV_HEADS : LISTS;
-    see(f);
-    for (uint32_t i = 0; i < LISTS; i += n)
-        check_scope(f, job, was, i, n, one);
-}
-
-/* ---- lives ---- */
 
 static struct kv_choice choice_of(const char *text)
 {
@@ -297,7 +215,6 @@ static struct kv_choice choice_of(const char *text)
 
 static void keep(struct life *f, const struct kv_choice *c, uint32_t n_whole, bool one)
 {
-    static struct past was;
     const struct kv_keep_job job = { .choice = c,
                                      .shares = &f->shares,
                                      .excerpt = f->excerpt,
@@ -306,10 +223,10 @@ static void keep(struct life *f, const struct kv_choice *c, uint32_t n_whole, bo
                                      .future = f->twin.future,
                                      .n_position = f->twin.n_position,
                                      .n_whole = n_whole };
-    look(f, &job, &was);
+    keep_twin_look(&f->kept, &job);
     assert_int_equal(one ? kv_keep_one(&f->model, &job, NULL) : kv_keep_run(&f->model, &job, NULL),
                      OK);
-    check_all(f, &job, &was, one);
+    keep_twin_check(&f->kept, &job, one);
     kv_pool_check(f->pool);
 }
 
@@ -336,7 +253,7 @@ static uint32_t live_with(const char *text, uint64_t seed)
         if (i % 16 == 15)
             keep(&f, &c, n_prompt, false);
     }
-    const uint32_t n_tie = f.n_tie;
+    const uint32_t n_tie = f.kept.n_tie;
     close_life(&f);
     return n_tie;
 }
@@ -429,7 +346,7 @@ static void h2o_is_a_cache_of_k_rows(void **state)
         keep(&f, &c, 300, true);
         for (uint32_t l = 0; l < LISTS; l++) {
             const bool *live = f.twin.live + (size_t)l * POSITIONS;
-            assert_int_equal(count_live(&f, live, false), 50);
+            assert_int_equal(count_live(&f, live), 50);
             for (uint32_t p = f.twin.n_position - 25; p < f.twin.n_position; p++)
                 assert_true(live[p]);
         }
@@ -479,7 +396,7 @@ static void rounded_heads_fill_their_blocks(void **state)
     keep(&f, &c, 576, false);
     uint64_t n_row = 0;
     for (uint32_t i = 0; i < LISTS; i++)
-        n_row += count_live(&f, f.twin.live + (size_t)i * POSITIONS, false);
+        n_row += count_live(&f, f.twin.live + (size_t)i * POSITIONS);
     assert_true(n_row <= 260 * LISTS);
     assert_int_equal(kv_excerpt_bytes(f.excerpt),
                      n_row / KV_BLOCK * kv_class_bytes(&SHAPE, kv_excerpt_class(&SHAPE)));

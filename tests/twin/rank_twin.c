@@ -252,23 +252,45 @@ static void spend(double *cov, uint32_t d)
     mem_free(rest);
 }
 
-/* mean [d] and covariance [d][d] of one head's queries, rotated. */
-static void distribution(const struct rank_twin *t, uint32_t layer, uint32_t head, double *mean,
-                         double *cov)
+/* mean [d] and covariance [d][d] of one head's queries, of all rows but the first four. */
+static void of_rows(const struct rank_twin *t, uint32_t layer, uint32_t head, double *mean,
+                    double *cov)
 {
     const uint32_t d = t->d, n_head = t->n_kv_head * t->group;
-    double n = 0;
-    for (uint32_t p = 4; p < t->n_position; p++, n++)
+    const double n = t->n_position - 4.0;
+    for (uint32_t p = 4; p < t->n_position; p++)
         for (uint32_t i = 0; i < d; i++)
-            mean[i] += t->raw[(((size_t)layer * t->n_max + p) * n_head + head) * d + i];
-    for (uint32_t i = 0; i < d; i++)
-        mean[i] /= n;
+            mean[i] += t->raw[(((size_t)layer * t->n_max + p) * n_head + head) * d + i] / n;
     for (uint32_t p = 4; p < t->n_position; p++) {
         const float *q = t->raw + (((size_t)layer * t->n_max + p) * n_head + head) * d;
         for (uint32_t i = 0; i < d; i++)
             for (uint32_t j = 0; j < d; j++)
                 cov[i * d + j] += (q[i] - mean[i]) * (q[j] - mean[j]) / n;
     }
+}
+
+static void of_taps(const struct rank_twin *t, uint32_t layer, uint32_t head, double *mean,
+                    double *cov)
+{
+    const size_t d = t->d, at = (size_t)t->model_layer[layer] * t->n_kv_head * t->group + head;
+    const float *sum = t->taps->sum + at * d, *outer = t->taps->outer + at * d * d;
+    const double n = (double)t->taps->n_moment;
+    for (size_t i = 0; i < d; i++)
+        mean[i] = sum[i] / n;
+    for (size_t i = 0; i < d; i++)
+        for (size_t j = 0; j <= i; j++)
+            cov[i * d + j] = cov[j * d + i] = outer[i * d + j] / n - mean[i] * mean[j];
+}
+
+/* The same, as the next positions turn them. */
+static void distribution(const struct rank_twin *t, uint32_t layer, uint32_t head, double *mean,
+                         double *cov)
+{
+    const uint32_t d = t->d;
+    if (t->taps)
+        of_taps(t, layer, head, mean, cov);
+    else
+        of_rows(t, layer, head, mean, cov);
     spend(cov, d);
     rotate(t, mean);
     for (uint32_t i = 0; i < d; i++) // rows: C R'

@@ -5,6 +5,7 @@
 #define TWIN_RANK_TWIN_H
 
 #include "kv/policy.h"
+#include "kv/taps.h"
 
 /* One sequence: lists are [layer without a window][kv_head], positions 0.. n_position - 1. */
 struct rank_twin {
@@ -14,12 +15,13 @@ struct rank_twin {
     bool *live;     // [list][n_max]
     float *k, *v;   // [list][n_max][d], [d_v]
     float *query;   // [layer][n_max][head][d] after RoPE
-    float *raw;     // [layer][n_max][head][d] before it
+    float *raw;     // [layer][n_max][head][d] before it; unused where there are taps
     uint64_t *mass; // [list][n_max]
     float *future;  // [n_rot / 2] pairs
     uint32_t n_rot;
     bool rope_halves;
     const uint16_t *model_layer; // [n_layer]
+    const struct kv_taps *taps;  // moments are taken from here; NULL: from raw
 };
 
 void rank_twin_open(struct rank_twin *t);

@@ -11,6 +11,16 @@
 #include "kv/option.h"
 #include "kv/policy/all.h"
 
+static const char *docs(void)
+{
+    static char text[1 << 16];
+    FILE *f = fopen("docs/POLICIES.md", "r");
+    assert_non_null(f);
+    text[fread(text, 1, sizeof text - 1, f)] = '\0';
+    fclose(f);
+    return text;
+}
+
 static struct kv_choice parsed(const char *text)
 {
     struct kv_choice c;
@@ -198,18 +208,25 @@ static void noise_is_read_or_refused(void **state)
     assert_true(n_read > 100);
 }
 
-static void help_names_all(void **state)
+/* The manual of policies has them all, in lines that fit, and docs/POLICIES.md has it word for word. */
+static void the_manual_is_whole(void **state)
 {
     (void)state;
     struct buf out = { 0 };
     kv_policies_print(&out);
     for (const struct kv_policy *const *p = kv_policies; *p; p++) {
+        char heading[64];
         const struct kv_option *o;
+        snprintf(heading, sizeof heading, "\n## %s\n", (*p)->name);
+        assert_non_null(strstr(docs(), heading));
         assert_non_null(strstr(buf_text(&out), (*p)->summary));
-        assert_non_null(strstr(buf_text(&out), (*p)->source));
         for (uint32_t i = 0; (o = kv_policy_option(*p, i)); i++)
-            assert_non_null(strstr(buf_text(&out), o->help));
+            assert_non_null(strstr(buf_text(&out), o->name));
     }
+    for (const char *line = buf_text(&out); *line; line += strcspn(line, "\n") + 1)
+        assert_true(strcspn(line, "\n") <= 100 && line[strcspn(line, "\n") - 1] != ' ');
+    if (!strstr(docs(), buf_text(&out)))
+        fail_msg("docs/POLICIES.md has not this text:\n%s", buf_text(&out));
     buf_close(&out);
 }
 
@@ -222,7 +239,7 @@ int main(void)
         cmocka_unit_test(errors_say_what_there_is),
         cmocka_unit_test(any_choice_is_printed_and_read),
         cmocka_unit_test(noise_is_read_or_refused),
-        cmocka_unit_test(help_names_all),
+        cmocka_unit_test(the_manual_is_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
