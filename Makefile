@@ -28,7 +28,8 @@ KERN_TSAN  := $(if $(filter thread,$(SAN)),-fno-sanitize=thread)
 ISA_ref    := -march=x86-64-v2
 ISA_avx2   := -march=x86-64-v3 $(KERN_O)
 ISA_avx512 := -march=x86-64-v4 -mavx512vnni $(KERN_O)
-isa_of      = $(if $(findstring /kernels/avx512/,$(1)),$(ISA_avx512) $(KERN_TSAN),$(if $(findstring /kernels/avx2/,$(1)),$(ISA_avx2) $(KERN_TSAN),$(ISA_ref) $(if $(findstring /kernels/ref/,$(1)),$(KERN_TSAN))))
+ISA_amx    := $(ISA_avx512) -mamx-tile -mamx-int8
+isa_of      = $(if $(findstring /kernels/amx/,$(1)),$(ISA_amx) $(KERN_TSAN),$(if $(findstring /kernels/avx512/,$(1)),$(ISA_avx512) $(KERN_TSAN),$(if $(findstring /kernels/avx2/,$(1)),$(ISA_avx2) $(KERN_TSAN),$(ISA_ref) $(if $(findstring /kernels/ref/,$(1)),$(KERN_TSAN)))))
 
 LIBSRC  := $(sort $(wildcard src/base/*.c src/os/*.c src/kernels/*.c src/kernels/*/*.c src/gguf/*.c src/text/*.c \
              src/kv/*.c src/kv/policy/*.c src/model/*.c src/tier/*.c src/engine/*.c))
@@ -45,7 +46,7 @@ TESTLIB := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard tests/support/*.c tests/twi
 
 .DEFAULT_GOAL := all
 .SECONDARY:
-.PHONY: all help deps clients chat serve test tests soak fuzz duel tidy screenshots format install clean models
+.PHONY: all help deps clients chat serve test tests soak fuzz duel count tidy screenshots format install clean models
 
 all: $(B)/akvifer $(B)/libakvifer.a $(B)/libakvifer.so
 
@@ -59,14 +60,16 @@ help:
 #:                 KINDS="unit property": only those of tests/unit and tests/property)
 #: make fuzz       run schemathesis against the server and the fuzz targets, each for long (SECONDS_EACH=600)
 #: make soak       20,000 short requests, and what memory they leave (REQUESTS=4000 MODEL=smollm2: of that model)
-#: make duel       speed beside llama.cpp: LLAMA_BIN=the folder of its llama-bench (MODEL="smollm2 qwen2")
+#: make duel       speed beside llama.cpp: LLAMA_BIN=the folder of its llama-bench (MODEL="smollm2 qwen2";
+#:                 CELLS=quick, depth, batch or long; TYPES=all: random weights of each type)
+#: make count      instructions of a fixed prompt and answer, beside the recorded ones (RECORD=1 records them)
 #: make screenshots   take the pictures of the page in docs/ anew
 #: make tidy       format, warnings and the include graph: refuses a cycle or an upward include
 #: make install    to PREFIX (default /usr/local), with a systemd unit; a container: packaging/Containerfile
 #: V=1 shows the commands; SAN=address or SAN=thread builds beside it with sanitizers
 
 deps:
-	@tools/install_deps.sh $(if $(filter test soak fuzz tidy screenshots,$(MAKECMDGOALS)),test)
+	@tools/install_deps.sh $(if $(filter test soak fuzz tidy screenshots,$(MAKECMDGOALS)),test,$(filter count,$(MAKECMDGOALS)))
 
 # Small models fall into loops, some answers of smollm2 until its context is full; with this penalty none of 48 did (4 without).
 chat: deps
@@ -105,7 +108,13 @@ fuzz: deps clients
 	@B=$(B) tools/run_fuzz.sh $(or $(SECONDS_EACH),600)
 
 duel: all
-	@LLAMA_BIN="$(LLAMA_BIN)" bench/duel.py --akvifer $(B)/akvifer $(addprefix -m ,$(MODEL))
+	@LLAMA_BIN="$(LLAMA_BIN)" bench/duel.py --akvifer $(B)/akvifer $(addprefix -m ,$(MODEL)) $(addprefix --cells ,$(CELLS)) \
+	    $(addprefix --types ,$(TYPES))
+
+count: deps
+	@$(MAKE) --no-print-directory all
+	@$(B)/akvifer pull smollm2
+	@B=$(B) CC="$(CC)" RECORD=$(RECORD) tools/count.sh
 
 tidy: deps
 	@tools/tidy.sh

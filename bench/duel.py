@@ -1,16 +1,19 @@
 #!/usr/bin/env python3
 """duel.py - Akvifer beside llama.cpp: same file, same threads, same shapes, one sample of each in turn.
 
-    LLAMA_BIN=DIR bench/duel.py [-m MODEL ...] [--quick]      (make duel LLAMA_BIN=DIR)
+    LLAMA_BIN=DIR bench/duel.py [-m MODEL ...] [--cells quick|all|long|NAME ...]    (make duel LLAMA_BIN=DIR)
+    LLAMA_BIN=DIR bench/duel.py --types Q4_0,Q6_K|all [-m MODEL]                    random weights of each type
 
-DIR holds llama-bench: of a release of llama.cpp (https://github.com/ggml-org/llama.cpp/releases), or of a native build.
+DIR holds llama-bench and llama-batched-bench: of a release of llama.cpp (https://github.com/ggml-org/llama.cpp/releases), or
+of a native build.
 
     probe  ours  probe  theirs -fa 1  probe  theirs -fa 0  probe  ours ...
 
 A probe (`akvifer bench roof`) stands on both sides of each sample; a sample beside one below 80 % of the best probe of the
 cell was disturbed and does not count. The peer runs with flash attention on and off, and the better median counts. Printed are
-medians, spreads (half the distance of the quartiles), the ratio, and our share of the roof: int8 products for reading
-prompts, bytes read for generating, both as the best probe of the cell measured them.
+medians, spreads (half the distance of the quartiles), the ratio, and our share of the roof: int8 products (fp32 where weights
+are floats) for reading prompts, bytes read for generating, both as the best probe of the cell measured them. Cells of several
+sequences count the tokens of all, after 128 of each.
 """
 import argparse
 import json
@@ -18,16 +21,30 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
+from typing import NamedTuple
 
-CELLS = [  # name, test, tokens, depth, our KV type, the peer's
-    ("prefill 512", "-p", 512, 0, "f16", "f16"),
-    ("decode 128", "-n", 128, 0, "f16", "f16"),
-    ("prefill 512 @ 4096", "-p", 512, 4096, "f16", "f16"),
-    ("decode 64 @ 4096", "-n", 64, 4096, "f16", "f16"),
-    ("prefill 512 @ 4096, int8 KV", "-p", 512, 4096, "int8", "q8_0"),
-    ("decode 64 @ 4096, int8 KV", "-n", 64, 4096, "int8", "q8_0"),
-]
-QUICK = CELLS[:2]
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tools"))
+import random_model  # noqa: E402
+
+
+class Cell(NamedTuple):
+    name: str
+    test: str  # -p: read, -n: generate
+    tokens: int
+    depth: int = 0
+    kv: str = "f16"
+    sequences: int = 1
+
+
+QUICK = [Cell("prefill 512", "-p", 512), Cell("decode 128", "-n", 128)]
+DEPTH = [Cell(f"{name} @ 4096{label}", test, n, 4096, kv)
+         for kv, label in (("f16", ""), ("int8", ", int8 KV"))
+         for name, test, n in (("prefill 512", "-p", 512), ("decode 64", "-n", 64))]
+BATCH = [Cell(f"decode 64 x {n}", "-n", 64, 128, sequences=n) for n in (4, 16)]
+LONG = [Cell("decode 32 @ 16384", "-n", 32, 16384)]  # the peer reads for minutes before each sample
+SETS = {"quick": QUICK, "depth": DEPTH, "batch": BATCH, "all": QUICK + DEPTH + BATCH, "long": LONG}
+THEIR_KV = {"f16": "f16", "int8": "q8_0"}
 DISTURBED = 0.80
 
 
@@ -49,25 +66,33 @@ class Duel:
         return p
 
     def shape(self, cell):
-        _, test, n, depth, _, _ = cell
-        other = {"-p": "-n", "-n": "-p"}[test]
-        return ["-m", self.model, test, str(n), other, "0", "-d", str(depth), "-t", self.args.threads,
+        other = {"-p": "-n", "-n": "-p"}[cell.test]
+        return ["-m", self.model, cell.test, str(cell.tokens), other, "0", "-d", str(cell.depth), "-t", self.args.threads,
                 "-r", "1", "-o", "jsonl"]
 
     def ours(self, cell):
-        row = rows_of([self.args.akvifer, "bench", *self.shape(cell), "--kv-type", cell[4]])[0]
+        row = rows_of([self.args.akvifer, "bench", *self.shape(cell), "--kv-type", cell.kv, "-npl", str(cell.sequences)])[0]
         return row["median_ts"], row
 
     def theirs(self, cell, flash):
+        kv = THEIR_KV[cell.kv]
         command = [os.path.join(self.args.llama_bin, "llama-bench"), *self.shape(cell), "-fa", str(flash)]
-        row = rows_of([*command, "-ctk", cell[5], "-ctv", cell[5]])[0]
+        row = rows_of([*command, "-ctk", kv, "-ctv", kv])[0]
         return row["avg_ts"], row
 
+    def theirs_together(self, cell, flash):
+        n, positions = cell.sequences, cell.depth + cell.tokens
+        row = rows_of([os.path.join(self.args.llama_bin, "llama-batched-bench"), "-m", self.model, "-t", self.args.threads,
+                       "-c", str(n * positions + 256), "-npp", str(cell.depth), "-ntg", str(cell.tokens), "-npl", str(n),
+                       "-fa", ("off", "on")[flash], "--output-format", "jsonl"])[0]
+        return row["speed_tg"], row
+
     def players(self, cell):
+        theirs = self.theirs if cell.sequences == 1 else self.theirs_together
         yield "ours", lambda: self.ours(cell)
-        yield "-fa 1", lambda: self.theirs(cell, 1)
-        if cell[5] == "f16":  # a quantised cache needs flash attention there
-            yield "-fa 0", lambda: self.theirs(cell, 0)
+        yield "-fa 1", lambda: theirs(cell, 1)
+        if cell.kv == "f16":  # a quantised cache needs flash attention there
+            yield "-fa 0", lambda: theirs(cell, 0)
 
     def fight(self, cell):
         self.probes = []
@@ -82,10 +107,10 @@ class Duel:
         return self.judge(cell, taken)
 
     def judge(self, cell, taken):
-        best = {key: max(p[key] for p in self.probes) for key in ("int8", "read")}
+        best = {key: max(p[key] for p in self.probes) for key in ("int8", "fp32", "read")}
 
         def calm(p):
-            return all(p[key] >= DISTURBED * best[key] for key in best)
+            return all(p[key] >= DISTURBED * best[key] for key in ("int8", "read"))
 
         samples, dropped = {}, 0
         for name, rate, row, before, after in taken:
@@ -109,22 +134,23 @@ def summary(rates):
 
 
 def share_of_roof(cell, row, rate, best):
-    key, roof = ("share_int8", "int8") if cell[1] == "-p" else ("share_read", "read")
-    if not row.get(key):
+    roof = "read" if cell.test == "-n" else "int8" if row["share_int8"] > row["share_fp32"] else "fp32"
+    if not row.get(f"share_{roof}"):
         return "-"
-    measured = row["roof_int8_ops" if roof == "int8" else "roof_read_bytes"] * 1e-9
-    return f"{100 * row[key] * measured / best[roof] * rate / row['median_ts']:.0f} % {roof}"
+    measured = row[{"int8": "roof_int8_ops", "fp32": "roof_fp32_flops", "read": "roof_read_bytes"}[roof]] * 1e-9
+    return f"{100 * row[f'share_{roof}'] * measured / best[roof] * rate / row['median_ts']:.0f} % {roof}"
 
 
-def report(cell, samples, dropped, best):
+def report(label, cell, samples, dropped, best):
     ours, our_spread = summary([rate for rate, _ in samples["ours"]])
     peer = max((name for name in samples if name != "ours"),
                key=lambda name: summary([rate for rate, _ in samples[name]])[0])
     theirs, their_spread = summary([rate for rate, _ in samples[peer]])
     share = share_of_roof(cell, samples["ours"][0][1], ours, best)
     said = "all disturbed" if dropped < 0 else f"{dropped} dropped"
-    print(f"| {cell[0]} | {ours:.1f} +- {our_spread:.1f} | {theirs:.1f} +- {their_spread:.1f} ({peer}) "
+    print(f"| {label} | {ours:.1f} +- {our_spread:.1f} | {theirs:.1f} +- {their_spread:.1f} ({peer}) "
           f"| **{ours / theirs:.2f}x** | {share} | {said} |", flush=True)
+    return ours
 
 
 def path_of(akvifer, name):
@@ -136,24 +162,67 @@ def path_of(akvifer, name):
     return done.stderr.strip().split(": ")[-1]
 
 
+def begin_table(what, args):
+    print(f"\n{what}, {args.threads} threads, tokens/s, median of {args.rounds} in turn\n")
+    print("| cell | Akvifer | llama.cpp | ratio | of the roof | samples |\n|---|---|---|---|---|---|")
+
+
+def cells_of(names):
+    known = {cell.name: [cell] for cells in SETS.values() for cell in cells}
+    known.update(SETS)
+    for name in names:
+        if name not in known:
+            sys.exit(f"duel: there is no cell '{name}'; there are: {', '.join(known)}")
+    return [cell for name in names for cell in known[name]]
+
+
+def fight_models(args):
+    for name in args.model or ["smollm2"]:
+        model = path_of(args.akvifer, name)
+        begin_table(os.path.basename(model), args)
+        for cell in cells_of(args.cells or ["quick" if args.quick else "all"]):
+            report(cell.name, *Duel(args, model).fight(cell))
+
+
+def fight_types(args):
+    """Each type in the same shape: how flat reading is over types, and whether one is behind the peer."""
+    like = path_of(args.akvifer, (args.model or ["smollm2"])[0])
+    types = list(random_model.TYPES) if args.types == "all" else args.types.split(",")
+    unknown = [t for t in types if t not in random_model.TYPES]
+    if unknown:
+        sys.exit(f"duel: there is no type '{unknown[0]}'; there are: {', '.join(random_model.TYPES)}")
+    begin_table(f"random weights like {os.path.basename(like)}", args)
+    read = {}
+    for kind in types:
+        with tempfile.NamedTemporaryFile(suffix=f"-{kind}.gguf") as file:
+            random_model.make(like, kind, file.name, layers=args.layers)
+            for cell in cells_of(args.cells or ["quick"]):
+                rate = report(f"{kind}, {cell.name}", *Duel(args, file.name).fight(cell))
+                if cell.test == "-p" and kind not in ("F32", "F16", "BF16"):
+                    read[kind] = rate
+    if len(read) > 1:
+        slowest, fastest = min(read, key=read.get), max(read, key=read.get)
+        print(f"\nreading: the slowest quantised type, {slowest}, has {100 * read[slowest] / read[fastest]:.0f} % "
+              f"of the fastest, {fastest}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-m", "--model", action="append", help="a GGUF file or a short name; may be given more than once")
     parser.add_argument("-t", "--threads", default=str(os.cpu_count()))
     parser.add_argument("-r", "--rounds", type=int, default=5, help="samples of each")
     parser.add_argument("--quick", action="store_true", help="only prefill and decode without a context")
+    parser.add_argument("--cells", action="append", metavar="SET|NAME",
+                        help=f"{', '.join(SETS)}, or a cell by its name; may be given more than once")
+    parser.add_argument("--types", help="random models of these weight types, comma-separated, or all")
+    parser.add_argument("--layers", type=int, default=8, help="of random models")
     parser.add_argument("--akvifer", default="build/akvifer")
     parser.add_argument("--llama-bin", default=os.environ.get("LLAMA_BIN"), help="default: $LLAMA_BIN")
     args = parser.parse_args()
     if not args.llama_bin or not os.access(os.path.join(args.llama_bin, "llama-bench"), os.X_OK):
         sys.exit("duel: no llama-bench in LLAMA_BIN; get a release from https://github.com/ggml-org/llama.cpp/releases "
                  "or build one natively, and say LLAMA_BIN=its/bin")
-    for name in args.model or ["smollm2"]:
-        model = path_of(args.akvifer, name)
-        print(f"\n{os.path.basename(model)}, {args.threads} threads, tokens/s, median of {args.rounds} in turn\n")
-        print("| cell | Akvifer | llama.cpp | ratio | of the roof | samples |\n|---|---|---|---|---|---|")
-        for cell in QUICK if args.quick else CELLS:
-            report(*Duel(args, model).fight(cell))
+    fight_types(args) if args.types else fight_models(args)
 
 
 if __name__ == "__main__":

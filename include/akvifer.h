@@ -318,8 +318,8 @@ struct akv_stats {
     struct akv_times block_reuse_gap;            /*   from one use of a block to the next */
     uint64_t n_paused;                           /* sequences put back to wait for it */
     uint64_t step_ns;         /* in steps: choosing who gets rows, taking and mapping blocks, */
-    uint64_t plan_ns, map_ns; /*   computing, and all behind it: keeping, drawing, telling */
-    uint64_t forward_ns, sample_ns;
+    uint64_t plan_ns, map_ns; /*   computing, logits and drawing from them, and all the rest: */
+    uint64_t forward_ns, sample_ns, keep_ns; /* keeping blocks for reuse, telling */
     uint64_t n_step_sequence, n_row; /* sequences that had rows, and these, summed over steps */
     /* Steps by rows: [i] of up to 2^i (and above half of that), the last of all above. */
     uint64_t n_step_of_rows[AKV_STEP_BUCKETS];

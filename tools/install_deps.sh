@@ -1,6 +1,6 @@
 #!/bin/bash
-# Installs the Debian packages that the build needs; with "test" also those of the tests. Silent and quick
-# when all are there. Without root or sudo it prints what to ask for and exits 1.
+# Installs the Debian packages that the build needs; with "test" also those of the tests, with "count" what counts
+# instructions. Silent and quick when all are there. Without root or sudo it prints what to ask for and exits 1.
 set -u
 
 # One need a word: packages that satisfy it, separated by bars; the first is the one installed.
@@ -13,6 +13,8 @@ if [ "${1:-}" = test ]; then
     needs+=(libcmocka-dev clang clang-format "libclang-rt-dev|libclang-rt-${version%%/*}-dev"
             libsimde-dev python3 python3-venv curl openssl chromium 'gnuplot-nox|gnuplot-qt|gnuplot-x11')
 fi
+
+[ "${1:-}" = count ] && needs+=(valgrind)
 
 # The packages of unmet needs, one a line.
 missing() {

@@ -27,6 +27,7 @@ format() { # names each file once; `make format` puts it right
 isa_of() {
     case $1 in
     */avx512/*) echo -march=x86-64-v4 -mavx512vnni ;;
+    */amx/*) echo -march=x86-64-v4 -mavx512vnni -mamx-tile -mamx-int8 ;;
     */avx2/*) echo -march=x86-64-v3 ;;
     *) echo -march=x86-64-v2 ;;
     esac

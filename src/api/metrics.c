@@ -373,8 +373,9 @@ static void own_kv(const struct text *t, const struct akv_stats *s)
              (const struct labelled[]){ { "plan", (double)s->plan_ns / 1e9 },
                                         { "map", (double)s->map_ns / 1e9 },
                                         { "forward", (double)s->forward_ns / 1e9 },
-                                        { "sample", (double)s->sample_ns / 1e9 } },
-             4);
+                                        { "sample", (double)s->sample_ns / 1e9 },
+                                        { "keep", (double)s->keep_ns / 1e9 } },
+             5);
     plain(t, "akvifer_weight_bytes", "gauge", "Resident weights.", (double)s->weight_bytes);
     plain(t, "akvifer_workspace_bytes", "gauge", "Memory of a pass.", (double)s->workspace_bytes);
 }

@@ -1,9 +1,9 @@
 /* bin/bench.c - tokens a second of reading (pp) and of generating (tg), at depths, threads and KV types.
  *
- *   for each thread count and KV type: one engine, and in it for each depth: every -p, every -n, every -pg
+ *   for each thread count and KV type: one engine, and in it for each depth and -npl: every -p, every -n, every -pg
  *
- * Each figure is the median of -r repetitions, after one that does not count. A test at depth d first reads d tokens,
- * whose KV is kept; what is timed reuses them, and `cached` is checked. Roofs are measured in the same run (bench_roof.h). */
+ * Each figure is the median of -r repetitions, after one that does not count (bench_test.h). Roofs are measured in the
+ * same run (bench_roof.h). */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,20 +18,21 @@
 #include "bin/bench_probe.h"
 #include "bin/bench_profile.h"
 #include "bin/bench_report.h"
+#include "bin/bench_steps.h"
 #include "bin/bench_stream.h"
 #include "bin/bench_taps.h"
+#include "bin/bench_test.h"
 #include "bin/engine_flags.h"
 #include "bin/models.h"
-#include "bin/progress.h"
 #include "bin/verbs.h"
 #include "engine/engine.h"
 #include "os/workers.h"
 
-enum { LIST_MAX = 16, TESTS_MAX = LIST_MAX * (2 * LIST_MAX + FLAG_TEXTS_MAX) };
+enum { LIST_MAX = 16, TESTS_MAX = LIST_MAX * LIST_MAX * (2 * LIST_MAX + FLAG_TEXTS_MAX) };
 
 struct bench_options {
     struct engine_flags engine;
-    const char *n_prompt, *n_gen, *depth, *threads, *kv_types;
+    const char *n_prompt, *n_gen, *depth, *parallel, *threads, *kv_types;
     struct flag_texts both;
     int64_t reps;
     uint32_t output;
@@ -68,6 +69,12 @@ static const struct flag rows[] = {
       .unit = "LIST",
       .preset = "0",
       .help = "Positions that are in the cache before the test, comma-separated." },
+    { .names = "-npl --parallel",
+      .type = FLAG_TEXT,
+      .at = FLAG_AT(bench_options, parallel),
+      .unit = "LIST",
+      .preset = "1",
+      .help = "Sequences that do the test at once, comma-separated; their tokens count together." },
     { .names = "-t --threads",
       .type = FLAG_TEXT,
       .at = FLAG_AT(bench_options, threads),
@@ -100,7 +107,7 @@ static const struct flag rows[] = {
       .at = FLAG_AT(bench_options, engine.cpu),
       .unit = "NAME",
       .preset = "auto",
-      .help = "Kernels to use: auto, ref, avx2 or avx512." },
+      .help = "Kernels to use: auto, ref, avx2, avx512 or amx." },
     { .names = "-ub --ubatch-size",
       .type = FLAG_INT,
       .at = FLAG_AT(bench_options, engine.n_ubatch),
@@ -118,7 +125,7 @@ static const struct flag rows[] = {
 const struct flag_table flags_of_bench = {
     .verb = "bench",
     .summary = "measure speed: reading and generating, KV memory, attention",
-    .operands = "[kv|attention|roof|stream]",
+    .operands = "[kv|attention|roof|steps|stream]",
     .n_operand_min = 0,
     .n_operand_max = 0,
     .flag = rows,
@@ -127,97 +134,15 @@ const struct flag_table flags_of_bench = {
         (const char *const[]){
             "akvifer bench -m smollm2 -p 512 -n 128 -d 0,4096",
             "akvifer bench -m qwen2 -t 1,2 --kv-type f16,int8 -o jsonl",
+            "akvifer bench -p 0 -n 64 -d 128 -npl 1,4,16",
             "akvifer bench kv --help",
             "akvifer bench attention --help",
             "akvifer bench roof",
+            "akvifer bench steps --help",
             "akvifer bench stream --help",
             NULL,
         },
 };
-
-/* ---- one test ---- */
-
-struct test {
-    uint32_t n_prompt, n_gen, depth;
-};
-
-static enum status ask(akv_engine *engine, const struct akv_request *r, struct akv_usage *out,
-                       struct note *why)
-{
-    struct akv_note inner = { "" };
-    struct akv_event event;
-    uint64_t id;
-    enum akv_status st = akv_submit(engine, r, &id, &inner);
-    if (st != AKV_OK) {
-        note_set(why, "%s", inner.text);
-        return (enum status)st;
-    }
-    do {
-        if (akv_next_event(engine, &event, -1) != AKV_OK)
-            continue;
-    } while (event.kind != AKV_EVENT_DONE);
-    if (event.stop == AKV_STOP_ERROR) {
-        note_set(why, "%s", event.message);
-        return (enum status)event.status;
-    }
-    *out = event.usage;
-    return OK;
-}
-
-/* Reads `depth` tokens, whose KV is kept, then reads or generates on top of them. */
-static enum status run_once(akv_engine *engine, const struct test *t, const int32_t *ids,
-                            struct profile *profile, double *ns, struct note *why)
-{
-    struct akv_request r = { .ids = ids, .n_predict = 1, .ignore_eos = true };
-    struct akv_usage usage;
-    enum status st = OK;
-    char salt[32]; /* tests at other depths begin with the same tokens */
-    snprintf(salt, sizeof salt, "depth %u", t->depth);
-    r.cache_salt = salt;
-    r.sampling = akv_sampling_default();
-    r.sampling.temperature = 0;
-    r.n_id = t->depth;
-    if (t->depth)
-        st = ask(engine, &r, &usage, why);
-    r.n_id = t->depth + (t->n_prompt ? t->n_prompt : 1);
-    r.n_predict = t->n_gen + 1; // the first comes with the prompt
-    r.cache_no_write = true;
-    if (profile)
-        profile->on = true;
-    if (st == OK)
-        st = ask(engine, &r, &usage, why);
-    if (profile)
-        profile->on = false;
-    if (st != OK)
-        return st;
-    if (usage.n_cached != t->depth) {
-        note_set(why, "%u positions were to be in the cache, %u were", t->depth, usage.n_cached);
-        return CORRUPT;
-    }
-    *ns = (t->n_prompt ? (double)usage.prompt_ns : 0) + (t->n_gen ? (double)usage.generate_ns : 0);
-    return OK;
-}
-
-static enum status run_test(akv_engine *engine, const struct test *t, const int32_t *ids,
-                            uint32_t reps, struct profile *profile, struct samples *out,
-                            struct note *why)
-{
-    struct progress bar;
-    double ns;
-    char label[40];
-    snprintf(label, sizeof label, "pp%u tg%u @ d%u", t->n_prompt, t->n_gen, t->depth);
-    progress_begin(&bar, label, PROGRESS_COUNT, 0, reps + 1);
-    enum status st = run_once(engine, t, ids, NULL, &ns, why); // warms up
-    *out = (struct samples){ 0 };
-    while (st == OK && out->n < reps) {
-        progress_at(&bar, out->n + 1);
-        st = run_once(engine, t, ids, profile, &ns, why);
-        if (st == OK)
-            samples_add(out, ns);
-    }
-    progress_end(&bar);
-    return st;
-}
 
 /* ---- the plan ---- */
 
@@ -243,36 +168,38 @@ static enum status read_list(const char *text, const char *flag, double most,
 }
 
 struct plan {
-    struct test test[TESTS_MAX];
+    struct bench_test test[TESTS_MAX];
     uint32_t n_test;
     uint32_t thread[LIST_MAX], n_thread; // 0 was replaced by what it stands for
     enum kv_type type[LIST_MAX];
     uint32_t n_type;
-    uint32_t longest;              // positions that the largest test needs
+    uint32_t longest, n_seq;       // tokens that the largest test needs; most sequences at once
     struct amounts roof[LIST_MAX]; // of each thread count
 };
 
-static void plan_test(struct plan *p, uint32_t depth, uint32_t n_prompt, uint32_t n_gen)
+static void plan_test(struct plan *p, struct bench_test t)
 {
-    const uint32_t n = depth + n_prompt + n_gen + 2;
-    if (n_prompt + n_gen == 0)
+    const uint32_t n = bench_test_ids(&t);
+    if (t.n_prompt + t.n_gen == 0)
         return;
-    p->test[p->n_test++] = (struct test){ .n_prompt = n_prompt, .n_gen = n_gen, .depth = depth };
-    if (n > p->longest)
-        p->longest = n;
+    p->test[p->n_test++] = t;
+    p->longest = n > p->longest ? n : p->longest;
+    p->n_seq = t.n_seq > p->n_seq ? t.n_seq : p->n_seq;
 }
 
-/* Every test at every depth, in llama-bench's order. */
+/* Every test at every depth, in llama-bench's order, by each number of sequences. */
 static enum status plan_tests(const struct bench_options *o, struct plan *p, struct note *why)
 {
     const double most = 1 << 24;
     uint32_t depth[LIST_MAX], prompt[LIST_MAX], gen[LIST_MAX], n_depth, n_prompt, n_gen;
-    uint32_t both[FLAG_TEXTS_MAX][LIST_MAX], n_both;
+    uint32_t both[FLAG_TEXTS_MAX][LIST_MAX], n_both, seq[LIST_MAX], n_seq;
     enum status st = read_list(o->depth, "-d", most, depth, &n_depth, why);
     if (st == OK)
         st = read_list(o->n_prompt, "-p", most, prompt, &n_prompt, why);
     if (st == OK)
         st = read_list(o->n_gen, "-n", most, gen, &n_gen, why);
+    if (st == OK)
+        st = read_list(o->parallel, "-npl", BENCH_SEQS_MAX, seq, &n_seq, why);
     for (uint32_t i = 0; st == OK && i < o->both.n; i++) {
         st = read_list(o->both.text[i], "-pg", most, both[i], &n_both, why);
         if (st == OK && n_both != 2) {
@@ -280,13 +207,14 @@ static enum status plan_tests(const struct bench_options *o, struct plan *p, str
             st = BAD_INPUT;
         }
     }
-    for (uint32_t d = 0; st == OK && d < n_depth; d++) {
-        for (uint32_t i = 0; i < n_prompt; i++)
-            plan_test(p, depth[d], prompt[i], 0);
-        for (uint32_t i = 0; i < n_gen; i++)
-            plan_test(p, depth[d], 0, gen[i]);
-        for (uint32_t i = 0; i < o->both.n; i++)
-            plan_test(p, depth[d], both[i][0], both[i][1]);
+    for (uint32_t i = 0; st == OK && i < n_depth * n_seq; i++) {
+        const uint32_t d = depth[i / n_seq], n = seq[i % n_seq] ? seq[i % n_seq] : 1;
+        for (uint32_t k = 0; k < n_prompt; k++)
+            plan_test(p, (struct bench_test){ prompt[k], 0, d, n });
+        for (uint32_t k = 0; k < n_gen; k++)
+            plan_test(p, (struct bench_test){ 0, gen[k], d, n });
+        for (uint32_t k = 0; k < o->both.n; k++)
+            plan_test(p, (struct bench_test){ both[k][0], both[k][1], d, n });
     }
     return st;
 }
@@ -341,8 +269,8 @@ struct run {
 static void add_profile(struct run *run, const struct bench_row *row, struct profile *p)
 {
     char name[64];
-    snprintf(name, sizeof name, "pp%u tg%u @ d%u, %s", row->n_prompt, row->n_gen, row->depth,
-             kv_type_name(row->model->kv.type));
+    snprintf(name, sizeof name, "pp%u tg%u @ d%u x %u, %s", row->test.n_prompt, row->test.n_gen,
+             row->test.depth, row->test.n_seq, kv_type_name(row->model->kv.type));
     bench_profile_add(&run->profiles, name, p, samples_mean(&row->ns) * row->ns.n, row->n_thread);
     *p = (struct profile){ 0 };
 }
@@ -352,16 +280,14 @@ static enum status run_tests(struct run *run, struct engine_opened *opened, stru
 {
     enum status st = OK;
     for (uint32_t i = 0; st == OK && i < run->plan.n_test; i++) {
-        const struct test *t = &run->plan.test[i];
-        row->n_prompt = t->n_prompt;
-        row->n_gen = t->n_gen;
-        row->depth = t->depth;
-        row->work =
-            work_of_test(row->model, row->info.weight_bytes, t->n_prompt, t->n_gen, t->depth);
+        const struct bench_test *t = &run->plan.test[i];
+        row->test = *t;
+        row->work = work_of_test(row->model, row->info.weight_bytes, t);
         row->time = (int64_t)time(NULL);
         row->load = machine_load();
         struct profile *profile = run->o->profile ? engine_profile(opened->model) : NULL;
-        st = run_test(opened->engine, t, run->ids, (uint32_t)run->o->reps, profile, &row->ns, why);
+        st = bench_test_run(opened->engine, t, run->ids, (uint32_t)run->o->reps, profile, &row->ns,
+                            why);
         if (st == OK)
             report_row(&run->report, row);
         if (st == OK && profile)
@@ -383,6 +309,9 @@ static enum status run_engine(struct run *run, uint32_t i, uint32_t k, struct no
         return st;
     flags.n_thread = p->thread[i];
     flags.n_ctx = p->longest;
+    flags.n_parallel = p->n_seq;
+    if (p->n_seq > 1) // each one's kept positions, and a test's own beside them
+        flags.kv_ram = 2 * p->n_seq * kv_sequence_bytes(&model.kv, p->longest, p->longest);
     flags.kv_type = p->type[k];
     flags.quiet = true;
     st = engine_open(&opened, &flags, why);
@@ -457,6 +386,8 @@ int verb_bench(int argc, char **argv)
         return bench_probe(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "taps") == 0)
         return bench_taps(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "steps") == 0)
+        return bench_steps(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "stream") == 0)
         return bench_stream(argc - 1, argv + 1);
     if (!flags_read(&flags_of_bench, &o, argc, argv, NULL, &code))

@@ -12,6 +12,7 @@
 #include "bin/verbs.h"
 #include "kernels/attn_group.h"
 #include "kernels/kernels.h"
+#include "kernels/tables.h"
 #include "os/vm.h"
 
 enum { PAGE_ROWS = 16, PAGES = KV_BLOCK / PAGE_ROWS, CHUNK = ATTN_CHUNK_BLOCKS, PREFILL = 256 };
@@ -235,7 +236,8 @@ static enum status world_open(struct world *w, const struct bench_attn_options *
     enum status st = kernels_select(&w->k, o->cpu, why);
     if (st != OK)
         return st;
-    w->leaves = strcmp(w->k->name, "avx512") == 0 ? &avx512_attn_leaves : &avx2_attn_leaves;
+    w->leaves =
+        w->k->attn_partial == kernels_avx512.attn_partial ? &avx512_attn_leaves : &avx2_attn_leaves;
     if (strcmp(w->k->name, "ref") == 0) {
         note_set(why, "--cpu %s: the paged layout has no kernel in plain C; this needs AVX2",
                  o->cpu);

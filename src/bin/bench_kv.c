@@ -40,7 +40,7 @@ static const struct flag rows[] = {
       .at = FLAG_AT(bench_kv_options, cpu),
       .unit = "NAME",
       .preset = "auto",
-      .help = "Kernels to use: auto, ref, avx2 or avx512." },
+      .help = "Kernels to use: auto, ref, avx2, avx512 or amx." },
     COUNT_FLAG("-c --ctx-size", n_ctx, "8192", 2112, 1 << 24, "Longest context of a sequence."),
     COUNT_FLAG("-s --seqs", n_seq, "4", 1, SEQ_MAX, "Sequences that decode together."),
     COUNT_FLAG("-r --reps", n_rep, "7", 1, SAMPLES_MAX, "Repetitions; medians are shown."),

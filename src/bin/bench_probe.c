@@ -34,7 +34,7 @@ static const struct flag rows[] = {
       .at = FLAG_AT(probe_options, cpu),
       .unit = "NAME",
       .preset = "auto",
-      .help = "Kernels whose peak is measured: auto, ref, avx2 or avx512." },
+      .help = "Kernels whose peak is measured: auto, ref, avx2, avx512 or amx." },
 };
 
 const struct flag_table flags_of_bench_roof = {

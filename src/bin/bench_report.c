@@ -20,7 +20,7 @@ double machine_load(void)
 
 static double n_token(const struct bench_row *row)
 {
-    return (double)row->n_prompt + row->n_gen;
+    return ((double)row->test.n_prompt + row->test.n_gen) * row->test.n_seq;
 }
 
 /* Tokens a second, sample by sample. */
@@ -92,12 +92,15 @@ static void print_md(const struct report *r, const struct bench_row *row)
              "| ------------------------ | ---------: | ------: | ---- | ---------------- | "
              "------------: | -----: | -----: | -----: | -----: |");
     add_type(&type, row);
-    if (row->n_prompt)
-        at += (size_t)snprintf(test, sizeof test, "pp%u", row->n_prompt);
-    if (row->n_gen)
-        at += (size_t)snprintf(test + at, sizeof test - at, "%stg%u", at ? "+" : "", row->n_gen);
-    if (row->depth)
-        snprintf(test + at, sizeof test - at, " @ d%u", row->depth);
+    if (row->test.n_prompt)
+        at += (size_t)snprintf(test, sizeof test, "pp%u", row->test.n_prompt);
+    if (row->test.n_gen)
+        at +=
+            (size_t)snprintf(test + at, sizeof test - at, "%stg%u", at ? "+" : "", row->test.n_gen);
+    if (row->test.depth)
+        at += (size_t)snprintf(test + at, sizeof test - at, " @ d%u", row->test.depth);
+    if (row->test.n_seq > 1)
+        snprintf(test + at, sizeof test - at, " x %u", row->test.n_seq);
     printf("| %-24s | %10s | %7u | %-4s | %-16s | %13.2f | %6.2f |", buf_text(&type),
            show_bytes(row->info.weight_bytes).text, row->n_thread,
            kv_type_name(row->model->kv.type), test, samples_median(&ts), samples_deviation(&ts));
@@ -219,9 +222,9 @@ static void add_setup(struct fields *f, const struct bench_row *row)
     add_text(f, "type_k", kv_type_name(row->model->kv.type));
     add_text(f, "type_v", kv_type_name(row->model->kv.type));
     add_constants(f, of_devices, sizeof of_devices / sizeof *of_devices);
-    add_number(f, "n_prompt", row->n_prompt, 0);
-    add_number(f, "n_gen", row->n_gen, 0);
-    add_number(f, "n_depth", row->depth, 0);
+    add_number(f, "n_prompt", row->test.n_prompt, 0);
+    add_number(f, "n_gen", row->test.n_gen, 0);
+    add_number(f, "n_depth", row->test.depth, 0);
     buf_close(&type);
 }
 
@@ -243,10 +246,11 @@ static void add_times(struct fields *f, const struct bench_row *row, bool sample
     add_number(f, "median_ts", samples_median(&ts), 6);
 }
 
-/* Ours: what the machine can do, and how much of it that was. */
+/* Ours: how many did it at once, what the machine can do, and how much of it that was. */
 static void add_roofs(struct fields *f, const struct bench_row *row)
 {
     const struct amounts share = shares(row);
+    add_number(f, "n_parallel", row->test.n_seq, 0);
     add_text(f, "kernels", row->kernels);
     add_number(f, "load", row->load, 2);
     add_number(f, "roof_int8_ops", row->roof.int8, 0);

@@ -14,6 +14,7 @@
 
 #include "akvifer.h"
 #include "bin/bench_roof.h"
+#include "bin/bench_test.h"
 #include "bin/samples.h"
 
 enum report_form { REPORT_MD, REPORT_CSV, REPORT_JSON, REPORT_JSONL }; // in the order of -o's words
@@ -29,7 +30,7 @@ struct bench_row {
     const struct model_work *model;
     const char *kernels; // the table's name
     uint32_t n_thread, n_ubatch;
-    uint32_t n_prompt, n_gen, depth;
+    struct bench_test test;
     int64_t time; // seconds since 1970 when it began
     double load;  // of the machine then: see report_begin
     struct samples ns;

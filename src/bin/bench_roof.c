@@ -179,21 +179,24 @@ static struct amounts attend(const struct model_work *m, uint32_t n)
     return a;
 }
 
-struct amounts work_of_test(const struct model_work *m, size_t weight_bytes, uint32_t n_prompt,
-                            uint32_t n_gen, uint32_t depth)
+struct amounts work_of_test(const struct model_work *m, size_t weight_bytes,
+                            const struct bench_test *t)
 {
-    const double n_token = (double)n_prompt + n_gen, n_logits = (n_prompt > 0) + (double)n_gen;
+    const double n_token = (double)t->n_prompt + t->n_gen;
+    const double n_logits = (t->n_prompt > 0) + (double)t->n_gen;
     struct amounts sum = {
         .int8 = m->token.int8 * n_token + m->logits.int8 * n_logits,
         .fp32 = m->token.fp32 * n_token + m->logits.fp32 * n_logits,
-        .read = (double)weight_bytes * n_gen,
     };
-    for (uint32_t i = 0; i < n_prompt + n_gen; i++) {
-        const struct amounts a = attend(m, depth + i + 1);
+    for (uint32_t i = 0; i < t->n_prompt + t->n_gen; i++) {
+        const struct amounts a = attend(m, t->depth + i + 1);
         sum.fp32 += a.fp32;
-        sum.read += i < n_prompt ? 0 : a.read;
+        sum.read += i < t->n_prompt ? 0 : a.read;
     }
-    if (n_prompt)
+    sum.int8 *= t->n_seq;
+    sum.fp32 *= t->n_seq;
+    sum.read = sum.read * t->n_seq + (double)weight_bytes * t->n_gen;
+    if (t->n_prompt)
         sum.read =
             NAN; // its steps are bound by products, and how many there are is the engine's affair
     return sum;

@@ -13,6 +13,7 @@
 
 #include "base/note.h"
 #include "base/status.h"
+#include "bin/bench_test.h"
 #include "kernels/kernels.h"
 #include "model/hparams.h"
 
@@ -36,8 +37,8 @@ struct model_work {
 must_use enum status model_work_read(struct model_work *out, const char *path, enum kv_type type,
                                      struct note *why);
 
-/* n_prompt tokens read, then n_gen generated, behind `depth` others; `weight_bytes` are read a step. */
-struct amounts work_of_test(const struct model_work *m, size_t weight_bytes, uint32_t n_prompt,
-                            uint32_t n_gen, uint32_t depth);
+/* Of all its sequences; `weight_bytes` are read a step, once for all of them. */
+struct amounts work_of_test(const struct model_work *m, size_t weight_bytes,
+                            const struct bench_test *t);
 
 #endif

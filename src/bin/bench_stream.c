@@ -9,11 +9,11 @@
 #include "bin/verbs.h"
 #include "os/clock.h"
 
-enum { TOKENS_MAX = 1 << 16 };
+enum { TOKENS_MAX = 1 << 16, STREAM_MORE = 2048 };
 
 struct stream_options {
     struct engine_flags engine;
-    int64_t n_gen, n_prompt, pause_ms;
+    int64_t n_gen, n_prompt, n_answered, pause_ms;
 };
 
 static const struct flag rows[] = {
@@ -25,7 +25,7 @@ static const struct flag rows[] = {
       .preset = "400",
       .least = 2,
       .most = TOKENS_MAX,
-      .help = "Tokens of the stream." },
+      .help = "Tokens of the stream, at least." },
     { .names = "-p --n-prompt",
       .type = FLAG_INT,
       .at = FLAG_AT(stream_options, n_prompt),
@@ -34,6 +34,14 @@ static const struct flag rows[] = {
       .least = 1,
       .most = 1 << 20,
       .help = "Tokens of each prompt beside it." },
+    { .names = "--prompts",
+      .type = FLAG_INT,
+      .at = FLAG_AT(stream_options, n_answered),
+      .unit = "N",
+      .preset = "2",
+      .least = 0,
+      .most = 1000,
+      .help = "It goes on until so many prompts were answered beside it, or its context is full." },
     { .names = "--pause",
       .type = FLAG_INT,
       .at = FLAG_AT(stream_options, pause_ms),
@@ -87,14 +95,14 @@ struct bench {
     struct rng rng;
     int32_t *ids; // [n_prompt]
     struct times between, first;
+    double rows; // of prompts a step, on the average
 };
 
 /* Ids that nothing kept begins with. */
 static enum status submit(struct bench *b, uint32_t n_id, uint32_t n_predict, void *user,
-                          struct note *why)
+                          uint64_t *id, struct note *why)
 {
     struct akv_note inner = { "" };
-    uint64_t id;
     for (uint32_t i = 0; i < n_id; i++)
         b->ids[i] = (int32_t)rng_below(&b->rng, b->n_vocab);
     struct akv_request r = {
@@ -107,7 +115,7 @@ static enum status submit(struct bench *b, uint32_t n_id, uint32_t n_predict, vo
         .sampling = akv_sampling_default(),
         .user = user,
     };
-    const enum akv_status st = akv_submit(b->engine, &r, &id, &inner);
+    const enum akv_status st = akv_submit(b->engine, &r, id, &inner);
     if (st != AKV_OK)
         note_set(why, "%s", inner.text);
     return (enum status)st;
@@ -116,16 +124,18 @@ static enum status submit(struct bench *b, uint32_t n_id, uint32_t n_predict, vo
 /* The stream from its first token to its last, with prompts beside it or without. */
 static enum status run(struct bench *b, bool beside, struct note *why)
 {
-    uint64_t last = 0, asked = 0, next = 0;
+    uint64_t last = 0, asked = 0, next = 0, stream_id, prompt_id;
+    struct akv_stats begin, end;
     bool reading = false, streaming = true;
     int stream, prompt; // whose events they are
     b->between.n = b->first.n = 0;
-    enum status st = submit(b, 1, (uint32_t)b->o->n_gen, &stream, why);
+    akv_stats(b->engine, &begin);
+    enum status st = submit(b, 1, UINT32_MAX, &stream, &stream_id, why);
     while (st == OK && (streaming || reading)) {
         struct akv_event e;
         const uint64_t before = os_now_ns();
         if (beside && last && streaming && !reading && before >= next) {
-            st = submit(b, (uint32_t)b->o->n_prompt, 1, &prompt, why);
+            st = submit(b, (uint32_t)b->o->n_prompt, 1, &prompt, &prompt_id, why);
             asked = before;
             reading = true;
             continue;
@@ -140,6 +150,12 @@ static enum status run(struct bench *b, bool beside, struct note *why)
         } else if (e.user == &prompt && e.kind == AKV_EVENT_TOKEN && streaming) {
             times_add(&b->first, now - asked);
         }
+        if (streaming && b->between.n >= (uint32_t)b->o->n_gen &&
+            (!beside || b->first.n >= (uint32_t)b->o->n_answered)) {
+            akv_cancel(b->engine, stream_id);
+            if (reading)
+                akv_cancel(b->engine, prompt_id);
+        }
         if (e.kind == AKV_EVENT_DONE) {
             *(e.user == &stream ? &streaming : &reading) = false;
             next = now + (uint64_t)b->o->pause_ms * 1000000;
@@ -149,6 +165,9 @@ static enum status run(struct bench *b, bool beside, struct note *why)
             }
         }
     }
+    akv_stats(b->engine, &end);
+    const double n_step = (double)(end.n_step - begin.n_step);
+    b->rows = n_step > 0 ? (double)(end.n_row - begin.n_row) / n_step - 1 : 0;
     qsort(b->between.ms, b->between.n, sizeof *b->between.ms, ascending);
     qsort(b->first.ms, b->first.n, sizeof *b->first.ms, ascending);
     return st;
@@ -160,9 +179,9 @@ static void show(const struct bench *b, const char *what)
     printf("| %s | %.2f | %.2f | %.2f | %.2f | ", what, median, late, late / median,
            times_at(&b->between, 1));
     if (b->first.n)
-        printf("%u | %.0f |\n", b->first.n, times_at(&b->first, 0.5));
+        printf("%u | %.1f | %.0f |\n", b->first.n, b->rows, times_at(&b->first, 0.5));
     else
-        printf("| |\n");
+        printf("| | |\n");
     fflush(stdout);
 }
 
@@ -174,7 +193,7 @@ static enum status run_engine(struct bench *b, double stretch, struct note *why)
     flags.step_stretch = stretch;
     flags.n_parallel = 4;
     if (flags.n_ctx == 0)
-        flags.n_ctx = (b->o->n_prompt > b->o->n_gen ? b->o->n_prompt : b->o->n_gen) + 64;
+        flags.n_ctx = (b->o->n_prompt > b->o->n_gen ? b->o->n_prompt : b->o->n_gen) + STREAM_MORE;
     enum status st = engine_open(&opened, &flags, why);
     if (st != OK)
         return st;
@@ -212,11 +231,13 @@ int bench_stream(int argc, char **argv)
         note_set(&why, "no memory for the times of %d tokens", TOKENS_MAX);
         goto done;
     }
-    printf("Milliseconds between two tokens of a stream of %lld, prompts of %lld tokens beside it, "
-           "%lld ms from one's answer to the next:\n\n"
-           "| | median | p99 | p99 / median | longest | prompts | their first token |\n"
-           "|---|---|---|---|---|---|---|\n",
-           (long long)o.n_gen, (long long)o.n_prompt, (long long)o.pause_ms);
+    printf(
+        "Milliseconds between two tokens of a stream of %lld, prompts of %lld tokens beside it, "
+        "%lld ms from one's answer to the next:\n\n"
+        "| | median | p99 | p99 / median | longest | prompts | rows of them a step | their first "
+        "token |\n"
+        "|---|---|---|---|---|---|---|---|\n",
+        (long long)o.n_gen, (long long)o.n_prompt, (long long)o.pause_ms);
     st = run_engine(&b, o.engine.step_stretch, &why);
     if (st == OK && o.engine.step_stretch > 0) {
         o.engine.quiet = true;

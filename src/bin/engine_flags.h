@@ -17,7 +17,7 @@ struct engine_flags {
     const char *model, *cpu;
     const char *chat_template; // a Jinja text, or NULL; no flag sets it
     const char *kv_policy, *kv_profile;
-    int64_t n_thread, n_ctx, n_ubatch, n_parallel, n_cache_min;
+    int64_t n_thread, n_ctx, n_ubatch, n_parallel, n_queue, n_cache_min;
     uint64_t kv_ram;
     uint32_t kv_type, kv_map;
     double step_stretch; // 0: the engine's default
@@ -111,7 +111,7 @@ struct engine_flags {
           .at = FLAG_AT(S, F.cpu),                                                                 \
           .unit = "NAME",                                                                          \
           .preset = "auto",                                                                        \
-          .help = "Kernels to use: auto, ref, avx2 or avx512; the results are the same." },        \
+          .help = "Kernels to use: auto, ref, avx2, avx512 or amx; the results are the same." },   \
     {                                                                                              \
         .names = "-q --quiet", .type = FLAG_SWITCH, .at = FLAG_AT(S, F.quiet),                     \
         .help = "Does not print the memory plan at start."                                         \

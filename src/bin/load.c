@@ -1,5 +1,6 @@
 /* akvifer load - many requests to a server that speaks OpenAI's API, and how long they took. */
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,13 +10,16 @@
 #include "bin/load_report.h"
 #include "bin/verbs.h"
 
-enum form { FORM_MD, FORM_JSON }; // in the order of -o's words
+enum form { FORM_MD, FORM_JSON };     // in the order of -o's words
+enum { EXIT_STOPPED = 128 + SIGINT }; // as of a program that Ctrl-C ended
 enum { CLIENTS_OPEN = 1024, CLIENTS_MAX = 65536, THINK_MS_MAX = 3600000 };
 
 struct options {
     const char *api_key, *model;
     int64_t concurrency;
     double rate;
+    const char *trace;
+    double trace_speed;
     uint32_t arrivals; // 0: Poisson
     uint64_t requests;
     double duration;
@@ -70,6 +74,20 @@ static const struct flag rows[] = {
       .preset = "poisson",
       .words = "poisson constant",
       .help = "Gaps between requests at a --rate." },
+    { .names = "--trace",
+      .type = FLAG_TEXT,
+      .at = FLAG_AT(options, trace),
+      .unit = "FILE.csv",
+      .help = "Requests come when they do there, and as long (open loop): columns Timestamp "
+              "(seconds), Request tokens and Response tokens, as BurstGPT has them." },
+    { .names = "--trace-speed",
+      .type = FLAG_FLOAT,
+      .at = FLAG_AT(options, trace_speed),
+      .unit = "X",
+      .preset = "1",
+      .least = 1e-6,
+      .most = 1e9,
+      .help = "Seconds of the trace that go by in one." },
     { .names = "-n --requests",
       .type = FLAG_U64,
       .at = FLAG_AT(options, requests),
@@ -222,6 +240,7 @@ static const char *const examples[] = {
     "akvifer load http://127.0.0.1:8000 --rate 4 -d 60 --output-tokens lognormal:100,0.7 "
     "--slo-ttft 500 "
     "--slo-itl 50",
+    "akvifer load --trace BurstGPT_1.csv --trace-speed 10 -n 200 --ignore-eos",
     "akvifer load https://api.example.com/v1 -m NAME --text -n 20 -o json --plot times.png",
     NULL,
 };
@@ -272,7 +291,7 @@ static enum status read_extra(json_t **out, const char *text, struct note *why)
 
 static struct load_plan plan_of(const struct options *o, const struct operands *in)
 {
-    const bool open = o->rate > 0;
+    const bool open = o->rate > 0 || o->trace;
     const uint32_t clients = open ? CLIENTS_OPEN : 1;
     return (struct load_plan){
         .shape = { .n_prefix = (uint32_t)o->prefixes,
@@ -286,6 +305,7 @@ static struct load_plan plan_of(const struct options *o, const struct operands *
         .api_key = o->api_key,
         .concurrency = o->concurrency ? (uint32_t)o->concurrency : clients,
         .rate = o->rate,
+        .trace_speed = o->trace_speed,
         .poisson = o->arrivals == 0,
         .n_request = o->requests || o->duration > 0 ? o->requests : 100,
         .seconds = o->duration,
@@ -299,8 +319,10 @@ static const char *misuse(const struct options *o, const struct load_plan *p)
 {
     if (o->chat && o->text)
         return "--chat and --text exclude each other";
-    if (o->rate > 0 && (p->think.kind != LOAD_FIXED || p->think.a > 0))
-        return "--think is of clients that wait for answers: leave out --rate or --think";
+    if (o->trace && o->rate > 0)
+        return "--trace says when requests come, and so does --rate: leave out one of them";
+    if ((o->rate > 0 || o->trace) && (p->think.kind != LOAD_FIXED || p->think.a > 0))
+        return "--think is of clients that wait for answers: leave out --rate, --trace or --think";
     return NULL;
 }
 
@@ -334,6 +356,18 @@ static enum status run(const struct load_plan *plan, const struct options *o, st
     return st;
 }
 
+static enum status with_trace(struct load_plan *p, struct load_trace *trace,
+                              const struct options *o, struct note *why)
+{
+    const enum status st = o->trace ? load_trace_open(trace, o->trace, why) : OK;
+    if (st != OK || !o->trace)
+        return st;
+    p->shape.trace = trace;
+    if (!o->requests || o->requests > trace->n)
+        p->n_request = trace->n;
+    return OK;
+}
+
 int verb_load(int argc, char **argv)
 {
     struct options o = { 0 };
@@ -341,6 +375,7 @@ int verb_load(int argc, char **argv)
     struct note why = { "" };
     int exit_code;
     json_t *extra = NULL;
+    struct load_trace trace = { 0 };
     if (!flags_read(&flags_of_load, &o, argc, argv, &in, &exit_code))
         return exit_code;
     struct load_plan plan = plan_of(&o, &in);
@@ -351,8 +386,11 @@ int verb_load(int argc, char **argv)
     const char *wrong = st == OK ? misuse(&o, &plan) : why.text;
     if (wrong)
         exit_code = verb_misused(&flags_of_load, wrong);
+    else if (with_trace(&plan, &trace, &o, &why) != OK || run(&plan, &o, &why) != OK)
+        exit_code = verb_fails(&flags_of_load, &why);
     else
-        exit_code = run(&plan, &o, &why) == OK ? EXIT_DONE : verb_fails(&flags_of_load, &why);
+        exit_code = load_was_stopped() ? EXIT_STOPPED : EXIT_DONE;
+    load_trace_close(&trace);
     json_decref(extra);
     return exit_code;
 }

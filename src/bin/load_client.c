@@ -1,6 +1,7 @@
 #include "bin/load_client.h"
 
 #include <curl/curl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -241,7 +242,43 @@ static enum status warm_up(struct client *c, struct note *why)
     return st;
 }
 
+/* ---- Ctrl-C ---- */
+
+static volatile sig_atomic_t stopped;
+
+/* poll returns then, and the loop sees it. */
+static void on_stop(int number)
+{
+    (void)number;
+    stopped = 1;
+}
+
+static void catch_stops(void)
+{
+    struct sigaction once = { .sa_handler = on_stop, .sa_flags = (int)SA_RESETHAND };
+    sigemptyset(&once.sa_mask);
+    stopped = 0;
+    sigaction(SIGINT, &once, NULL);
+    sigaction(SIGTERM, &once, NULL);
+}
+
+static void let_stops_be(void)
+{
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+}
+
+bool load_was_stopped(void)
+{
+    return stopped;
+}
+
 /* ---- what counts ---- */
+
+static bool is_open(const struct load_plan *p)
+{
+    return p->rate > 0 || p->shape.trace;
+}
 
 /* When the next request begins, and where in `idle` its slot is. NEVER: an answer has to end
  * first, or C2. */
@@ -251,7 +288,7 @@ static uint64_t next_begin(const struct client *c, uint32_t *at)
     if (c->n_idle == 0 || (c->plan->n_request && c->n_begun == c->plan->n_request))
         return NEVER;
     *at = c->n_idle - 1;
-    if (c->plan->rate == 0) {
+    if (!is_open(c->plan)) {
         for (uint32_t i = 0; i < c->n_idle; i++)
             if (c->slot[c->idle[i]].ready_ns < c->slot[c->idle[*at]].ready_ns)
                 *at = i;
@@ -260,8 +297,15 @@ static uint64_t next_begin(const struct client *c, uint32_t *at)
     return when < c->end_ns ? when : NEVER;
 }
 
+/* The next request's time, behind the one that was just begun. */
 static void plan_arrival(struct client *c)
 {
+    const struct load_trace *trace = c->plan->shape.trace;
+    if (trace) {
+        const double s = c->n_begun < trace->n ? trace->row[c->n_begun].seconds : 0;
+        c->due_ns = c->begin_ns + (uint64_t)(1e9 * s / c->plan->trace_speed);
+        return;
+    }
     const struct load_dist gap = { c->plan->poisson ? LOAD_EXPONENTIAL : LOAD_FIXED,
                                    1e9 / c->plan->rate, 0 };
     c->due_ns += (uint64_t)load_dist_draw(&gap, &c->arrivals);
@@ -274,9 +318,9 @@ static enum status begin_due(struct client *c, struct note *why)
     while ((when = next_begin(c, &at)) <= os_now_ns()) {
         struct slot *s = &c->slot[c->idle[at]];
         c->idle[at] = c->idle[--c->n_idle];
-        if (ask(c, s, LOAD_COUNTED, (uint32_t)c->n_begun++, c->plan->rate > 0 ? when : 0) != OK)
+        if (ask(c, s, LOAD_COUNTED, (uint32_t)c->n_begun++, is_open(c->plan) ? when : 0) != OK)
             return no_memory(why);
-        if (c->plan->rate > 0)
+        if (is_open(c->plan))
             plan_arrival(c);
     }
     return OK;
@@ -320,7 +364,8 @@ static enum status run_counted(struct client *c, struct note *why)
     c->begin_ns = c->due_ns = os_now_ns();
     c->end_ns = c->plan->seconds > 0 ? c->begin_ns + (uint64_t)(c->plan->seconds * 1e9) : NEVER;
     progress_begin(&c->progress, "load", PROGRESS_COUNT, 0, c->plan->n_request);
-    while (st == OK) {
+    catch_stops();
+    while (st == OK && !stopped) {
         st = begin_due(c, why);
         const uint64_t next = next_begin(c, &at);
         if (st != OK || (next == NEVER && c->n_idle == c->plan->concurrency))
@@ -328,6 +373,8 @@ static enum status run_counted(struct client *c, struct note *why)
         st = wait_until(c, next, why);
         take_ended(c);
     }
+    let_stops_be();
+    c->tally->n_dropped = stopped ? c->n_begun - c->n_ended : 0;
     progress_end(&c->progress);
     return st;
 }

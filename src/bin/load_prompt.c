@@ -149,8 +149,12 @@ enum status load_prompt_body(const struct load_prompts *p, enum load_part part, 
     struct buf own = { 0 };
     enum status st = OK;
 
-    const uint32_t n_own = load_dist_count(&s->own, &rng, 1, LOAD_TOKENS_MAX);
+    uint32_t n_own = load_dist_count(&s->own, &rng, 1, LOAD_TOKENS_MAX);
     *n_output = load_dist_count(&s->output, &rng, 1, LOAD_TOKENS_MAX);
+    if (s->trace && part == LOAD_COUNTED) {
+        n_own = s->trace->row[i].n_prompt;
+        *n_output = s->trace->row[i].n_output;
+    }
     if (part == LOAD_WARM_PREFIX)
         *n_output = 1;
     add_own(p, part, i, n_own, &own);

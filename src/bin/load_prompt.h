@@ -19,13 +19,15 @@
 
 #include "base/buf.h"
 #include "bin/load_dist.h"
+#include "bin/load_trace.h"
 
 enum { LOAD_TOKENS_MAX = 1000000, LOAD_PREFIXES_MAX = 4096 };
 
 struct load_shape {
-    struct load_dist own, output; // tokens a request
-    uint32_t n_prefix;            // different ones, at least 1
-    uint32_t prefix_tokens;       // of each; 0: none
+    struct load_dist own, output;   // tokens a request,
+    const struct load_trace *trace; //   or those of its rows; NULL: none
+    uint32_t n_prefix;              // different ones, at least 1
+    uint32_t prefix_tokens;         // of each; 0: none
     uint64_t seed;
     bool text; // /v1/completions in place of /v1/chat/completions
     bool ignore_eos;

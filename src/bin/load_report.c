@@ -40,7 +40,10 @@ static void print_plan(const struct load_report *r)
     print_name(p->url);
     fputs(", model ", stdout);
     print_name(r->model);
-    if (p->rate > 0)
+    if (p->shape.trace)
+        printf("; %u requests of a trace, %g times as fast, at most %u under way",
+               p->shape.trace->n, p->trace_speed, p->concurrency);
+    else if (p->rate > 0)
         printf("; open loop, %g requests/s (%s), at most %u under way", p->rate,
                p->poisson ? "Poisson" : "constant", p->concurrency);
     else
@@ -57,6 +60,9 @@ static void print_totals(const struct load_tally *t)
     printf("%.0f requests, %llu failed, in %.2f s: %.2f requests/s, %.1f generated tokens/s\n",
            n_sent(t), (unsigned long long)t->n_failed, t->seconds, per_second(t, n),
            per_second(t, (double)t->n_output));
+    if (load_was_stopped())
+        printf("stopped by hand: %llu requests were under way, and count nowhere\n",
+               (unsigned long long)t->n_dropped);
     if (t->n_good == 0)
         return;
     printf("tokens a request: %.1f of prompt", (double)t->n_prompt / n);
@@ -180,6 +186,7 @@ static void add_totals(json_t *to, const struct load_tally *t)
     json_object_set_new(to, "total_cached_tokens",
                         t->cached_known ? json_integer(t->n_cached) : json_null());
     add_count(to, "without_usage", t->n_without_usage);
+    add_count(to, "dropped", t->n_dropped);
     add_real(to, "request_throughput", per_second(t, (double)t->n_good));
     add_real(to, "output_throughput", per_second(t, (double)t->n_output));
     add_real(to, "total_token_throughput", per_second(t, (double)(t->n_output + t->n_prompt)));

@@ -63,6 +63,7 @@ struct load_tally {
     struct load_series first, gap, token,
         whole; // ms: to the first event, T2, a token behind the first, end to end
     uint64_t n_good, n_failed, n_in_slo, n_without_usage;
+    uint64_t n_dropped; // under way when the load was stopped by hand: in nothing else
     int64_t n_prompt, n_output, n_cached; // tokens of the good
     bool cached_known;                    // some answer said it
     double seconds;                       // from the first that was due to the last end

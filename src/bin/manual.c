@@ -3,6 +3,7 @@
 #include "bin/bench_attn.h"
 #include "bin/bench_kv.h"
 #include "bin/bench_probe.h"
+#include "bin/bench_steps.h"
 #include "bin/bench_stream.h"
 #include "bin/bench_taps.h"
 #include "bin/verbs.h"
@@ -46,6 +47,7 @@ int verb_manual(int argc, char **argv)
     flags_manual(&flags_of_bench_kv, &page);
     flags_manual(&flags_of_bench_attention, &page);
     flags_manual(&flags_of_bench_roof, &page);
+    flags_manual(&flags_of_bench_steps, &page);
     flags_manual(&flags_of_bench_stream, &page);
     flags_manual(&flags_of_bench_taps, &page);
     struct note why = { "no memory for the manual page" };

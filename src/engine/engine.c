@@ -147,6 +147,7 @@ static void commit(struct engine *e, const struct share *sh)
 
 static void commit_all(struct engine *e, uint32_t n_share)
 {
+    const uint64_t began = engine_now(e);
     for (uint32_t i = 0; i < n_share; i++) {
         const struct share *sh = &e->share[i];
         const bool prompt = !sh->replay && sh->seq->n_done < sh->seq->n_prompt;
@@ -154,6 +155,7 @@ static void commit_all(struct engine *e, uint32_t n_share)
             engine_post_prompt(e, sh);
         e->n_token_prompt += prompt ? sh->n_row : 0;
     }
+    e->sum.sample_ns += engine_now(e) - began; /* logits of prompts, where they are asked for */
     pthread_mutex_lock(&e->tables);
     for (uint32_t i = 0; i < n_share; i++)
         commit(e, &e->share[i]);
@@ -166,6 +168,7 @@ static void sample_shares(struct engine *e, uint32_t n_share)
     const uint32_t n_vocab = model_hparams(e->model)->n_vocab;
     struct sequence *ready[LOGIT_ROWS];
     uint32_t row[LOGIT_ROWS], n = 0;
+    int32_t id[LOGIT_ROWS];
     for (uint32_t i = 0; i < n_share; i++) {
         const struct share *sh = &e->share[i];
         if (sh->seq->n_done == sh->seq->n_id && !sh->replay && !sh->seq->lost) {
@@ -174,16 +177,19 @@ static void sample_shares(struct engine *e, uint32_t n_share)
         }
         if (n == 0 || (n < LOGIT_ROWS && i + 1 < n_share))
             continue;
+        const uint64_t began = engine_now(e);
         const float *logits = model_logits(e->model, row, n);
         for (uint32_t j = 0; j < n; j++) {
-            struct sequence *s = ready[j];
             const float *own = logits + (size_t)j * n_vocab;
-            const int32_t id = s->n_id < s->n_id_max ? sequence_pick(s, own) : -1;
-            pthread_mutex_lock(&e->tables);
-            if (!generate(e, s, id, own))
-                engine_stop_running(e, s);
-            pthread_mutex_unlock(&e->tables);
+            id[j] = ready[j]->n_id < ready[j]->n_id_max ? sequence_pick(ready[j], own) : -1;
         }
+        e->sum.sample_ns += engine_now(e) - began;
+        pthread_mutex_lock(&e->tables);
+        for (uint32_t j = 0; j < n; j++) {
+            if (!generate(e, ready[j], id[j], logits + (size_t)j * n_vocab))
+                engine_stop_running(e, ready[j]);
+        }
+        pthread_mutex_unlock(&e->tables);
         n = 0;
     }
 }
@@ -257,7 +263,8 @@ static void stats_publish(struct engine *e, uint64_t step_ns)
         .map_ns = maps.map_ns,
         .plan_ns = e->sum.plan_ns > maps.map_ns ? e->sum.plan_ns - maps.map_ns : 0,
         .forward_ns = e->sum.forward_ns,
-        .sample_ns = s->step_ns + step_ns - e->sum.plan_ns - e->sum.forward_ns,
+        .sample_ns = e->sum.sample_ns,
+        .keep_ns = s->step_ns + step_ns - e->sum.plan_ns - e->sum.forward_ns - e->sum.sample_ns,
         .n_step_sequence = e->sum.n_sequence,
         .n_row = e->sum.n_row,
         .n_window_dropped = index.n_window_dropped,

@@ -69,9 +69,9 @@ struct engine {
     uint64_t n_pause;
     uint64_t n_token_prompt, n_token_cached, n_token_generated;
     struct {
-        uint64_t plan_ns, forward_ns;         // sums; what else a step takes is sampling
-        uint64_t n_sequence, n_row;           // that had rows, and those, summed over steps
-        uint64_t n_of_rows[AKV_STEP_BUCKETS]; // as in akv_stats
+        uint64_t plan_ns, forward_ns, sample_ns; // sums; what else a step takes is keeping
+        uint64_t n_sequence, n_row;              // that had rows, and those, summed over steps
+        uint64_t n_of_rows[AKV_STEP_BUCKETS];    // as in akv_stats
     } sum;
 
     /* The step's arrays, sized at start. */

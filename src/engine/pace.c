@@ -3,6 +3,7 @@
 #include <stdbool.h>
 
 enum { FIRST_ROWS = 8, YOUNG = 5 };
+static const double FORGET = 0.8;
 
 /* Steps with prompts from one measurement of answers to the next: 2, 4, 8, 16, 32. */
 static uint32_t probe_after(const struct pace *p)
@@ -60,6 +61,7 @@ void pace_measured(struct pace *p, uint32_t n_answer, uint32_t n_prompt, uint64_
     if (n_prompt <= 1) {
         const double rest = took - n_prompt * p->row_ns, least = 0.75 * took;
         measure_answers(p, n_answer, rest > least ? rest : least); /* one more row is cheap */
+        p->row_ns *= n_prompt ? FORGET : 1;                        /* T3 */
         return;
     }
     const double beside = took > p->answer_ns ? took - p->answer_ns : took / 2;

@@ -11,6 +11,8 @@
  * T1  No row only in a step that measures, and the caller gives one where its oldest reads a prompt: that one always
  *     goes on. Without answers, or with stretch 0: as many as there is room for.
  * T2  A wrong measurement costs little: n at most doubles from one step with prompts to the next.
+ * T3  A disturbed measurement starves nobody: where only one row fits, which measures no rows, their time is believed a
+ *     little less with every step, until two are tried again.
  *
  * Pure: it knows neither the engine nor a clock. What it decides changes when rows are computed, never their bits. */
 #ifndef ENGINE_PACE_H

@@ -6,10 +6,11 @@
 #include <string.h>
 
 #include "kernels/tables.h"
+#include "os/tiles.h"
 
 /* What the compiler may use in a folder is what must be asked for: x86-64-v3 for avx2/, x86-64-v4
- * and VNNI for avx512/. */
-enum set { SET_V3 = 1, SET_V4 = 2 };
+ * and VNNI for avx512/, and the tiles too for amx/. */
+enum set { SET_V3 = 1, SET_V4 = 2, SET_TILES = 4 };
 
 struct feature {
     const char *name;
@@ -28,22 +29,25 @@ static const struct feature FEATURES[] = {
     { "F16C", 1, 'c', 29, SET_V3, true },        { "AVX512F", 7, 'b', 16, SET_V4, true },
     { "AVX512DQ", 7, 'b', 17, SET_V4, false },   { "AVX512CD", 7, 'b', 28, SET_V4, false },
     { "AVX512BW", 7, 'b', 30, SET_V4, false },   { "AVX512VL", 7, 'b', 31, SET_V4, false },
-    { "AVX512_VNNI", 7, 'c', 11, SET_V4, true },
+    { "AVX512_VNNI", 7, 'c', 11, SET_V4, true }, { "AMX_TILE", 7, 'd', 24, SET_TILES, false },
+    { "AMX_INT8", 7, 'd', 25, SET_TILES, true },
 };
 
 enum { N_FEATURE = sizeof FEATURES / sizeof *FEATURES };
 
 /* The registers that the system saves between threads: a processor's AVX is no use without. */
-enum { SAVED_YMM = 0x06, SAVED_ZMM = 0xe6 };
+enum { SAVED_YMM = 0x06, SAVED_ZMM = 0xe6, SAVED_TILES = 0x600e6 };
 
 static const struct table {
     const struct kernels *kernels;
     unsigned sets;
     unsigned saved; // of XCR0
+    bool named;     // runs when it is named, and is not the best until it was measured to be
 } TABLES[] = {
-    { &kernels_ref, 0, 0 },
-    { &kernels_avx2, SET_V3, SAVED_YMM },
-    { &kernels_avx512, SET_V3 | SET_V4, SAVED_ZMM },
+    { &kernels_ref, 0, 0, false },
+    { &kernels_avx2, SET_V3, SAVED_YMM, false },
+    { &kernels_avx512, SET_V3 | SET_V4, SAVED_ZMM, false },
+    { &kernels_amx, SET_V3 | SET_V4 | SET_TILES, SAVED_TILES, true },
 };
 
 enum { N_TABLE = sizeof TABLES / sizeof *TABLES };
@@ -81,6 +85,10 @@ static bool table_runs(const struct table *t, char *missing, size_t size)
         all = false;
         snprintf(missing, size, " the system's saving of its registers");
     }
+    if (all && (t->sets & SET_TILES) && !os_tiles_allowed()) {
+        all = false;
+        snprintf(missing, size, " the system's leave to use tiles");
+    }
     return all;
 }
 
@@ -92,6 +100,15 @@ uint32_t kernels_available(const struct kernels **out, uint32_t max)
         if (table_runs(&TABLES[i], missing, sizeof missing))
             out[n++] = TABLES[i].kernels;
     return n;
+}
+
+static const struct kernels *best_available(void)
+{
+    char missing[256];
+    int i = N_TABLE - 1;
+    while (TABLES[i].named || !table_runs(&TABLES[i], missing, sizeof missing))
+        i--;
+    return TABLES[i].kernels;
 }
 
 /* "ref avx2": the names of what runs here. */
@@ -106,10 +123,9 @@ static void names_available(char *text, size_t size)
 
 enum status kernels_select(const struct kernels **out, const char *name, struct note *why)
 {
-    const struct kernels *available[N_TABLE];
     char names[64], missing[256];
     if (strcmp(name, "auto") == 0) {
-        *out = available[kernels_available(available, N_TABLE) - 1];
+        *out = best_available();
         return OK;
     }
     names_available(names, sizeof names);

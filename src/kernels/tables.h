@@ -5,6 +5,6 @@
 
 #include "kernels/kernels.h"
 
-extern const struct kernels kernels_ref, kernels_avx2, kernels_avx512;
+extern const struct kernels kernels_ref, kernels_avx2, kernels_avx512, kernels_amx;
 
 #endif

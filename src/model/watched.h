@@ -4,7 +4,7 @@
  *                       | says what the call reads and writes, range by range, as the contracts have it
  *                       '-> ThreadSanitizer's shadow
  *
- * Under SAN=thread the loops of kernels/{ref,avx2,avx512} are compiled without instrumentation: one by one, their
+ * Under SAN=thread the loops of kernels/{ref,avx2,avx512,amx} are compiled without instrumentation: one by one, their
  * loads and stores make a step of a real model thirty times slower, and say no more than the ranges do. A
  * race between two kernels, or a kernel and a caller, is reported at the kernels' boundary, where threads split
  * the work. In every other build this is nothing.

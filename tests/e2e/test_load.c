@@ -107,6 +107,55 @@ static void an_open_loop_keeps_its_rate(void **state)
     json_decref(r);
 }
 
+static const char *written(const char *name, const char *text)
+{
+    temp_dir_put(name, text);
+    return in_dir(name);
+}
+
+/* Five rows, of which one had no answer: lengths and times are the trace's. */
+static void a_trace_is_asked_as_it_came(void **state)
+{
+    static const char rows[] = "Timestamp,Model,Request tokens,Response tokens,Total tokens\n"
+                               "100,ChatGPT,20,3,23\n"
+                               "101,ChatGPT,30,4,34\r\n"
+                               "101.5,\"GPT-4\",9,0,9\n"
+                               "103,ChatGPT,40,5,45\n"
+                               "112,ChatGPT,10,1,11\n";
+    char path[96];
+    (void)state;
+    snprintf(path, sizeof path, "%s", written("trace.csv", rows));
+    json_t *r = load(
+        0, WORDS("--trace", path, "--trace-speed", "4", "--text", "--ignore-eos", "--seed", "5"));
+    assert_int_equal(json_number_at(r, "completed"), 4);
+    assert_int_equal(json_number_at(r, "total_input_tokens"), 20 + 30 + 40 + 10);
+    assert_int_equal(json_number_at(r, "total_output_tokens"), 3 + 4 + 5 + 1);
+    assert_true(real_at(r, "duration") >= 3);
+    json_decref(r);
+    program_expect(
+        WORDS("akvifer", "load", "--trace", written("no.csv", "Timestamp,Request tokens\n1,2\n")),
+        NULL, 1, NULL, "line 1: no column is called 'Response tokens'");
+    program_expect(WORDS("akvifer", "load", "--trace",
+                         written("bad.csv", "timestamp,request tokens,response tokens\n"
+                                            "1,2,3\n0,2,3\n")),
+                   NULL, 1, NULL, "line 3: 0 s comes behind 1 s");
+}
+
+/* Ctrl-C: what ended is reported. */
+static void a_load_that_is_stopped_reports(void **state)
+{
+    struct terminal_user u;
+    (void)state;
+    user_starts(&u, WORDS("akvifer", "load", url, "--api-key", "alice", "-c", "2", "-d", "600",
+                          "--prompt-tokens", "5", "--output-tokens", "8"));
+    user_sees(&u, "load");
+    sleep(SANITIZED ? 12 : 3);
+    user_types(&u, "\003");
+    user_sees(&u, "stopped by hand");
+    user_sees(&u, "time to first token");
+    assert_int_equal(user_leaves(&u), 130);
+}
+
 static void failures_are_told_apart(void **state)
 {
     (void)state;
@@ -259,9 +308,14 @@ static int close_server(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_closed_loop_counts_all), cmocka_unit_test(an_open_loop_keeps_its_rate),
-        cmocka_unit_test(failures_are_told_apart),  cmocka_unit_test(a_known_pace_is_measured),
-        cmocka_unit_test(waiting_counts_at_a_rate), cmocka_unit_test(wrong_answers_are_told_apart),
+        cmocka_unit_test(a_closed_loop_counts_all),
+        cmocka_unit_test(an_open_loop_keeps_its_rate),
+        cmocka_unit_test(a_trace_is_asked_as_it_came),
+        cmocka_unit_test(a_load_that_is_stopped_reports),
+        cmocka_unit_test(failures_are_told_apart),
+        cmocka_unit_test(a_known_pace_is_measured),
+        cmocka_unit_test(waiting_counts_at_a_rate),
+        cmocka_unit_test(wrong_answers_are_told_apart),
         cmocka_unit_test(a_plot_is_a_png),
     };
     return cmocka_run_group_tests_name("load", tests, open_server, close_server);

@@ -144,6 +144,7 @@ static void memory_stays_and_no_block_is_lost(void **state)
     run_up_to(n_first);
     wait_idle();
     const double first = resident_mib();
+    print_message("resident: %.2f MiB after %u requests\n", first, n_first);
     run_up_to(n);
     wait_idle();
     const double last = resident_mib();

@@ -17,23 +17,36 @@
 #include "support/simde_avx512_matmul.h"
 #include "support/weights.h"
 
-static struct kernels table[4];
+static struct kernels table[5];
 static uint32_t n_table;
 
-/* What runs on this processor, and AVX-512 in emulation where it does not. */
+static bool is_there(const char *name)
+{
+    for (uint32_t i = 0; i < n_table; i++)
+        if (strcmp(table[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+static void emulate(const char *name, const char *shown, kern_matmul *matmul)
+{
+    if (n_table < 2 || is_there(name)) // emulation stands on avx2
+        return;
+    table[n_table] = table[1];
+    table[n_table].name = shown;
+    table[n_table++].matmul = matmul;
+}
+
+/* What runs on this processor, and AVX-512 and AMX in emulation where they do not. */
 static int find_tables(void **state)
 {
     const struct kernels *available[4];
     (void)state;
-    n_table = kernels_available(available, 3);
+    n_table = kernels_available(available, 4);
     for (uint32_t i = 0; i < n_table; i++)
         table[i] = *available[i];
-    if (n_table == 2) { /* avx2, which the emulation stands on, and no avx512 */
-        table[2] = table[1];
-        table[2].name = "avx512 in emulation";
-        table[2].matmul = simde_avx512_matmul;
-        n_table = 3;
-    }
+    emulate("avx512", "avx512 in emulation", simde_avx512_matmul);
+    emulate("amx", "amx in emulation", simde_amx_matmul);
     return 0;
 }
 
@@ -121,12 +134,12 @@ static void check(enum dtype type, uint32_t n, uint32_t k, uint32_t n_row, struc
 static void all_tables_agree(bool hostile)
 {
     static const uint32_t some_n[] = { 1, 15, 16, 17, 40 };
-    static const uint32_t some_rows[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 33 };
+    static const uint32_t some_rows[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 19, 33 };
     static const uint32_t some_k[] = { 32, 64, 96, 256, 576, 1056, 2048 };
     struct rng rng = rng_seeded(9, hostile);
     for (int t = 0; t < N_WEIGHT_TYPE; t++) {
         uint32_t block = dtype_info(weight_types[t])->block_elems;
-        for (int i = 0; i < 10; i++)
+        for (size_t i = 0; i < sizeof some_rows / sizeof *some_rows; i++)
             for (int j = 0; j < 5; j++) {
                 uint32_t k = some_k[rng_below(&rng, 7)];
                 k = block == 1 ? k - rng_below(&rng, 32) : (k + block - 1) / block * block;

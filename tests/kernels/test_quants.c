@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/f16.h"
+#include "base/mem.h"
 #include "kernels/ref/matmul_fns.h"
 #include "support/weights.h"
 
@@ -109,14 +110,14 @@ static void quantised_blocks_are_near(void **state)
     struct rng rng = rng_seeded(7, 1);
     float *x = malloc(N_ROW * K * sizeof *x);
     struct acts a = { .f = x };
-    void *memory = aligned_alloc(64, acts_bytes(N_ROW, K));
+    void *memory = mem_new_aligned(1, acts_bytes(N_ROW, K), 64);
     random_floats(x, N_ROW * K, &rng, false);
     acts_place(&a, N_ROW, K, memory);
     ref_quantise(&a, 0, N_ROW);
     for (uint32_t r = 0; r < N_ROW; r++)
         for (uint32_t b = 0; b < K / QBLOCK; b++)
             expect_near_codes(&a, r, b);
-    free(memory);
+    mem_free(memory);
     free(x);
 }
 
@@ -132,7 +133,7 @@ static void odd_blocks_quantise_as_promised(void **state)
     (void)state;
     float x[32];
     struct acts a;
-    void *memory = aligned_alloc(64, acts_bytes(1, 32));
+    void *memory = mem_new_aligned(1, acts_bytes(1, 32), 64);
 
     for (int i = 0; i < 32; i++)
         x[i] = 1.5f;
@@ -146,7 +147,7 @@ static void odd_blocks_quantise_as_promised(void **state)
     x[3] = INFINITY;
     quantise_one(x, &a, memory);
     assert_false(isfinite(a.block->z[0]));
-    free(memory);
+    mem_free(memory);
 }
 
 /* For the bound: |offset part| + |largest code part| of every weight of a row, from the row with all codes 0 and all 1. */
@@ -202,7 +203,7 @@ static void ref_matmul_agrees_with_doubles(void **state)
     (void)state;
     struct rng rng = rng_seeded(7, 2);
     float *x = malloc(N_ROW * K * sizeof *x), y[N_ROW][N];
-    void *memory = aligned_alloc(64, acts_bytes(N_ROW, K));
+    void *memory = mem_new_aligned(1, acts_bytes(N_ROW, K), 64);
     struct acts a = { .f = x };
     random_floats(x, N_ROW * K, &rng, false);
     acts_place(&a, N_ROW, K, memory);
@@ -211,7 +212,8 @@ static void ref_matmul_agrees_with_doubles(void **state)
         struct packed w;
         assert_true(packed_shape(&w, weight_types[t], N, K));
         size_t row_bytes = dtype_bytes(w.type, K);
-        uint8_t *rows = malloc(N * row_bytes), *data = aligned_alloc(64, w.n_panel * w.panel_bytes);
+        uint8_t *rows = malloc(N * row_bytes);
+        uint8_t *data = mem_new_aligned(w.n_panel, w.panel_bytes, 64);
         random_weights(rows, w.type, N, K, &rng, false);
         packed_fill(&w, rows, data, 0, w.n_panel);
         w.data = data;
@@ -220,9 +222,9 @@ static void ref_matmul_agrees_with_doubles(void **state)
             for (uint32_t o = 0; o < N; o++)
                 expect_near(w.type, rows + o * row_bytes, &a, r, y[r][o]);
         free(rows);
-        free(data);
+        mem_free(data);
     }
-    free(memory);
+    mem_free(memory);
     free(x);
 }
 

@@ -144,6 +144,26 @@ static void json_and_jsonl_have_a_row_a_test(void **state)
     assert_int_equal(n, 6);
 }
 
+static void sequences_do_a_test_together(void **state)
+{
+    char *argv[] = { "bench", "-p", "4", "-n", "3", "-d", "64",   "-npl",
+                     "1,3",   "-t", "1", "-r", "2", "-o", "json", NULL };
+    (void)state;
+    assert_int_equal(run(1, argv), EXIT_DONE);
+    json_t *all = parsed(printed, strlen(printed));
+    assert_int_equal(json_array_size(all), 4);
+    for (size_t i = 0; i < 4; i++) {
+        const json_t *row = json_array_get(all, i);
+        const double n = number(row, "n_prompt") + number(row, "n_gen");
+        assert_float_equal(number(row, "n_parallel"), i < 2 ? 1 : 3, 0);
+        assert_float_equal(
+            json_number_value(json_array_get(json_object_get(row, "samples_ts"), 0)) *
+                json_number_value(json_array_get(json_object_get(row, "samples_ns"), 0)),
+            n * number(row, "n_parallel") * 1e9, n * 1e4);
+    }
+    json_decref(all);
+}
+
 static int count(const char *text, const char *end, char c)
 {
     int n = 0;
@@ -182,6 +202,7 @@ static void wrong_lists_are_refused(void **state)
         { { "bench", "-p", "12x", NULL }, "-p: '12x' is no list" },
         { { "bench", "-n", "-4", NULL }, "-n: '-4' is no list" },
         { { "bench", "-t", "9999", NULL }, "from 0 to 1024" },
+        { { "bench", "-npl", "65", NULL }, "-npl: '65' is no list" },
         { { "bench", "-pg", "512", NULL }, "-pg: '512' is not two numbers" },
         { { "bench", "--kv-type", "q9", NULL }, "'q9' must be f16, f32 or int8" },
         { { "bench", "--kv-type", "", NULL }, "nothing to measure" },
@@ -205,12 +226,16 @@ static void work_follows_from_the_models_numbers(void **state)
     assert_float_equal(m.token.int8 + m.token.fp32, 2 * 30 * (attn + ffn), 0);
     assert_float_equal(m.logits.int8 + m.logits.fp32, 2.0 * 49152 * 576, 0);
 
-    struct amounts one = work_of_test(&m, 1000, 0, 1, 99);
+    struct amounts one = work_of_test(&m, 1000, &(struct bench_test){ 0, 1, 99, 1 });
     assert_float_equal(one.int8, m.token.int8 + m.logits.int8, 0);
     assert_float_equal(one.fp32 - m.token.fp32 - m.logits.fp32, 30 * 9 * 4 * 64 * 100, 0);
     assert_float_equal(one.read, 1000 + 30 * 3 * 2 * 64 * 2 * 100, 0);
 
-    struct amounts read = work_of_test(&m, 1000, 10, 0, 0);
+    struct amounts four = work_of_test(&m, 1000, &(struct bench_test){ 0, 1, 99, 4 });
+    assert_float_equal(four.int8, 4 * one.int8, 0);
+    assert_float_equal(four.read - 1000, 4 * (one.read - 1000), 0); // weights once for all
+
+    struct amounts read = work_of_test(&m, 1000, &(struct bench_test){ 10, 0, 0, 1 });
     assert_float_equal(read.int8, 10 * m.token.int8 + m.logits.int8, 0);
     assert_true(isnan(read.read));
 }
@@ -255,6 +280,7 @@ int main(void)
         cmocka_unit_test(json_and_jsonl_have_a_row_a_test),
         cmocka_unit_test(tables_have_as_many_columns_in_every_row),
         cmocka_unit_test(wrong_lists_are_refused),
+        cmocka_unit_test(sequences_do_a_test_together),
         cmocka_unit_test(work_follows_from_the_models_numbers),
         cmocka_unit_test(peaks_count_what_they_do),
         cmocka_unit_test(medians_are_medians),

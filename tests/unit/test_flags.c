@@ -11,6 +11,7 @@
 
 #include "bin/bench_attn.h"
 #include "bin/bench_kv.h"
+#include "bin/bench_steps.h"
 #include "bin/bench_stream.h"
 #include "bin/bench_taps.h"
 #include "bin/verbs.h"
@@ -263,6 +264,7 @@ static void every_help_is_a_sentence(void **state)
         &flags_of_bench,
         &flags_of_bench_kv,
         &flags_of_bench_attention,
+        &flags_of_bench_steps,
         &flags_of_bench_stream,
         &flags_of_bench_taps,
         &flags_of_inspect,

@@ -64,6 +64,21 @@ static void it_follows_the_number_of_answers(void **state)
     assert_in_range(pace_rows(&p, 9, MOST), 1.5 * 8.5e6 / 2e5 * 0.8, 1.5 * 8.5e6 / 2e5 * 1.1);
 }
 
+/* Some steps take thirty times as long, until one row is all that seems to fit; soon there are as many as before. */
+static void a_disturbance_starves_nobody(void **state)
+{
+    struct pace p = { .stretch = 2.5 };
+    const double fits = 1.5 * 4.5e6 / 2e5;
+    uint32_t n = 0, n_row = 0;
+    (void)state;
+    for (int k = 0; k < 400; k++) {
+        n = step(&p, 1, 2e5, k >= 100 && k < 120 ? 30 : 1);
+        n_row += k >= 200 ? n : 0;
+    }
+    assert_true(n_row >= 200 * fits * 0.7);
+    assert_true(n_row <= 200 * fits * 1.1);
+}
+
 /* One step in twenty takes five times as long: the others stay near what was asked for. */
 static void noise_does_not_carry_it_away(void **state)
 {
@@ -174,6 +189,7 @@ int main(void)
         cmocka_unit_test(without_answers_there_is_no_bound),
         cmocka_unit_test(it_finds_what_fits),
         cmocka_unit_test(it_follows_the_number_of_answers),
+        cmocka_unit_test(a_disturbance_starves_nobody),
         cmocka_unit_test(noise_does_not_carry_it_away),
         cmocka_unit_test(a_stream_beside_prompts_goes_on),
     };

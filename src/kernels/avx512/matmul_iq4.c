@@ -34,15 +34,5 @@ always_inline void unpack_xs(struct unpacked *out, const uint8_t *panel, uint32_
     out->ws = _mm512_mul_ps(load_halves(p->d), _mm512_cvtepi32_ps(scale));
 }
 
-void avx512_matmul_iq4_nl(const struct matmul_call *c)
-{
-    static const struct kind kind = { .block_bytes = sizeof(struct panel_q4_0), .offset = 128 };
-    matmul_of_kind(kind, unpack_nl, c);
-}
-
-void avx512_matmul_iq4_xs(const struct matmul_call *c)
-{
-    static const struct kind kind = { .block_bytes = sizeof(struct panel_iq4_xs) / 8,
-                                      .offset = 128 };
-    matmul_of_kind(kind, unpack_xs, c);
-}
+MATMUL_TYPE(iq4_nl, unpack_nl, .block_bytes = sizeof(struct panel_q4_0), .offset = 128)
+MATMUL_TYPE(iq4_xs, unpack_xs, .block_bytes = sizeof(struct panel_iq4_xs) / 8, .offset = 128)

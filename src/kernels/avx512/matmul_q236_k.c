@@ -60,26 +60,9 @@ always_inline void unpack_q6_k(struct unpacked *out, const uint8_t *panel, uint3
     out->ws = load_halves(p->d);
 }
 
-void avx512_matmul_q2_k(const struct matmul_call *c)
-{
-    static const struct kind kind = { .block_bytes = sizeof(struct panel_q2_k) / 8,
-                                      .halves = true,
-                                      .minima = MINIMA_OF_HALVES };
-    matmul_of_kind(kind, unpack_q2_k, c);
-}
-
-void avx512_matmul_q3_k(const struct matmul_call *c)
-{
-    static const struct kind kind = { .block_bytes = sizeof(struct panel_q3_k) / 8,
-                                      .halves = true,
-                                      .offset = 4 };
-    matmul_of_kind(kind, unpack_q3_k, c);
-}
-
-void avx512_matmul_q6_k(const struct matmul_call *c)
-{
-    static const struct kind kind = { .block_bytes = sizeof(struct panel_q6_k) / 8,
-                                      .halves = true,
-                                      .offset = 32 };
-    matmul_of_kind(kind, unpack_q6_k, c);
-}
+MATMUL_TYPE(q2_k, unpack_q2_k, .block_bytes = sizeof(struct panel_q2_k) / 8, .halves = true,
+            .minima = MINIMA_OF_HALVES)
+MATMUL_TYPE(q3_k, unpack_q3_k, .block_bytes = sizeof(struct panel_q3_k) / 8, .halves = true,
+            .offset = 4)
+MATMUL_TYPE(q6_k, unpack_q6_k, .block_bytes = sizeof(struct panel_q6_k) / 8, .halves = true,
+            .offset = 32)

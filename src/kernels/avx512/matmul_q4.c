@@ -16,15 +16,5 @@ always_inline void unpack_q4_1(struct unpacked *out, const uint8_t *panel, uint3
     out->wm = load_halves(p->m);
 }
 
-void avx512_matmul_q4_0(const struct matmul_call *c)
-{
-    static const struct kind kind = { .block_bytes = sizeof(struct panel_q4_0), .offset = 8 };
-    matmul_of_kind(kind, unpack_q4_0, c);
-}
-
-void avx512_matmul_q4_1(const struct matmul_call *c)
-{
-    static const struct kind kind = { .block_bytes = sizeof(struct panel_q4_1),
-                                      .minima = ONE_MINIMUM };
-    matmul_of_kind(kind, unpack_q4_1, c);
-}
+MATMUL_TYPE(q4_0, unpack_q4_0, .block_bytes = sizeof(struct panel_q4_0), .offset = 8)
+MATMUL_TYPE(q4_1, unpack_q4_1, .block_bytes = sizeof(struct panel_q4_1), .minima = ONE_MINIMUM)

@@ -43,16 +43,5 @@ always_inline void unpack_q5_k(struct unpacked *out, const uint8_t *panel, uint3
     unpack_scales(out, p->d, p->dmin, p->scales, s);
 }
 
-void avx512_matmul_q4_k(const struct matmul_call *c)
-{
-    static const struct kind kind = { .block_bytes = sizeof(struct panel_q4_k) / 8,
-                                      .minima = ONE_MINIMUM };
-    matmul_of_kind(kind, unpack_q4_k, c);
-}
-
-void avx512_matmul_q5_k(const struct matmul_call *c)
-{
-    static const struct kind kind = { .block_bytes = sizeof(struct panel_q5_k) / 8,
-                                      .minima = ONE_MINIMUM };
-    matmul_of_kind(kind, unpack_q5_k, c);
-}
+MATMUL_TYPE(q4_k, unpack_q4_k, .block_bytes = sizeof(struct panel_q4_k) / 8, .minima = ONE_MINIMUM)
+MATMUL_TYPE(q5_k, unpack_q5_k, .block_bytes = sizeof(struct panel_q5_k) / 8, .minima = ONE_MINIMUM)

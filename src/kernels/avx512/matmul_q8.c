@@ -10,8 +10,4 @@ always_inline void unpack(struct unpacked *out, const uint8_t *panel, uint32_t b
     out->ws = load_halves(p->d);
 }
 
-void avx512_matmul_q8_0(const struct matmul_call *c)
-{
-    static const struct kind kind = { .block_bytes = sizeof(struct panel_q8_0), .offset = 128 };
-    matmul_of_kind(kind, unpack, c);
-}
+MATMUL_TYPE(q8_0, unpack, .block_bytes = sizeof(struct panel_q8_0), .offset = 128)

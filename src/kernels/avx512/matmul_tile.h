@@ -113,6 +113,21 @@ always_inline void dots(struct kind kind, int n_row, int n_panel,
     }
 }
 
+/* One block's terms of one row and one panel onto y. */
+always_inline __m512 add_terms(struct kind kind, const struct unpacked *w,
+                               const struct acts_block *a, int lane, __m512 I, __m512 y)
+{
+    __m512 d = _mm512_set1_ps(a->d[lane]), z = _mm512_set1_ps(a->z[lane]);
+    y = _mm512_fmadd_ps(_mm512_mul_ps(I, d), w->ws, y);
+    if (kind.minima == ONE_MINIMUM)
+        y = _mm512_fmadd_ps(_mm512_set1_ps(a->t[lane]), w->wm, y);
+    if (kind.minima == MINIMA_OF_HALVES) {
+        __m512 J = _mm512_cvtepi32_ps(_mm512_madd_epi16(broadcast_4(a->half[lane]), w->mins));
+        y = _mm512_fmadd_ps(_mm512_mul_ps(J, d), w->wm, y);
+    }
+    return _mm512_fmadd_ps(z, w->W, y);
+}
+
 /* One block's terms onto y. */
 always_inline void add_block(struct kind kind, int n_row, int n_panel,
                              const struct unpacked *const w[TILE_PANELS], struct tile_rows x,
@@ -122,22 +137,9 @@ always_inline void add_block(struct kind kind, int n_row, int n_panel,
     dots(kind, n_row, n_panel, w, x, b, I);
     UNROLL(6)
     for (int r = 0; r < n_row; r++) {
-        const struct acts_block *a = tile_block(x, r, b);
-        const int lane = r % ACTS_ROWS;
-        __m512 d = _mm512_set1_ps(a->d[lane]), z = _mm512_set1_ps(a->z[lane]);
         UNROLL(2)
-        for (int p = 0; p < n_panel; p++) {
-            const struct unpacked *v = w[p];
-            y[r][p] = _mm512_fmadd_ps(_mm512_mul_ps(I[r][p], d), v->ws, y[r][p]);
-            if (kind.minima == ONE_MINIMUM)
-                y[r][p] = _mm512_fmadd_ps(_mm512_set1_ps(a->t[lane]), v->wm, y[r][p]);
-            if (kind.minima == MINIMA_OF_HALVES) {
-                __m512 J =
-                    _mm512_cvtepi32_ps(_mm512_madd_epi16(broadcast_4(a->half[lane]), v->mins));
-                y[r][p] = _mm512_fmadd_ps(_mm512_mul_ps(J, d), v->wm, y[r][p]);
-            }
-            y[r][p] = _mm512_fmadd_ps(z, v->W, y[r][p]);
-        }
+        for (int p = 0; p < n_panel; p++)
+            y[r][p] = add_terms(kind, w[p], tile_block(x, r, b), r % ACTS_ROWS, I[r][p], y[r][p]);
     }
 }
 
@@ -257,6 +259,17 @@ always_inline void tiles(struct kind kind, int n_panel, const struct unpacked *c
              n, b0 == 0);
 }
 
+/* Blocks [b0, b1) of a panel, for many rows. */
+always_inline void unpack_blocks(struct kind kind, unpack_fn *unpack, struct unpacked *out,
+                                 const uint8_t *panel, uint32_t b0, uint32_t b1)
+{
+    for (uint32_t b = b0; b < b1; b++) {
+        prefetch_block(kind, panel, b);
+        unpack(&out[b - b0], panel, b);
+        add_up_weights(kind, &out[b - b0]);
+    }
+}
+
 /* n_panel panels, many rows. Ranges are equally long, at most RANGE blocks. */
 always_inline void unpacked_panels(struct kind kind, unpack_fn *unpack, int n_panel,
                                    const struct matmul_call *c, const uint8_t *panel, float *y,
@@ -268,12 +281,7 @@ always_inline void unpacked_panels(struct kind kind, unpack_fn *unpack, int n_pa
     for (uint32_t i = 0; i < n_range; i++) {
         uint32_t b0 = n_block * i / n_range, b1 = n_block * (i + 1) / n_range;
         for (int p = 0; p < n_panel; p++)
-            for (uint32_t b = b0; b < b1; b++) {
-                const uint8_t *at = panel + (size_t)p * c->w->panel_bytes;
-                prefetch_block(kind, at, b);
-                unpack(&scratch[p][b - b0], at, b);
-                add_up_weights(kind, &scratch[p][b - b0]);
-            }
+            unpack_blocks(kind, unpack, scratch[p], panel + (size_t)p * c->w->panel_bytes, b0, b1);
         tiles(kind, n_panel, w, b0, b1, c, y, n);
     }
 }
@@ -308,6 +316,29 @@ always_inline void matmul_of_kind(struct kind kind, unpack_fn *unpack, const str
         }
     }
 }
+
+/* A type, once for the loops here, where all of it folds away, and once as data for those who bring
+ * loops of their own (amx/). */
+struct quantised {
+    struct kind kind;
+    void (*unpack_blocks)(struct unpacked *out, const uint8_t *panel, uint32_t b0, uint32_t b1);
+};
+
+#define MATMUL_TYPE(name, unpack, ...)                                                             \
+    static const struct kind kind_##name = { __VA_ARGS__ };                                        \
+    static void unpack_blocks_##name(struct unpacked *out, const uint8_t *panel, uint32_t b0,      \
+                                     uint32_t b1)                                                  \
+    {                                                                                              \
+        unpack_blocks(kind_##name, unpack, out, panel, b0, b1);                                    \
+    }                                                                                              \
+    const struct quantised avx512_##name = { { __VA_ARGS__ }, unpack_blocks_##name };              \
+    void avx512_matmul_##name(const struct matmul_call *c)                                         \
+    {                                                                                              \
+        matmul_of_kind(kind_##name, unpack, c);                                                    \
+    }
+
+extern const struct quantised avx512_q4_0, avx512_q4_1, avx512_q5_0, avx512_q5_1, avx512_q8_0,
+    avx512_q2_k, avx512_q3_k, avx512_q4_k, avx512_q5_k, avx512_q6_k, avx512_iq4_nl, avx512_iq4_xs;
 
 /* What unpacks are made of. */
 

@@ -1,0 +1,27 @@
+#include "kernels/amx/fns.h"
+#include "kernels/avx2/fns.h"
+#include "kernels/avx2/matmul_fns.h"
+#include "kernels/avx512/fns.h"
+#include "kernels/tables.h"
+
+/* Tiles multiply int8; floats, and rows too few for a tile, stay with AVX-512. */
+const struct kernels kernels_amx = {
+    .name = "amx",
+    .quantise = avx2_quantise,
+    .matmul = amx_matmul,
+    .attn_partial = avx512_attn_partial,
+    .attn_merge = avx2_attn_merge,
+    .attn_finish = avx2_attn_finish,
+    .store_k = avx2_store_k,
+    .store_v = avx2_store_v,
+    .rms_norm = avx512_rms_norm,
+    .rope = avx2_rope,
+    .add = avx2_add,
+    .scale = avx2_scale,
+    .silu_gate = avx512_silu_gate,
+    .gelu_gate = avx512_gelu_gate,
+    .softcap = avx512_softcap,
+    .softmax_stats = avx512_softmax_stats,
+    .peak_int8 = amx_peak_int8,
+    .peak_f32 = avx512_peak_f32,
+};
