@@ -60,6 +60,7 @@ help:
 #: make fuzz       run schemathesis against the server and the fuzz targets, each for long (SECONDS_EACH=600)
 #: make soak       20,000 short requests, and what memory they leave (REQUESTS=4000 MODEL=smollm2: of that model)
 #: make duel       speed beside llama.cpp: LLAMA_BIN=the folder of its llama-bench (MODEL="smollm2 qwen2")
+#: make idle       what 1,000 streams that wait cost eight that answer (MODEL=qwen2)
 #: make screenshots   take the pictures of the page in docs/ anew
 #: make tidy       format, warnings and the include graph: refuses a cycle or an upward include
 #: make install    to PREFIX (default /usr/local), with a systemd unit; a container: packaging/Containerfile
@@ -108,6 +109,11 @@ duel: all
 
 tidy: deps
 	@tools/tidy.sh
+
+idle: deps
+	@$(MAKE) --no-print-directory all
+	@$(B)/akvifer pull $(MODEL)
+	@bench/idle.py --akvifer $(B)/akvifer -m $(MODEL)
 
 screenshots: deps
 	@$(MAKE) --no-print-directory all
