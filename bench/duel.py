@@ -35,6 +35,7 @@ class Cell(NamedTuple):
     depth: int = 0
     kv: str = "f16"
     sequences: int = 1
+    neighbour: bool = False  # beside a process that keeps one processor busy
 
 
 QUICK = [Cell("prefill 512", "-p", 512), Cell("decode 128", "-n", 128)]
@@ -43,9 +44,17 @@ DEPTH = [Cell(f"{name} @ 4096{label}", test, n, 4096, kv)
          for name, test, n in (("prefill 512", "-p", 512), ("decode 64", "-n", 64))]
 BATCH = [Cell(f"decode 64 x {n}", "-n", 64, 128, sequences=n) for n in (4, 16)]
 LONG = [Cell("decode 32 @ 16384", "-n", 32, 16384)]  # the peer reads for minutes before each sample
-SETS = {"quick": QUICK, "depth": DEPTH, "batch": BATCH, "all": QUICK + DEPTH + BATCH, "long": LONG}
+NEIGHBOUR = [Cell("decode 128, busy neighbour", "-n", 128, neighbour=True)]
+SETS = {"quick": QUICK, "depth": DEPTH, "batch": BATCH, "neighbour": NEIGHBOUR,
+        "all": QUICK + DEPTH + BATCH + NEIGHBOUR, "long": LONG}
 THEIR_KV = {"f16": "f16", "int8": "q8_0"}
 DISTURBED = 0.80
+BUSY = """
+import os
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+while True:
+    pass
+"""
 
 
 def rows_of(command):
@@ -87,6 +96,15 @@ class Duel:
                        "-fa", ("off", "on")[flash], "--output-format", "jsonl"])[0]
         return row["speed_tg"], row
 
+    def play(self, cell, player):
+        if not cell.neighbour:
+            return player()
+        with subprocess.Popen([sys.executable, "-c", BUSY]) as busy:
+            try:
+                return player()
+            finally:
+                busy.kill()
+
     def players(self, cell):
         theirs = self.theirs if cell.sequences == 1 else self.theirs_together
         yield "ours", lambda: self.ours(cell)
@@ -100,7 +118,7 @@ class Duel:
         before = self.probe()
         for _ in range(self.args.rounds):
             for name, play in self.players(cell):
-                rate, row = play()
+                rate, row = self.play(cell, play)
                 after = self.probe()
                 taken.append((name, rate, row, before, after))
                 before = after

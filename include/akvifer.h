@@ -372,7 +372,7 @@ struct akv_sequence {
     uint64_t age_ns;  /* since it was submitted */
 };
 
-/* All there is, at one moment between two steps. */
+/* All there is, at one moment. */
 struct akv_snapshot {
     uint64_t step;
     uint32_t n_group; /* of layers: one, or more where some have a window */

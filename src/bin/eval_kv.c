@@ -27,9 +27,7 @@ struct eval_kv {
     struct eval_task_choice task[EVAL_PIECES];
     struct eval_table table[EVAL_PIECES]; // of each task
     uint32_t n_task;
-    struct progress bar;
-    uint64_t n_done; // tails of the task
-    bool failed;     // some policy
+    bool failed; // some policy
 };
 
 /* ---- what is asked ---- */
@@ -88,69 +86,58 @@ static enum status prepare(struct eval_kv *k, struct note *why)
 
 /* ---- running it ---- */
 
-static double seconds_since(uint64_t start_ns)
-{
-    return (double)(os_now_ns() - start_ns) * 1e-9;
-}
-
-/* One row. `full` are the scores to compare with, NULL while they are those being made: then *kept
+/* One row. `full` are the scores to compare with, NULL while they are those being made: then *made
  * gets them. */
 static enum status run_row(struct eval_kv *k, struct eval_table *t, const struct eval_scores *full,
-                           struct eval_scores *kept, struct note *why)
+                           struct eval_scores *made, struct note *why)
 {
+    struct eval_row *row = &t->row[t->n_row];
+    struct progress bar;
     const struct eval_run run = {
         .task = t->chosen->task,
         .cases = &t->cases,
         .engine = k->opened.engine,
         .n_slot = 2 * (uint32_t)k->o->engine.n_parallel,
-        .bar = &k->bar,
-        .n_done = &k->n_done,
+        .bar = &bar,
     };
-    struct eval_row *row = &t->row[t->n_row];
-    struct eval_scores scores;
     const uint64_t start_ns = os_now_ns();
-    *row = (struct eval_row){ .policy = &k->policies.policy[t->n_row], .kept = NAN };
+    char label[40];
+    *made = (struct eval_scores){ 0 };
+    *row = (struct eval_row){ .policy = &k->policies.policy[t->n_row++], .kept = NAN };
     row->value = mem_new((size_t)t->cases.n_item * run.task->n_measure, sizeof *row->value);
     if (!row->value) {
         note_set(why, "no memory for the values of %u cases", t->cases.n_item);
         return FULL;
     }
-    t->n_row++;
-    enum status st = eval_run_policy(&scores, &run, row->policy->text, why);
+    snprintf(label, sizeof label, "%s %u/%u", run.task->name, t->n_row, k->policies.n);
+    progress_begin(&bar, label, PROGRESS_COUNT, 0, t->cases.n_tail);
+    enum status st = eval_run_policy(made, &run, row->policy->text, why);
+    progress_end(&bar);
     if (st != OK)
         return st;
-    eval_run_values(row->value, &run, &scores, full ? full : &scores);
-    row->kept = scores.n_read > 0 ? scores.n_kept / scores.n_read : NAN;
-    row->kv_bytes_peak = scores.kv_bytes_peak;
-    row->seconds = seconds_since(start_ns);
-    st = eval_row_sum(row, t, k->o->seed, why);
-    if (kept)
-        *kept = scores;
-    else
-        eval_scores_close(&scores);
-    return st;
+    eval_run_values(row->value, &run, made, full ? full : made);
+    row->kept = made->n_kept / made->n_read;
+    row->kv_bytes_peak = made->kv_bytes_peak;
+    row->seconds = (double)(os_now_ns() - start_ns) * 1e-9;
+    return eval_row_sum(row, t, k->o->seed, why);
 }
 
 /* Without full there is nothing to compare with; any other policy may fail alone. */
 static enum status run_task(struct eval_kv *k, struct eval_table *t, struct note *why)
 {
-    struct eval_scores full = { 0 };
+    struct eval_scores full, other;
+    eval_table_begin(t);
     enum status st = run_row(k, t, NULL, &full, why);
+    if (st == OK)
+        eval_row_print(t, &t->row[0]);
     while (st == OK && t->n_row < k->policies.n) {
+        struct eval_row *row = &t->row[t->n_row];
         struct note reason = { "" };
-        const uint64_t n_before = k->n_done;
-        const uint32_t n_row = t->n_row;
-        if (run_row(k, t, &full, NULL, &reason) == OK)
-            continue;
-        if (t->n_row == n_row) { // not even a place for it
-            *why = reason;
-            st = FULL;
-            break;
-        }
-        t->row[n_row].failed = true;
-        t->row[n_row].why = reason;
-        k->failed = true;
-        k->n_done = n_before + t->cases.n_tail;
+        row->failed = run_row(k, t, &full, &other, &reason) != OK;
+        row->why = reason;
+        k->failed |= row->failed;
+        eval_row_print(t, row);
+        eval_scores_close(&other);
     }
     eval_scores_close(&full);
     return st;
@@ -160,16 +147,9 @@ static enum status run_all(struct eval_kv *k, struct note *why)
 {
     enum status st = OK;
     for (uint32_t i = 0; st == OK && i < k->n_task; i++) {
-        struct eval_table *t = &k->table[i];
-        k->n_done = 0;
-        progress_begin(&k->bar, t->chosen->task->name, PROGRESS_COUNT, 0,
-                       (uint64_t)t->cases.n_tail * k->policies.n);
-        st = run_task(k, t, why);
-        progress_end(&k->bar);
-        if (st == OK)
-            eval_table_print(t);
-        else
-            note_prefix(why, "task %s", t->chosen->task->name);
+        st = run_task(k, &k->table[i], why);
+        if (st != OK)
+            note_prefix(why, "task %s", k->task[i].task->name);
     }
     return st;
 }

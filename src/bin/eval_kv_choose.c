@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kv/policy.h"
+
 /* ---- lists ---- */
 
 static bool continues(const char *piece, size_t len)
@@ -153,11 +155,12 @@ static enum status add_policy(struct eval_policies *out, const char *name, const
         return BAD_INPUT;
     }
     struct eval_policy *p = &out->policy[out->n++];
+    struct kv_choice choice;
     snprintf(p->name, sizeof p->name, "%s", name);
     snprintf(p->budget, sizeof p->budget, "%s", budget);
     snprintf(p->text, sizeof p->text, budget[0] ? "%s%cbudget=%s" : "%s", name,
              strchr(name, ':') ? ',' : ':', budget);
-    return OK;
+    return kv_choice_parse(&choice, p->text, why);
 }
 
 static bool states_budget(const char *policy)

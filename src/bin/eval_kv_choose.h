@@ -41,7 +41,8 @@ struct eval_policies {
     uint32_t n;
 };
 
-/* full first, then each policy under each budget, then the controls that were not named. */
+/* full first, then each policy under each budget, then the controls that were not named. BAD_INPUT:
+ * one is no policy, or has no such option. */
 must_use enum status eval_policies_choose(struct eval_policies *out, const char *policies,
                                           const char *budgets, bool controls, struct note *why);
 

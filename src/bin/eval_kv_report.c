@@ -75,7 +75,7 @@ static void print_rule(const struct eval_task *task)
     putchar('\n');
 }
 
-static void print_head(const struct eval_table *t)
+void eval_table_begin(const struct eval_table *t)
 {
     const struct eval_task *task = t->chosen->task;
     struct buf options = { 0 };
@@ -95,20 +95,18 @@ static void print_head(const struct eval_table *t)
     }
     putchar('\n');
     print_rule(task);
+    fflush(stdout);
 }
 
-static void print_row(const struct eval_task *task, const struct eval_row *row)
+void eval_row_print(const struct eval_table *t, const struct eval_row *row)
 {
+    const struct eval_task *task = t->chosen->task;
     printf("| %-22s | %7s | ", row->policy->name, row->policy->budget);
     if (row->failed) {
         printf("%s |\n", row->why.text);
         return;
     }
-    if (isnan(row->kept))
-        printf("%6s | ", "");
-    else
-        printf("%6.1f | ", 100 * row->kept);
-    printf("%8.2f |", (double)row->kv_bytes_peak / 1048576);
+    printf("%6.1f | %8.2f |", 100 * row->kept, (double)row->kv_bytes_peak / 1048576);
     for (uint32_t m = 0; m < task->n_measure; m++) {
         char text[WIDTH + 40];
         const int d = decimals(task->measure[m].kind);
@@ -117,13 +115,6 @@ static void print_row(const struct eval_task *task, const struct eval_row *row)
         printf(" %*s |", WIDTH, text);
     }
     putchar('\n');
-}
-
-void eval_table_print(const struct eval_table *t)
-{
-    print_head(t);
-    for (uint32_t i = 0; i < t->n_row; i++)
-        print_row(t->chosen->task, &t->row[i]);
     fflush(stdout);
 }
 

@@ -36,7 +36,9 @@ struct eval_table {
 must_use enum status eval_row_sum(struct eval_row *row, const struct eval_table *t, uint64_t seed,
                                   struct note *why);
 
-void eval_table_print(const struct eval_table *t);
+/* The table on standard output, row by row as they come: a run may take long. */
+void eval_table_begin(const struct eval_table *t);
+void eval_row_print(const struct eval_table *t, const struct eval_row *row);
 
 /* What was run: belongs to all tables. */
 struct eval_setting {

@@ -60,7 +60,7 @@ static enum status take_tail(void *arg, const struct scored *s, struct note *why
     u->out->n_read += (double)s->n_context;
     if (s->usage.kv_bytes_peak > u->out->kv_bytes_peak)
         u->out->kv_bytes_peak = s->usage.kv_bytes_peak;
-    progress_at(u->run->bar, ++*u->run->n_done);
+    progress_at(u->run->bar, s->label + 1);
     return OK;
 }
 

@@ -12,9 +12,8 @@ struct eval_run {
     const struct eval_task *task;
     const struct eval_cases *cases;
     akv_engine *engine;
-    uint32_t n_slot; // sequences under way
-    struct progress *bar;
-    uint64_t *n_done; // tails, of all runs: for the bar
+    uint32_t n_slot;      // sequences under way
+    struct progress *bar; // of tails
 };
 
 /* Of all scored tokens, by struct eval_tail.score. */

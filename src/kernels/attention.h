@@ -60,6 +60,11 @@ struct attn_run {
     char *const *table;   // or, when not NULL: at table[b] + k_offset, table[b] + v_offset
     size_t k_offset, v_offset;
     const uint64_t *row_mask; // [b] bit i: row i is visible to all queries; NULL: all rows are
+    /* attn_partial leaves the scores that attn_scores gives of query i and block b, where that query sees a row of the
+     * block, at keep + i * keep_stride + (b - keep_first) * 64, 64-byte aligned. NULL: nowhere. */
+    float *keep;
+    size_t keep_stride; // floats
+    uint32_t keep_first;
 };
 
 /* The partial of one chunk into `out` (overwritten). Queries that see no row of it get the empty
@@ -81,9 +86,10 @@ typedef void kern_attn_scores(const struct attn_run *run, uint32_t block, float 
 /* What the rows of one block receive of queries whose softmax is finished: for each query q and each row i that it sees
  *     w = rint(exp(min(s[q][i] - m[q], 0)) * (2^30 / l[q]))      0 where that is NaN or below 0, 2^30 where above
  *     mass[i] += w, or with `peak` mass[i] = max(mass[i], w)
- * s [n_query][64] of attn_scores; final.m, final.l of the merged total (o is not read). Integers, so the order is free. */
+ * s: scores of query q at s + q * s_stride, 64-byte aligned (attn_scores, or kept); final.m, final.l of the merged total (o is not read). Integers, so the order is free. */
 typedef void kern_attn_mass(const struct attn_run *run, uint32_t block, const float *s,
-                            struct attn_state final, bool peak, uint64_t mass[KV_BLOCK]);
+                            size_t s_stride, struct attn_state final, bool peak,
+                            uint64_t mass[KV_BLOCK]);
 
 /* out [n][out_stride] = o / l, one division an element. */
 typedef void kern_attn_finish(float *out, size_t out_stride, struct attn_state total,

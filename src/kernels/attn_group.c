@@ -10,6 +10,7 @@ struct call {
     struct attn_state out;
     float *p; // [48][64]
     struct attn_block block;
+    uint32_t index; // of the block
     struct group group;
 };
 
@@ -95,9 +96,22 @@ static void add_values(const struct call *c)
     }
 }
 
+static void keep_scores(const struct call *c)
+{
+    const struct attn_run *run = c->run;
+    for (uint32_t i = 0; i < c->group.n; i++) {
+        float *to = run->keep + c->group.query[i] * run->keep_stride +
+                    (size_t)(c->index - run->keep_first) * KV_BLOCK;
+        memcpy(to, c->group.p[i], KV_BLOCK * sizeof *to);
+        c->leaves->finish(run, &c->block, to);
+    }
+}
+
 static void attend(struct call *c)
 {
     scores(c);
+    if (c->run->keep)
+        keep_scores(c);
     c->leaves->softmax(c->run, &c->block, &c->group, c->out);
     add_values(c);
     c->group.n = 0;
@@ -106,7 +120,11 @@ static void attend(struct call *c)
 
 static struct attn_block open_block(const struct attn_run *run, uint32_t i)
 {
-    uint32_t next = i + 1 < run->last ? i + 1 : i;
+    uint32_t next = i + 1;
+    while (next < run->last && !attn_mask(run, next))
+        next++;
+    if (next >= run->last)
+        next = i;
     enum source from = (enum source)run->type;
     struct attn_block b = { .k = { from, run->d_k, KV_BLOCK, attn_k(run, i), attn_k(run, next) },
                             .v = { from, KV_BLOCK, run->d_v, attn_v(run, i), attn_v(run, next) },
@@ -171,6 +189,7 @@ void attn_by_groups(const struct attn_leaves *leaves, const struct attn_run *run
     clear(run, out);
     for (uint32_t i = run->first; i < run->last; i++) {
         c.block = open_block(run, i);
+        c.index = i;
         for (uint32_t q = 0; q < run->n_query; q++) {
             struct row_range rows = attn_rows(run, q, i);
             if (!(row_bits(rows.lo, rows.hi) & c.block.mask))

@@ -3,37 +3,78 @@
  *   q of this step --policy--> a mask of rows for each kv_head --> attention reads those blocks and rows only
  *
  * Nothing is dropped: what is not read now may be read by the next query. A policy keeps an address book of its own for each
- * sequence (means, bounds), built from keys when a run of positions is complete.
+ * layer and kv_head of a sequence (means, bounds), built from keys as positions are passed.
  *
- * L1  Rows of the pass itself are always read; so are the floors of the choice.
+ * L1  A query's own row is always read; so are the floors of the choice (sinks, the most recent rows).
  * L2  A budget at or above what there is selects everything: the bits are those of `full`.
- * L3  Whether and what is selected depends on the sequence alone: rows of a prompt read everything (prefill is dense), rows
- *     that answer select.
+ * L3  Whether and what is selected depends on the sequence and the position alone, not on how a pass is cut: rows of a
+ *     prompt (below `from`) read everything, rows behind it select, each for itself and in order.
+ * L4  Layers with a window are read as ever. A past that selects is whole: it has no excerpt with rows dropped.
  *
- * Lifetime  of its sequence. Threads  select is called by workers, one at a time for a layer and kv_head. */
+ * Lifetime  of its sequence. Threads  kv_select_rows is called by workers, one at a time for a layer and kv_head; the rest
+ *           by the engine thread between steps.
+ * Cost      books and masks are memory of the process. */
 #ifndef KV_SELECT_H
 #define KV_SELECT_H
 
 #include "kv/excerpt.h"
 #include "kv/policy.h"
+#include "kv/view.h"
 
 struct kv_select; // one sequence's: choice, address books, masks
 
 struct kv_select_in {
     uint32_t layer, kv_head, group, d;
     uint32_t n_position; // rows [0, n_position) may be selected; the query is at n_position
+    uint32_t budget;     // rows that the choice allows, floors among them
     const float *q;      // [group][d] after RoPE
-    struct kv_list list; // the past's rows
+    float scale, softcap;
+    const struct kernels *kern;
+    struct kv_view view; // of the layer
 };
 
+/* Keys of positions [first, first + n) as floats: k [n][d]. */
+void kv_select_keys(const struct kv_select_in *in, uint32_t first, uint32_t n, float *k);
+
+/* What a select policy is. Its functions read only what they are given (policy.h, Y1). */
 struct kv_select_policy {
-    /* Bytes of an address book of one kv_head, for up to n positions. */
+    /* Bytes of an address book of one kv_head, for up to n positions; it starts zeroed, at a multiple of 64. */
     size_t (*book_bytes)(const void *options, uint32_t n_position, uint32_t d);
-    /* Rows [from, to) are complete and written: enters them into the book. ends[i]: a sentence ends with position i. */
+    /* Positions [from, to) are passed: enters them into the book. Each call goes on where the one before ended, the first
+     * at 0, and how a range is cut into calls must not matter to the book. ends, bit i: a sentence ends with position i. */
     void (*enter)(const void *options, void *book, const struct kv_select_in *in, uint32_t from,
                   uint32_t to, const uint64_t *ends);
-    /* mask [blocks of the past]: sets the bits of rows that the query reads. */
+    /* mask [n_position / 64 + 1], zeroed: sets the bits of rows that the query reads. All below n_position is entered. */
     void (*select)(const void *options, void *book, const struct kv_select_in *in, uint64_t *mask);
 };
+
+struct kv_select_config {
+    const struct kv_choice *choice; // copied; of a policy with `select`
+    const struct kv_shape *shape;
+    uint32_t n_position_max;
+    uint32_t from; // the first position that selects: the prompt's length
+};
+
+/* FULL: no memory for its books. */
+must_use enum status kv_select_new(struct kv_select **out, const struct kv_select_config *config,
+                                   struct note *why);
+void kv_select_free(struct kv_select *s); // NULL is allowed
+
+void kv_select_end_sentence(struct kv_select *s,
+                            uint32_t position); // it ends there; before it is passed
+
+uint32_t kv_select_from(const struct kv_select *s);
+size_t kv_select_bytes(const struct kv_select *s); // of the process
+
+/* What the query of one row reads: a mask of rows by block of the space, valid until the next call for this layer and
+ * kv_head; NULL: everything (L2). Queries of a layer and kv_head come in order of position, without a gap from the first
+ * one behind a budget on. `in`: all but budget. */
+const uint64_t *kv_select_rows(struct kv_select *s, struct kv_select_in *in);
+
+/* Rows read instead of all there were, summed over calls: for metrics and tests. */
+struct kv_select_stats {
+    uint64_t n_read, n_there;
+};
+struct kv_select_stats kv_select_stats_of(const struct kv_select *s);
 
 #endif

@@ -17,12 +17,11 @@ enum kv_tap_mass { KV_TAP_NO_MASS, KV_TAP_MASS_SUM, KV_TAP_MASS_PEAK };
 
 struct kv_taps {
     enum kv_tap_mass mass;
-    struct kv_excerpt *
-        into; // whose rows receive it: the sequence's own excerpt, or that of the one it is a fork of. Then
-    //   neither drops nor settles while it counts: rows are where the other has them
-    uint32_t
-        n_counted; // rows at positions below take part in the softmax that mass is counted in; UINT32_MAX: all
-                   //   that attention sees
+    /* Whose rows receive it: the sequence's own excerpt, or that of the one it is a fork of. Then neither drops nor settles
+     * while it counts: rows are where the other has them. */
+    struct kv_excerpt *into;
+    /* Rows at positions below take part in the softmax that mass is counted in; UINT32_MAX: all that attention sees. */
+    uint32_t n_counted;
 
     uint32_t n_query; // 0: none are kept
     float *query; // [n_layer][n_query][n_head * d], position p at p % n_query; layers of the model

@@ -1,6 +1,8 @@
 /* model/attend.c - attention over views: which task computes which partial, and in what order they merge.
  *
  *   tiles   a task = some rows of a sequence x one kv_head: its heads' queries together, chunk after chunk
+ *   selects the answering rows of a sequence that reads some of its past (kv/select.h): a task = those rows, in order, x
+ *           one kv_head
  *   parts   few rows, or sequences that share blocks: a task = the rows that go over the same rows of one chunk,
  *           of however many sequences (attend_plan.c) x one kv_head; then each row's partials are merged
  *
@@ -8,6 +10,7 @@
  *
  * A past under a policy (kv/excerpt.h) is read list by list: chunks of 16 blocks of slots first, all live slots visible to
  * every query, then the space's blocks from the tail's first on, as ever, under the tail's bits. */
+#include <assert.h>
 #include <math.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -20,7 +23,9 @@ enum { MERGE_ALONE = 3 };
 struct attend_job {
     struct pass *p;
     uint32_t layer, group; // group: queries that share a kv_head
-    uint32_t n_task;
+    bool windowed;
+    bool by_parts;                     // what the plan has goes by parts
+    uint32_t n_tile, n_select, n_part; // tasks, in this order
     _Atomic uint32_t next;
 };
 
@@ -45,11 +50,6 @@ static void finish_row(struct attend_job *job, uint32_t row, uint32_t head, stru
     const struct hparams *h = job->p->h;
     float *out = job->p->mix + ((size_t)row * h->n_head + head * job->group) * h->d_head;
     job->p->kern->attn_finish(out, h->d_head, total, job->group, h->d_head);
-    if (job->p->taps.mass) {
-        const size_t to = (size_t)row * h->n_head + head * job->group;
-        memcpy(job->p->totals.m + to, total.m, job->group * sizeof(float));
-        memcpy(job->p->totals.l + to, total.l, job->group * sizeof(float));
-    }
 }
 
 static uint32_t blocks_for(uint32_t n_row)
@@ -79,33 +79,49 @@ static void attend_chunks(struct attend_job *job, struct attn_run *run, uint32_t
     }
 }
 
+static void finish_tile(struct attend_job *job, const struct tile *t, struct pass_thread *mine)
+{
+    for (uint32_t r = 0; r < t->n; r++) {
+        const size_t i = (size_t)r * job->group;
+        finish_row(job, t->first + r, t->head,
+                   (struct attn_state){ mine->total.m + i, mine->total.l + i,
+                                        mine->total.o + i * job->p->h->d_head });
+    }
+}
+
 static void attend_tile(struct attend_job *job, const struct tile *t, struct pass_thread *mine)
 {
-    const struct past past = past_of(job->p, job->layer, t->first, t->head);
+    struct pass *p = job->p;
+    const struct batch_seq *seq = &p->batch->seq[p->row_seq[t->first]];
+    const bool counts = taps_counts(p, seq, job->layer);
+    const struct past past = past_of(p, job->layer, t->first, t->head);
     uint32_t row[TILE_ROWS_MAX];
     for (uint32_t r = 0; r < t->n; r++)
         row[r] = t->first + r;
-    struct attn_run run = past_run(job->p, &past, row, t->n, t->head, mine);
+    struct attn_run run = past_run(p, &past, row, t->n, t->head, mine);
+    const uint32_t first = past_first(&past, &run), end = past_end(&run);
+    if (counts)
+        taps_keep(&run, mine, end - first + past.list.n_block);
     state_clear(mine->total, run.n_query, run.d_v);
     if (past.listed) {
         past_aim_at_slots(&run, &past);
         attend_chunks(job, &run, 0, past.list.n_block, mine);
     }
     past_aim_at_space(&run, &past, t->head);
-    attend_chunks(job, &run, past_first(&past, &run), past_end(&run), mine);
-    for (uint32_t r = 0; r < t->n; r++) {
-        const size_t i = (size_t)r * job->group;
-        finish_row(job, row[r], t->head,
-                   (struct attn_state){ mine->total.m + i, mine->total.l + i,
-                                        mine->total.o + i * run.d_v });
-    }
+    attend_chunks(job, &run, first, end, mine);
+    finish_tile(job, t, mine);
+    if (counts)
+        taps_count(p, job->layer, t->head, &past, &run, seq, mine);
 }
 
 /* ---- tiles ---- */
 
 static uint32_t tiles_of(const struct attend_job *job, const struct batch_seq *seq)
 {
-    return (seq->n_row + job->p->tile_rows - 1) / job->p->tile_rows;
+    const uint32_t n_row = past_n_dense(seq, job->windowed);
+    if (job->by_parts && attend_by_plan(job->p, seq, seq->first_row, job->windowed))
+        return 0;
+    return (n_row + job->p->tile_rows - 1) / job->p->tile_rows;
 }
 
 /* Task i, counting tiles from the end of each sequence: later rows see more, and the longest tasks go first. */
@@ -117,21 +133,51 @@ static struct tile tile_at(const struct attend_job *job, uint32_t i)
     for (; i >= tiles_of(job, seq) * n_head; seq++)
         i -= tiles_of(job, seq) * n_head;
     const uint32_t from = (tiles_of(job, seq) - 1 - i / n_head) * job->p->tile_rows;
-    return (struct tile){ seq->first_row + from, min_u32(job->p->tile_rows, seq->n_row - from),
+    return (struct tile){ seq->first_row + from,
+                          min_u32(job->p->tile_rows, past_n_dense(seq, job->windowed) - from),
                           i % n_head };
 }
 
-static void tiles_part(void *arg, uint32_t part, uint32_t n_part)
+/* ---- selects ---- */
+
+static uint32_t selects_of(const struct attend_job *job, const struct batch_seq *seq)
 {
-    struct attend_job *job = arg;
-    (void)n_part;
-    for (;;) {
-        uint32_t i = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed);
-        if (i >= job->n_task)
-            return;
-        struct tile t = tile_at(job, i);
-        attend_tile(job, &t, &job->p->thread[part]);
-    }
+    return past_n_dense(seq, job->windowed) < seq->n_row ? job->p->h->n_kv_head : 0;
+}
+
+static void select_row(struct attend_job *job, struct kv_select *select, const struct tile *t,
+                       struct pass_thread *mine)
+{
+    struct pass *p = job->p;
+    const struct past past = past_of(p, job->layer, t->first, t->head);
+    struct attn_run run = past_run(p, &past, &t->first, 1, t->head, mine);
+    struct kv_select_in in = {
+        .layer = job->layer,
+        .kv_head = t->head,
+        .group = job->group,
+        .d = p->h->d_head,
+        .n_position = p->row_position[t->first],
+        .q = mine->q,
+        .scale = run.scale,
+        .softcap = run.softcap,
+        .kern = p->kern,
+        .view = past.view,
+    };
+    assert(!past.listed);
+    state_clear(mine->total, run.n_query, run.d_v);
+    past_aim_at_space(&run, &past, t->head);
+    run.row_mask = kv_select_rows(select, &in);
+    attend_chunks(job, &run, 0, past_end(&run), mine);
+    finish_tile(job, t, mine);
+}
+
+static void attend_select(struct attend_job *job, uint32_t i, struct pass_thread *mine)
+{
+    const struct batch_seq *seq = job->p->batch->seq;
+    for (; i >= selects_of(job, seq); seq++)
+        i -= selects_of(job, seq);
+    for (uint32_t r = past_n_dense(seq, false); r < seq->n_row; r++)
+        select_row(job, seq->select, &(struct tile){ seq->first_row + r, 1, i }, mine);
 }
 
 /* ---- parts: each with the states of its rows' queries of one kv_head ---- */
@@ -181,19 +227,6 @@ static void attend_part(struct attend_job *job, const struct attn_part *part, ui
     job->p->kern->attn_partial(&run, state_at(job, head, part->first), mine->scratch);
 }
 
-static void parts_part(void *arg, uint32_t part, uint32_t n_part)
-{
-    struct attend_job *job = arg;
-    const uint32_t n_head = job->p->h->n_kv_head;
-    (void)n_part;
-    for (;;) {
-        const uint32_t i = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed);
-        if (i >= plan_of(job)->n_part * n_head)
-            return;
-        attend_part(job, &plan_of(job)->part[i / n_head], i % n_head, &job->p->thread[part]);
-    }
-}
-
 /* Parts stand in the order of their chunks, so this is the order of the contract. */
 static void merge_row(struct attend_job *job, uint32_t row, uint32_t head, struct attn_state total)
 {
@@ -207,6 +240,12 @@ static void merge_row(struct attend_job *job, uint32_t row, uint32_t head, struc
     finish_row(job, row, head, total);
 }
 
+static bool is_merged(const struct attend_job *job, uint32_t row)
+{
+    const struct pass *p = job->p;
+    return attend_by_plan(p, &p->batch->seq[p->row_seq[row]], row, job->windowed);
+}
+
 static void merge_part(void *arg, uint32_t part, uint32_t n_part)
 {
     struct attend_job *job = arg;
@@ -216,17 +255,44 @@ static void merge_part(void *arg, uint32_t part, uint32_t n_part)
         const uint32_t i = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed);
         if (i >= job->p->n_row * n_head)
             return;
-        merge_row(job, i / n_head, i % n_head, job->p->thread[part].total);
+        if (is_merged(job, i / n_head))
+            merge_row(job, i / n_head, i % n_head, job->p->thread[part].total);
     }
 }
 
-/* ---- both ---- */
+/* ---- all ---- */
+
+static void attend_task(struct attend_job *job, uint32_t i, struct pass_thread *mine)
+{
+    const uint32_t n_head = job->p->h->n_kv_head;
+    if (i < job->n_tile) {
+        const struct tile t = tile_at(job, i);
+        attend_tile(job, &t, mine);
+    } else if (i - job->n_tile < job->n_select) {
+        attend_select(job, i - job->n_tile, mine);
+    } else {
+        i -= job->n_tile + job->n_select;
+        attend_part(job, &plan_of(job)->part[i / n_head], i % n_head, mine);
+    }
+}
+
+static void tasks_part(void *arg, uint32_t part, uint32_t n_part)
+{
+    struct attend_job *job = arg;
+    const uint32_t n_task = job->n_tile + job->n_select + job->n_part;
+    (void)n_part;
+    for (;;) {
+        const uint32_t i = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed);
+        if (i >= n_task)
+            return;
+        attend_task(job, i, &job->p->thread[part]);
+    }
+}
 
 /* Few rows are merged by the caller alone: a hand-over costs more. */
-static void attend_parts(struct attend_job *job)
+static void merge_parts(struct attend_job *job)
 {
     struct pass *p = job->p;
-    profile_run(&p->profile, PROFILE_ATTENTION, p->workers, parts_part, job);
     atomic_store_explicit(&job->next, 0, memory_order_relaxed);
     if (p->n_row > MERGE_ALONE) {
         profile_run(&p->profile, PROFILE_ATTENTION, p->workers, merge_part, job);
@@ -237,25 +303,21 @@ static void attend_parts(struct attend_job *job)
     profile_alone_end(&p->profile, PROFILE_ATTENTION, p->workers, began);
 }
 
-static void attend(struct pass *p, uint32_t layer)
+void pass_attend(struct pass *p, uint32_t layer)
 {
     struct attend_job job = {
         .p = p,
         .layer = layer,
         .group = p->h->n_head / p->h->n_kv_head,
+        .windowed = p->h->windowed[layer],
     };
-    if (plan_of(&job)->n_part > 0) {
-        attend_parts(&job);
-        return;
+    job.by_parts = plan_of(&job)->n_part > 0;
+    job.n_part = plan_of(&job)->n_part * p->h->n_kv_head;
+    for (uint32_t s = 0; s < p->batch->n_seq; s++) {
+        job.n_tile += tiles_of(&job, &p->batch->seq[s]) * p->h->n_kv_head;
+        job.n_select += selects_of(&job, &p->batch->seq[s]);
     }
-    for (uint32_t s = 0; s < p->batch->n_seq; s++)
-        job.n_task += tiles_of(&job, &p->batch->seq[s]) * p->h->n_kv_head;
-    profile_run(&p->profile, PROFILE_ATTENTION, p->workers, tiles_part, &job);
-}
-
-void pass_attend(struct pass *p, uint32_t layer)
-{
-    attend(p, layer);
-    if (p->taps.mass)
-        taps_mass(p, layer);
+    profile_run(&p->profile, PROFILE_ATTENTION, p->workers, tasks_part, &job);
+    if (job.by_parts)
+        merge_parts(&job);
 }

@@ -63,6 +63,12 @@ static void list_sharers(struct pass *p, uint32_t chunk, bool windowed)
 
 /* ---- parts ---- */
 
+bool attend_by_plan(const struct pass *p, const struct batch_seq *seq, uint32_t row, bool windowed)
+{
+    const bool counts = p->taps.mass && seq->taps && seq->taps->mass != KV_TAP_NO_MASS;
+    return windowed || (!counts && row - seq->first_row < past_n_dense(seq, false));
+}
+
 static bool sees(const struct pass *p, uint32_t row, uint32_t chunk, bool windowed)
 {
     const uint32_t position = p->row_position[row], window = windowed ? p->h->window : 0;
@@ -93,7 +99,7 @@ static bool add_slots(struct pass *p, struct attn_plan *plan, uint32_t s, uint32
     const struct batch_seq *seq = &p->batch->seq[s];
     struct attn_part part = { .chunk = chunk, .slots = true };
     for (uint32_t r = seq->first_row; r < seq->first_row + seq->n_row; r++)
-        if (!add_row(p, plan, &part, r))
+        if (attend_by_plan(p, seq, r, false) && !add_row(p, plan, &part, r))
             return false;
     return true;
 }
@@ -106,7 +112,7 @@ static bool add_parts(struct pass *p, struct attn_plan *plan, uint32_t first, ui
     for (uint32_t s = first; s != NO_SEQ; s = p->seq_next[s]) {
         const struct batch_seq *seq = &p->batch->seq[s];
         for (uint32_t r = seq->first_row; r < seq->first_row + seq->n_row; r++) {
-            if (!sees(p, r, chunk, windowed))
+            if (!sees(p, r, chunk, windowed) || !attend_by_plan(p, seq, r, windowed))
                 continue;
             if (!add_row(p, plan, &part, r))
                 return false;

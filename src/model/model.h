@@ -13,6 +13,7 @@
 
 #include "kernels/kernels.h"
 #include "kv/index.h"
+#include "kv/select.h"
 #include "kv/taps.h"
 #include "kv/view.h"
 #include "model/hparams.h"
@@ -74,6 +75,7 @@ struct batch_seq {
     uint32_t position;                // of the first row
     const struct kv_excerpt *excerpt; // its past under a policy; NULL: all of its space
     struct kv_taps *taps;             // what is written down of the pass; NULL: nothing
+    struct kv_select *select;         // its answering rows read some of the past; NULL: all
 };
 
 struct batch {

@@ -84,8 +84,6 @@ static void place(struct pass *p, const struct hparams *h, const struct weights 
     p->acts_memory = piece(l, acts_bytes(max_u32(n_row, LOGIT_ROWS), widest_input(h)), 1);
     for (int i = 0; i < N_ROPE; i++)
         p->angles[i] = piece(l, rows * h->n_rot, sizeof(float));
-    p->totals.m = piece(l, rows * h->n_head, sizeof(float));
-    p->totals.l = piece(l, rows * h->n_head, sizeof(float));
     p->split = state_piece(l, (size_t)SPLIT_STATES * group, h->d_head);
     p->thread = piece(l, n_thread, sizeof *p->thread);
     p->portion = piece(l, n_thread, sizeof *p->portion);
@@ -99,6 +97,7 @@ static void place(struct pass *p, const struct hparams *h, const struct weights 
             .total = state_piece(l, p->queries_max, h->d_head),
             .part = state_piece(l, p->queries_max, h->d_head),
             .scores = piece(l, (size_t)p->queries_max * KV_BLOCK, sizeof(float)),
+            .kept = piece(l, PASS_KEPT, sizeof(float)),
         };
         if (l->base)
             p->thread[i] = t;
@@ -388,8 +387,8 @@ void pass_begin(struct pass *p, const struct batch *batch, const struct weights 
             p->row_position[seq->first_row + i] = seq->position + i;
         }
     }
-    attend_plan(p);
     taps_begin(p);
+    attend_plan(p);
     pass_rows(p, embed_rows, w);
 }
 

@@ -19,7 +19,7 @@
 
 enum { LINEARS_MAX = 3, N_ROPE = 2, ATTN_QUERIES = 128, SPLIT_STATES = 512 };
 
-enum { TILE_ROWS_MAX = 16, NO_SEQ = UINT32_MAX };
+enum { TILE_ROWS_MAX = 16, NO_SEQ = UINT32_MAX, PASS_KEPT = 1 << 18 };
 
 /* Rows that attend to one chunk of 1,024 positions together, their K and V read once. They are of one sequence, or of
  * several whose blocks of that chunk are the same ones. A chunk of slots (kv/excerpt.h) is always of one sequence; where a
@@ -45,6 +45,7 @@ struct pass_thread {
     uint32_t *lo, *hi; // [queries]
     struct attn_state total, part;
     float *scores; // [queries][64] of one block, 64-byte aligned
+    float *kept;   // [PASS_KEPT] of all blocks of a tile, where they have room
 };
 
 /* What some sequence of the batch asks to have written down (model/taps.h). */
@@ -76,8 +77,6 @@ struct pass {
     struct pass_thread *thread;
     struct portion *portion; // of the run, one a thread
     struct pass_taps taps;
-    struct attn_state
-        totals; // m and l of each row's queries [n_row][n_head], where mass is counted; no o
     struct attn_state split; // [SPLIT_STATES] states of one kv_head's queries
 
     void *memory; // all of the above
@@ -103,6 +102,8 @@ void pass_linears(struct pass *p, enum profile_part part, const struct pass_line
 void pass_rope_store(struct pass *p, uint32_t layer, const float *q_norm, const float *k_norm);
 /* Decides for this batch which rows attend together. */
 void attend_plan(struct pass *p);
+/* Whether a row of the sequence follows the plan, where there is one: neither counts nor selects. */
+bool attend_by_plan(const struct pass *p, const struct batch_seq *seq, uint32_t row, bool windowed);
 /* mix = attention of q over what each row may see. */
 void pass_attend(struct pass *p, uint32_t layer);
 

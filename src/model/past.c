@@ -7,6 +7,15 @@ bool pass_reads_lists(const struct batch_seq *seq)
     return seq->excerpt && !kv_excerpt_is_whole(seq->excerpt);
 }
 
+uint32_t past_n_dense(const struct batch_seq *seq, bool windowed)
+{
+    if (!seq->select || windowed)
+        return seq->n_row;
+    const uint32_t from = kv_select_from(seq->select);
+    const uint32_t n = from > seq->position ? from - seq->position : 0;
+    return n < seq->n_row ? n : seq->n_row;
+}
+
 struct past past_of(const struct pass *p, uint32_t layer, uint32_t row, uint32_t kv_head)
 {
     const struct batch_seq *seq = &p->batch->seq[p->row_seq[row]];
@@ -51,8 +60,14 @@ struct attn_run past_run(const struct pass *p, const struct past *past, const ui
     };
 }
 
+uint32_t past_first(const struct past *past, const struct attn_run *run)
+{
+    return past->listed ? past->list.tail_first : run->lo[0] / KV_BLOCK;
+}
+
 void past_aim_at_slots(struct attn_run *run, const struct past *past)
 {
+    run->keep_first = 0;
     run->table = past->list.block;
     run->k_offset = 0;
     run->v_offset = past->view.k_bytes;
@@ -64,6 +79,8 @@ void past_aim_at_space(struct attn_run *run, const struct past *past, uint32_t k
     const struct kv_view *view = &past->view;
     const size_t k_offset = kv_head * view->k_bytes;
     const size_t v_offset = view->n_kv_head * view->k_bytes + kv_head * view->v_bytes;
+    run->keep_first =
+        past->listed ? past->list.tail_first - past->list.n_block : past_first(past, run);
     run->k = view->table ? NULL : view->base + k_offset;
     run->v = view->table ? NULL : view->base + v_offset;
     run->stride = view->stride;
@@ -71,11 +88,6 @@ void past_aim_at_space(struct attn_run *run, const struct past *past, uint32_t k
     run->k_offset = view->layer_offset + k_offset;
     run->v_offset = view->layer_offset + v_offset;
     run->row_mask = past->listed ? past->list.tail_live : NULL;
-}
-
-uint32_t past_first(const struct past *past, const struct attn_run *run)
-{
-    return past->listed ? past->list.tail_first : run->lo[0] / KV_BLOCK;
 }
 
 uint32_t past_end(const struct attn_run *run)

@@ -18,6 +18,9 @@ struct past {
 /* Whether some of its past is in slots or dropped, so that layers without a window read lists. */
 bool pass_reads_lists(const struct batch_seq *seq);
 
+/* Rows of the sequence, from its first on, that read all of their past in that layer: those behind select (kv/select.h). */
+uint32_t past_n_dense(const struct batch_seq *seq, bool windowed);
+
 /* Of one row of the batch. */
 struct past past_of(const struct pass *p, uint32_t layer, uint32_t row, uint32_t kv_head);
 
@@ -26,7 +29,7 @@ struct past past_of(const struct pass *p, uint32_t layer, uint32_t row, uint32_t
 struct attn_run past_run(const struct pass *p, const struct past *past, const uint32_t *row,
                          uint32_t n, uint32_t kv_head, struct pass_thread *mine);
 
-/* Where the run's blocks are: those of slots, or those of the space. */
+/* Where the run's blocks are: those of slots, or those of the space. Kept scores lie in that order, too. */
 void past_aim_at_slots(struct attn_run *run, const struct past *past);
 void past_aim_at_space(struct attn_run *run, const struct past *past, uint32_t kv_head);
 

@@ -31,6 +31,7 @@ void taps_begin(struct pass *p)
             continue;
         p->taps.queries |= t->n_query > 0;
         p->taps.mass |= t->mass != KV_TAP_NO_MASS;
+        assert(t->mass == KV_TAP_NO_MASS || !seq->select);
         if (!t->sum)
             continue;
         p->taps.moments = true;
@@ -92,122 +93,73 @@ void taps_moments(struct pass *p, uint32_t layer)
     profile_run(&p->profile, PROFILE_ROWS, p->workers, moments_part, &job);
 }
 
-/* ---- mass: a task is some rows of a sequence x one kv_head, or one chunk of it where rows are few ---- */
+/* ---- mass: a tile's scores once more ---- */
 
-struct mass_job {
-    struct pass *p;
-    uint32_t layer, group;
-    uint32_t n_task;
-    _Atomic uint32_t next;
-};
-
-struct mass_task {
-    const struct batch_seq *seq;
-    uint32_t row, n, head;   // rows row .. row + n - 1
-    uint32_t piece, n_piece; // the chunks it counts: every n_piece'th
-    bool shared;             // other tasks may count into the same rows
-};
-
-/* One walk over a part of the past. */
 struct walk {
-    struct mass_job *job;
-    const struct mass_task *task;
+    struct pass *p;
+    const struct batch_seq *seq;
+    const struct past *past;
+    struct attn_run *run;
     struct pass_thread *mine;
-    struct attn_run run;
-    struct attn_state final; // of the run's queries
-    struct past past;
+    uint32_t kv_head;
     struct kv_list into;
+    bool shared; // other tiles may count into the same rows
 };
 
-static bool counts(const struct batch_seq *seq)
+bool taps_counts(const struct pass *p, const struct batch_seq *seq, uint32_t layer)
 {
-    return seq->taps && seq->taps->mass != KV_TAP_NO_MASS;
+    return p->taps.mass && seq->taps && seq->taps->mass != KV_TAP_NO_MASS && !p->h->windowed[layer];
 }
 
-static bool counts_some(const struct batch_seq *seq)
+void taps_keep(struct attn_run *run, const struct pass_thread *mine, uint32_t n_block)
 {
-    return seq->taps->n_counted != UINT32_MAX;
+    const size_t stride = (size_t)n_block * KV_BLOCK;
+    if (run->n_query * stride > PASS_KEPT)
+        return;
+    run->keep = mine->kept;
+    run->keep_stride = stride;
 }
 
 static bool has_company(const struct pass *p, const struct batch_seq *seq)
 {
     for (uint32_t s = 0; s < p->batch->n_seq; s++) {
-        const struct batch_seq *other = &p->batch->seq[s];
-        if (other != seq && counts(other) && other->taps->into == seq->taps->into)
+        const struct kv_taps *t = p->batch->seq[s].taps;
+        if (&p->batch->seq[s] != seq && t && t->mass != KV_TAP_NO_MASS &&
+            t->into == seq->taps->into)
             return true;
     }
     return false;
 }
 
-static uint32_t chunks_for(uint32_t n_block)
+/* Scores of the run's queries over one block, and from one query's to the next one's. */
+static float *scores_of(const struct walk *w, uint32_t block, size_t *stride)
 {
-    return (n_block + ATTN_CHUNK_BLOCKS - 1) / ATTN_CHUNK_BLOCKS;
-}
-
-static uint32_t tiles_of(const struct pass *p, const struct batch_seq *seq)
-{
-    return (seq->n_row + p->tile_rows - 1) / p->tile_rows;
-}
-
-/* A lone tile is cut into its chunks. */
-static uint32_t pieces_of(const struct pass *p, const struct batch_seq *seq)
-{
-    const uint32_t n_block = (seq->position + seq->n_row + KV_BLOCK - 1) / KV_BLOCK;
-    return tiles_of(p, seq) > 1 || counts_some(seq) ? 1 : chunks_for(n_block);
-}
-
-static uint32_t tasks_of(const struct pass *p, const struct batch_seq *seq)
-{
-    return counts(seq) ? tiles_of(p, seq) * pieces_of(p, seq) * p->h->n_kv_head : 0;
-}
-
-static struct mass_task task_at(const struct pass *p, uint32_t i)
-{
-    const struct batch_seq *seq = p->batch->seq;
-    for (; i >= tasks_of(p, seq); seq++)
-        i -= tasks_of(p, seq);
-    const uint32_t n_tile = tiles_of(p, seq), n_piece = pieces_of(p, seq);
-    const uint32_t head = i % p->h->n_kv_head, tile = i / p->h->n_kv_head / n_piece;
-    const uint32_t from = (n_tile - 1 - tile) * p->tile_rows; // the longest first
-    return (struct mass_task){
-        .seq = seq,
-        .row = seq->first_row + from,
-        .n = min_u32(p->tile_rows, seq->n_row - from),
-        .head = head,
-        .piece = i / p->h->n_kv_head % n_piece,
-        .n_piece = n_piece,
-        .shared = n_tile > 1 || has_company(p, seq),
-    };
-}
-
-/* Calls fn for each block of the task's chunks that has a row in sight: those of slots, then those of the space. */
-typedef void block_fn(struct walk *w, uint32_t block, uint64_t *mass);
-
-static void walk_blocks(struct walk *w, uint32_t from, uint32_t to, uint64_t *mass, uint32_t n_mass,
-                        block_fn *fn)
-{
-    for (uint32_t b = from; b < to; b++) {
-        if (w->task->n_piece > 1 && b / ATTN_CHUNK_BLOCKS % w->task->n_piece != w->task->piece)
-            continue;
-        if (!w->run.row_mask || w->run.row_mask[b])
-            fn(w, b, mass + (size_t)b * KV_BLOCK % n_mass);
+    const struct attn_run *run = w->run;
+    if (run->keep) {
+        *stride = run->keep_stride;
+        return run->keep + (size_t)(block - run->keep_first) * KV_BLOCK;
     }
+    *stride = KV_BLOCK;
+    w->p->kern->attn_scores(run, block, w->mine->scores, w->mine->scratch);
+    return w->mine->scores;
 }
+
+/* Calls fn for each block of the past that has a row in sight: those of slots, then those of the space. */
+typedef void block_fn(struct walk *w, uint32_t block, uint64_t *mass);
 
 static void walk_past(struct walk *w, block_fn *fn)
 {
-    if (w->past.listed) {
-        past_aim_at_slots(&w->run, &w->past);
-        walk_blocks(w, 0, w->past.list.n_block, w->into.mass, UINT32_MAX, fn);
+    struct attn_run *run = w->run;
+    if (w->past->listed) {
+        past_aim_at_slots(run, w->past);
+        for (uint32_t b = 0; b < w->past->list.n_block; b++)
+            if (run->row_mask[b])
+                fn(w, b, w->into.mass + (size_t)b * KV_BLOCK);
     }
-    past_aim_at_space(&w->run, &w->past, w->task->head);
-    walk_blocks(w, past_first(&w->past, &w->run), past_end(&w->run), w->into.tail_mass,
-                w->into.n_tail_mass, fn);
-}
-
-static void scores_of(struct walk *w, uint32_t block)
-{
-    w->job->p->kern->attn_scores(&w->run, block, w->mine->scores, w->mine->scratch);
+    past_aim_at_space(run, w->past, w->kv_head);
+    for (uint32_t b = past_first(w->past, run); b < past_end(run); b++)
+        if (!run->row_mask || run->row_mask[b])
+            fn(w, b, w->into.tail_mass + (size_t)b * KV_BLOCK % w->into.n_tail_mass);
 }
 
 /* ---- the softmax over the rows that are counted, where these are not all ---- */
@@ -223,31 +175,32 @@ static uint64_t in_sight(const struct attn_run *run, uint32_t query, uint32_t bl
 
 static void add_stats(struct walk *w, uint32_t block, uint64_t *mass)
 {
-    const struct kernels *kern = w->job->p->kern;
-    struct attn_state part = w->mine->part;
+    const struct kernels *kern = w->p->kern;
+    const struct attn_state part = w->mine->part;
+    size_t stride;
+    float *scores = scores_of(w, block, &stride);
     (void)mass;
-    scores_of(w, block);
-    for (uint32_t q = 0; q < w->run.n_query; q++) {
-        const uint64_t seen = in_sight(&w->run, q, block);
-        float *s = w->mine->scores + (size_t)q * KV_BLOCK;
-        for (uint64_t hidden = ~seen; hidden; hidden &= hidden - 1)
-            s[__builtin_ctzll(hidden)] = -INFINITY;
+    for (uint32_t q = 0; q < w->run->n_query; q++) {
+        const uint64_t seen = in_sight(w->run, q, block);
+        float *s = scores + q * stride;
         part.m[q] = -INFINITY;
         part.l[q] = 0;
-        if (seen)
-            kern->softmax_stats(s, KV_BLOCK, &part.m[q], &part.l[q]);
+        if (!seen)
+            continue;
+        for (uint64_t hidden = ~seen; hidden; hidden &= hidden - 1)
+            s[__builtin_ctzll(hidden)] = -INFINITY;
+        kern->softmax_stats(s, KV_BLOCK, &part.m[q], &part.l[q]);
     }
-    kern->attn_merge(w->final, part, w->run.n_query, 0);
+    kern->attn_merge(w->mine->total, part, w->run->n_query, 0);
 }
 
 /* The queries see rows below n_counted alone, and each gets its softmax over those. */
 static void count_some(struct walk *w)
 {
-    const uint32_t n = w->task->seq->taps->n_counted;
-    for (uint32_t q = 0; q < w->run.n_query; q++) {
-        w->mine->hi[q] = min_u32(w->mine->hi[q], n);
-        w->final.m[q] = -INFINITY;
-        w->final.l[q] = 0;
+    for (uint32_t q = 0; q < w->run->n_query; q++) {
+        w->mine->hi[q] = min_u32(w->mine->hi[q], w->seq->taps->n_counted);
+        w->mine->total.m[q] = -INFINITY;
+        w->mine->total.l[q] = 0;
     }
     walk_past(w, add_stats);
 }
@@ -270,74 +223,36 @@ static void raise_shared(uint64_t *to, uint64_t more)
 
 static void add_mass(struct walk *w, uint32_t block, uint64_t *mass)
 {
-    const struct kernels *kern = w->job->p->kern;
-    const bool peak = w->task->seq->taps->mass == KV_TAP_MASS_PEAK;
-    uint64_t mine[KV_BLOCK] = { 0 };
-    scores_of(w, block);
-    if (!w->task->shared) {
-        kern->attn_mass(&w->run, block, w->mine->scores, w->final, peak, mass);
+    const struct kernels *kern = w->p->kern;
+    const bool peak = w->seq->taps->mass == KV_TAP_MASS_PEAK;
+    size_t stride;
+    const float *s = scores_of(w, block, &stride);
+    if (!w->shared) {
+        kern->attn_mass(w->run, block, s, stride, w->mine->total, peak, mass);
         return;
     }
-    kern->attn_mass(&w->run, block, w->mine->scores, w->final, peak, mine);
+    uint64_t mine[KV_BLOCK] = { 0 };
+    kern->attn_mass(w->run, block, s, stride, w->mine->total, peak, mine);
     for (uint32_t i = 0; i < KV_BLOCK; i++)
         (peak ? raise_shared : add_shared)(&mass[i], mine[i]);
 }
 
-/* What attention left of the queries' softmax. */
-static void take_totals(struct walk *w)
+void taps_count(struct pass *p, uint32_t layer, uint32_t kv_head, const struct past *past,
+                struct attn_run *run, const struct batch_seq *seq, struct pass_thread *mine)
 {
-    const struct pass *p = w->job->p;
-    const uint32_t group = w->job->group;
-    for (uint32_t r = 0; r < w->task->n; r++) {
-        const size_t from = (size_t)(w->task->row + r) * p->h->n_head + w->task->head * group;
-        memcpy(w->final.m + r * group, p->totals.m + from, group * sizeof(float));
-        memcpy(w->final.l + r * group, p->totals.l + from, group * sizeof(float));
-    }
-}
-
-static void count_task(struct mass_job *job, const struct mass_task *t, struct pass_thread *mine)
-{
-    struct pass *p = job->p;
     struct walk w = {
-        .job = job,
-        .task = t,
+        .p = p,
+        .seq = seq,
+        .past = past,
+        .run = run,
         .mine = mine,
-        .final = mine->total,
-        .past = past_of(p, job->layer, t->row, t->head),
-        .into = kv_excerpt_list(t->seq->taps->into, job->layer, t->head),
+        .kv_head = kv_head,
+        .into = kv_excerpt_list(seq->taps->into, layer, kv_head),
+        .shared = seq->n_row > p->tile_rows || has_company(p, seq),
     };
-    uint32_t row[TILE_ROWS_MAX];
-    for (uint32_t r = 0; r < t->n; r++)
-        row[r] = t->row + r;
-    w.run = past_run(p, &w.past, row, t->n, t->head, mine);
     assert(w.into.tail_mass);
-    if (counts_some(t->seq))
+    if (seq->taps->n_counted != UINT32_MAX)
         count_some(&w);
-    else
-        take_totals(&w);
-    assert(past_end(&w.run) <= w.into.tail_first + w.into.n_tail_mass / KV_BLOCK);
+    assert(past_end(run) <= w.into.tail_first + w.into.n_tail_mass / KV_BLOCK);
     walk_past(&w, add_mass);
-}
-
-static void mass_part(void *arg, uint32_t part, uint32_t n_part)
-{
-    struct mass_job *job = arg;
-    (void)n_part;
-    for (;;) {
-        const uint32_t i = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed);
-        if (i >= job->n_task)
-            return;
-        const struct mass_task t = task_at(job->p, i);
-        count_task(job, &t, &job->p->thread[part]);
-    }
-}
-
-void taps_mass(struct pass *p, uint32_t layer)
-{
-    struct mass_job job = { .p = p, .layer = layer, .group = p->h->n_head / p->h->n_kv_head };
-    if (p->h->windowed[layer])
-        return;
-    for (uint32_t s = 0; s < p->batch->n_seq; s++)
-        job.n_task += tasks_of(p, &p->batch->seq[s]);
-    profile_run(&p->profile, PROFILE_ATTENTION, p->workers, mass_part, &job);
 }

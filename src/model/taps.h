@@ -3,17 +3,26 @@
  *     pass_begin       taps_begin        who asks for what
  *     pass_rope_store  taps_moments      queries behind their norm, before they are rotated
  *                      taps_queries      rotated ones, row by row
- *     pass_attend      taps_mass         a second walk over the rows, when each query's softmax is known
+ *     a tile of        taps_count        mass of the scores that it kept, when each query's softmax is known
+ *     pass_attend
  *
  * Private to model/. */
 #ifndef MODEL_TAPS_H
 #define MODEL_TAPS_H
 
-#include "model/pass.h"
+#include "model/past.h"
 
 void taps_begin(struct pass *p);
 void taps_moments(struct pass *p, uint32_t layer);
 void taps_queries(struct pass *p, uint32_t layer, uint32_t row);
-void taps_mass(struct pass *p, uint32_t layer);
+/* Whether mass is counted of a sequence's queries in that layer: then its rows attend by tiles. */
+bool taps_counts(const struct pass *p, const struct batch_seq *seq, uint32_t layer);
+
+/* Has a tile over so many blocks keep its scores, where there is room; else they are computed again. */
+void taps_keep(struct attn_run *run, const struct pass_thread *mine, uint32_t n_block);
+
+/* Counts what a tile of n rows gave: `run` as attention used it, mine->total its finished softmax. */
+void taps_count(struct pass *p, uint32_t layer, uint32_t kv_head, const struct past *past,
+                struct attn_run *run, const struct batch_seq *seq, struct pass_thread *mine);
 
 #endif

@@ -125,6 +125,10 @@ static void attn_partial(const struct attn_run *run, struct attn_state out, void
         else
             reads_rows(run->type, run->k + b * run->stride, run->v + b * run->stride, run->d_v);
     }
+    for (size_t i = 0; run->keep && i < run->n_query && run->first < run->last; i++)
+        writes_floats(run->keep + i * run->keep_stride +
+                          (size_t)(run->first - run->keep_first) * KV_BLOCK,
+                      (size_t)(run->last - run->first) * KV_BLOCK);
     writes_state(out, run->n_query, run->d_v);
     writes(scratch, sizeof(uint64_t));
     real()->attn_partial(run, out, scratch);
@@ -159,14 +163,15 @@ static void attn_scores(const struct attn_run *run, uint32_t block, float *out, 
     real()->attn_scores(run, block, out, scratch);
 }
 
-static void attn_mass(const struct attn_run *run, uint32_t block, const float *s,
+static void attn_mass(const struct attn_run *run, uint32_t block, const float *s, size_t s_stride,
                       struct attn_state final, bool peak, uint64_t mass[KV_BLOCK])
 {
-    reads_floats(s, (size_t)run->n_query * KV_BLOCK);
+    for (uint32_t i = 0; i < run->n_query; i++)
+        reads_floats(s + i * s_stride, KV_BLOCK);
     reads_floats(final.m, run->n_query);
     reads_floats(final.l, run->n_query);
     writes(mass, KV_BLOCK * sizeof *mass);
-    real()->attn_mass(run, block, s, final, peak, mass);
+    real()->attn_mass(run, block, s, s_stride, final, peak, mass);
 }
 
 /* One row of a part: elements first, first + step .., and its scale (kv_rows.h). Its neighbours may be another

@@ -43,6 +43,7 @@ struct world {
     struct still *still;
     struct rng rng;
     uint32_t n_ctx, n_vocab;
+    size_t kv_bytes;
     struct ask ask[N_ASK_MAX];
     uint32_t n_ask, n_done;
     uint64_t n_cached, n_pause, n_evicted;
@@ -60,7 +61,7 @@ static const char *some_salt(struct rng *rng)
 /* NULL: everything stays. */
 static const char *some_policy(struct rng *rng, uint32_t n)
 {
-    if (n < 100 && rng_below(rng, 4) == 0)
+    if (n < 60 && rng_below(rng, 4) == 0)
         return "kvzip:budget=50%"; /* its replay wants as much again */
     static const char *const policy[] = {
         NULL,
@@ -259,7 +260,10 @@ static void together(struct world *w, uint32_t n_ask, const struct akv_limits *l
 
 static void alone(struct world *w, const struct ask *like, struct ask *a)
 {
-    const struct akv_limits limits = { .n_ctx = w->n_ctx, .n_parallel = 1 };
+    /* The same cap: how long a request may get depends on it. */
+    const struct akv_limits limits = { .n_ctx = w->n_ctx,
+                                       .n_parallel = 1,
+                                       .kv_bytes = w->kv_bytes };
     *a = (struct ask){ .request = like->request };
     a->request.user = a;
     still_engine_open(w->still, &limits);
@@ -310,7 +314,9 @@ static struct events workload(struct still *s, uint32_t n_ask, uint64_t seed,
                               struct akv_limits limits)
 {
     static struct world w;
-    w = (struct world){ .still = s, .rng = rng_seeded(seed, 23), .n_ctx = limits.n_ctx };
+    w = (struct world){
+        .still = s, .rng = rng_seeded(seed, 23), .n_ctx = limits.n_ctx, .kv_bytes = limits.kv_bytes
+    };
     together(&w, n_ask, &limits);
     for (uint32_t i = 0; i < n_ask; i++) {
         expect_allowed(&w, &w.ask[i]);

@@ -83,6 +83,7 @@ void run_step(struct runner *r, struct run *const *s, const uint32_t *n, uint32_
             .position = s[i]->n_done,
             .excerpt = s[i]->excerpt,
             .taps = s[i]->taps,
+            .select = s[i]->select,
         };
         memcpy(ids + b.n_row, s[i]->ids + s[i]->n_done, n[i] * sizeof *ids);
         b.n_row += n[i];

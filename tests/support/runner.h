@@ -29,6 +29,7 @@ struct run {
     struct kv_space *space;
     const struct kv_excerpt *excerpt; // its past under a policy, or NULL; the test's
     struct kv_taps *taps;             // or NULL; the test's
+    struct kv_select *select;         // or NULL; the test's
     const int32_t *ids;
     uint32_t n_done;
     float *logits; // [n][n_vocab] of every position, or NULL

@@ -26,6 +26,36 @@ static void name_case(char *text, size_t size, const struct attn_shape *s, uint3
              s->hostile, seed);
 }
 
+/* What a query keeps of a block with a row that it sees is what attn_scores says of those rows. */
+static void compare_kept(const struct kernels *k, struct attn_case *c, const char *what)
+{
+    const uint32_t n = c->run.n_query;
+    const size_t stride = (size_t)c->run.last * KV_BLOCK + 16;
+    struct guarded kept = guard_new(n * stride * sizeof(float), 64);
+    struct guarded all = guard_new((size_t)n * KV_BLOCK * sizeof(float), 64);
+    struct guarded scratch = guard_new(attn_scratch_bytes(n, c->run.d_k, c->run.d_v), 64);
+    struct guarded_state out = attn_state_new(n, c->run.d_v);
+    c->run.keep = kept.at;
+    c->run.keep_stride = stride;
+    attn_case_run(k, &c->run, out.at);
+    c->run.keep = NULL;
+    for (uint32_t b = 0; b < c->run.last; b++) {
+        k->attn_scores(&c->run, b, all.at, scratch.at);
+        for (uint32_t i = 0; i < n; i++)
+            for (uint32_t r = 0; r < KV_BLOCK; r++) {
+                const uint32_t at = b * KV_BLOCK + r;
+                const uint64_t mask = c->run.row_mask ? c->mask[b] : UINT64_MAX;
+                if (at >= c->lo[i] && at < c->hi[i] && mask >> r & 1)
+                    expect_same_floats((float *)kept.at + i * stride + at,
+                                       (float *)all.at + (size_t)i * KV_BLOCK + r, 1, what);
+            }
+    }
+    attn_state_free(&out);
+    guard_free(&scratch);
+    guard_free(&all);
+    guard_free(&kept);
+}
+
 /* The partial, then what merging it and dividing give. */
 static void compare(const struct kernels *got, const struct kernels *want,
                     const struct attn_shape *shape, uint32_t seed)
@@ -91,12 +121,13 @@ static void compare_mass(const struct kernels *got, const struct kernels *want,
         want->attn_scores(&c.run, block, b.at, scratch.at);
         expect_same_floats(a.at, b.at, (size_t)n * KV_BLOCK, what);
         for (int peak = 0; peak < 2; peak++) {
-            got->attn_mass(&c.run, block, b.at, final.at, peak, mass[0]);
-            want->attn_mass(&c.run, block, b.at, final.at, peak, mass[1]);
+            got->attn_mass(&c.run, block, b.at, KV_BLOCK, final.at, peak, mass[0]);
+            want->attn_mass(&c.run, block, b.at, KV_BLOCK, final.at, peak, mass[1]);
             if (memcmp(mass[0], mass[1], sizeof mass[0]) != 0)
                 fail_msg("mass of %s", what);
         }
     }
+    compare_kept(got, &c, what);
     attn_case_close(&c);
     attn_state_free(&final);
     guard_free(&a);

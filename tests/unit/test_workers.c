@@ -1,4 +1,4 @@
-/* os/workers: every part runs once a run, results are visible. */
+/* os/workers: every part runs once a run, results are visible, and who waits for long does not compute. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include <stdatomic.h>
+#include <time.h>
 
 #include "os/workers.h"
 
@@ -40,6 +41,55 @@ static void each_part_runs_once_a_run(void **state)
     }
 }
 
+/* ---- a part whose processor somebody else has ---- */
+
+enum { GONE_MS = 200, SPIN_MS_MAX = 20 }; // spinning ends after some 0.2 ms of processor time
+
+static double processor_ms(clockid_t of)
+{
+    struct timespec t;
+    clock_gettime(of, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+static void be_gone(void)
+{
+    nanosleep(&(struct timespec){ .tv_nsec = GONE_MS * 1000000L }, NULL);
+}
+
+static void last_part_is_gone(void *arg, uint32_t part, uint32_t n_part)
+{
+    (void)arg;
+    if (part == n_part - 1)
+        be_gone();
+}
+
+static void who_waits_for_a_part_sleeps(void **state)
+{
+    struct workers *w;
+    (void)state;
+    assert_int_equal(workers_new(&w, 3, NULL), OK);
+    const double before = processor_ms(CLOCK_PROCESS_CPUTIME_ID);
+    workers_run(w, last_part_is_gone, NULL);
+    assert_true(processor_ms(CLOCK_PROCESS_CPUTIME_ID) - before < SPIN_MS_MAX);
+    workers_free(w);
+}
+
+static void who_waits_for_a_run_sleeps(void **state)
+{
+    struct count c = { 0 };
+    struct workers *w;
+    (void)state;
+    assert_int_equal(workers_new(&w, 4, NULL), OK);
+    workers_run(w, hit, &c);
+    const double before = processor_ms(CLOCK_PROCESS_CPUTIME_ID);
+    be_gone();
+    assert_true(processor_ms(CLOCK_PROCESS_CPUTIME_ID) - before < SPIN_MS_MAX);
+    workers_run(w, hit, &c); // and wakes up again
+    assert_int_equal(c.total, 8);
+    workers_free(w);
+}
+
 static void refuses_silly_counts(void **state)
 {
     (void)state;
@@ -54,6 +104,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_part_runs_once_a_run),
+        cmocka_unit_test(who_waits_for_a_part_sleeps),
+        cmocka_unit_test(who_waits_for_a_run_sleeps),
         cmocka_unit_test(refuses_silly_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

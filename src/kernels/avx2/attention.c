@@ -147,8 +147,9 @@ void avx2_attn_scores(const struct attn_run *run, uint32_t block, float *out, vo
     attn_scores_by_groups(&avx2_attn_leaves, run, block, out, scratch);
 }
 
-/* Of 32 rows, as integers; 0 where a row is not seen. */
-static inline void mass_weights(__m256i w[4], const float *s, uint64_t seen, __m256 m, __m256 unit)
+/* Adds what 32 rows receive of one query, 0 where a row is not seen; or raises it to that. */
+static inline void mass_of_query(__m256i sum[4], const float *s, uint64_t seen, __m256 m,
+                                 __m256 unit, bool peak)
 {
     const __m256 zero = _mm256_setzero_ps(), most = _mm256_set1_ps(0x1p30f);
     __m256 x[4];
@@ -158,7 +159,8 @@ static inline void mass_weights(__m256i w[4], const float *s, uint64_t seen, __m
     for (uint32_t v = 0; v < 4; v++) {
         x[v] = _mm256_max_ps(_mm256_mul_ps(x[v], unit), zero); // of NaN 0
         x[v] = _mm256_and_ps(_mm256_min_ps(x[v], most), lanes_of(seen >> 8 * v));
-        w[v] = _mm256_cvtps_epi32(x[v]);
+        const __m256i w = _mm256_cvtps_epi32(x[v]);
+        sum[v] = peak ? _mm256_max_epu32(sum[v], w) : _mm256_add_epi32(sum[v], w);
     }
 }
 
@@ -170,19 +172,28 @@ static inline void mass_add(uint64_t *mass, __m128i w, bool peak)
     _mm256_storeu_si256(at, peak ? larger : _mm256_add_epi64(old, more));
 }
 
-void avx2_attn_mass(const struct attn_run *run, uint32_t block, const float *s,
+/* Three queries give a row less than 2^32 units. */
+enum { MASS_QUERIES = 3 };
+
+void avx2_attn_mass(const struct attn_run *run, uint32_t block, const float *s, size_t s_stride,
                     struct attn_state final, bool peak, uint64_t mass[KV_BLOCK])
 {
-    for (uint32_t i = 0; i < run->n_query; i++, s += KV_BLOCK) {
-        const struct row_range rows = attn_rows(run, i, block);
-        const uint64_t seen = row_bits(rows.lo, rows.hi) & attn_mask(run, block);
-        const __m256 m = _mm256_set1_ps(final.m[i]), unit = _mm256_set1_ps(0x1p30f / final.l[i]);
-        for (uint32_t r = 0; r < KV_BLOCK && seen; r += 32) {
-            __m256i w[4];
-            mass_weights(w, s + r, seen >> r, m, unit);
+    for (uint32_t first = 0; first < run->n_query; first += MASS_QUERIES) {
+        const uint32_t left = run->n_query - first, n = left < MASS_QUERIES ? left : MASS_QUERIES;
+        uint64_t seen[MASS_QUERIES];
+        for (uint32_t i = 0; i < n; i++) {
+            const struct row_range rows = attn_rows(run, first + i, block);
+            seen[i] = row_bits(rows.lo, rows.hi) & attn_mask(run, block);
+        }
+        for (uint32_t r = 0; r < KV_BLOCK; r += 32) {
+            __m256i sum[4] = { 0 };
+            for (uint32_t i = 0; i < n; i++)
+                mass_of_query(sum, s + (first + i) * s_stride + r, seen[i] >> r,
+                              _mm256_set1_ps(final.m[first + i]),
+                              _mm256_set1_ps(0x1p30f / final.l[first + i]), peak);
             for (uint32_t v = 0; v < 4; v++) {
-                mass_add(mass + r + 8 * v, _mm256_castsi256_si128(w[v]), peak);
-                mass_add(mass + r + 8 * v + 4, _mm256_extracti128_si256(w[v], 1), peak);
+                mass_add(mass + r + 8 * v, _mm256_castsi256_si128(sum[v]), peak);
+                mass_add(mass + r + 8 * v + 4, _mm256_extracti128_si256(sum[v], 1), peak);
             }
         }
     }

@@ -46,6 +46,8 @@ static void attend(const struct attn_run *run, struct attn_state out, uint32_t i
         if (visible >> r & 1) {
             p[r] = score(run, q, k, r);
             m = larger(m, p[r]);
+            if (run->keep)
+                run->keep[i * run->keep_stride + (block - run->keep_first) * KV_BLOCK + r] = p[r];
         }
     for (uint32_t r = 0; r < KV_BLOCK; r++)
         if (visible >> r & 1) {
@@ -127,7 +129,7 @@ static uint64_t weight(float s, float m, float l)
     return (uint64_t)rintf(w < most ? w : most);
 }
 
-void ref_attn_mass(const struct attn_run *run, uint32_t block, const float *s,
+void ref_attn_mass(const struct attn_run *run, uint32_t block, const float *s, size_t s_stride,
                    struct attn_state final, bool peak, uint64_t mass[KV_BLOCK])
 {
     for (uint32_t i = 0; i < run->n_query; i++) {
@@ -136,7 +138,7 @@ void ref_attn_mass(const struct attn_run *run, uint32_t block, const float *s,
         for (uint32_t r = 0; r < KV_BLOCK; r++) {
             if (!(visible >> r & 1))
                 continue;
-            const uint64_t w = weight(s[i * KV_BLOCK + r], final.m[i], final.l[i]);
+            const uint64_t w = weight(s[i * s_stride + r], final.m[i], final.l[i]);
             mass[r] = !peak ? mass[r] + w : w > mass[r] ? w : mass[r];
         }
     }
