@@ -46,7 +46,7 @@ TESTLIB := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard tests/support/*.c tests/twi
 
 .DEFAULT_GOAL := all
 .SECONDARY:
-.PHONY: all help deps clients chat serve test tests soak fuzz duel count tidy screenshots format install clean models
+.PHONY: all help deps clients chat serve test tests soak fuzz duel count idle tidy screenshots format install clean models
 
 all: $(B)/akvifer $(B)/libakvifer.a $(B)/libakvifer.so
 

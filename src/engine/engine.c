@@ -156,10 +156,10 @@ static void commit_all(struct engine *e, uint32_t n_share)
         e->n_token_prompt += prompt ? sh->n_row : 0;
     }
     e->sum.sample_ns += engine_now(e) - began; /* logits of prompts, where they are asked for */
-    pthread_mutex_lock(&e->tables);
+    tables_hold(&e->tables);
     for (uint32_t i = 0; i < n_share; i++)
         commit(e, &e->share[i]);
-    pthread_mutex_unlock(&e->tables);
+    tables_let_go(&e->tables);
 }
 
 /* Samples for the shares whose sequence is up to date, sixteen rows of logits at a time. */
@@ -184,12 +184,12 @@ static void sample_shares(struct engine *e, uint32_t n_share)
             id[j] = ready[j]->n_id < ready[j]->n_id_max ? sequence_pick(ready[j], own) : -1;
         }
         e->sum.sample_ns += engine_now(e) - began;
-        pthread_mutex_lock(&e->tables);
+        tables_hold(&e->tables);
         for (uint32_t j = 0; j < n; j++) {
             if (!generate(e, ready[j], id[j], logits + (size_t)j * n_vocab))
                 engine_stop_running(e, ready[j]);
         }
-        pthread_mutex_unlock(&e->tables);
+        tables_let_go(&e->tables);
         n = 0;
     }
 }
@@ -203,11 +203,11 @@ static void finish_lost(struct engine *e)
             i++;
             continue;
         }
-        pthread_mutex_lock(&e->tables);
+        tables_hold(&e->tables);
         engine_stop_running(e, s);
         engine_finish(e, s, AKV_STOP_ERROR, FULL,
                       "no memory for the log-probabilities of the prompt");
-        pthread_mutex_unlock(&e->tables);
+        tables_let_go(&e->tables);
     }
 }
 
@@ -288,11 +288,11 @@ static void step(struct engine *e)
     struct batch batch;
     uint32_t n_share;
 
-    pthread_mutex_lock(&e->tables);
+    tables_hold(&e->tables);
     kv_index_tick(e->index, ++e->step);
     kv_index_clock(e->index, began);
     const uint32_t n_row = engine_plan(e, &n_share);
-    pthread_mutex_unlock(&e->tables);
+    tables_let_go(&e->tables);
     if (n_row == 0) {
         stats_publish(e, 0); // whoever was to run has ended
         return;
@@ -357,11 +357,11 @@ static bool inbox_drain(struct engine *e)
     const bool quit = e->quit;
     e->cancel_asked = false;
     pthread_mutex_unlock(&e->lock);
-    pthread_mutex_lock(&e->tables);
+    tables_hold(&e->tables);
     for (struct sequence *s; (s = queue_pop(&came));)
         queue_push(&e->waiting, s);
     finish_all_due(e);
-    pthread_mutex_unlock(&e->tables);
+    tables_let_go(&e->tables);
     return !quit;
 }
 
@@ -543,7 +543,7 @@ enum status engine_new_still(struct engine **out, struct model *m, const struct 
     outbox_open(&e->outbox);
     pthread_mutex_init(&e->lock, NULL);
     pthread_cond_init(&e->work, NULL);
-    pthread_mutex_init(&e->tables, NULL);
+    tables_open(&e->tables);
     enum status st = engine_limits_choose(&e->limits, wish, m, why);
     e->pace.stretch = e->limits.step_stretch;
     if (st == OK)
@@ -610,7 +610,7 @@ void engine_free(struct engine *e)
     outbox_close(&e->outbox);
     pthread_mutex_destroy(&e->lock);
     pthread_cond_destroy(&e->work);
-    pthread_mutex_destroy(&e->tables);
+    tables_close(&e->tables);
     sequence_frame_close(&e->frame);
     mem_free(e->inside);
     mem_free(e->running);

@@ -9,6 +9,7 @@
 #include "engine/frozen.h"
 #include "engine/heads.h"
 #include "engine/pace.h"
+#include "engine/tables.h"
 #include "kv/index.h"
 #include "os/clock.h"
 
@@ -55,9 +56,7 @@ struct engine {
     bool cancel_asked, quit;
     struct akv_stats stats;
 
-    /* Held by the engine thread while it changes its sequences, spaces, blocks or index, and by others while they look at
-     * them. Never across a forward pass, logits, or a wait; taken before `lock` where both are. */
-    pthread_mutex_t tables;
+    struct tables tables; // what callers may look at
 
     /* The engine thread's own. */
     struct queue waiting;      // oldest first

@@ -59,7 +59,7 @@ struct akv_evicted engine_evicted(const struct engine *e, const struct kv_hit *h
 
 void engine_find(struct engine *e, const struct wanted *w, struct akv_cache_find *out)
 {
-    pthread_mutex_lock(&e->tables);
+    tables_look(&e->tables);
     struct kv_hit hit = engine_kept_or_why(e, w);
     if (hit.n_position > 0 && hit.n_position < e->limits.n_cache_min)
         hit = (struct kv_hit){ .miss = KV_MISS_SHORT };
@@ -71,7 +71,7 @@ void engine_find(struct engine *e, const struct wanted *w, struct akv_cache_find
         .evicted = engine_evicted(e, &hit),
         .n_instead = hit.n_instead,
     };
-    pthread_mutex_unlock(&e->tables);
+    tables_looked(&e->tables);
     _Static_assert(sizeof out->instead == sizeof hit.instead, "room for all of them");
     memcpy(out->instead, hit.instead, sizeof out->instead);
 }

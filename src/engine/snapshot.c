@@ -183,8 +183,8 @@ static void take(struct snapshot *s, const struct engine *e)
 
 enum status engine_look(struct engine *e, struct snapshot *into)
 {
-    pthread_mutex_lock(&e->tables);
+    tables_look(&e->tables);
     take(into, e);
-    pthread_mutex_unlock(&e->tables);
+    tables_looked(&e->tables);
     return into->salts.failed ? FULL : OK;
 }

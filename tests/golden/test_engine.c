@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <string.h>
+#include <unistd.h>
 
 #include "akvifer.h"
 #include "support/sanitized.h"
@@ -310,6 +311,7 @@ static void who_looks_waits_for_no_step(void **state)
         assert_int_equal(akv_cache_find(engine, ids, N_LONG, 0, NULL, &found, NULL), AKV_OK);
         assert_int_equal(akv_snapshot_take(engine, seen, NULL), AKV_OK);
         n_look++;
+        usleep(1000);
     }
     struct akv_stats s;
     akv_stats(engine, &s);
