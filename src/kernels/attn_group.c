@@ -25,10 +25,12 @@ static uint32_t tile_out(uint32_t n, uint32_t most)
 static void scores(const struct call *c)
 {
     const struct group *g = &c->group;
-    struct tiles t = {
-        .n = g->n, .a = g->q, .c = g->p, .n_out = c->leaves->tile_out, .last = c->run->d_k
-    };
-    memset(c->p, 0, (size_t)g->n * KV_BLOCK * sizeof *c->p);
+    struct tiles t = { .n = g->n,
+                       .a = g->q,
+                       .c = g->p,
+                       .n_out = c->leaves->tile_out,
+                       .last = c->run->d_k,
+                       .fresh = true };
     for (; t.out < KV_BLOCK; t.out += t.n_out)
         c->leaves->tiles(&c->block.k, &t);
 }

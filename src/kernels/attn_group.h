@@ -8,7 +8,7 @@
  *
  * Both products are chains of fma over the inner index with outputs in lanes, so both are one tile:
  *
- *     c [query][out] += a [query][in] x b [in][out]
+ *     c [query][out] += a [query][in] x b [in][out]        scores start afresh, outputs go on
  *
  * An instruction set brings the leaves: the tile, the softmax and packing. A block is read straight
  * from the cache while few queries share it (decode: memory is the limit) and packed once for many
@@ -43,6 +43,7 @@ struct tiles {
     float *const *c;       // [n] rows of outputs
     uint32_t out, n_out;   // outputs [out, out + n_out): 8, 16, 32 .. tile_out; within one panel
     uint32_t first, last;  // inner indices
+    bool fresh;            // sums start at 0, whatever c holds
 };
 
 struct attn_block {

@@ -21,6 +21,7 @@ INLINE void body(const struct tiles *t, uint32_t query, const struct strip *s, u
 {
     const size_t step = 8 * n_v * source_bytes(from);
     const uint32_t last = t->last;
+    const bool fresh = t->fresh;
     const size_t stride = s->stride, fetch = s->fetch;
     const char *b = s->b, *ahead = s->ahead;
     const float *const *factor = t->a + query;
@@ -31,7 +32,7 @@ INLINE void body(const struct tiles *t, uint32_t query, const struct strip *s, u
     for (uint32_t q = 0; q < n_q; q++)
 #pragma GCC unroll 4
         for (uint32_t v = 0; v < n_v; v++)
-            acc[q][v] = _mm256_loadu_ps(c[q] + t->out + 8 * v);
+            acc[q][v] = fresh ? _mm256_setzero_ps() : _mm256_loadu_ps(c[q] + t->out + 8 * v);
 
     for (uint32_t i = t->first; i < last; i++, b += stride, ahead += fetch) {
         __m256 a[AVX2_TILE_QUERIES];

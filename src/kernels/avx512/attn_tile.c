@@ -32,6 +32,7 @@ INLINE void body(const struct tiles *t, uint32_t query, const struct strip *s, u
 {
     const size_t step = n_out * source_bytes(from);
     const uint32_t last = t->last, n_v = (n_out + 15) / 16;
+    const bool fresh = t->fresh;
     const size_t stride = s->stride, fetch = s->fetch;
     const char *b = s->b, *ahead = s->ahead;
     const float *const *factor = t->a + query;
@@ -42,7 +43,8 @@ INLINE void body(const struct tiles *t, uint32_t query, const struct strip *s, u
     for (uint32_t q = 0; q < n_q; q++)
 #pragma GCC unroll 4
         for (uint32_t v = 0; v < n_v; v++)
-            acc[q][v] = load16(FROM_F32, (const char *)(c[q] + t->out + 16 * v), n_out);
+            acc[q][v] = fresh ? _mm512_setzero_ps()
+                              : load16(FROM_F32, (const char *)(c[q] + t->out + 16 * v), n_out);
 
     for (uint32_t i = t->first; i < last; i++, b += stride, ahead += fetch) {
         __m512 a[AVX512_TILE_QUERIES];
