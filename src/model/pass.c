@@ -376,6 +376,18 @@ static void embed_rows(struct pass *p, const void *arg, uint32_t first, uint32_t
     }
 }
 
+enum { EMBEDDED_MAX = 128 };
+
+/* Without this a long prompt holds as much of the file as its embedding has: 33 MiB after 2,000 tokens of gemma3. */
+static void let_embedding_go(struct pass *p, const struct weights *w)
+{
+    p->n_embedded += p->n_row;
+    if (p->n_embedded < EMBEDDED_MAX)
+        return;
+    weights_embedding_forget(w);
+    p->n_embedded = 0;
+}
+
 void pass_begin(struct pass *p, const struct batch *batch, const struct weights *w)
 {
     p->batch = batch;
@@ -390,6 +402,7 @@ void pass_begin(struct pass *p, const struct batch *batch, const struct weights 
     taps_begin(p);
     attend_plan(p);
     pass_rows(p, embed_rows, w);
+    let_embedding_go(p, w);
 }
 
 const float *pass_logits(struct pass *p, const struct weights *w, const uint32_t *row, uint32_t n)

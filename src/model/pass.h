@@ -59,6 +59,7 @@ struct pass {
     struct workers *workers;
     const struct batch *batch;
     uint32_t n_row;
+    uint32_t n_embedded; // rows of the embedding that were read since its pages were let go
     uint32_t *row_position, *row_seq; // [n_row]
 
     float *x, *hidden, *q, *k, *v, *mix, *gate, *up;

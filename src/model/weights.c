@@ -296,3 +296,8 @@ void weights_embedding(const struct weights *w, uint32_t n_embd, int32_t id, flo
     size_t row_bytes = dtype_bytes(w->embd->type, n_embd);
     dequant_row(w->embd->type, (const char *)w->embd->data + (size_t)id * row_bytes, n_embd, out);
 }
+
+void weights_embedding_forget(const struct weights *w)
+{
+    pages_forget(w->embd->data, w->embd->bytes);
+}

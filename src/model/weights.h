@@ -1,7 +1,7 @@
 /* model/weights.h - the tensors of one model, by role; linear ones packed for the kernels.
  *
  *   GGUF rows (mapped, read once) --pack, all threads--> panels in one huge-page region; the file's pages are let go,
- *   so memory holds the weights once. Embedding rows are read from the mapped file, a row a token.
+ *   so memory holds the weights once. Embedding rows are read from the mapped file, a row a token; these go, too.
  *
  * W1  Every tensor that a pass reads is there with the shape that the hyperparameters demand, or loading failed with
  *     the tensor's name. A tensor that no role takes is refused too: ignoring one would compute another model.
@@ -58,5 +58,7 @@ void weights_close(struct weights *w);
 
 /* Rows of the embedding as f32: out [n_embd]. id below n_vocab. */
 void weights_embedding(const struct weights *w, uint32_t n_embd, int32_t id, float *out);
+/* The file's pages that were read so leave the process: with each row the system maps up to 16 pages around it. */
+void weights_embedding_forget(const struct weights *w);
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -369,6 +370,46 @@ static void refusals_have_words(void **state)
     assert_string_equal(why.text, "--kv-type is 'q3'; it must be f16, f32 or int8");
 }
 
+/* Resident bytes of the model's file. */
+static size_t mapped_of_file(void)
+{
+    char line[512];
+    size_t kib, sum = 0;
+    bool its = false;
+    FILE *f = fopen("/proc/self/smaps", "r");
+    assert_non_null(f);
+    while (fgets(line, sizeof line, f)) {
+        if (strchr(line, '-') && strstr(line, " r"))
+            its = strstr(line, ".gguf") != NULL;
+        if (its && sscanf(line, "Rss: %zu", &kib) == 1)
+            sum += kib << 10;
+    }
+    fclose(f);
+    return sum;
+}
+
+/* Rows of the embedding are read from the file; what was read does not pile up. */
+static void a_long_prompt_does_not_hold_the_file(void **state)
+{
+    enum { N_LONG = 1024, SHIFT = 47, FEW = 12 << 20 };
+    akv_engine *engine = engine_of((struct akv_limits){ .n_ctx = N_LONG + 64, .n_parallel = 1 });
+    struct akv_note why = { "" };
+    struct answer a = { 0 };
+    int32_t ids[N_LONG];
+    uint64_t id;
+    (void)state;
+    for (int i = 0; i < N_LONG; i++)
+        ids[i] = i * SHIFT;
+    const struct akv_request r = {
+        .ids = ids, .n_id = N_LONG, .n_predict = 1, .sampling = akv_sampling_default(), .user = &a
+    };
+    if (akv_submit(engine, &r, &id, &why) != AKV_OK)
+        fail_msg("%s", why.text);
+    wait_for(engine, &a);
+    assert_in_range(mapped_of_file(), 0, FEW);
+    akv_engine_free(engine);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -381,6 +422,7 @@ int main(void)
         cmocka_unit_test(a_beginning_below_the_minimum_is_computed),
         cmocka_unit_test(a_prompt_that_many_share_is_computed_once),
         cmocka_unit_test(who_looks_waits_for_no_step),
+        cmocka_unit_test(a_long_prompt_does_not_hold_the_file),
         cmocka_unit_test(a_canceled_request_ends),
         cmocka_unit_test(refusals_have_words),
     };
