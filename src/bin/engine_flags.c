@@ -1,13 +1,15 @@
 #include "bin/engine_flags.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "bin/models.h"
 #include "bin/progress.h"
 #include "bin/show.h"
-#include "kv/shape.h"
+#include "bin/verbs.h"
+#include "kv/policy.h"
 
 static void show_loading(void *arg, double done)
 {
@@ -63,6 +65,18 @@ static void name_model(struct engine_opened *o)
     o->info.name = o->name;
 }
 
+/* `--kv-policy help` asks for the list instead of a model. */
+static void answer_help(const struct engine_flags *f)
+{
+    struct buf text = { 0 };
+    if (!f->kv_policy || strcmp(f->kv_policy, "help") != 0)
+        return;
+    kv_policies_print(&text);
+    fputs(buf_text(&text), stdout);
+    buf_close(&text);
+    exit(EXIT_DONE);
+}
+
 enum status engine_open(struct engine_opened *out, const struct engine_flags *f, struct note *why)
 {
     static const char *const maps[] = { "space", "table" };
@@ -82,6 +96,7 @@ enum status engine_open(struct engine_opened *out, const struct engine_flags *f,
     struct buf path = { 0 };
     struct akv_note inner = { "" };
     *out = (struct engine_opened){ 0 };
+    answer_help(f);
     enum status st = model_path_resolve(&path, f->model, why);
     if (st != OK)
         goto done;

@@ -66,7 +66,7 @@ struct engine_flags {
           .unit = "POLICY",                                                                        \
           .preset = "full",                                                                        \
           .help = "What stays of the KV: a policy and its options, as in auto:budget=20% or "      \
-                  "h2o:budget=512,recent=256 (docs/POLICIES.md)." },                               \
+                  "h2o:budget=512,recent=256; help lists them." },                                 \
         { .names = "--kv-profile",                                                                 \
           .type = FLAG_TEXT,                                                                       \
           .at = FLAG_AT(S, F.kv_profile),                                                          \
