@@ -110,6 +110,14 @@ enum status keeper_new(struct keeper **out, const struct kv_choice *choice, uint
         note_set(why, "the context is %u tokens, but the prompt has %u", n_context, n_prompt);
         return BAD_INPUT;
     }
+    if (choice->policy->replay == KV_REPLAY_EPISODE) {
+        note_set(
+            why,
+            "KV policy '%s' needs episodes of a conversation, which are not made yet; take auto, "
+            "or kvzip, which reads the whole context again",
+            choice->policy->name);
+        return BAD_INPUT;
+    }
     if (!choice->policy->rank && !choice->policy->select)
         return OK;
     struct keeper *k = mem_new(1, sizeof *k);
