@@ -10,22 +10,31 @@ static const char INSTRUCTION[] = "\n\nRepeat the previous context exactly.";
 static const char WORDS[] =
     "Hello"; // of the user: what stands behind them in the rendered text is wanted
 
+/* Appends what stands behind the user's words once `chat` is rendered. */
+static enum status add_rendered(struct buf *text, const struct chat_template *t, const json_t *chat)
+{
+    struct jinja_output out = { 0 };
+    const enum status st = chat_template_render(t, chat, true, 0, &out, NULL);
+    if (st != OK)
+        return st;
+    const char *at = strstr(buf_text(&out.text), WORDS);
+    buf_add_text(text, at ? at + strlen(WORDS) : "");
+    jinja_output_close(&out);
+    return text->failed ? FULL : OK;
+}
+
 /* Appends what a conversation's template writes behind the last of its user's words; nothing without a template that works. */
 static enum status add_turn(struct buf *text, const struct gguf *file, const struct vocab *v)
 {
     struct chat_template *t;
-    struct jinja_output out = { 0 };
-    if (chat_template_new(&t, file, v, NULL, 0, NULL) != OK)
-        return OK;
+    enum status st = chat_template_new(&t, file, v, NULL, 0, NULL);
+    if (st != OK)
+        return st == FULL ? FULL : OK;
     json_t *chat = json_pack("{s:[{s:s,s:s}]}", "messages", "role", "user", "content", WORDS);
-    if (chat && chat_template_render(t, chat, true, 0, &out, NULL) == OK) {
-        const char *at = strstr(buf_text(&out.text), WORDS);
-        buf_add_text(text, at ? at + strlen(WORDS) : "");
-        jinja_output_close(&out);
-    }
+    st = chat ? add_rendered(text, t, chat) : FULL;
     json_decref(chat);
     chat_template_free(t);
-    return text->failed ? FULL : OK;
+    return st == FULL ? FULL : OK;
 }
 
 enum status replay_prefix_make(struct replay_prefix *out, const struct gguf *file,
@@ -41,7 +50,8 @@ enum status replay_prefix_make(struct replay_prefix *out, const struct gguf *fil
         note_set(why, "no memory for the instruction of a replay");
     if (st == OK) {
         out->n = ids.n < REPLAY_PREFIX_MAX ? (uint32_t)ids.n : REPLAY_PREFIX_MAX;
-        memcpy(out->id, ids.id, out->n * sizeof *out->id);
+        if (out->n > 0)
+            memcpy(out->id, ids.id, out->n * sizeof *out->id);
     }
     ids_close(&ids);
     buf_close(&text);
