@@ -219,14 +219,15 @@ static void what_is_public_is_shared_by_who_says_so(void **state)
 /* Four tenants at once: one computes the public block, the others wait for it and compute their own rest. */
 static void tenants_at_once_compute_what_is_public_once(void **state)
 {
-    static const char *const salt[N_RUN] = { "alice", "bob", "carol", "dan" };
-    struct answer cold, got[N_RUN];
+    enum { N_TENANT = 4 };
+    static const char *const salt[] = { "alice", "bob", "carol", "dan" };
+    struct answer cold, got[N_TENANT];
     (void)state;
     alone(0, &cold);
-    akv_engine *engine = engine_of((struct akv_limits){ .n_ctx = 192, .n_parallel = N_RUN });
-    for (uint32_t i = 0; i < N_RUN; i++)
+    akv_engine *engine = engine_of((struct akv_limits){ .n_ctx = 192, .n_parallel = N_TENANT });
+    for (uint32_t i = 0; i < N_TENANT; i++)
         submit_public(engine, 0, salt[i], 64, &got[i]);
-    for (uint32_t i = 0; i < N_RUN; i++) {
+    for (uint32_t i = 0; i < N_TENANT; i++) {
         wait_for(engine, &got[i]);
         assert_memory_equal(got[i].ids, cold.ids, sizeof cold.ids);
         assert_int_equal(got[i].usage.n_cached, i ? 64 : 0);
