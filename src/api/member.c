@@ -402,7 +402,6 @@ const struct member members[] = {
     ABSENT("lora", "adapters"),
     ABSENT("priority", "priorities"),
     ABSENT("kv_transfer_params", "KV of other servers"),
-    ABSENT("kv", "a KV policy for a request"),
 
     /* ---- what changes nothing ---- */
     IDLE("user", "who shares KV is told by keys and cache_salt"),

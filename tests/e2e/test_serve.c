@@ -396,6 +396,50 @@ static void a_miss_is_explained(void **state)
     json_decref(e);
 }
 
+/* Eighty ids, of which a policy keeps some. */
+#define IDS_80                                                                                     \
+    "[[504, 3575, 282, 4649, 314, 7042, 284, 260, 504, 3575, 282, 4649, 314, 7042, 284, 260, "     \
+    "504, 3575, 282, 4649, 314, 7042, 284, 260, 504, 3575, 282, 4649, 314, 7042, 284, 260, "       \
+    "504, 3575, 282, 4649, 314, 7042, 284, 260, 504, 3575, 282, 4649, 314, 7042, 284, 260, "       \
+    "504, 3575, 282, 4649, 314, 7042, 284, 260, 504, 3575, 282, 4649, 314, 7042, 284, 260, "       \
+    "504, 3575, 282, 4649, 314, 7042, 284, 260, 504, 3575, 282, 4649, 314, 7042, 284, 260]]"
+
+/* Keys of `kv` in a request about those ids, and what comes of it. */
+static json_t *ask_with_policy(const char *kv, unsigned status)
+{
+    struct buf body = { 0 };
+    buf_addf(&body, "{\"prompt\": " IDS_80 ", " GREEDY ", \"kv\": %s}", kv);
+    json_t *answer = served_json(&server, NULL, "/v1/completions", buf_text(&body), status);
+    buf_close(&body);
+    return answer;
+}
+
+static void a_request_has_its_kv_policy(void **state)
+{
+    (void)state;
+    json_t *a = ask_with_policy("{\"policy\": \"h2o\", \"budget_tokens\": 32, \"recent\": 8}", 200);
+    assert_non_null(strstr(json_string_value(json_at(a, "akvifer/kv/policy")),
+                           "h2o:budget=32,sinks=4,recent=8"));
+    expect_text(a, "akvifer/kv/shares", "equal");
+    assert_int_equal(json_number_at(a, "akvifer/kv/kept_tokens"), 32);
+    assert_int_equal(json_number_at(a, "akvifer/kv/dropped_tokens"), 80 + 11 - 32);
+    json_decref(a);
+    a = ask_with_policy("\"window:budget=100%\"", 200);
+    json_t *whole = ask_with_policy("{\"policy\": \"full\"}", 200);
+    assert_int_equal(json_number_at(a, "akvifer/kv/dropped_tokens"), 0);
+    assert_null(json_at(whole, "akvifer/kv"));
+    expect_text(whole, "choices/0/text", json_string_value(json_at(a, "choices/0/text")));
+    json_decref(a);
+    json_decref(whole);
+    a = ask_with_policy("{\"policy\": \"hh2o\"}", 400);
+    expect_text(a, "error/param", "kv");
+    assert_non_null(strstr(json_string_value(json_at(a, "error/message")), "did you mean 'h2o'"));
+    json_decref(a);
+    json_decref(ask_with_policy("{\"policy\": \"h2o\", \"budget_tokens\": \"x\"}", 400));
+    json_decref(ask_with_policy("{\"policy\": \"auto\", \"context\": 81}", 400));
+    json_decref(ask_with_policy("7", 400));
+}
+
 static void each_key_is_a_tenant(void **state)
 {
     static const char body[] = "{\"prompt\": [500, 501, 502, 503, 504, 505], " GREEDY "}";
@@ -525,6 +569,7 @@ int main(void)
         cmocka_unit_test(what_asks_for_nothing_is_let_through),
         cmocka_unit_test(tokens_go_there_and_back),
         cmocka_unit_test(a_miss_is_explained),
+        cmocka_unit_test(a_request_has_its_kv_policy),
         cmocka_unit_test(each_key_is_a_tenant),
         cmocka_unit_test(a_public_beginning_is_everybodys),
         cmocka_unit_test(wrong_public_beginnings_get_words),
