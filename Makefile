@@ -176,8 +176,10 @@ $(B)/commit: always
 
 # The page is part of the program: api/page.c takes its files in.
 $(B)/src/api/page.o: $(wildcard src/page/*)
-# So are the passages of `eval kv`.
+# So are the passages of `eval kv`, and what profiles are measured with, and those there are.
 $(B)/src/bin/eval_kv_prose.o: $(wildcard src/bin/passages/*)
+$(B)/src/engine/calibrate.o: $(wildcard src/engine/calibration/*)
+$(B)/src/engine/heads.o: $(wildcard src/engine/profiles/*)
 
 $(B)/src/%.o: src/%.c Makefile
 	@mkdir -p $(@D)

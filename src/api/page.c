@@ -4,11 +4,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-/* The bytes of a file between two symbols. (The paths are from the repository's root, where make runs the compiler.) */
-#define EMBED(symbol, path)                                                                        \
-    __asm__(".section .rodata\n" #symbol ":\n.incbin \"" path "\"\n" #symbol                       \
-            "_end:\n.previous\n");                                                                 \
-    extern const char symbol[], symbol##_end[]
+#include "base/embed.h"
 
 EMBED(page_index_html, "src/page/index.html");
 EMBED(page_page_css, "src/page/page.css");

@@ -7,13 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/embed.h"
 #include "bin/eval_kv_cases.h"
 #include "bin/lines.h"
-
-#define EMBED(symbol, path)                                                                        \
-    __asm__(".section .rodata\n" #symbol ":\n.incbin \"" path "\"\n" #symbol                       \
-            "_end:\n.previous\n");                                                                 \
-    extern const char symbol[], symbol##_end[]
 
 EMBED(passage_frankenstein, "src/bin/passages/frankenstein.txt");
 EMBED(passage_moby_dick, "src/bin/passages/moby_dick.txt");

@@ -1,12 +1,8 @@
 #include "engine/calibrate.h"
 
+#include "base/embed.h"
 #include "base/mem.h"
 #include "engine/replay.h"
-
-#define EMBED(symbol, path)                                                                        \
-    __asm__(".section .rodata\n" #symbol ":\n.incbin \"" path "\"\n" #symbol                       \
-            "_end:\n.previous\n");                                                                 \
-    extern const char symbol[], symbol##_end[]
 
 enum { UBATCH = 256, LEAST = 64 };
 

@@ -2,16 +2,11 @@
 
 #include <stdio.h>
 
+#include "base/embed.h"
 #include "base/mem.h"
 #include "os/file.h"
 
 enum { PROFILE_BYTES_MAX = 16 << 20 };
-
-/* A profile that is part of the program. (Paths are from the repository's root, where make runs the compiler.) */
-#define EMBED(symbol, path)                                                                        \
-    __asm__(".section .rodata\n" #symbol ":\n.incbin \"" path "\"\n" #symbol                       \
-            "_end:\n.previous\n");                                                                 \
-    extern const char symbol[], symbol##_end[]
 
 EMBED(profile_smollm2, "src/engine/profiles/smollm2.kv.json");
 
