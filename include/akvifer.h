@@ -245,7 +245,7 @@ struct akv_usage {
     uint32_t n_cached;  /* prompt positions whose KV was reused */
     bool cached_public; /* they are of what everybody may share */
     /* Why no more was: "none" (all that can be was), "cold", "diverged", "end", "evicted", "window",
-     * "off", "below_minimum", "salt" (cold, but another salt of the same tenant has it) or "public"
+     * "off", "below_minimum", "policy" (its KV policy has to see it computed), "salt" (cold, but another salt of the same tenant has it) or "public"
      * (cold, but others made it public: see akv_request). */
     const char *cache_miss;
     /* The same for whoever runs the engine: also "tenant" (cold, but another tenant has it), which

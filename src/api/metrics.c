@@ -4,9 +4,10 @@
 #include <string.h>
 
 /* The first is no miss. With one model, no adapters and one KV type a process, two stay 0: tools may ask for them. */
-static const char *const misses[MISSES] = { "none",   "cold",    "diverged",      "end",  "evicted",
-                                            "window", "off",     "below_minimum", "salt", "public",
-                                            "tenant", "adapter", "kv_type",       "other" };
+static const char *const misses[MISSES] = { "none",    "cold",    "diverged", "end",
+                                            "evicted", "window",  "off",      "below_minimum",
+                                            "salt",    "public",  "tenant",   "policy",
+                                            "adapter", "kv_type", "other" };
 static const char *const finished[] = {
     [AKV_STOP_END] = "stop",       [AKV_STOP_TEXT] = "stop",   [AKV_STOP_LENGTH] = "length",
     [AKV_STOP_CONTEXT] = "length", [AKV_STOP_TIME] = "length", [AKV_STOP_CANCELED] = "abort",

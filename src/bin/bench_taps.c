@@ -42,7 +42,7 @@ static const struct flag rows[] = {
       .at = FLAG_AT(bench_taps_options, cpu),
       .unit = "NAME",
       .preset = "auto",
-      .help = "Kernels to use: auto, ref, avx2 or avx512." },
+      .help = "Kernels to use: auto, ref, avx2, avx512 or amx." },
     COUNT_FLAG("-p --n-prompt", n_prompt, "2048", 1, MASS_TAIL / 2, "Tokens of the prompt."),
     COUNT_FLAG("-n --n-gen", n_gen, "64", 1, MASS_TAIL / 2, "Tokens generated behind it."),
     COUNT_FLAG("-r --reps", n_rep, "3", 1, SAMPLES_MAX, "Prompts; medians are shown."),

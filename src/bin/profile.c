@@ -61,7 +61,7 @@ static const struct flag rows[] = {
       .at = FLAG_AT(profile_options, cpu),
       .unit = "NAME",
       .preset = "auto",
-      .help = "Kernels to use: auto, ref, avx2 or avx512; the results are the same." },
+      .help = "Kernels to use: auto, ref, avx2, avx512 or amx; the results are the same." },
 };
 
 const struct flag_table flags_of_profile = {

@@ -14,6 +14,7 @@ const reasons = {
   window: "the window's rows had gone",
   off: "reuse is off",
   below_minimum: "too little to be worth it",
+  policy: "its KV policy has to see the prompt computed",
   salt: "kept under another salt",
 };
 
