@@ -1,5 +1,6 @@
-/* engine/engine_in.h - the engine from the inside. Private to engine.c (threads and the loop), plan.c (who gets rows and
- * blocks), kept.c (what of a prompt is there already) and post.c (what is told); tests turn an engine without a thread by hand, on a clock of their own. */
+/* engine/engine_in.h - the engine from the inside. Private to start.c (birth and death), inbox.c (what callers leave), engine.c
+ * (a step), plan.c (who gets rows and blocks), kept.c (what of a prompt is there already), post.c (what is told) and stats.c
+ * (what is counted); tests turn an engine without a thread by hand, on a clock of their own. */
 #ifndef ENGINE_ENGINE_IN_H
 #define ENGINE_ENGINE_IN_H
 
@@ -85,12 +86,27 @@ static inline uint64_t engine_now(const struct engine *e)
     return e->clock.now_ns(e->clock.arg);
 }
 
-/* ---- engine.c ---- */
+/* ---- start.c ---- */
 
 /* An engine without a thread: it moves when engine_turn is called. */
 must_use enum status engine_new_still(struct engine **out, struct model *m,
                                       const struct vocab *vocab, const struct akv_limits *wish,
                                       struct engine_clock clock, struct note *why);
+
+/* ---- inbox.c ---- */
+
+/* Takes what callers left; waits while there is nothing to do. False: quit. */
+bool engine_drain(struct engine *e);
+
+/* ---- stats.c ---- */
+
+/* Makes the copy that engine_stats shows; step_ns: what the step took, 0 for none. */
+void engine_publish(struct engine *e, uint64_t step_ns);
+
+/* ---- engine.c ---- */
+
+void *engine_main(void *engine); // turns until told to quit
+
 /* Drains the inbox, which waits while there is nothing to do, and makes one step. False: quit. */
 bool engine_turn(struct engine *e);
 

@@ -1,0 +1,107 @@
+/* What callers leave for an engine: requests, and that some are wanted no more. */
+#include <stdatomic.h>
+
+#include "engine/engine_in.h"
+
+/* ---- the engine thread ---- */
+
+/* Ends it if somebody asked for that, or its time is over. False: it goes on. */
+static bool finish_due(struct engine *e, struct sequence *s, uint64_t now)
+{
+    if (!s->canceled && now < s->deadline_ns)
+        return false;
+    if (s->space)
+        engine_stop_running(e, s);
+    if (s->canceled)
+        engine_finish(e, s, AKV_STOP_CANCELED, CANCELED, "the request was canceled");
+    else
+        engine_finish(e, s, AKV_STOP_TIME, OK, "");
+    return true;
+}
+
+static void finish_all_due(struct engine *e)
+{
+    const uint64_t now = engine_now(e);
+    for (uint32_t i = 0; i < e->n_running;)
+        i += !finish_due(e, e->running[i], now);
+    for (uint32_t n = e->waiting.n; n > 0; n--) {
+        struct sequence *s = queue_pop(&e->waiting);
+        if (!finish_due(e, s, now))
+            queue_push(&e->waiting, s);
+    }
+}
+
+static bool has_work(const struct engine *e)
+{
+    return e->quit || e->inbox.first || e->cancel_asked || e->n_running > 0 || e->waiting.first;
+}
+
+bool engine_drain(struct engine *e)
+{
+    struct queue came;
+    queue_open(&came);
+    pthread_mutex_lock(&e->lock);
+    while (!has_work(e))
+        pthread_cond_wait(&e->work, &e->lock);
+    for (struct sequence *s; (s = queue_pop(&e->inbox));)
+        queue_push(&came, s);
+    const bool quit = e->quit;
+    e->cancel_asked = false;
+    pthread_mutex_unlock(&e->lock);
+    tables_hold(&e->tables);
+    for (struct sequence *s; (s = queue_pop(&came));)
+        queue_push(&e->waiting, s);
+    finish_all_due(e);
+    tables_let_go(&e->tables);
+    return !quit;
+}
+
+/* ---- callers ---- */
+
+enum status engine_submit(struct engine *e, const struct akv_request *r, uint64_t *id,
+                          struct note *why)
+{
+    struct sequence *s;
+    enum status st = model_check(e->model, why);
+    if (st == OK)
+        st = sequence_new(&s, r, &e->frame, why);
+    if (st != OK)
+        return st;
+    pthread_mutex_lock(&e->lock);
+    if (e->n_inside == e->n_inside_max) {
+        note_set(why,
+                 "%u requests run or wait already, which is the limit; try again when one is done",
+                 e->n_inside);
+        pthread_mutex_unlock(&e->lock);
+        sequence_free(s);
+        return FULL;
+    }
+    s->id = ++e->next_id;
+    s->submit_ns = engine_now(e);
+    s->deadline_ns =
+        r->time_limit_ms ? s->submit_ns + r->time_limit_ms * UINT64_C(1000000) : UINT64_MAX;
+    *id = s->id;
+    e->inside[e->n_inside++] = s;
+    queue_push(&e->inbox, s);
+    pthread_cond_signal(&e->work);
+    pthread_mutex_unlock(&e->lock);
+    return OK;
+}
+
+void engine_cancel(struct engine *e, uint64_t id)
+{
+    pthread_mutex_lock(&e->lock);
+    for (uint32_t i = 0; i < e->n_inside; i++) {
+        if (e->inside[i]->id == id) {
+            atomic_store(&e->inside[i]->canceled, true);
+            e->cancel_asked = true;
+            pthread_cond_signal(&e->work);
+        }
+    }
+    pthread_mutex_unlock(&e->lock);
+}
+
+struct outbox_event *engine_take_event(struct engine *e, int timeout_ms)
+{
+    return outbox_take(&e->outbox, timeout_ms);
+}
