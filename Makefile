@@ -46,7 +46,7 @@ TESTLIB := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard tests/support/*.c tests/twi
 
 .DEFAULT_GOAL := all
 .SECONDARY:
-.PHONY: all help deps clients chat serve test tests soak fuzz duel count idle tidy screenshots format install clean models
+.PHONY: all help deps clients chat serve test tests soak fuzz duel count serve-duel idle tidy screenshots format install clean models
 
 all: $(B)/akvifer $(B)/libakvifer.a $(B)/libakvifer.so
 
@@ -62,6 +62,7 @@ help:
 #: make soak       20,000 short requests, and what memory they leave (REQUESTS=4000 MODEL=smollm2: of that model)
 #: make duel       speed beside llama.cpp: LLAMA_BIN=the folder of its llama-bench (MODEL="smollm2 qwen2";
 #:                 CELLS=quick, depth, batch, neighbour or long; TYPES=all: random weights of each type)
+#: make serve-duel our server beside llama-server: LLAMA_BIN=the folder of it and llama-batched-bench (MODEL="smollm2 qwen2")
 #: make count      instructions of a fixed prompt and answer, beside the recorded ones (RECORD=1 records them)
 #: make idle       what 1,000 streams that wait cost eight that answer (MODEL=qwen2)
 #: make screenshots   take the pictures of the page in docs/ anew
@@ -111,6 +112,9 @@ fuzz: deps clients
 duel: all
 	@LLAMA_BIN="$(LLAMA_BIN)" bench/duel.py --akvifer $(B)/akvifer $(addprefix -m ,$(MODEL)) $(addprefix --cells ,$(CELLS)) \
 	    $(addprefix --types ,$(TYPES))
+
+serve-duel: all
+	@LLAMA_BIN="$(LLAMA_BIN)" bench/serve_duel.py --akvifer $(B)/akvifer $(addprefix -m ,$(MODEL))
 
 count: deps
 	@$(MAKE) --no-print-directory all
