@@ -221,6 +221,26 @@ static void count_rows(struct engine *e, uint32_t n_share, uint32_t n_row)
     e->sum.n_row += n_row;
 }
 
+enum { SPARE_STEPS = 32 };
+#define GIVE_BACK_STEP ((size_t)8 << 20) /* bytes: a punched hole costs 0.1 ms a MiB */
+
+/* KV memory that lay free during SPARE_STEPS steps is not needed: it goes back to the system, a piece with each step. */
+static void give_back(struct engine *e)
+{
+    struct spare *spare = &e->spare;
+    kv_spaces_collect(e->spaces);
+    if (spare->surplus > 0) {
+        const size_t wanted = spare->surplus < GIVE_BACK_STEP ? spare->surplus : GIVE_BACK_STEP;
+        const size_t given = kv_pool_trim(e->pool, wanted);
+        spare->surplus -= given >= wanted && given < spare->surplus ? given : spare->surplus;
+    }
+    const size_t now = kv_pool_spare(e->pool);
+    spare->least = now < spare->least ? now : spare->least;
+    if (++spare->n_step < SPARE_STEPS)
+        return;
+    *spare = (struct spare){ .least = SIZE_MAX, .surplus = spare->least };
+}
+
 /* One step, in the order things happen. */
 static void step(struct engine *e)
 {
@@ -246,6 +266,7 @@ static void step(struct engine *e)
     commit_all(e, n_share);
     sample_shares(e, n_share);
     finish_lost(e);
+    give_back(e);
     const uint64_t took = engine_now(e) - began;
     pace_measured(&e->pace, e->n_answer, n_row - e->n_answer, took);
     engine_publish(e, took);

@@ -32,6 +32,12 @@ struct engine_clock {
     void *arg;
 };
 
+/* Free KV memory: the least of the last steps, and what of it is still to go back. */
+struct spare {
+    size_t least, surplus;
+    uint32_t n_step;
+};
+
 struct engine {
     struct engine_clock clock;
     struct model *model;
@@ -65,6 +71,7 @@ struct engine {
     uint32_t n_running;
     uint64_t step; // steps begun
     struct pace pace;
+    struct spare spare;
     uint32_t n_answer; // rows of this step that answer somebody; the others read prompts
     uint64_t n_pause;
     uint64_t n_token_prompt, n_token_cached, n_token_generated;

@@ -1,7 +1,10 @@
 /* What callers leave for an engine: requests, and that some are wanted no more. */
 #include <stdatomic.h>
+#include <time.h>
 
 #include "engine/engine_in.h"
+
+enum { IDLE_S = 1 };
 
 /* ---- the engine thread ---- */
 
@@ -36,13 +39,32 @@ static bool has_work(const struct engine *e)
     return e->quit || e->inbox.first || e->cancel_asked || e->n_running > 0 || e->waiting.first;
 }
 
+/* Under the lock. What lies free goes back to the system behind a while without anything to do. */
+static void wait_for_work(struct engine *e)
+{
+    struct timespec until;
+    int error = 0;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += IDLE_S;
+    while (!has_work(e) && !error)
+        error = pthread_cond_clockwait(&e->work, &e->lock, CLOCK_MONOTONIC, &until);
+    if (has_work(e))
+        return;
+    pthread_mutex_unlock(&e->lock);
+    kv_spaces_collect(e->spaces);
+    kv_pool_trim(e->pool, SIZE_MAX);
+    engine_publish(e, 0);
+    pthread_mutex_lock(&e->lock);
+    while (!has_work(e))
+        pthread_cond_wait(&e->work, &e->lock);
+}
+
 bool engine_drain(struct engine *e)
 {
     struct queue came;
     queue_open(&came);
     pthread_mutex_lock(&e->lock);
-    while (!has_work(e))
-        pthread_cond_wait(&e->work, &e->lock);
+    wait_for_work(e);
     for (struct sequence *s; (s = queue_pop(&e->inbox));)
         queue_push(&came, s);
     const bool quit = e->quit;

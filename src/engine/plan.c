@@ -107,6 +107,7 @@ static bool grow(struct engine *e, uint32_t i, uint32_t n)
     const struct replay *r = sequence_replays(s) ? &s->keeper->replay : NULL;
     struct kv_space *space = r ? r->space : s->space;
     const uint32_t to = (r ? r->n_past + r->n_done : s->n_done) + n;
+    kv_space_expect(space, r ? r->n_past + r->n : s->n_prompt);
     while (kv_space_grow(space, to) != OK) {
         if (!free_some(e, i))
             return false;

@@ -86,6 +86,7 @@ enum status engine_new_still(struct engine **out, struct model *m, const struct 
     }
     e->clock = clock;
     e->model = m;
+    e->spare.least = SIZE_MAX;
     queue_open(&e->inbox);
     queue_open(&e->waiting);
     outbox_open(&e->outbox);
