@@ -312,8 +312,10 @@ struct akv_stats {
     uint64_t n_step, n_token_prompt, n_token_cached, n_token_generated;
     uint64_t n_evicted;        /* blocks forgotten to make room, */
     uint64_t n_window_dropped; /*   and passed blocks of windowed layers; */
-    uint64_t n_crowded;        /*   and because the list of them was full */
-    const double *time_bound;  /* [AKV_TIME_BUCKETS - 1] seconds; of blocks that went: since they */
+    uint64_t n_crowded;        /*   and because the list of them was full; */
+    uint64_t n_pruned;         /*   and because a policy dropped rows of them */
+    size_t kv_bytes_kept; /* of kv_bytes_held: rows that policies kept, in blocks of their own */
+    const double *time_bound; /* [AKV_TIME_BUCKETS - 1] seconds; of blocks that went: since they */
     struct akv_times block_lifetime, block_idle; /*   could be reused, and since their last use; */
     struct akv_times block_reuse_gap;            /*   from one use of a block to the next */
     uint64_t n_paused;                           /* sequences put back to wait for it */
@@ -367,9 +369,10 @@ struct akv_sequence {
     uint32_t salt;
     enum akv_phase phase;
     uint32_t n_prompt, n_cached, n_generated;
-    uint32_t n_done;  /* positions whose KV is computed */
-    uint32_t n_block; /* of all groups */
-    uint64_t age_ns;  /* since it was submitted */
+    uint32_t n_done;    /* positions whose KV is computed */
+    uint32_t n_block;   /* of all groups */
+    uint64_t age_ns;    /* since it was submitted */
+    const char *policy; /* the name of its KV policy; "full": it keeps everything */
 };
 
 /* All there is, at one moment. */
@@ -397,6 +400,23 @@ AKV_API void akv_snapshot_free(struct akv_snapshot *snapshot); /* NULL is allowe
 /* Copies; waits for no step. Costs the engine nothing while nobody looks. AKV_FULL: no memory. */
 AKV_API enum akv_status akv_snapshot_take(akv_engine *engine, struct akv_snapshot *snapshot,
                                           struct akv_note *why);
+
+enum { AKV_ROW_COLUMNS = 256 };
+
+/* Which rows of a running request its KV policy kept: a picture of layers by positions. */
+struct akv_rows {
+    uint32_t n_layer, n_kv_head, n_position;
+    uint32_t n_column; /* at most AKV_ROW_COLUMNS; column c begins at c * n_position / n_column */
+    const uint32_t *window;    /* [n_layer]: 0, or what such a layer sees; no policy touches it */
+    const uint32_t *kept;      /* [n_layer][n_column]: rows that are there, of all kv_heads */
+    const char *salt, *policy; /* the request's; the policy with its options */
+};
+
+/* Of the request `id`, as akv_submit gave it; waits for no step. AKV_BAD_INPUT: none of that number runs. AKV_FULL: no
+ * memory. Free it with akv_rows_free. */
+AKV_API enum akv_status akv_rows_take(struct akv_rows **out, akv_engine *engine, uint64_t id,
+                                      struct akv_note *why);
+AKV_API void akv_rows_free(struct akv_rows *rows); /* NULL is allowed */
 
 /* The memory plan that is printed at start: one line for each class of memory. Valid while the
  * engine lives. */

@@ -131,7 +131,7 @@ static void answer_metrics(const struct round *r, struct watcher *w)
     const struct http_counts counts = http_server_counts(http_server_of(w->http));
     struct holdings kv;
     struct buf out = { 0 };
-    if (!holdings_open(&kv, a, r->snapshot, stats->kv_bytes_max))
+    if (!holdings_open(&kv, a, r->snapshot, stats))
         return; /* the next round tries again */
     const struct metrics_sources from = { stats, &counts, &kv, a->name, a->options.kv_type };
     metrics_text(&a->metrics, &from, &out);

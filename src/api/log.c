@@ -30,9 +30,9 @@ struct log {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t more;
-    struct buf queue;                     // under the lock, with these
-    uint64_t n_lost;                      // since the last line that was taken
-    uint64_t n_memory, n_window, n_index; // evictions that were told
+    struct buf queue;                               // under the lock, with these
+    uint64_t n_lost;                                // since the last line that was taken
+    uint64_t n_memory, n_window, n_index, n_policy; // evictions that were told
     bool quit;
 };
 
@@ -165,20 +165,21 @@ void log_evictions(struct log *l, const struct akv_stats *s)
         return;
     pthread_mutex_lock(&l->lock);
     const uint64_t memory = s->n_evicted - l->n_memory, window = s->n_window_dropped - l->n_window,
-                   crowded = s->n_crowded - l->n_index;
+                   crowded = s->n_crowded - l->n_index, pruned = s->n_pruned - l->n_policy;
     l->n_memory = s->n_evicted;
     l->n_window = s->n_window_dropped;
     l->n_index = s->n_crowded;
+    l->n_policy = s->n_pruned;
     pthread_mutex_unlock(&l->lock);
-    if (memory + window + crowded == 0)
+    if (memory + window + crowded + pruned == 0)
         return;
     add_time(&line);
     buf_addf(&line,
              ",\"level\":\"info\",\"message\":\"blocks were evicted\",\"from\":\"memory\","
-             "\"why_memory\":%llu,\"why_window\":%llu,\"why_index\":%llu,\"kv_bytes_held\":%zu,"
-             "\"kv_bytes_cap\":%zu",
+             "\"why_memory\":%llu,\"why_window\":%llu,\"why_index\":%llu,\"why_policy\":%llu,"
+             "\"kv_bytes_held\":%zu,\"kv_bytes_cap\":%zu",
              (unsigned long long)memory, (unsigned long long)window, (unsigned long long)crowded,
-             s->kv_bytes_held, s->kv_bytes_max);
+             (unsigned long long)pruned, s->kv_bytes_held, s->kv_bytes_max);
     put_line(l, &line);
 }
 

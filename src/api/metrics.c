@@ -271,7 +271,7 @@ static void vllm_names(const struct text *t, const struct metrics *m, const stru
           s->n_waiting);
     plain(t, "vllm:kv_cache_usage_perc", "gauge",
           "KV memory of running sequences; 1 means the cap. (Idle KV is as good as free.)",
-          rate((double)(kv->bytes[AKV_BLOCK_OPEN] + kv->bytes[AKV_BLOCK_SEALED]),
+          rate((double)(kv->bytes[AKV_BLOCK_OPEN] + kv->bytes[AKV_BLOCK_SEALED] + kv->kept_bytes),
                (double)s->kv_bytes_max));
     plain(t, "vllm:prompt_tokens_total", "counter", "Number of prefill tokens processed.",
           (double)m->n_prompt);
@@ -351,9 +351,11 @@ static void own_blocks(const struct text *t, const struct holdings *h)
             buf_addf(t->out, "\"} %u\n", h->row[i].n_block[k]);
         }
     }
-    head(t, "akvifer_kv_bytes", "gauge", "The cap's bytes, by the state of the blocks there.");
+    head(t, "akvifer_kv_bytes", "gauge",
+         "The cap's bytes, by what they hold (kept: rows that policies kept).");
     for (uint32_t k = 0; k < HOLDINGS_STATES; k++)
         buf_addf(t->out, "akvifer_kv_bytes{class=\"%s\"} %zu\n", states[k], h->bytes[k]);
+    buf_addf(t->out, "akvifer_kv_bytes{class=\"kept\"} %zu\n", h->kept_bytes);
 }
 
 static void own_kv(const struct text *t, const struct akv_stats *s)
@@ -366,8 +368,9 @@ static void own_kv(const struct text *t, const struct akv_stats *s)
     labelled(t, "akvifer_kv_evictions_total", "counter", "Blocks forgotten, by why.", "reason",
              (const struct labelled[]){ { "memory", (double)s->n_evicted },
                                         { "window", (double)s->n_window_dropped },
-                                        { "index", (double)s->n_crowded } },
-             3);
+                                        { "index", (double)s->n_crowded },
+                                        { "policy", (double)s->n_pruned } },
+             4);
     plain(t, "akvifer_steps_total", "counter", "Forward passes.", (double)s->n_step);
     labelled(t, "akvifer_step_seconds_total", "counter", "Time in steps, by what it went to.",
              "part",

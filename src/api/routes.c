@@ -1,5 +1,7 @@
 /* Which path does what, and the answers that need no generation. */
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "api/api.h"
@@ -8,6 +10,7 @@
 #include "api/openapi.h"
 #include "api/page.h"
 #include "api/prompt.h"
+#include "api/sight.h"
 #include "base/json.h"
 #include "http/router.h"
 #include "http/sse.h"
@@ -194,6 +197,43 @@ static void kv_requests(void *api, struct http_request *http)
     watch(api, http, LIVE_REQUESTS);
 }
 
+static bool whole_number(const char *text, uint64_t *out)
+{
+    char *end;
+    errno = 0;
+    *out = strtoull(text, &end, 10);
+    return *text >= '0' && *text <= '9' && !*end && !errno;
+}
+
+/* Of a request of the tenant's own; of others it says what it says of none. */
+static void kv_rows(void *api, struct http_request *http)
+{
+    struct api *a = api;
+    struct api_error error = { 0 };
+    struct akv_note why = { "" };
+    struct akv_rows *rows = NULL;
+    struct buf out = { 0 };
+    const char *tenant = api_tenant(a, http);
+    uint64_t id;
+    if (!tenant)
+        return;
+    if (whole_number(http_name(http), &id) &&
+        akv_rows_take(&rows, a->engine, id, &why) == AKV_FULL) {
+        api_error_set(&error, API_BUSY, NULL, "%s", why.text);
+    } else if (!rows || !sight_is_own(tenant, rows->salt)) {
+        api_error_set(&error, API_NOT_FOUND, NULL,
+                      "No request '%s' of yours runs; /v1/kv/sequences tells which do",
+                      http_name(http));
+    } else {
+        sight_rows(rows, id, &out);
+        api_answer_json(http, 200, &out);
+    }
+    if (error.kind)
+        api_answer_error(http, &error);
+    akv_rows_free(rows);
+    buf_close(&out);
+}
+
 static void page(void *api, struct http_request *http)
 {
     const struct api *a = api;
@@ -371,6 +411,8 @@ static const struct http_route routes[] = {
     { "GET", "/v1/kv/map", kv_map, ABOUT("Every block of KV memory.", 0, "application/json", 0) },
     { "GET", "/v1/kv/sequences", kv_sequences,
       ABOUT("What the step works on.", 0, "application/json", 0) },
+    { "GET", "/v1/kv/rows/{sequence}", kv_rows,
+      ABOUT("Which rows of a running request its KV policy kept.", 0, "application/json", 0) },
     { "GET", "/v1/kv/tree", kv_tree,
       ABOUT("The prefixes that can be reused.", 0, "application/json", 0) },
     { "GET", "/v1/kv/requests", kv_requests,

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "engine/engine.h"
+#include "engine/picture.h"
 #include "engine/snapshot.h"
 #include "model/chat_template.h"
 #include "model/model.h"
@@ -321,6 +322,17 @@ enum akv_status akv_snapshot_take(akv_engine *e, struct akv_snapshot *snapshot,
     if (st != OK)
         note_set(inner(why), "no memory for the salts of a snapshot");
     return (enum akv_status)st;
+}
+
+enum akv_status akv_rows_take(struct akv_rows **out, akv_engine *e, uint64_t id,
+                              struct akv_note *why)
+{
+    return (enum akv_status)picture_take(out, e->engine, id, inner(why));
+}
+
+void akv_rows_free(struct akv_rows *rows)
+{
+    picture_free(rows);
 }
 
 const char *akv_plan_text(akv_engine *e)

@@ -11,6 +11,13 @@ static struct akv_times times_of(const struct kv_times *t)
     return out;
 }
 
+static size_t kept_bytes(const struct engine *e, const struct kv_pool_usage *kv)
+{
+    const struct kv_shape *shape = &e->limits.shape;
+    const uint32_t kept = kv_excerpt_class(shape);
+    return kept < kv_n_class(shape) ? kv->n_held[kept] * kv_class_bytes(shape, kept) : 0;
+}
+
 void engine_publish(struct engine *e, uint64_t step_ns)
 {
     struct kv_spaces_stats maps;
@@ -50,6 +57,8 @@ void engine_publish(struct engine *e, uint64_t step_ns)
         .n_row = e->sum.n_row,
         .n_window_dropped = index.n_window_dropped,
         .n_crowded = index.n_crowded,
+        .n_pruned = index.n_pruned,
+        .kv_bytes_kept = kept_bytes(e, &kv),
         .time_bound = kv_time_bound,
         .block_lifetime = times_of(&index.lifetime),
         .block_idle = times_of(&index.idle),
