@@ -320,11 +320,14 @@ static void begin_stream(struct job *j)
     }
 }
 
-/* Refused in the middle: the answer is the error, given when what was taken has ended. */
+/* Refused in the middle: the answer is the error. What was taken is canceled, and what it says until then is for nobody. */
 static bool refuse_rest(struct job *j, const struct api_error *error)
 {
     api_answer_error(j->http, error);
     j->http = NULL;
+    j->gone = true;
+    for (uint32_t i = j->n_submitted; i < j->n_choice; i++)
+        choice_close(&j->choice[i]);
     j->n_choice = j->n_submitted;
     for (uint32_t i = 0; i < j->n_submitted; i++)
         akv_cancel(j->api->engine, j->choice[i].id);

@@ -1,0 +1,138 @@
+/* api: what requests of every dialect get, where an end-to-end test would need luck: a queue that fills in the middle. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <jansson.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "api/api.h"
+#include "support/http_client.h"
+#include "support/served.h"
+#include "support/tiny_model.h"
+
+enum { N_PARALLEL = 2, N_QUEUE = 2 };
+
+static struct {
+    akv_model *model;
+    akv_engine *engine;
+    struct api api;
+    struct http_server *http;
+} it;
+
+/* ---- asking ---- */
+
+/* The body of an answer of that status. */
+static void ask(struct buf *out, const char *key, const char *path, const char *body, int status)
+{
+    struct buf text = { 0 };
+    struct reply r = { 0 };
+    buf_addf(&text, "%s %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n",
+             body ? "POST" : "GET", path, key);
+    buf_addf(&text, "Content-Length: %zu\r\n\r\n%s", body ? strlen(body) : 0, body ? body : "");
+    client_ask(http_server_port(it.http), buf_text(&text), &r);
+    if (r.status != status)
+        fail_msg("%s %s: %d %s", path, body ? body : "", r.status, buf_text(&r.body));
+    *out = r.body;
+    r.body = (struct buf){ 0 };
+    reply_close(&r);
+    buf_close(&text);
+}
+
+static json_t *ask_json(const char *path, const char *body, int status)
+{
+    struct buf text;
+    ask(&text, "alice", path, body, status);
+    json_t *json = json_loadb(text.bytes, text.len, 0, NULL);
+    assert_non_null(json);
+    buf_close(&text);
+    return json;
+}
+
+/* ---- tests ---- */
+
+/* More answers than the queue takes, streamed, each done with its first token and with a text of its own in front: what
+ * was taken before the queue was full says all that to nobody. */
+static void who_fills_the_queue_in_the_middle_is_refused(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 40; i++)
+        json_decref(ask_json("/v1/completions",
+                             "{\"prompt\":\"hello\",\"n\":64,\"max_tokens\":1,\"echo\":true,"
+                             "\"stream\":true}",
+                             429));
+    json_t *after = NULL;
+    for (int tries = 0; !after; tries++) { /* until those that were taken have ended */
+        struct akv_stats s;
+        assert_true(tries < 1000);
+        usleep(2000);
+        akv_stats(it.engine, &s);
+        if (s.n_running + s.n_waiting == 0)
+            after = ask_json("/v1/completions", "{\"prompt\":\"hello\",\"max_tokens\":1}", 200);
+    }
+    assert_int_equal(json_number_at(after, "usage/completion_tokens"), 1);
+    json_decref(after);
+}
+
+/* ---- the server ---- */
+
+static int open_server(void **state)
+{
+    static const struct api_key keys[] = { { "alice", "a" }, { "bob", "b" } };
+    char path[TINY_PATH];
+    struct note why = { "" };
+    struct tiny_model t = tiny_model_of("llama", DT_Q8_0);
+    const struct akv_model_params params = { .path = path, .n_thread = 1 };
+    const struct akv_limits limits = {
+        .n_ctx = 512, .kv_bytes = 32 << 20, .n_parallel = N_PARALLEL, .n_queue = N_QUEUE
+    };
+    (void)state;
+    t.chat_template = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] }}{% endfor %}";
+    tiny_model_save_temporary(t, path);
+    assert_int_equal(akv_model_open(&it.model, &params, NULL), AKV_OK);
+    unlink(path);
+    assert_int_equal(akv_engine_new(&it.engine, it.model, &limits, NULL), AKV_OK);
+    const struct api_options options = {
+        .model = it.model,
+        .engine = it.engine,
+        .name = "tiny",
+        .path = "tiny",
+        .kv_type = "f16",
+        .key = keys,
+        .n_key = sizeof keys / sizeof *keys,
+        .sampling = akv_sampling_default(),
+        .n_predict = -1,
+        .metrics = true,
+        .slots = true,
+    };
+    assert_int_equal(api_open(&it.api, &options, &why), OK);
+    const struct http_options http = {
+        .n_thread = 2,
+        .error_text = api_error_text,
+        .handler = api_handle,
+        .arg = &it.api,
+    };
+    assert_int_equal(http_server_new(&it.http, &http, &why), OK);
+    return 0;
+}
+
+static int close_server(void **state)
+{
+    (void)state;
+    http_server_free(it.http);
+    api_close(&it.api);
+    akv_engine_free(it.engine);
+    akv_model_close(it.model);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(who_fills_the_queue_in_the_middle_is_refused),
+    };
+    return cmocka_run_group_tests_name("api", tests, open_server, close_server);
+}
