@@ -77,6 +77,18 @@ static void who_fills_the_queue_in_the_middle_is_refused(void **state)
     json_decref(after);
 }
 
+/* Of one token nothing can be reused, and nothing is missed. */
+static void a_prompt_of_one_token_misses_nothing(void **state)
+{
+    (void)state;
+    json_t *a = ask_json("/v1/completions", "{\"prompt\":[70],\"max_tokens\":1}", 200);
+    json_t *e = ask_json("/v1/cache/explain", "{\"prompt\":[70]}", 200);
+    expect_text(a, "akvifer/cache_miss", "none");
+    expect_text(e, "reason", "none");
+    json_decref(a);
+    json_decref(e);
+}
+
 /* ---- the server ---- */
 
 static int open_server(void **state)
@@ -133,6 +145,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_fills_the_queue_in_the_middle_is_refused),
+        cmocka_unit_test(a_prompt_of_one_token_misses_nothing),
     };
     return cmocka_run_group_tests_name("api", tests, open_server, close_server);
 }
