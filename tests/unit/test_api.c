@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include <jansson.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -89,6 +90,35 @@ static void a_prompt_of_one_token_misses_nothing(void **state)
     json_decref(e);
 }
 
+/* A turn that only called a tool has no text. A content that is none is said by its place. */
+static void messages_without_a_text_are_read(void **state)
+{
+    static const char *const wrong[] = {
+        "{\"role\":\"user\"}",
+        "{\"role\":\"user\",\"content\":5}",
+        "{\"role\":\"user\",\"content\":{\"a\":1}}",
+        "{\"content\":\"hello\"}",
+        "7",
+    };
+    (void)state;
+    json_t *a = ask_json(
+        "/apply-template",
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"},{\"role\":\"assistant\",\"content\":"
+        "null,\"tool_calls\":[{\"id\":\"1\"}]},{\"role\":\"assistant\",\"tool_calls\":[{\"id\":"
+        "\"2\"}]},{\"role\":\"tool\",\"content\":[{\"type\":\"text\",\"text\":\"y\"}]}]}",
+        200);
+    expect_text(a, "prompt", "user: xassistant: assistant: tool: y");
+    json_decref(a);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        char body[128];
+        snprintf(body, sizeof body, "{\"messages\":[%s]}", wrong[i]);
+        json_t *e = ask_json("/v1/chat/completions", body, 400);
+        expect_text(e, "error/param", "messages");
+        assert_non_null(strstr(json_string_value(json_at(e, "error/message")), "messages[0]"));
+        json_decref(e);
+    }
+}
+
 /* ---- the server ---- */
 
 static int open_server(void **state)
@@ -146,6 +176,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_fills_the_queue_in_the_middle_is_refused),
         cmocka_unit_test(a_prompt_of_one_token_misses_nothing),
+        cmocka_unit_test(messages_without_a_text_are_read),
     };
     return cmocka_run_group_tests_name("api", tests, open_server, close_server);
 }
