@@ -108,7 +108,7 @@ static bool is_on(bool on, const char *flag, struct http_request *http)
 static void metrics(void *api, struct http_request *http)
 {
     struct api *a = api;
-    const char *tenant = api_tenant(a, http);
+    const char *tenant = api_is_operator(a, http) ? "" : api_tenant(a, http);
     if (tenant && is_on(a->options.metrics, "--metrics", http))
         live_watch(&a->live, http, tenant, LIVE_METRICS);
 }

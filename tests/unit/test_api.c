@@ -119,6 +119,38 @@ static void messages_without_a_text_are_read(void **state)
     }
 }
 
+static bool metrics_say(const char *key, const char *line)
+{
+    struct buf text;
+    ask(&text, key, "/metrics", NULL, 200);
+    const bool said = strstr(buf_text(&text), line);
+    buf_close(&text);
+    return said;
+}
+
+/* Whoever may count what happens to others finds out what they asked, id by id. */
+static void metrics_tell_a_tenant_nothing_of_another(void **state)
+{
+    static const char body[] = "{\"prompt\":[71,72,73,74,75,76,77,78],\"max_tokens\":1}";
+    struct buf text;
+    (void)state;
+    ask(&text, "alice", "/v1/completions", body, 200);
+    buf_close(&text);
+    assert_true(metrics_say("operator", "reason=\"tenant\"} 0\n"));
+    ask(&text, "bob", "/v1/completions", body, 200);
+    buf_close(&text);
+    assert_true(metrics_say("operator", "reason=\"tenant\"} 1\n"));
+    assert_true(metrics_say("operator", "tenant=\"a\"}"));
+    assert_true(metrics_say("operator", "tenant=\"b\"}"));
+    assert_true(metrics_say("bob", "reason=\"tenant\"} 0\n"));
+    assert_true(metrics_say("bob", "tenant=\"b\"} 1\n"));
+    assert_false(metrics_say("bob", "tenant=\"a\""));
+    ask(&text, "operator", "/v1/models", NULL, 401);
+    buf_close(&text);
+    ask(&text, "operato", "/metrics", NULL, 401);
+    buf_close(&text);
+}
+
 /* ---- the server ---- */
 
 static int open_server(void **state)
@@ -145,6 +177,7 @@ static int open_server(void **state)
         .kv_type = "f16",
         .key = keys,
         .n_key = sizeof keys / sizeof *keys,
+        .metrics_key = "operator",
         .sampling = akv_sampling_default(),
         .n_predict = -1,
         .metrics = true,
@@ -177,6 +210,7 @@ int main(void)
         cmocka_unit_test(who_fills_the_queue_in_the_middle_is_refused),
         cmocka_unit_test(a_prompt_of_one_token_misses_nothing),
         cmocka_unit_test(messages_without_a_text_are_read),
+        cmocka_unit_test(metrics_tell_a_tenant_nothing_of_another),
     };
     return cmocka_run_group_tests_name("api", tests, open_server, close_server);
 }
