@@ -225,6 +225,7 @@ static void take_token(struct choice *c, const struct akv_event *e)
     }
     metrics_token(&j->api->metrics, !c->last_ns, now - (c->last_ns ? c->last_ns : j->start_ns));
     c->last_ns = now;
+    c->usage.n_generated++; /* what else of it is known comes with the end */
     const bool has_news = c->text.len || c->logprobs.len || c->legacy.n || c->ids.n;
     if (j->request.stream && has_news)
         send_chunk(j, c, j->dialect->chunk);

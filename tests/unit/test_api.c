@@ -119,6 +119,33 @@ static void messages_without_a_text_are_read(void **state)
     }
 }
 
+/* The first payload of a stream that has the member; NULL: none has. */
+static json_t *find_chunk(const char *stream, const char *member)
+{
+    json_t *found = NULL;
+    for (const char *at = stream; !found && (at = strstr(at, "data: {")); at++) {
+        json_t *chunk = json_loads(at + strlen("data: "), JSON_DISABLE_EOF_CHECK, NULL);
+        found = json_at(chunk, member) ? json_incref(chunk) : NULL;
+        json_decref(chunk);
+    }
+    return found;
+}
+
+static void usage_grows_with_the_tokens(void **state)
+{
+    struct buf text;
+    (void)state;
+    ask(&text, "alice", "/v1/completions",
+        "{\"prompt\":[90,91],\"max_tokens\":3,\"ignore_eos\":true,\"stream\":true,"
+        "\"return_token_ids\":true,\"stream_options\":{\"continuous_usage_stats\":true}}",
+        200);
+    json_t *first = find_chunk(buf_text(&text), "usage");
+    assert_int_equal(json_number_at(first, "usage/prompt_tokens"), 2);
+    assert_int_equal(json_number_at(first, "usage/completion_tokens"), 1);
+    json_decref(first);
+    buf_close(&text);
+}
+
 static bool metrics_say(const char *key, const char *line)
 {
     struct buf text;
@@ -210,6 +237,7 @@ int main(void)
         cmocka_unit_test(who_fills_the_queue_in_the_middle_is_refused),
         cmocka_unit_test(a_prompt_of_one_token_misses_nothing),
         cmocka_unit_test(messages_without_a_text_are_read),
+        cmocka_unit_test(usage_grows_with_the_tokens),
         cmocka_unit_test(metrics_tell_a_tenant_nothing_of_another),
     };
     return cmocka_run_group_tests_name("api", tests, open_server, close_server);
