@@ -30,7 +30,7 @@ struct choice {
     struct ids ids; // generated, where they are asked for
     enum akv_stop stop;
     struct akv_usage usage; // whole once it is done; n_generated grows with its tokens
-    uint64_t last_ns; // when its last token left; 0: none has
+    uint64_t last_ns;       // when its last token left; 0: none has
     bool done;
 };
 

@@ -37,7 +37,7 @@ static const struct shape {
                "prompt_tokens_details:CachedTokens completion_tokens_details:object" },
     { "CachedTokens", "cached_tokens:integer" },
     { "Cache", "cached_tokens:integer cached_public:boolean cache_miss:string "
-               "cache_miss_at:integer evicted?:Evicted" },
+               "cache_miss_at:integer evicted?:Evicted kv?:object" },
     { "Chat", "id:string object:string created:integer model:string system_fingerprint:string "
               "choices:[ChatChoice] usage:Usage akvifer:Cache" },
     { "ChatChoice", "index:integer message:ChatMessage logprobs:object? finish_reason:string "
@@ -53,7 +53,8 @@ static const struct shape {
     { "CompletionOne",
       "index:integer content:string tokens:[integer] stop:boolean id_slot:integer model:string "
       "tokens_predicted:integer tokens_evaluated:integer tokens_cached:integer truncated:boolean "
-      "stop_type:string stopping_word:string timings:object completion_probabilities?:[object]" },
+      "stop_type:string stopping_word:string timings:object completion_probabilities?:[object] "
+      "akvifer:Cache" },
 };
 
 /* "integer", "[string?]", "Usage" as a schema. */

@@ -146,6 +146,36 @@ static void usage_grows_with_the_tokens(void **state)
     buf_close(&text);
 }
 
+/* Of what became of its KV every answer speaks once, in every dialect, whole and in pieces: a policy that drops rows
+ * must not do so in silence. */
+static void every_answer_speaks_of_its_kv(void **state)
+{
+    static const struct {
+        const char *path, *more;
+    } way[] = {
+        { "/completion", "" },
+        { "/completion", ",\"stream\":true" },
+        { "/v1/completions", ",\"stream\":true" },
+        { "/v1/completions", ",\"stream\":true,\"n\":2" },
+        { "/v1/completions", ",\"stream\":true,\"stream_options\":{\"include_usage\":true}" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof way / sizeof *way; i++) {
+        struct buf text, body = { 0 };
+        buf_addf(&body,
+                 "{\"prompt\":\"%060d\",\"max_tokens\":2,\"ignore_eos\":true,\"kv\":{\"policy\":"
+                 "\"window\",\"budget_tokens\":32}%s}",
+                 (int)i, way[i].more);
+        ask(&text, "alice", way[i].path, buf_text(&body), 200);
+        const char *said = strstr(buf_text(&text), "\"akvifer\":{\"cached_tokens\":");
+        assert_non_null(said);
+        assert_non_null(strstr(said, "\"dropped_tokens\":28,"));
+        assert_null(strstr(said + 1, "\"akvifer\":{"));
+        buf_close(&body);
+        buf_close(&text);
+    }
+}
+
 static bool metrics_say(const char *key, const char *line)
 {
     struct buf text;
@@ -238,6 +268,7 @@ int main(void)
         cmocka_unit_test(a_prompt_of_one_token_misses_nothing),
         cmocka_unit_test(messages_without_a_text_are_read),
         cmocka_unit_test(usage_grows_with_the_tokens),
+        cmocka_unit_test(every_answer_speaks_of_its_kv),
         cmocka_unit_test(metrics_tell_a_tenant_nothing_of_another),
     };
     return cmocka_run_group_tests_name("api", tests, open_server, close_server);
