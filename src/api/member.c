@@ -277,7 +277,7 @@ const struct member members[] = {
     { .names = "return_token_ids|return_tokens",
       .type = MEMBER_BOOL,
       .in = IN_GENERATE,
-      .help = "The answer's token ids too." },
+      .help = "The answer's token ids too (default: false, but for /completion in a stream)." },
 
     /* ---- what is shared ---- */
     { .names = "cache_prompt",

@@ -282,7 +282,8 @@ static void read_stream(struct gen_request *r, const struct fields *f,
 {
     r->stream = field_bool(f, "stream", false);
     r->ping_s = (int32_t)field_int(f, "sse_ping_interval", d->ping_s);
-    r->return_ids = field_bool(f, "return_token_ids|return_tokens", false);
+    r->return_ids = field_bool(f, "return_token_ids|return_tokens",
+                               r->stream && r->kind == REQUEST_LLAMA); /* as llama-server */
     const json_t *options = field_find(f, "stream_options", NULL);
     if (!options)
         return;

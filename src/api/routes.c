@@ -113,7 +113,7 @@ static void metrics(void *api, struct http_request *http)
         live_watch(&a->live, http, tenant, LIVE_METRICS);
 }
 
-/* We have no slots: one entry that tells how many sequences run, for tools that only look. */
+/* We have no slots: as many entries as may run, the first of them busy, for tools that count. */
 static void slots(void *api, struct http_request *http)
 {
     struct api *a = api;
@@ -123,9 +123,9 @@ static void slots(void *api, struct http_request *http)
         return;
     akv_stats(a->engine, &s);
     buf_add_byte(&out, '[');
-    for (uint32_t i = 0; i < s.n_running; i++)
-        buf_addf(&out, "%s{\"id\":%u,\"n_ctx\":%u,\"is_processing\":true}", i ? "," : "", i,
-                 s.n_ctx);
+    for (uint32_t i = 0; i < s.n_parallel; i++)
+        buf_addf(&out, "%s{\"id\":%u,\"n_ctx\":%u,\"is_processing\":%s}", i ? "," : "", i, s.n_ctx,
+                 i < s.n_running ? "true" : "false");
     buf_add_byte(&out, ']');
     api_answer_json(http, 200, &out);
     buf_close(&out);

@@ -15,7 +15,7 @@
 #include "support/served.h"
 #include "support/tiny_model.h"
 
-enum { N_PARALLEL = 2, N_QUEUE = 2 };
+enum { N_PARALLEL = 2, N_QUEUE = 2, N_CTX = 512 };
 
 static struct {
     akv_model *model;
@@ -176,6 +176,41 @@ static void every_answer_speaks_of_its_kv(void **state)
     }
 }
 
+/* What its clients look at: ids in a stream, an answer that the context cut, as many slots as /props says. */
+static void llama_servers_clients_find_their_way(void **state)
+{
+    struct buf text;
+    (void)state;
+    ask(&text, "alice", "/completion",
+        "{\"prompt\":[60,61],\"n_predict\":2,\"ignore_eos\":true,\"stream\":true}", 200);
+    json_t *first = find_chunk(buf_text(&text), "tokens/0");
+    assert_true(json_is_integer(json_at(first, "tokens/0")));
+    json_decref(first);
+    buf_close(&text);
+
+    struct buf body = { 0 };
+    buf_add_text(&body, "{\"ignore_eos\":true,\"prompt\":[1");
+    for (int i = 1; i < N_CTX - 2; i++)
+        buf_addf(&body, ",%d", 1 + i % 50);
+    buf_add_text(&body, "]}");
+    json_t *a = ask_json("/completion", buf_text(&body), 200);
+    assert_true(json_is_true(json_at(a, "truncated")));
+    assert_int_equal(json_number_at(a, "tokens_predicted"), 2);
+    json_decref(a);
+    buf_close(&body);
+    a = ask_json("/completion", "{\"prompt\":[60,61],\"n_predict\":2,\"ignore_eos\":true}", 200);
+    assert_true(json_is_false(json_at(a, "truncated")));
+    assert_int_equal(json_array_size(json_at(a, "tokens")), 0);
+    json_decref(a);
+
+    json_t *slots = ask_json("/slots", NULL, 200), *props = ask_json("/props", NULL, 200);
+    assert_int_equal(json_array_size(slots), N_PARALLEL);
+    assert_int_equal(json_number_at(props, "total_slots"), N_PARALLEL);
+    assert_true(json_is_false(json_object_get(json_array_get(slots, 0), "is_processing")));
+    json_decref(slots);
+    json_decref(props);
+}
+
 static bool metrics_say(const char *key, const char *line)
 {
     struct buf text;
@@ -218,7 +253,7 @@ static int open_server(void **state)
     struct tiny_model t = tiny_model_of("llama", DT_Q8_0);
     const struct akv_model_params params = { .path = path, .n_thread = 1 };
     const struct akv_limits limits = {
-        .n_ctx = 512, .kv_bytes = 32 << 20, .n_parallel = N_PARALLEL, .n_queue = N_QUEUE
+        .n_ctx = N_CTX, .kv_bytes = 32 << 20, .n_parallel = N_PARALLEL, .n_queue = N_QUEUE
     };
     (void)state;
     t.chat_template = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] }}{% endfor %}";
@@ -269,6 +304,7 @@ int main(void)
         cmocka_unit_test(messages_without_a_text_are_read),
         cmocka_unit_test(usage_grows_with_the_tokens),
         cmocka_unit_test(every_answer_speaks_of_its_kv),
+        cmocka_unit_test(llama_servers_clients_find_their_way),
         cmocka_unit_test(metrics_tell_a_tenant_nothing_of_another),
     };
     return cmocka_run_group_tests_name("api", tests, open_server, close_server);
