@@ -154,7 +154,7 @@ struct akv_request {
 
     /* Where it ends. */
     uint32_t n_predict;      /* most tokens to generate; UINT32_MAX: until an end token or n_ctx; */
-                             /*   0 needs prompt_logprobs */
+                             /*   0 computes the prompt, whose KV stays for others */
     uint32_t n_predict_min;  /* before so many, neither end tokens nor stop_id can be drawn */
     bool ignore_eos;         /* end tokens can never be drawn */
     const char *const *stop; /* n_stop texts that end the answer; they are not part of it */

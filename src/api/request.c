@@ -363,9 +363,6 @@ bool request_read(struct gen_request *r, enum request_kind kind, const json_t *b
     if (error->kind == API_NONE && (uint64_t)r->n * r->n_prompt > PROMPTS_MAX)
         api_error_set(error, API_BAD, "n", "%u answers to each of %u prompts; at most %d in all",
                       r->n, r->n_prompt, PROMPTS_MAX);
-    if (error->kind == API_NONE && r->like.n_predict == 0 && !r->like.prompt_logprobs)
-        api_error_set(error, API_BAD, "max_tokens",
-                      "max_tokens is 0: there is nothing to do without echo and logprobs");
     return error->kind == API_NONE;
 }
 

@@ -211,6 +211,32 @@ static void llama_servers_clients_find_their_way(void **state)
     json_decref(props);
 }
 
+/* llama-server's way to have a prompt computed before it is needed. */
+static void a_prompt_can_be_computed_alone(void **state)
+{
+    static const struct {
+        const char *path, *none, *one;
+    } way[] = {
+        { "/completion", "{\"prompt\":[40,41,42,43,44],\"n_predict\":0}",
+          "{\"prompt\":[40,41,42,43,44],\"n_predict\":1}" },
+        { "/v1/completions", "{\"prompt\":[45,41,42,43,44],\"max_tokens\":0,\"echo\":true}",
+          "{\"prompt\":[45,41,42,43,44],\"max_tokens\":1}" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof way / sizeof *way; i++) {
+        json_t *none = ask_json(way[i].path, way[i].none, 200);
+        json_t *one = ask_json(way[i].path, way[i].one, 200);
+        assert_int_equal(json_number_at(none, "akvifer/cached_tokens"), 0);
+        assert_int_equal(json_number_at(one, "akvifer/cached_tokens"), 4);
+        if (i == 0)
+            assert_int_equal(json_number_at(none, "tokens_predicted"), 0);
+        else
+            expect_text(none, "choices/0/finish_reason", "length");
+        json_decref(none);
+        json_decref(one);
+    }
+}
+
 static bool metrics_say(const char *key, const char *line)
 {
     struct buf text;
@@ -305,6 +331,7 @@ int main(void)
         cmocka_unit_test(usage_grows_with_the_tokens),
         cmocka_unit_test(every_answer_speaks_of_its_kv),
         cmocka_unit_test(llama_servers_clients_find_their_way),
+        cmocka_unit_test(a_prompt_can_be_computed_alone),
         cmocka_unit_test(metrics_tell_a_tenant_nothing_of_another),
     };
     return cmocka_run_group_tests_name("api", tests, open_server, close_server);
