@@ -24,7 +24,7 @@ static const struct shape {
     { "Props", "default_generation_settings:object total_slots:integer model_alias:string "
                "model_path:string kernels:string kv_bytes_cap:integer kv_bytes_per_token:integer "
                "build_info:string" },
-    { "Tokens", "tokens:[any] count:integer max_model_len:integer" },
+    { "Tokens", "tokens:[any] token_strs?:[string] count:integer max_model_len:integer" },
     { "Content", "content:string prompt:string" },
     { "Rendered", "prompt:string" },
     { "Explained", "prompt_tokens:integer cached_tokens:integer reason:string at:integer "

@@ -237,6 +237,21 @@ static void a_prompt_can_be_computed_alone(void **state)
     }
 }
 
+/* A character of three tokens: llama-server shows their bytes; vLLM leaves `tokens` ids, and puts texts beside. */
+static void pieces_of_characters_are_bytes(void **state)
+{
+    (void)state;
+    json_t *a = ask_json("/tokenize", "{\"content\":\"a\\u20ac\",\"with_pieces\":true}", 200);
+    expect_text(a, "tokens/0/piece", "a");
+    assert_int_equal(json_number_at(a, "tokens/1/piece/0"), 0xe2);
+    assert_int_equal(json_number_at(a, "tokens/3/piece/0"), 0xac);
+    json_decref(a);
+    a = ask_json("/tokenize", "{\"prompt\":\"ab\",\"return_token_strs\":true}", 200);
+    assert_true(json_is_integer(json_at(a, "tokens/0")));
+    expect_text(a, "token_strs/0", "ab");
+    json_decref(a);
+}
+
 static bool metrics_say(const char *key, const char *line)
 {
     struct buf text;
@@ -332,6 +347,7 @@ int main(void)
         cmocka_unit_test(every_answer_speaks_of_its_kv),
         cmocka_unit_test(llama_servers_clients_find_their_way),
         cmocka_unit_test(a_prompt_can_be_computed_alone),
+        cmocka_unit_test(pieces_of_characters_are_bytes),
         cmocka_unit_test(metrics_tell_a_tenant_nothing_of_another),
     };
     return cmocka_run_group_tests_name("api", tests, open_server, close_server);
