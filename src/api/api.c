@@ -196,6 +196,13 @@ static enum status names_new(struct api *a, const struct api_options *o, struct 
     return FULL;
 }
 
+/* Of one request: more than ever fit the queue would be told to try again for ever. */
+static uint32_t answers_max(const struct akv_stats *s)
+{
+    const uint64_t most = (uint64_t)s->n_parallel + s->n_queue;
+    return most < PROMPTS_MAX ? (uint32_t)most : PROMPTS_MAX;
+}
+
 enum status api_open(struct api *a, const struct api_options *o, struct note *why)
 {
     struct akv_stats stats;
@@ -218,6 +225,7 @@ enum status api_open(struct api *a, const struct api_options *o, struct note *wh
             .name = a->name,
             .n_vocab = a->info.n_vocab,
             .n_ctx = stats.n_ctx,
+            .n_answer_max = answers_max(&stats),
             .sampling = o->sampling,
             .n_predict = o->n_predict,
             .ping_s = o->ping_s,

@@ -360,9 +360,12 @@ bool request_read(struct gen_request *r, enum request_kind kind, const json_t *b
         public_read(r, &f, d);
     if (error->kind == API_NONE)
         check_context(r, d->n_ctx, error);
-    if (error->kind == API_NONE && (uint64_t)r->n * r->n_prompt > PROMPTS_MAX)
-        api_error_set(error, API_BAD, "n", "%u answers to each of %u prompts; at most %d in all",
-                      r->n, r->n_prompt, PROMPTS_MAX);
+    if (error->kind == API_NONE && (uint64_t)r->n * r->n_prompt > d->n_answer_max)
+        api_error_set(
+            error, API_BAD, r->n > 1 ? "n" : "prompt",
+            "%u answers to each of %u prompts; a request may ask for %u in all (up to %d; "
+            "no more than --parallel and --queue take together)",
+            r->n, r->n_prompt, d->n_answer_max, PROMPTS_MAX);
     return error->kind == API_NONE;
 }
 

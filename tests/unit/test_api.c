@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -15,7 +16,7 @@
 #include "support/served.h"
 #include "support/tiny_model.h"
 
-enum { N_PARALLEL = 2, N_QUEUE = 2, N_CTX = 512 };
+enum { N_PARALLEL = 2, N_QUEUE = 62, N_CTX = 512, N_REFUSED = 200 };
 
 static struct {
     akv_model *model;
@@ -26,8 +27,8 @@ static struct {
 
 /* ---- asking ---- */
 
-/* The body of an answer of that status. */
-static void ask(struct buf *out, const char *key, const char *path, const char *body, int status)
+/* Its status and body. */
+static int ask_anything(struct buf *out, const char *key, const char *path, const char *body)
 {
     struct buf text = { 0 };
     struct reply r = { 0 };
@@ -35,12 +36,19 @@ static void ask(struct buf *out, const char *key, const char *path, const char *
              body ? "POST" : "GET", path, key);
     buf_addf(&text, "Content-Length: %zu\r\n\r\n%s", body ? strlen(body) : 0, body ? body : "");
     client_ask(http_server_port(it.http), buf_text(&text), &r);
-    if (r.status != status)
-        fail_msg("%s %s: %d %s", path, body ? body : "", r.status, buf_text(&r.body));
     *out = r.body;
     r.body = (struct buf){ 0 };
     reply_close(&r);
     buf_close(&text);
+    return r.status;
+}
+
+/* The body of an answer of that status. */
+static void ask(struct buf *out, const char *key, const char *path, const char *body, int status)
+{
+    const int got = ask_anything(out, key, path, body);
+    if (got != status)
+        fail_msg("%s %s: %d %s", path, body ? body : "", got, buf_text(out));
 }
 
 static json_t *ask_json(const char *path, const char *body, int status)
@@ -55,27 +63,72 @@ static json_t *ask_json(const char *path, const char *body, int status)
 
 /* ---- tests ---- */
 
-/* More answers than the queue takes, streamed, each done with its first token and with a text of its own in front: what
- * was taken before the queue was full says all that to nobody. */
+static uint32_t n_inside(void)
+{
+    struct akv_stats s;
+    akv_stats(it.engine, &s);
+    return s.n_running + s.n_waiting;
+}
+
+static void wait_inside(uint32_t n)
+{
+    for (int tries = 0; n_inside() != n; tries++) {
+        assert_true(tries < 5000);
+        usleep(1000);
+    }
+}
+
+/* A request that stays: of a client that sends it, and reads nothing. */
+static int ask_for_long(void)
+{
+    const int fd = client_connect(http_server_port(it.http));
+    client_send(fd, "POST /v1/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer bob\r\n"
+                    "Content-Length: 49\r\n\r\n"
+                    "{\"prompt\":[9],\"max_tokens\":500,\"ignore_eos\":true}");
+    wait_inside(1);
+    return fd;
+}
+
+/* The queue has room for some of the answers, streamed, each done with its first token and with a text of its own in
+ * front: what was taken before it was full says all that to nobody. */
 static void who_fills_the_queue_in_the_middle_is_refused(void **state)
 {
     (void)state;
-    for (int i = 0; i < 40; i++)
-        json_decref(ask_json("/v1/completions",
-                             "{\"prompt\":\"hello\",\"n\":64,\"max_tokens\":1,\"echo\":true,"
-                             "\"stream\":true}",
-                             429));
-    json_t *after = NULL;
-    for (int tries = 0; !after; tries++) { /* until those that were taken have ended */
-        struct akv_stats s;
-        assert_true(tries < 1000);
-        usleep(2000);
-        akv_stats(it.engine, &s);
-        if (s.n_running + s.n_waiting == 0)
-            after = ask_json("/v1/completions", "{\"prompt\":\"hello\",\"max_tokens\":1}", 200);
+    for (int n_refused = 0, tries = 0; n_refused < N_REFUSED; tries++) {
+        struct buf text;
+        const int other = ask_for_long();
+        const int status = ask_anything(&text, "alice", "/v1/completions",
+                                        "{\"prompt\":\"hello\",\"n\":64,\"max_tokens\":1,"
+                                        "\"echo\":true,\"stream\":true}");
+        n_refused += status == 429; /* 200: the other one had ended */
+        assert_true(tries < 10 * N_REFUSED && (status == 429 || status == 200));
+        buf_close(&text);
+        close(other);
+        wait_inside(0);
     }
+    json_t *after = ask_json("/v1/completions", "{\"prompt\":\"hello\",\"max_tokens\":1}", 200);
     assert_int_equal(json_number_at(after, "usage/completion_tokens"), 1);
     json_decref(after);
+}
+
+/* An empty queue would not take them either. */
+static void more_answers_than_ever_fit_are_no_matter_of_patience(void **state)
+{
+    (void)state;
+    json_decref(
+        ask_json("/v1/completions", "{\"prompt\":\"hello\",\"n\":64,\"max_tokens\":1}", 200));
+    json_t *n = ask_json("/v1/completions", "{\"prompt\":[[1],[2]],\"n\":33}", 400);
+    expect_text(n, "error/param", "n");
+    json_decref(n);
+    struct buf body = { 0 };
+    buf_add_text(&body, "{\"prompt\":[[1]");
+    for (int i = 0; i < N_PARALLEL + N_QUEUE; i++)
+        buf_add_text(&body, ",[2]");
+    buf_add_text(&body, "]}");
+    json_t *p = ask_json("/v1/completions", buf_text(&body), 400);
+    expect_text(p, "error/param", "prompt");
+    json_decref(p);
+    buf_close(&body);
 }
 
 /* Of one token nothing can be reused, and nothing is missed. */
@@ -252,14 +305,19 @@ static void pieces_of_characters_are_bytes(void **state)
     json_decref(a);
 }
 
-static bool metrics_say(const char *key, const char *line)
+/* A value of /metrics as this key sees it; -1: it is not there. */
+static int metric(const char *key, const char *name)
 {
     struct buf text;
     ask(&text, key, "/metrics", NULL, 200);
-    const bool said = strstr(buf_text(&text), line);
+    const char *at = strstr(buf_text(&text), name);
+    const int value = at ? atoi(at + strlen(name)) : -1;
     buf_close(&text);
-    return said;
+    return value;
 }
+
+#define OF_TENANT "akvifer_cache_miss_total{reason=\"tenant\"} "
+#define BLOCKS_OF(NAME) "akvifer_kv_blocks{state=\"idle\",tenant=\"" NAME "\"} "
 
 /* Whoever may count what happens to others finds out what they asked, id by id. */
 static void metrics_tell_a_tenant_nothing_of_another(void **state)
@@ -269,15 +327,14 @@ static void metrics_tell_a_tenant_nothing_of_another(void **state)
     (void)state;
     ask(&text, "alice", "/v1/completions", body, 200);
     buf_close(&text);
-    assert_true(metrics_say("operator", "reason=\"tenant\"} 0\n"));
+    const int before = metric("operator", OF_TENANT);
     ask(&text, "bob", "/v1/completions", body, 200);
     buf_close(&text);
-    assert_true(metrics_say("operator", "reason=\"tenant\"} 1\n"));
-    assert_true(metrics_say("operator", "tenant=\"a\"}"));
-    assert_true(metrics_say("operator", "tenant=\"b\"}"));
-    assert_true(metrics_say("bob", "reason=\"tenant\"} 0\n"));
-    assert_true(metrics_say("bob", "tenant=\"b\"} 1\n"));
-    assert_false(metrics_say("bob", "tenant=\"a\""));
+    assert_int_equal(metric("operator", OF_TENANT), before + 1);
+    assert_true(metric("operator", BLOCKS_OF("a")) > 0 && metric("operator", BLOCKS_OF("b")) > 0);
+    assert_int_equal(metric("bob", OF_TENANT), 0);
+    assert_true(metric("bob", BLOCKS_OF("b")) > 0);
+    assert_int_equal(metric("bob", BLOCKS_OF("a")), -1);
     ask(&text, "operator", "/v1/models", NULL, 401);
     buf_close(&text);
     ask(&text, "operato", "/metrics", NULL, 401);
@@ -341,6 +398,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_fills_the_queue_in_the_middle_is_refused),
+        cmocka_unit_test(more_answers_than_ever_fit_are_no_matter_of_patience),
         cmocka_unit_test(a_prompt_of_one_token_misses_nothing),
         cmocka_unit_test(messages_without_a_text_are_read),
         cmocka_unit_test(usage_grows_with_the_tokens),
