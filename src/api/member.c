@@ -475,6 +475,6 @@ void members_refuse(const json_t *object, unsigned in, struct api_error *error)
         const json_t *v = json_object_get(object, m->names);
         if (v && !json_is_null(v) && !is_off(m, v))
             api_error_set(error, API_NOT_SUPPORTED, m->names,
-                          "%s: %s is not supported yet; leave it out", m->names, m->help);
+                          "%s is not supported yet (%s); leave it out", m->names, m->help);
     }
 }

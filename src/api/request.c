@@ -41,18 +41,25 @@ static struct akv_sampling sampling_of(const struct fields *f, const struct akv_
     return s;
 }
 
-static void add_bias(struct gen_request *r, const struct fields *f, int64_t id, const json_t *value,
+/* False: it is none, and *error names it. */
+static bool is_token(const struct fields *f, bool whole, int64_t id, const char *name,
                      uint32_t n_vocab)
+{
+    if (whole && id >= 0 && id < n_vocab)
+        return true;
+    api_error_set(f->error, API_BAD, "logit_bias",
+                  "logit_bias names '%.40s', which is no token: the vocabulary has ids 0 to %u",
+                  name, n_vocab - 1);
+    return false;
+}
+
+static void add_bias(struct gen_request *r, const struct fields *f, int64_t id, const json_t *value)
 {
     const bool forbids = json_is_false(value); /* llama-server: [id, false] */
     const double bias = forbids ? -INFINITY : json_number_value(value);
     if (!forbids && !(json_is_number(value) && fabs(bias) <= 100))
         api_error_set(f->error, API_BAD, "logit_bias",
                       "logit_bias of token %lld is not a number from -100 to 100", (long long)id);
-    else if (id < 0 || id >= n_vocab)
-        api_error_set(f->error, API_BAD, "logit_bias",
-                      "logit_bias names token %lld; the vocabulary has ids 0 to %u", (long long)id,
-                      n_vocab - 1);
     if (f->error->kind)
         return;
     r->bias_id[r->like.sampling.n_bias] = (int32_t)id;
@@ -84,16 +91,19 @@ static void read_bias(struct gen_request *r, const struct fields *f, uint32_t n_
         json_array_foreach(v, i, value)
         {
             int64_t id;
-            if (!field_whole(json_array_get(value, 0), &id))
-                id = -1;
-            add_bias(r, f, id, json_array_get(value, 1), n_vocab);
+            char *name = json_dumps(json_array_get(value, 0), JSON_ENCODE_ANY);
+            const bool whole = field_whole(json_array_get(value, 0), &id);
+            if (is_token(f, whole, id, name ? name : "", n_vocab))
+                add_bias(r, f, id, json_array_get(value, 1));
+            free(name);
         }
     } else {
         json_object_foreach((json_t *)v, key, value)
         {
-            char *end;
-            const long long id = strtoll(key, &end, 10);
-            add_bias(r, f, *end || end == key ? -1 : id, value, n_vocab);
+            const bool whole = *key && strlen(key) < 11 && !key[strspn(key, "0123456789")];
+            const long long id = strtoll(key, NULL, 10);
+            if (is_token(f, whole, id, key, n_vocab))
+                add_bias(r, f, id, value);
         }
     }
     r->like.sampling.bias_id = r->bias_id;
