@@ -154,7 +154,7 @@ struct akv_request {
 
     /* Where it ends. */
     uint32_t n_predict;      /* most tokens to generate; UINT32_MAX: until an end token or n_ctx; */
-                             /*   0 needs prompt_logprobs */
+                             /*   0 computes the prompt, whose KV stays for others */
     uint32_t n_predict_min;  /* before so many, neither end tokens nor stop_id can be drawn */
     bool ignore_eos;         /* end tokens can never be drawn */
     const char *const *stop; /* n_stop texts that end the answer; they are not part of it */
@@ -308,7 +308,7 @@ struct akv_stats {
     uint32_t n_running, n_waiting;
     uint32_t n_block_held;    /* by sequences, or idle for reuse; */
     uint32_t n_block_indexed; /*   of them, those that another request could reuse */
-    uint32_t n_ctx, n_ubatch, n_parallel;
+    uint32_t n_ctx, n_ubatch, n_parallel, n_queue; /* the limits */
     uint64_t n_step, n_token_prompt, n_token_cached, n_token_generated;
     uint64_t n_evicted;        /* blocks forgotten to make room, */
     uint64_t n_window_dropped; /*   and passed blocks of windowed layers; */

@@ -21,7 +21,7 @@
 #include "api/request.h"
 #include "http/server.h"
 
-enum { KEYS_MAX = 256 };
+enum { KEYS_MAX = 256, API_KEY_MAX = 255 };
 #define API_SALT_PUBLIC "*" // of blocks that everybody may share (akv_snapshot)
 
 struct api_key {
@@ -36,6 +36,8 @@ struct api_options {
     const char *kv_type;       // "f16": a word of the engine's
     const struct api_key *key; // [n_key]; none: everybody may
     uint32_t n_key;
+    const char
+        *metrics_key; // of who may see all tenants in /metrics; NULL: nobody, where there are keys
     struct akv_sampling sampling; // where requests do not say
     int32_t n_predict;
     int32_t ping_s;      // between SSE pings of a silent stream; 0: none
@@ -45,7 +47,7 @@ struct api_options {
 };
 
 struct tenant {
-    char key[256];
+    char key[API_KEY_MAX + 1];
     size_t len;
     char salt[40]; // "t-" and 32 hexadecimal digits of the key's hash
     char name[64];
@@ -60,6 +62,7 @@ struct api {
     char *name, *path;
     struct tenant *tenant; // [n_tenant]; none: everybody shares the salt ""
     uint32_t n_tenant;
+    char metrics_key[API_KEY_MAX + 1];  // "": none
     struct request_defaults by_default; // but for the tenant
     struct api_options options;
     struct metrics metrics;
@@ -93,6 +96,9 @@ void api_finish(struct http_request *http, json_t *body, const struct api_error 
 
 /* The tenant's salt of a request, or NULL where its key is missing or wrong: then it was answered. */
 const char *api_tenant(struct api *a, struct http_request *http);
+
+/* Whether it brings the key of the metrics: it may see all tenants there. */
+bool api_is_operator(const struct api *a, const struct http_request *http);
 
 /* The name of the tenant whom a salt (of KV: maybe with a request's own behind it) belongs to; "all" without keys, "public" of what everybody
  * may share. */

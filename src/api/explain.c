@@ -15,6 +15,25 @@ void evicted_json(const struct akv_evicted *e, struct buf *out)
                  e->why, e->from, (unsigned long long)e->steps_ago, (double)e->ns_ago / 1e9);
 }
 
+void cache_json(const struct akv_usage *u, struct buf *out)
+{
+    buf_addf(out,
+             ",\"akvifer\":{\"cached_tokens\":%u,\"cached_public\":%s,\"cache_miss\":\"%s\","
+             "\"cache_miss_at\":%u",
+             u->n_cached, u->cached_public ? "true" : "false",
+             u->cache_miss ? u->cache_miss : "none", u->cache_miss_at);
+    evicted_json(&u->evicted, out);
+    if (u->kv_policy[0]) {
+        buf_add_text(out, ",\"kv\":{\"policy\":");
+        buf_add_json_text(out, u->kv_policy, strlen(u->kv_policy));
+        buf_addf(out,
+                 ",\"shares\":\"%s\",\"kept_tokens\":%u,\"dropped_tokens\":%u,\"bytes\":%zu,"
+                 "\"peak_bytes\":%zu}",
+                 u->kv_shares, u->n_kept, u->n_dropped, u->kv_bytes_end, u->kv_bytes_peak);
+    }
+    buf_add_byte(out, '}');
+}
+
 static void add_pieces(const struct api *a, const char *name, const int32_t *id, size_t n,
                        struct buf *out)
 {

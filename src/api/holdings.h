@@ -13,6 +13,7 @@
 struct api;
 
 enum { HOLDINGS_STATES = AKV_BLOCK_IDLE + 1 };
+#define TENANT_PUBLIC "public" // the row of what everybody may share
 
 struct holding {
     const char *tenant; // its name; the api's

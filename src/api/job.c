@@ -225,6 +225,7 @@ static void take_token(struct choice *c, const struct akv_event *e)
     }
     metrics_token(&j->api->metrics, !c->last_ns, now - (c->last_ns ? c->last_ns : j->start_ns));
     c->last_ns = now;
+    c->usage.n_generated++; /* what else of it is known comes with the end */
     const bool has_news = c->text.len || c->logprobs.len || c->legacy.n || c->ids.n;
     if (j->request.stream && has_news)
         send_chunk(j, c, j->dialect->chunk);
@@ -320,11 +321,14 @@ static void begin_stream(struct job *j)
     }
 }
 
-/* Refused in the middle: the answer is the error, given when what was taken has ended. */
+/* Refused in the middle: the answer is the error. What was taken is canceled, and what it says until then is for nobody. */
 static bool refuse_rest(struct job *j, const struct api_error *error)
 {
     api_answer_error(j->http, error);
     j->http = NULL;
+    j->gone = true;
+    for (uint32_t i = j->n_submitted; i < j->n_choice; i++)
+        choice_close(&j->choice[i]);
     j->n_choice = j->n_submitted;
     for (uint32_t i = 0; i < j->n_submitted; i++)
         akv_cancel(j->api->engine, j->choice[i].id);

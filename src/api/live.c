@@ -123,7 +123,7 @@ static void answer(const struct round *r, const struct sight *v, struct watcher 
     buf_close(&out);
 }
 
-/* What /metrics counts is of all tenants, by their configured names. */
+/* What /metrics counts is of all tenants, by their configured names; a tenant is not told those of others. */
 static void answer_metrics(const struct round *r, struct watcher *w)
 {
     struct api *a = r->live->api;
@@ -133,7 +133,14 @@ static void answer_metrics(const struct round *r, struct watcher *w)
     struct buf out = { 0 };
     if (!holdings_open(&kv, a, r->snapshot, stats))
         return; /* the next round tries again */
-    const struct metrics_sources from = { stats, &counts, &kv, a->name, a->options.kv_type };
+    const struct metrics_sources from = {
+        .engine = stats,
+        .http = &counts,
+        .kv = &kv,
+        .model = a->name,
+        .kv_type = a->options.kv_type,
+        .tenant = w->tenant[0] ? api_tenant_name(a, w->tenant) : NULL,
+    };
     metrics_text(&a->metrics, &from, &out);
     http_answer(w->http, out.failed ? 503 : 200, "text/plain; version=0.0.4; charset=utf-8",
                 buf_text(&out), out.len, NULL, 0);

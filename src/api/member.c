@@ -170,13 +170,14 @@ const struct member members[] = {
       .type = MEMBER_INT,
       .in = IN_TEXT,
       .most = INT32_MAX,
-      .help = "Most tokens of an answer (default: 16); 0 needs echo and logprobs." },
+      .help = "Most tokens of an answer (default: 16); 0 computes the prompt alone." },
     { .names = "n_predict|max_tokens",
       .type = MEMBER_INT,
       .in = IN_LLAMA,
       .least = -1,
       .most = INT32_MAX,
-      .help = "Most tokens of an answer; -1 is until it ends. 0 is refused: nothing to do." },
+      .help = "Most tokens of an answer; -1 is until it ends. 0 computes the prompt, for others to "
+              "reuse." },
     { .names = "min_tokens",
       .type = MEMBER_INT,
       .in = IN_GENERATE,
@@ -277,7 +278,7 @@ const struct member members[] = {
     { .names = "return_token_ids|return_tokens",
       .type = MEMBER_BOOL,
       .in = IN_GENERATE,
-      .help = "The answer's token ids too." },
+      .help = "The answer's token ids too (default: false, but for /completion in a stream)." },
 
     /* ---- what is shared ---- */
     { .names = "cache_prompt",
@@ -326,10 +327,14 @@ const struct member members[] = {
       .type = MEMBER_BOOL,
       .in = IN_TOKENIZE,
       .help = "Control tokens may be named in the text (default: true)." },
-    { .names = "with_pieces|return_token_strs",
+    { .names = "with_pieces",
       .type = MEMBER_BOOL,
       .in = IN_TOKENIZE,
-      .help = "Each token with its text." },
+      .help = "Each token is an object with its id and its text, or bytes that are none." },
+    { .names = "return_token_strs",
+      .type = MEMBER_BOOL,
+      .in = IN_TOKENIZE,
+      .help = "The texts of the tokens in token_strs (vLLM)." },
     { .names = "tokens",
       .type = MEMBER_OTHER,
       .in = IN_DETOKENIZE,
@@ -470,6 +475,6 @@ void members_refuse(const json_t *object, unsigned in, struct api_error *error)
         const json_t *v = json_object_get(object, m->names);
         if (v && !json_is_null(v) && !is_off(m, v))
             api_error_set(error, API_NOT_SUPPORTED, m->names,
-                          "%s: %s is not supported yet; leave it out", m->names, m->help);
+                          "%s is not supported yet (%s); leave it out", m->names, m->help);
     }
 }

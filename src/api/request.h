@@ -44,6 +44,7 @@ struct request_defaults {
     const akv_model *model;
     const char *name; // the served model's
     uint32_t n_vocab, n_ctx;
+    uint32_t n_answer_max; // of one request, over all its prompts
     struct akv_sampling sampling;
     int32_t n_predict;  // -1: until the end
     int32_t ping_s;     // as in gen_request

@@ -12,6 +12,7 @@
 #include "api/prompt.h"
 #include "api/sight.h"
 #include "base/json.h"
+#include "base/utf8.h"
 #include "http/router.h"
 #include "http/sse.h"
 
@@ -111,12 +112,12 @@ static bool is_on(bool on, const char *flag, struct http_request *http)
 static void metrics(void *api, struct http_request *http)
 {
     struct api *a = api;
-    const char *tenant = api_tenant(a, http);
+    const char *tenant = api_is_operator(a, http) ? "" : api_tenant(a, http);
     if (tenant && is_on(a->options.metrics, "--metrics", http))
         live_watch(&a->live, http, tenant, LIVE_METRICS);
 }
 
-/* We have no slots: one entry that tells how many sequences run, for tools that only look. */
+/* We have no slots: as many entries as may run, the first of them busy, for tools that count. */
 static void slots(void *api, struct http_request *http)
 {
     struct api *a = api;
@@ -126,9 +127,9 @@ static void slots(void *api, struct http_request *http)
         return;
     akv_stats(a->engine, &s);
     buf_add_byte(&out, '[');
-    for (uint32_t i = 0; i < s.n_running; i++)
-        buf_addf(&out, "%s{\"id\":%u,\"n_ctx\":%u,\"is_processing\":true}", i ? "," : "", i,
-                 s.n_ctx);
+    for (uint32_t i = 0; i < s.n_parallel; i++)
+        buf_addf(&out, "%s{\"id\":%u,\"n_ctx\":%u,\"is_processing\":%s}", i ? "," : "", i, s.n_ctx,
+                 i < s.n_running ? "true" : "false");
     buf_add_byte(&out, ']');
     api_answer_json(http, 200, &out);
     buf_close(&out);
@@ -245,18 +246,38 @@ static void page(void *api, struct http_request *http)
 
 /* ---- tokens and templates ---- */
 
-static void add_tokens(const struct api *a, const struct ids *ids, bool pieces, struct buf *out)
+/* llama-server's: its text, or its bytes where they are none. */
+static void add_piece(const struct api *a, int32_t id, struct buf *out)
+{
+    size_t len;
+    const char *bytes = akv_token_bytes(a->model, id, true, &len);
+    buf_addf(out, "{\"id\":%d,\"piece\":", id);
+    if (utf8_valid(bytes, len)) {
+        buf_add_json_text(out, bytes, len);
+    } else {
+        for (size_t i = 0; i < len; i++)
+            buf_addf(out, "%c%u", i ? ',' : '[', (unsigned char)bytes[i]);
+        buf_add_byte(out, ']');
+    }
+    buf_add_byte(out, '}');
+}
+
+/* pieces: llama-server's form of them; texts: vLLM's, a list beside. */
+static void add_tokens(const struct api *a, const struct ids *ids, bool pieces, bool texts,
+                       struct buf *out)
 {
     buf_add_text(out, "{\"tokens\":[");
     for (size_t i = 0; i < ids->n; i++) {
         buf_add_text(out, i ? "," : "");
-        if (!pieces) {
+        if (pieces)
+            add_piece(a, ids->id[i], out);
+        else
             buf_addf(out, "%d", ids->id[i]);
-            continue;
-        }
-        buf_addf(out, "{\"id\":%d,\"piece\":", ids->id[i]);
+    }
+    buf_add_text(out, texts ? "],\"token_strs\":[" : "");
+    for (size_t i = 0; texts && i < ids->n; i++) {
+        buf_add_text(out, i ? "," : "");
         token_json(out, a->model, ids->id[i]);
-        buf_add_byte(out, '}');
     }
     buf_addf(out, "],\"count\":%zu,\"max_model_len\":%u}", ids->n, a->by_default.n_ctx);
 }
@@ -275,7 +296,8 @@ static void tokenize(void *api, struct http_request *http)
     const struct fields f = { body, IN_TOKENIZE, &error };
     const bool bos = field_bool(&f, "add_special|add_special_tokens", false);
     const bool special = field_bool(&f, "parse_special", true);
-    const bool pieces = field_bool(&f, "with_pieces|return_token_strs", false);
+    const bool pieces = field_bool(&f, "with_pieces", false);
+    const bool texts = field_bool(&f, "return_token_strs", false);
     if (field_find(&f, "messages", NULL)) {
         prompt_conversation(&ids, a->model, &f);
     } else {
@@ -285,7 +307,7 @@ static void tokenize(void *api, struct http_request *http)
         else if (error.kind == API_NONE)
             prompt_text(&ids, a->model, content, len, special, bos, &error);
     }
-    add_tokens(a, &ids, pieces, &out);
+    add_tokens(a, &ids, pieces, texts, &out);
     ids_close(&ids);
     api_finish(http, body, &error, &out);
 }

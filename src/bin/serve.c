@@ -16,7 +16,8 @@
 struct serve_options {
     struct engine_flags engine;
     struct sampling_flags sampling;
-    const char *host, *key_file, *alias, *tls_key, *tls_cert, *template_file, *cors, *log_file;
+    const char *host, *key_file, *metrics_key, *alias, *tls_key, *tls_cert, *template_file, *cors,
+        *log_file;
     const char *config; // read by serve_args; the row is for the help
     const char *template;
     int64_t port, n_predict, timeout_s, request_s, n_thread_http, ping_s, drain_s, n_connection;
@@ -72,6 +73,12 @@ static const struct flag rows[] = {
       .unit = "FILE",
       .help =
           "Keys, one a line; behind a blank may stand the tenant's name for metrics and logs." },
+    { .names = "--metrics-key",
+      .type = FLAG_TEXT,
+      .at = FLAG_AT(serve_options, metrics_key),
+      .unit = "KEY",
+      .help = "Where there are API keys: GET /metrics shows all tenants to this one, and to a "
+              "tenant's key nothing of the others." },
     { .names = "-a --alias --served-model-name",
       .type = FLAG_TEXT,
       .at = FLAG_AT(serve_options, alias),
@@ -289,6 +296,7 @@ static enum status open_api(struct server *s, struct note *why)
         .kv_type = kv_type_name((enum kv_type)s->o->engine.kv_type),
         .key = s->keys.key,
         .n_key = s->keys.n,
+        .metrics_key = s->o->metrics_key,
         .n_predict = (int32_t)s->o->n_predict,
         .ping_s = (int32_t)s->o->ping_s,
         .metrics = s->o->metrics,

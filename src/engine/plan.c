@@ -189,7 +189,7 @@ static struct kv_hit find_now(const struct engine *e, const struct sequence *s)
 {
     if (s->cache_no_read)
         return (struct kv_hit){ .miss = KV_MISS_OFF };
-    if (sequence_reusable(s) == 0)
+    if (s->keeper && keeper_reusable(s->keeper) == 0)
         return (struct kv_hit){ .miss = KV_MISS_POLICY };
     const struct wanted w = engine_wanted(s);
     return engine_kept(e, &w);

@@ -25,12 +25,6 @@ static enum status check(const struct akv_request *r, uint32_t n_vocab, uint32_t
             return BAD_INPUT;
         }
     }
-    if (r->n_predict == 0 && !r->prompt_logprobs) {
-        note_set(
-            why,
-            "n_predict is 0 and no prompt log-probabilities are asked for: there is nothing to do");
-        return BAD_INPUT;
-    }
     if (r->n_logprob > 64) {
         note_set(why, "n_logprob is %u; it must be at most 64", r->n_logprob);
         return BAD_INPUT;

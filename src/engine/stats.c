@@ -41,6 +41,7 @@ void engine_publish(struct engine *e, uint64_t step_ns)
         .n_ctx = e->limits.n_ctx,
         .n_ubatch = e->limits.n_ubatch,
         .n_parallel = e->limits.n_parallel,
+        .n_queue = e->limits.n_queue,
         .n_step = s->n_step + (step_ns > 0),
         .n_token_prompt = e->n_token_prompt,
         .n_token_cached = e->n_token_cached,
