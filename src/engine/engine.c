@@ -22,6 +22,7 @@ static void batch_of(struct engine *e, uint32_t n_share, uint32_t n_row, struct 
             .taps = sh->replay ? &k->replay.taps
                     : k        ? &k->taps
                                : NULL,
+            .select = k && !sh->replay ? k->select : NULL,
         };
         memcpy(e->batch_id + sh->first_row, r ? r->ids + r->n_done : sh->seq->ids + sh->seq->n_done,
                sh->n_row * sizeof *e->batch_id);
@@ -126,6 +127,17 @@ void engine_prune(struct engine *e, struct sequence *s, uint32_t n_replayed)
         frozen_put(&e->frozen, s, model_hparams(e->model)->n_vocab);
 }
 
+/* What rows that select have read since it was asked last. */
+static void count_reads(struct engine *e, struct keeper *k)
+{
+    if (!k->select)
+        return;
+    const struct kv_select_stats now = kv_select_stats_of(k->select);
+    e->sum.n_read += now.n_read - k->told.n_read;
+    e->sum.n_there += now.n_there - k->told.n_there;
+    k->told = now;
+}
+
 static void commit(struct engine *e, const struct share *sh)
 {
     struct sequence *s = sh->seq;
@@ -141,6 +153,7 @@ static void commit(struct engine *e, const struct share *sh)
     engine_keep(e, s);
     if (!s->keeper)
         return;
+    count_reads(e, s->keeper);
     remember_context(e, sh);
     engine_prune(e, s, 0);
 }

@@ -6,9 +6,12 @@
  *   own schedule   at multiples of `block` inside the prompt, at its end, and while it answers
  *   n_context      once, behind so many positions of the prompt; what follows stays
  *
+ * A policy may also select (kv/select.h): rows behind the prompt, or behind n_context, read some of their past.
+ *
  * G1  When keep runs depends on positions alone: a step's rows never cross `due`. So what stays does not depend on
  *     batches, chunks, pauses or what was cached.
- * G2  Before the first keep the KV is exact, and shared like any other; behind it nothing of it enters the index.
+ * G2  Before the first keep the KV is exact, and shared like any other; behind it nothing of it enters the index. Rows that
+ *     select are not exact, those before them are.
  * G3  A pause throws everything away; the same schedule makes it again.
  *
  * Lifetime  of its sequence; begin and end with each start and pause. Threads  built by the submitting thread, then the
@@ -18,6 +21,7 @@
 
 #include "engine/replay.h"
 #include "kv/keep.h"
+#include "kv/select.h"
 #include "model/model.h"
 
 struct keeper {
@@ -27,7 +31,9 @@ struct keeper {
     uint32_t due;                 // where keep runs next; UINT32_MAX: nowhere
     bool pruned;                  // rows were dropped, so its KV is no longer exact
     bool judging;                 // what is due has begun, and lacked blocks to tidy into
-    struct kv_excerpt *excerpt;   // NULL: not begun
+    struct kv_excerpt *excerpt;   // NULL: not begun, or the policy drops nothing
+    struct kv_select *select;     // NULL: not begun, or the policy selects nothing
+    struct kv_select_stats told;  // of what it read, already counted by the engine
     struct kv_taps taps;
     struct replay replay;      // while it runs, the sequence's rows are those
     float *logits;             // of the context's last row, or NULL
