@@ -149,6 +149,15 @@ void keeper_free(struct keeper *k)
     mem_free(k);
 }
 
+static enum sentence_rule rule_of(enum kv_boundaries b)
+{
+    static const enum sentence_rule rule[] = { [KV_BOUNDARIES_AUTO] = SENTENCES_AUTO,
+                                               [KV_BOUNDARIES_STRICT] = SENTENCES_STRICT,
+                                               [KV_BOUNDARIES_LINES] = SENTENCES_LINES,
+                                               [KV_BOUNDARIES_FIXED] = SENTENCES_FIXED };
+    return rule[b];
+}
+
 static enum status select_begin(struct keeper *k, const struct keeper_frame *f, struct note *why)
 {
     const struct kv_select_config config = {
@@ -157,8 +166,25 @@ static enum status select_begin(struct keeper *k, const struct keeper_frame *f, 
         .n_position_max = k->n_position_max,
         .from = whole_of(k),
     };
+    const struct kv_select_policy *p = k->choice.policy->select;
     k->told = (struct kv_select_stats){ 0 };
-    return k->choice.policy->select ? kv_select_new(&k->select, &config, why) : OK;
+    k->n_scanned = 0;
+    if (p && p->sentences) {
+        const struct kv_sentences cut = p->sentences(&k->choice.options);
+        sentences_open(&k->sentences, f->vocab, rule_of(cut.boundaries), cut.longest);
+    }
+    return p ? kv_select_new(&k->select, &config, why) : OK;
+}
+
+void keeper_scan(struct keeper *k, const int32_t *ids, uint32_t n)
+{
+    if (!k->select || !k->choice.policy->select->sentences)
+        return;
+    for (; k->n_scanned < n; k->n_scanned++) {
+        const bool ended = sentences_next(&k->sentences, ids[k->n_scanned]);
+        if (k->n_scanned > 0 && (ended || k->n_scanned == whole_of(k)))
+            kv_select_end_sentence(k->select, k->n_scanned - 1);
+    }
 }
 
 enum status keeper_begin(struct keeper *k, const struct keeper_frame *f, struct note *why)

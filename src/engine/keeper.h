@@ -23,6 +23,7 @@
 #include "kv/keep.h"
 #include "kv/select.h"
 #include "model/model.h"
+#include "text/sentences.h"
 
 struct keeper {
     struct kv_choice choice;
@@ -34,6 +35,8 @@ struct keeper {
     struct kv_excerpt *excerpt;   // NULL: not begun, or the policy drops nothing
     struct kv_select *select;     // NULL: not begun, or the policy selects nothing
     struct kv_select_stats told;  // of what it read, already counted by the engine
+    struct sentences sentences;   // where the policy wants to know it, of ids below n_scanned
+    uint32_t n_scanned;
     struct kv_taps taps;
     struct replay replay;      // while it runs, the sequence's rows are those
     float *logits;             // of the context's last row, or NULL
@@ -46,6 +49,7 @@ struct keeper_frame {
     struct kv_pool *pool;
     const struct kv_shares *shares; // NULL: every head the same
     uint32_t n_layer;               // of the model
+    const struct vocab *vocab;
     struct replay_prefix prefix;
 };
 
@@ -61,6 +65,9 @@ void keeper_end(struct keeper *k); // also one that was not begun
 
 /* Begins behind its context with the rows that another of the same kept: the excerpt is its own from here on. */
 void keeper_adopt(struct keeper *k, struct kv_excerpt *excerpt);
+
+/* ids [0, n) will be in the pass to come: tells the policy where sentences end in them. */
+void keeper_scan(struct keeper *k, const int32_t *ids, uint32_t n);
 
 /* The logits of the context's last row, for those that begin behind it. Without memory nothing is remembered. */
 void keeper_remember(struct keeper *k, const float *logits, uint32_t n_vocab);

@@ -21,7 +21,8 @@ const struct kv_policy *const kv_policies[] = {
     &kv_policy_snapkv,  &kv_policy_tova,
     &kv_policy_keydiff, &kv_policy_expected,
     &kv_policy_kvzip,   &kv_policy_epicache,
-    &kv_policy_quest,   NULL,
+    &kv_policy_quest,   &kv_policy_sentencekv,
+    NULL,
 };
 
 /* ---- options of a policy ---- */

@@ -44,6 +44,19 @@ void kv_select_keys(const struct kv_select_in *in, uint32_t first, uint32_t n, f
 /* Sets the bits of rows [from, to). */
 void kv_select_set(uint64_t *mask, uint32_t from, uint32_t to);
 
+/* How a text is cut into sentences for a policy: by its marks, at tokens that are marks, at lines, or after a fixed number of
+ * tokens; none has more than `longest`. */
+enum kv_boundaries {
+    KV_BOUNDARIES_AUTO,
+    KV_BOUNDARIES_STRICT,
+    KV_BOUNDARIES_LINES,
+    KV_BOUNDARIES_FIXED
+};
+struct kv_sentences {
+    enum kv_boundaries boundaries;
+    uint32_t longest; // tokens
+};
+
 /* What a select policy is. Its functions read only what they are given (policy.h, Y1). */
 struct kv_select_policy {
     /* Bytes of an address book of one kv_head, for up to n positions; it starts zeroed, at a multiple of 64. */
@@ -55,6 +68,7 @@ struct kv_select_policy {
     /* mask [n_position / 64 + 1], zeroed: sets the bits of rows that the query reads besides floors, budget in all. All
      * below n_position is entered. False: the query reads everything. */
     bool (*select)(const void *options, void *book, const struct kv_select_in *in, uint64_t *mask);
+    struct kv_sentences (*sentences)(const void *options); // NULL: it does not look at `ends`
 };
 
 struct kv_select_config {
