@@ -261,6 +261,10 @@ struct akv_usage {
     size_t kv_bytes_end;   /* of KV at the end */
     char kv_policy[256];   /* as it was understood, with all options; "": everything stays */
     const char *kv_shares; /* how its budget was dealt to heads: "profile" or "equal" */
+    /* Of a policy that selects: positions that each row behind the prompt read on average, and that there were (0: there was
+     * no such row, or it does not select); memory of the process that its choice took. */
+    uint32_t n_read, n_there;
+    size_t kv_book_bytes;
 };
 
 struct akv_event {
@@ -326,6 +330,9 @@ struct akv_stats {
     /* Steps by rows: [i] of up to 2^i (and above half of that), the last of all above. */
     uint64_t n_step_of_rows[AKV_STEP_BUCKETS];
     size_t weight_bytes, workspace_bytes, kv_bytes_per_token;
+    /* Of policies that select: rows of KV read, and there; memory that running requests need for it. */
+    uint64_t n_row_read, n_row_there;
+    size_t kv_book_bytes;
 };
 AKV_API void akv_stats(akv_engine *engine, struct akv_stats *out);
 

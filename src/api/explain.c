@@ -28,8 +28,12 @@ void cache_json(const struct akv_usage *u, struct buf *out)
         buf_add_json_text(out, u->kv_policy, strlen(u->kv_policy));
         buf_addf(out,
                  ",\"shares\":\"%s\",\"kept_tokens\":%u,\"dropped_tokens\":%u,\"bytes\":%zu,"
-                 "\"peak_bytes\":%zu}",
+                 "\"peak_bytes\":%zu",
                  u->kv_shares, u->n_kept, u->n_dropped, u->kv_bytes_end, u->kv_bytes_peak);
+        if (u->n_there)
+            buf_addf(out, ",\"read_tokens\":%u,\"of_tokens\":%u,\"book_bytes\":%zu", u->n_read,
+                     u->n_there, u->kv_book_bytes);
+        buf_add_byte(out, '}');
     }
     buf_add_byte(out, '}');
 }

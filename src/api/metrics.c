@@ -379,6 +379,12 @@ static void own_kv(const struct text *t, const struct akv_stats *s)
                                         { "index", (double)s->n_crowded },
                                         { "policy", (double)s->n_pruned } },
              4);
+    plain(t, "akvifer_kv_rows_read_total", "counter",
+          "Rows of KV that queries under a selecting policy read.", (double)s->n_row_read);
+    plain(t, "akvifer_kv_rows_there_total", "counter", "Rows that there were for those queries.",
+          (double)s->n_row_there);
+    plain(t, "akvifer_kv_book_bytes", "gauge",
+          "Memory beside the KV by which running requests select.", (double)s->kv_book_bytes);
     plain(t, "akvifer_steps_total", "counter", "Forward passes.", (double)s->n_step);
     labelled(t, "akvifer_step_seconds_total", "counter", "Time in steps, by what it went to.",
              "part",

@@ -12,6 +12,8 @@ static void batch_of(struct engine *e, uint32_t n_share, uint32_t n_row, struct 
     for (uint32_t i = 0; i < n_share; i++) {
         const struct share *sh = &e->share[i];
         struct keeper *k = sh->seq->keeper;
+        if (k && !sh->replay)
+            keeper_scan(k, sh->seq->ids, sh->seq->n_done + sh->n_row);
         const struct replay *r = sh->replay ? &k->replay : NULL;
         e->batch_seq[i] = (struct batch_seq){
             .space = r ? r->space : sh->seq->space,
@@ -22,6 +24,7 @@ static void batch_of(struct engine *e, uint32_t n_share, uint32_t n_row, struct 
             .taps = sh->replay ? &k->replay.taps
                     : k        ? &k->taps
                                : NULL,
+            .select = k && !sh->replay ? k->select : NULL,
         };
         memcpy(e->batch_id + sh->first_row, r ? r->ids + r->n_done : sh->seq->ids + sh->seq->n_done,
                sh->n_row * sizeof *e->batch_id);
@@ -126,6 +129,17 @@ void engine_prune(struct engine *e, struct sequence *s, uint32_t n_replayed)
         frozen_put(&e->frozen, s, model_hparams(e->model)->n_vocab);
 }
 
+/* What rows that select have read since it was asked last. */
+static void count_reads(struct engine *e, struct keeper *k)
+{
+    if (!k->select)
+        return;
+    const struct kv_select_stats now = kv_select_stats_of(k->select);
+    e->sum.n_read += now.n_read - k->told.n_read;
+    e->sum.n_there += now.n_there - k->told.n_there;
+    k->told = now;
+}
+
 static void commit(struct engine *e, const struct share *sh)
 {
     struct sequence *s = sh->seq;
@@ -141,6 +155,7 @@ static void commit(struct engine *e, const struct share *sh)
     engine_keep(e, s);
     if (!s->keeper)
         return;
+    count_reads(e, s->keeper);
     remember_context(e, sh);
     engine_prune(e, s, 0);
 }

@@ -79,6 +79,7 @@ struct engine {
         uint64_t plan_ns, forward_ns, sample_ns; // sums; what else a step takes is keeping
         uint64_t n_sequence, n_row;              // that had rows, and those, summed over steps
         uint64_t n_of_rows[AKV_STEP_BUCKETS];    // as in akv_stats
+        uint64_t n_read, n_there;                // rows of KV, by those that select
     } sum;
 
     /* The step's arrays, sized at start. */

@@ -6,7 +6,8 @@
 
 bool frozen_applies(const struct sequence *s)
 {
-    return s->keeper && s->keeper->n_context && s->n_prompt > s->keeper->n_context;
+    return s->keeper && kv_policy_drops(s->keeper->choice.policy) && s->keeper->n_context &&
+           s->n_prompt > s->keeper->n_context;
 }
 
 bool frozen_same(const struct sequence *a, const struct sequence *b)

@@ -26,12 +26,23 @@ static uint32_t min_u32(uint32_t a, uint32_t b)
 
 /* ---- the schedule ---- */
 
-/* The first position above n_done at which keep runs. */
+static bool drops(const struct keeper *k)
+{
+    return kv_policy_drops(k->choice.policy);
+}
+
+/* What percentages of the budget are of; and behind it rows select. */
+static uint32_t whole_of(const struct keeper *k)
+{
+    return k->n_context ? k->n_context : k->n_prompt;
+}
+
+/* The first position above n_done at which keep runs, or rows begin to select. */
 static uint32_t due_after(const struct keeper *k, uint32_t n_done)
 {
     const struct kv_common *c = &k->choice.options.common;
-    if (k->n_context)
-        return n_done < k->n_context ? k->n_context : NOWHERE;
+    if (k->n_context || !drops(k))
+        return n_done < whole_of(k) ? whole_of(k) : NOWHERE;
     if (n_done < k->n_prompt) {
         const uint32_t next = c->block ? n_done / c->block * c->block + c->block : k->n_prompt;
         return min_u32(next, k->n_prompt);
@@ -39,12 +50,6 @@ static uint32_t due_after(const struct keeper *k, uint32_t n_done)
     if (k->choice.policy->evicts_each)
         return n_done + 1;
     return c->every ? n_done + c->every - (n_done - k->n_prompt) % c->every : NOWHERE;
-}
-
-/* What percentages of the budget are of. */
-static uint32_t whole_of(const struct keeper *k)
-{
-    return k->n_context ? k->n_context : k->n_prompt;
 }
 
 uint32_t keeper_rows(const struct keeper *k, uint32_t n_done, uint32_t n)
@@ -118,7 +123,7 @@ enum status keeper_new(struct keeper **out, const struct kv_choice *choice, uint
             choice->policy->name);
         return BAD_INPUT;
     }
-    if (!choice->policy->rank && !choice->policy->select)
+    if (!kv_policy_drops(choice->policy) && !choice->policy->select)
         return OK;
     struct keeper *k = mem_new(1, sizeof *k);
     if (!k) {
@@ -144,6 +149,44 @@ void keeper_free(struct keeper *k)
     mem_free(k);
 }
 
+static enum sentence_rule rule_of(enum kv_boundaries b)
+{
+    static const enum sentence_rule rule[] = { [KV_BOUNDARIES_AUTO] = SENTENCES_AUTO,
+                                               [KV_BOUNDARIES_STRICT] = SENTENCES_STRICT,
+                                               [KV_BOUNDARIES_LINES] = SENTENCES_LINES,
+                                               [KV_BOUNDARIES_FIXED] = SENTENCES_FIXED };
+    return rule[b];
+}
+
+static enum status select_begin(struct keeper *k, const struct keeper_frame *f, struct note *why)
+{
+    const struct kv_select_config config = {
+        .choice = &k->choice,
+        .shape = f->model.shape,
+        .n_position_max = k->n_position_max,
+        .from = whole_of(k),
+    };
+    const struct kv_select_policy *p = k->choice.policy->select;
+    k->told = (struct kv_select_stats){ 0 };
+    k->n_scanned = 0;
+    if (p && p->sentences) {
+        const struct kv_sentences cut = p->sentences(&k->choice.options);
+        sentences_open(&k->sentences, f->vocab, rule_of(cut.boundaries), cut.longest);
+    }
+    return p ? kv_select_new(&k->select, &config, why) : OK;
+}
+
+void keeper_scan(struct keeper *k, const int32_t *ids, uint32_t n)
+{
+    if (!k->select || !k->choice.policy->select->sentences)
+        return;
+    for (; k->n_scanned < n; k->n_scanned++) {
+        const bool ended = sentences_next(&k->sentences, ids[k->n_scanned]);
+        if (k->n_scanned > 0 && (ended || k->n_scanned == whole_of(k)))
+            kv_select_end_sentence(k->select, k->n_scanned - 1);
+    }
+}
+
 enum status keeper_begin(struct keeper *k, const struct keeper_frame *f, struct note *why)
 {
     const bool mass = needs_of(k) & (KV_NEED_MASS_SUM | KV_NEED_MASS_PEAK);
@@ -155,7 +198,9 @@ enum status keeper_begin(struct keeper *k, const struct keeper_frame *f, struct 
     };
     k->due = due_after(k, 0);
     k->pruned = k->judging = false;
-    enum status st = kv_excerpt_new(&k->excerpt, &config, why);
+    enum status st = select_begin(k, f, why);
+    if (st == OK && drops(k))
+        st = kv_excerpt_new(&k->excerpt, &config, why);
     if (st == OK && taps_open(k, f) != OK) {
         note_set(why, "no memory for what KV policy '%s' writes down", k->choice.policy->name);
         st = FULL;
@@ -178,6 +223,8 @@ void keeper_end(struct keeper *k)
     replay_end(&k->replay);
     kv_excerpt_free(k->excerpt);
     k->excerpt = NULL;
+    kv_select_free(k->select);
+    k->select = NULL;
     taps_close(&k->taps);
 }
 
@@ -218,7 +265,7 @@ size_t keeper_bytes(const struct keeper *k, const struct keeper_frame *f, uint32
 {
     const struct kv_shape *shape = f->model.shape;
     size_t slots = 0;
-    if (n_position < due_after(k, 0) || !k->choice.policy->rank)
+    if (n_position < due_after(k, 0) || !drops(k))
         return kv_sequence_bytes(shape, n_position, n_step);
     if (kv_keep_bytes(&k->choice, f->shares, shape, whole_of(k), &slots) != OK)
         return SIZE_MAX;
@@ -311,7 +358,7 @@ enum status keeper_after(struct keeper *k, const struct keeper_frame *f, const s
     *pruned_now = false;
     if (n_done != k->due)
         return OK;
-    if (!k->choice.policy->rank) {
+    if (!drops(k)) {
         k->due = NOWHERE;
         return OK;
     }

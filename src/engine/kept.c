@@ -36,7 +36,7 @@ enum status engine_take_kept(struct engine *e, struct sequence *s, struct note *
 
 void engine_keep(struct engine *e, struct sequence *s)
 {
-    if (s->cache_no_write || !sequence_is_exact(s))
+    if (s->cache_no_write || s->n_done > sequence_n_exact(s))
         return;
     kv_index_put(e->index, s->salt, s->ids, s->space, &s->trail);
     if (s->n_public)

@@ -163,9 +163,11 @@ static uint32_t shares_with(const struct sequence *s, const struct sequence *run
 {
     const uint32_t all = sequence_reusable(s);
     const uint32_t most = strcmp(running->salt, s->salt) == 0 ? all : both_public(s, running);
-    if (s->cache_no_read || running->cache_no_write || !sequence_is_exact(running) || most == 0)
+    const uint32_t exact = sequence_n_exact(running);
+    if (s->cache_no_read || running->cache_no_write || exact == 0 || most == 0)
         return 0;
-    const uint32_t n = same_ids(running, s), end = all < most ? all : most;
+    const uint32_t same = same_ids(running, s), n = same < exact ? same : exact;
+    const uint32_t end = all < most ? all : most;
     return n < end ? n : end;
 }
 

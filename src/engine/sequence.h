@@ -95,6 +95,14 @@ static inline bool sequence_is_exact(const struct sequence *s)
     return !s->keeper || !s->keeper->pruned;
 }
 
+/* Positions from its first on whose KV is what the model computes. */
+static inline uint32_t sequence_n_exact(const struct sequence *s)
+{
+    if (!s->keeper || !s->keeper->select)
+        return sequence_is_exact(s) ? UINT32_MAX : 0;
+    return sequence_is_exact(s) ? kv_select_from(s->keeper->select) : 0;
+}
+
 /* Positions that need not be computed if somebody has them: all but its last, whose row gives the next token, and the last
  * of its context, whose row is told; with a policy those behind which it looks on. */
 static inline uint32_t sequence_reusable(const struct sequence *s)

@@ -59,6 +59,7 @@ static enum status keeping_open(struct engine *e, const struct akv_limits *wish,
                    .rope_halves = h->rope_halves },
         .pool = e->pool,
         .n_layer = h->n_layer,
+        .vocab = e->frame.vocab,
     };
     enum status st =
         kv_keep_room_new(&e->keeping.model.room, &e->limits.shape, model_n_thread(e->model));

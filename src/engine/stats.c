@@ -18,6 +18,17 @@ static size_t kept_bytes(const struct engine *e, const struct kv_pool_usage *kv)
     return kept < kv_n_class(shape) ? kv->n_held[kept] * kv_class_bytes(shape, kept) : 0;
 }
 
+/* Memory of the process in which running sequences keep what they select by. */
+static size_t book_bytes(const struct engine *e)
+{
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < e->n_running; i++) {
+        const struct keeper *k = e->running[i]->keeper;
+        bytes += k && k->select ? kv_select_bytes(k->select) : 0;
+    }
+    return bytes;
+}
+
 void engine_publish(struct engine *e, uint64_t step_ns)
 {
     struct kv_spaces_stats maps;
@@ -67,6 +78,9 @@ void engine_publish(struct engine *e, uint64_t step_ns)
         .weight_bytes = model_weights(e->model)->bytes,
         .workspace_bytes = model_workspace_bytes(e->model),
         .kv_bytes_per_token = kv_bytes_per_position(&e->limits.shape),
+        .n_row_read = e->sum.n_read,
+        .n_row_there = e->sum.n_there,
+        .kv_book_bytes = book_bytes(e),
     };
     memcpy(s->n_step_of_rows, e->sum.n_of_rows, sizeof s->n_step_of_rows);
     pthread_mutex_unlock(&e->lock);

@@ -51,7 +51,8 @@ struct kv_option {
     const char *help;   // one sentence, without the default and the bounds
 };
 
-/* What every policy but `full` can be told; the options of each begin with it. */
+/* What every policy but `full` can be told; the options of each begin with it. What follows `recent` is of dropping: one
+ * that drops nothing has no such options. */
 struct kv_common {
     struct kv_amount budget; // rows kept of each kv_head, on average
     uint32_t n_sink;         // first positions that always stay
@@ -105,6 +106,12 @@ struct kv_policy {
     kv_rank_fn *rank;                      // NULL: not a keep policy
     const struct kv_select_policy *select; // NULL: not a select policy (kv/select.h)
 };
+
+/* Whether the policy ever drops rows. */
+static inline bool kv_policy_drops(const struct kv_policy *p)
+{
+    return p->rank;
+}
 
 /* All policies, `full` first; NULL at the end. */
 extern const struct kv_policy *const kv_policies[];

@@ -100,8 +100,7 @@ void kv_select_keys(const struct kv_select_in *in, uint32_t first, uint32_t n, f
                          i % KV_BLOCK, k + (size_t)(i - first) * in->d, in->d);
 }
 
-/* Sets bits [from, to). */
-static void set_rows(uint64_t *mask, uint32_t from, uint32_t to)
+void kv_select_set(uint64_t *mask, uint32_t from, uint32_t to)
 {
     for (uint32_t i = from; i < to;) {
         const uint32_t at = i % KV_BLOCK, left = KV_BLOCK - at;
@@ -119,29 +118,40 @@ static uint32_t count_rows(const uint64_t *mask, uint32_t n_block)
     return n;
 }
 
+/* What the policy names, in the list's mask. False: everything. */
+static bool choose(struct kv_select *s, struct selecting *l, struct kv_select_in *in)
+{
+    const struct kv_select_policy *policy = s->choice.policy->select;
+    const uint32_t n = in->n_position + 1;
+    const struct kv_floors floors = kv_keep_floors(&s->choice, s->shape, n);
+    if (floors.budget >= n)
+        return false;
+    in->n_position_max = s->n_position_max;
+    in->budget = floors.budget;
+    in->n_sink = floors.n_sink < n ? floors.n_sink : n;
+    in->recent = floors.recent + 1 < n ? n - 1 - floors.recent : 0;
+    in->ends = s->ends;
+    assert(in->n_position >= l->n_entered);
+    policy->enter(&s->choice.options, l->book, in, l->n_entered, in->n_position);
+    l->n_entered = in->n_position;
+    memset(l->mask, 0, (in->n_position / KV_BLOCK + 1) * sizeof *l->mask);
+    if (!policy->select(&s->choice.options, l->book, in, l->mask))
+        return false;
+    kv_select_set(l->mask, 0, in->n_sink);
+    kv_select_set(l->mask, in->recent, n);
+    return true;
+}
+
 const uint64_t *kv_select_rows(struct kv_select *s, struct kv_select_in *in)
 {
     assert(s->shape->layer_group[in->layer] == s->group);
     struct selecting *l = &s->list[s->shape->layer_index[in->layer] * s->n_kv_head + in->kv_head];
-    const struct kv_select_policy *policy = s->choice.policy->select;
-    const void *options = &s->choice.options;
-    const uint32_t n = in->n_position + 1, n_block = in->n_position / KV_BLOCK + 1;
-    const struct kv_floors floors = kv_keep_floors(&s->choice, s->shape, n);
+    const uint32_t n = in->n_position + 1;
+    const bool some = choose(s, l, in);
+    l->stats.n_call++;
     l->stats.n_there += n;
-    in->budget = floors.budget;
-    if (floors.budget >= n) {
-        l->stats.n_read += n;
-        return NULL;
-    }
-    assert(in->n_position >= l->n_entered);
-    policy->enter(options, l->book, in, l->n_entered, in->n_position, s->ends);
-    l->n_entered = in->n_position;
-    memset(l->mask, 0, n_block * sizeof *l->mask);
-    policy->select(options, l->book, in, l->mask);
-    set_rows(l->mask, 0, floors.n_sink < n ? floors.n_sink : n);
-    set_rows(l->mask, floors.recent + 1 < n ? n - 1 - floors.recent : 0, n);
-    l->stats.n_read += count_rows(l->mask, n_block);
-    return l->mask;
+    l->stats.n_read += some ? count_rows(l->mask, in->n_position / KV_BLOCK + 1) : n;
+    return some ? l->mask : NULL;
 }
 
 struct kv_select_stats kv_select_stats_of(const struct kv_select *s)
@@ -150,6 +160,7 @@ struct kv_select_stats kv_select_stats_of(const struct kv_select *s)
     for (uint32_t i = 0; i < s->n_list; i++) {
         sum.n_read += s->list[i].stats.n_read;
         sum.n_there += s->list[i].stats.n_there;
+        sum.n_call += s->list[i].stats.n_call;
     }
     return sum;
 }

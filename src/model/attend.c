@@ -161,6 +161,7 @@ static void select_row(struct attend_job *job, struct kv_select *select, const s
         .scale = run.scale,
         .softcap = run.softcap,
         .kern = p->kern,
+        .scratch = mine->scratch,
         .view = past.view,
     };
     assert(!past.listed);

@@ -299,6 +299,9 @@ static void dashboards_find_their_names(void **state)
         "akvifer_kv_blocks",
         "akvifer_kv_bytes",
         "akvifer_kv_evictions_total",
+        "akvifer_kv_rows_read_total",
+        "akvifer_kv_rows_there_total",
+        "akvifer_kv_book_bytes",
         "akvifer_cache_hit_total",
         "akvifer_cache_miss_total",
         "akvifer_step_seconds_total",
@@ -443,6 +446,12 @@ static void a_request_has_its_kv_policy(void **state)
     expect_text(whole, "choices/0/text", json_string_value(json_at(a, "choices/0/text")));
     json_decref(a);
     json_decref(whole);
+    a = ask_with_policy("{\"policy\": \"quest\", \"budget_tokens\": 32, \"dense\": 0}", 200);
+    assert_int_equal(json_number_at(a, "akvifer/kv/dropped_tokens"), 0);
+    assert_int_equal(json_number_at(a, "akvifer/kv/read_tokens"), 32);
+    assert_int_equal(json_number_at(a, "akvifer/kv/of_tokens"), 86); // of 81 to 91
+    assert_true(json_number_at(a, "akvifer/kv/book_bytes") > 0);
+    json_decref(a);
     a = ask_with_policy("{\"policy\": \"hh2o\"}", 400);
     expect_text(a, "error/param", "kv");
     assert_non_null(strstr(json_string_value(json_at(a, "error/message")), "did you mean 'h2o'"));

@@ -76,6 +76,10 @@ static const char *some_policy(struct rng *rng, uint32_t n)
         "keydiff:budget=60%,block=128",
         "expected:budget=20%",
         "auto:budget=40%,block=96,every=16",
+        "quest:budget=40,dense=0",
+        "sentencekv:budget=40",
+        "sentencekv:preset=paper,budget=60,sinks=4,recent=10,boundaries=fixed,longest=9",
+        "quest:budget=25%,page=8,dense=1,heads=max",
     };
     return policy[rng_below(rng, sizeof policy / sizeof *policy)];
 }

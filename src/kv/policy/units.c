@@ -1,0 +1,289 @@
+#include "kv/policy/units.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+#include "kv/best.h"
+
+enum { D_MAX = 512, HEADS = 4 }; // elements of a head; queries scored at once
+
+/* ---- where things lie in a book ---- */
+
+struct units_head {
+    uint32_t n; // units, the open one among them
+    uint32_t n_entered;
+    uint32_t n_max;
+    uint32_t d;
+};
+
+/* open: of the open unit's keys the sum, or least and largest elements. */
+struct book {
+    struct units_head *head;
+    float *open;     // [2][d]
+    uint32_t *first; // [n_max] positions
+    float *length;   // [n_max] 1 / Euclidean length of the mean
+    float *score;    // [n_max]
+    uint64_t *key;   // [n_max] a heap
+    char *part;      // [n_max / 64] of means, or of least elements and then of largest
+};
+
+static void *carve(char *base, size_t *used, size_t bytes)
+{
+    const size_t at = *used;
+    *used = at + (bytes + 63) / 64 * 64;
+    return base ? base + at : NULL;
+}
+
+static uint32_t parts_of(const struct units_kind *kind)
+{
+    return kind->bounds ? 2 : 1;
+}
+
+/* Returns the bytes of it all. */
+static size_t lay(struct book *b, char *base, const struct units_kind *kind, uint32_t n_max,
+                  uint32_t d)
+{
+    size_t used = 0;
+    const size_t n = n_max, n_part = (n + KV_BLOCK - 1) / KV_BLOCK * parts_of(kind);
+    b->head = carve(base, &used, sizeof *b->head);
+    b->open = carve(base, &used, 2 * (size_t)d * sizeof *b->open);
+    b->first = carve(base, &used, n * sizeof *b->first);
+    b->length = carve(base, &used, n * sizeof *b->length);
+    b->score = carve(base, &used, n * sizeof *b->score);
+    b->key = carve(base, &used, n * sizeof *b->key);
+    b->part = carve(base, &used, n_part * kv_part_bytes(KV_F16, d));
+    return used;
+}
+
+static uint32_t units_max(const struct units_kind *kind, uint32_t n_position)
+{
+    return n_position / (kind->page ? kind->page : kind->least) + 1;
+}
+
+size_t units_bytes(const struct units_kind *kind, uint32_t n_position, uint32_t d)
+{
+    struct book b;
+    return lay(&b, NULL, kind, units_max(kind, n_position), d);
+}
+
+static struct book book_of(const struct units_kind *kind, const void *book)
+{
+    const struct units_head *head = book;
+    struct book b;
+    lay(&b, (char *)book, kind, head->n_max, head->d);
+    return b;
+}
+
+uint32_t units_count(const struct units_kind *kind, const void *book)
+{
+    return book_of(kind, book).head->n;
+}
+
+uint32_t units_first(const struct units_kind *kind, const void *book, uint32_t i)
+{
+    return book_of(kind, book).first[i];
+}
+
+static char *part_of(const struct units_kind *kind, const struct book *b, uint32_t block,
+                     uint32_t which)
+{
+    const size_t at = (size_t)block * parts_of(kind) + which;
+    return b->part + at * kv_part_bytes(KV_F16, b->head->d);
+}
+
+/* ---- entering ---- */
+
+static uint32_t open_rows(const struct book *b)
+{
+    return b->head->n_entered - b->first[b->head->n - 1];
+}
+
+static bool begins(const struct units_kind *kind, const struct book *b,
+                   const struct kv_select_in *in, uint32_t position)
+{
+    if (position == 0 || kind->page)
+        return position == 0 || position % kind->page == 0;
+    const uint32_t last = position - 1;
+    return in->ends[last / KV_BLOCK] >> last % KV_BLOCK & 1 && open_rows(b) >= kind->least;
+}
+
+static void begin_unit(const struct units_kind *kind, const struct book *b, uint32_t position)
+{
+    struct units_head *h = b->head;
+    assert(h->n < h->n_max);
+    b->first[h->n++] = position;
+    for (uint32_t j = 0; j < h->d; j++) {
+        b->open[j] = kind->bounds ? INFINITY : 0;
+        b->open[h->d + j] = -INFINITY;
+    }
+}
+
+static void add_key(const struct units_kind *kind, const struct book *b, const float *k)
+{
+    const uint32_t d = b->head->d;
+    float *least = b->open, *largest = b->open + d;
+    for (uint32_t j = 0; kind->bounds && j < d; j++) {
+        least[j] = k[j] < least[j] ? k[j] : least[j];
+        largest[j] = k[j] > largest[j] ? k[j] : largest[j];
+    }
+    for (uint32_t j = 0; !kind->bounds && j < d; j++)
+        b->open[j] += k[j];
+    b->head->n_entered++;
+}
+
+/* Writes the open unit's address down as it is now. */
+static void store_open(const struct units_kind *kind, const struct book *b,
+                       const struct kernels *kern)
+{
+    const uint32_t d = b->head->d, i = b->head->n - 1, at = i % KV_BLOCK, block = i / KV_BLOCK;
+    float mean[D_MAX], square = 0;
+    if (kind->bounds) {
+        kern->store_k(KV_F16, part_of(kind, b, block, 0), at, b->open, d);
+        kern->store_k(KV_F16, part_of(kind, b, block, 1), at, b->open + d, d);
+        return;
+    }
+    for (uint32_t j = 0; j < d; j++) {
+        mean[j] = b->open[j] / (float)open_rows(b);
+        square += mean[j] * mean[j];
+    }
+    b->length[i] = square > 0 ? 1 / sqrtf(square) : 0;
+    kern->store_k(KV_F16, part_of(kind, b, block, 0), at, mean, d);
+}
+
+void units_enter(const struct units_kind *kind, void *book, const struct kv_select_in *in,
+                 uint32_t from, uint32_t to)
+{
+    struct units_head *head = book;
+    float k[D_MAX];
+    assert(in->d <= D_MAX && from == head->n_entered);
+    head->n_max = units_max(kind, in->n_position_max);
+    head->d = in->d;
+    const struct book b = book_of(kind, book);
+    for (uint32_t p = from; p < to; p++) {
+        if (begins(kind, &b, in, p)) {
+            if (head->n)
+                store_open(kind, &b, in->kern);
+            begin_unit(kind, &b, p);
+        }
+        kv_select_keys(in, p, 1, k);
+        add_key(kind, &b, k);
+    }
+    if (to > from)
+        store_open(kind, &b, in->kern);
+}
+
+/* ---- scoring ---- */
+
+/* Products of queries [n][d] with all units of a part: out [n][64]. */
+static void products(const struct kv_select_in *in, char *part, const float *q, uint32_t n,
+                     float *out)
+{
+    char *const table[1] = { part };
+    const struct attn_run run = { .type = KV_F16,
+                                  .d_k = in->d,
+                                  .d_v = in->d,
+                                  .scale = 1,
+                                  .n_query = n,
+                                  .q = q,
+                                  .q_stride = in->d,
+                                  .last = 1,
+                                  .table = table };
+    in->kern->attn_scores(&run, 0, out, in->scratch);
+}
+
+static void join_scores(float *score, const float *s, uint32_t n, enum units_join join)
+{
+    for (uint32_t i = 0; i < n; i++)
+        score[i] = join == UNITS_SUM ? score[i] + s[i] : s[i] > score[i] ? s[i] : score[i];
+}
+
+/* Up to HEADS queries. With bounds q+ are their positive elements, q- the others: what a key inside can give at most is
+ * q+ * largest + q- * least. */
+static void score_some(const struct units_kind *kind, const struct book *b,
+                       const struct kv_select_in *in, const float *above, const float *below,
+                       uint32_t n, enum units_join join)
+{
+    _Alignas(64) float out[HEADS * KV_BLOCK], more[HEADS * KV_BLOCK];
+    for (uint32_t first = 0; first < b->head->n; first += KV_BLOCK) {
+        const uint32_t left = b->head->n - first, n_unit = left < KV_BLOCK ? left : KV_BLOCK;
+        const uint32_t block = first / KV_BLOCK;
+        products(in, part_of(kind, b, block, kind->bounds), above, n, out);
+        if (kind->bounds)
+            products(in, part_of(kind, b, block, 0), below, n, more);
+        for (uint32_t t = 0; t < n; t++) {
+            float *s = out + (size_t)t * KV_BLOCK;
+            for (uint32_t i = 0; kind->bounds && i < n_unit; i++)
+                s[i] += more[(size_t)t * KV_BLOCK + i];
+            join_scores(b->score + first, s, n_unit, join);
+        }
+    }
+}
+
+void units_score(const struct units_kind *kind, void *book, const struct kv_select_in *in,
+                 const float *q, uint32_t n_query, enum units_join join, bool cosine)
+{
+    const struct book b = book_of(kind, book);
+    float above[HEADS * D_MAX], below[HEADS * D_MAX];
+    for (uint32_t i = 0; i < b.head->n; i++)
+        b.score[i] = join == UNITS_SUM ? 0 : -INFINITY;
+    for (uint32_t t = 0; t < n_query; t += HEADS) {
+        const uint32_t n = n_query - t < HEADS ? n_query - t : HEADS;
+        const float *some = q + (size_t)t * in->d;
+        for (uint32_t j = 0; kind->bounds && j < n * in->d; j++) {
+            above[j] = some[j] > 0 ? some[j] : 0;
+            below[j] = some[j] > 0 ? 0 : some[j];
+        }
+        score_some(kind, &b, in, kind->bounds ? above : some, below, n, join);
+    }
+    for (uint32_t i = 0; cosine && !kind->bounds && i < b.head->n; i++)
+        b.score[i] *= b.length[i];
+}
+
+/* ---- the best ---- */
+
+/* The largest key of a heap comes to its top, where one below it may be larger. */
+static void sink_down(uint64_t *key, uint32_t n, uint32_t i)
+{
+    const uint64_t x = key[i];
+    for (uint32_t child = 2 * i + 1; child < n; child = 2 * i + 1) {
+        if (child + 1 < n && key[child + 1] > key[child])
+            child++;
+        if (key[child] <= x)
+            break;
+        key[i] = key[child];
+        i = child;
+    }
+    key[i] = x;
+}
+
+static uint32_t rows_left(const struct kv_select_in *in)
+{
+    const uint32_t floors = in->n_sink + (in->n_position + 1 - in->recent);
+    return in->budget > floors ? in->budget - floors : 0;
+}
+
+void units_take(const struct units_kind *kind, void *book, const struct kv_select_in *in,
+                uint64_t *mask)
+{
+    const struct book b = book_of(kind, book);
+    uint32_t n = b.head->n, left = rows_left(in);
+    for (uint32_t i = 0; i < n; i++)
+        b.key[i] = kv_row_key(b.score[i], i);
+    for (uint32_t i = n / 2; i-- > 0;)
+        sink_down(b.key, n, i);
+    while (n > 0 && left > 0) {
+        const uint32_t unit = (uint32_t)b.key[0];
+        const uint32_t end = unit + 1 < b.head->n ? b.first[unit + 1] : b.head->n_entered;
+        const uint32_t from = b.first[unit] > in->n_sink ? b.first[unit] : in->n_sink;
+        const uint32_t to = end < in->recent ? end : in->recent;
+        b.key[0] = b.key[--n];
+        sink_down(b.key, n, 0);
+        if (from >= to)
+            continue;
+        const uint32_t take = to - from < left ? to - from : left;
+        kv_select_set(mask, from, from + take);
+        left -= take;
+    }
+}
