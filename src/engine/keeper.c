@@ -13,6 +13,12 @@ static unsigned needs_of(const struct keeper *k)
     return p->needs ? p->needs(&k->choice.options) : 0;
 }
 
+/* Whether something is read over the past before it is judged. */
+static bool replays(const struct keeper *k)
+{
+    return needs_of(k) & (KV_NEED_MASS_PEAK | KV_NEED_PROBE);
+}
+
 static uint32_t queries_of(const struct keeper *k)
 {
     const struct kv_policy *p = k->choice.policy;
@@ -60,7 +66,7 @@ uint32_t keeper_rows(const struct keeper *k, uint32_t n_done, uint32_t n)
 uint32_t keeper_reusable(const struct keeper *k)
 {
     const uint32_t first = due_after(k, 0);
-    if (needs_of(k) & ~(unsigned)KV_NEED_QUERIES)
+    if (needs_of(k) & ~(unsigned)(KV_NEED_QUERIES | KV_NEED_PROBE))
         return 0;
     return first > queries_of(k) ? first - queries_of(k) : 0;
 }
@@ -254,10 +260,11 @@ static uint32_t most_in_space(const struct keeper *k, uint32_t n_position)
 }
 
 /* Of the fork that replays, a partial block of the past copied with it. */
-static size_t replay_bytes(const struct keeper *k, const struct kv_shape *shape)
+static size_t replay_bytes(const struct keeper *k, const struct keeper_frame *f)
 {
-    const uint32_t n = min_u32(whole_of(k), REPLAY_CHUNK) + REPLAY_PREFIX_MAX + KV_BLOCK;
-    return needs_of(k) & KV_NEED_MASS_PEAK ? kv_sequence_bytes(shape, n, n) : 0;
+    const bool again = needs_of(k) & KV_NEED_MASS_PEAK;
+    const uint32_t n = again ? min_u32(whole_of(k), REPLAY_CHUNK) + REPLAY_PREFIX_MAX : f->probe.n;
+    return replays(k) ? kv_sequence_bytes(f->model.shape, n + KV_BLOCK, n + KV_BLOCK) : 0;
 }
 
 size_t keeper_bytes(const struct keeper *k, const struct keeper_frame *f, uint32_t n_position,
@@ -270,7 +277,7 @@ size_t keeper_bytes(const struct keeper *k, const struct keeper_frame *f, uint32
     if (kv_keep_bytes(&k->choice, f->shares, shape, whole_of(k), &slots) != OK)
         return SIZE_MAX;
     const uint32_t rows = min_u32(most_in_space(k, n_position) + KV_BLOCK, n_position);
-    return kv_sequence_bytes(shape, rows, n_step) + slots + replay_bytes(k, shape);
+    return kv_sequence_bytes(shape, rows, n_step) + slots + replay_bytes(k, f);
 }
 
 /* ---- at work ---- */
@@ -344,10 +351,16 @@ static enum status judge(struct keeper *k, const struct keeper_frame *f, const s
     return OK;
 }
 
+/* What is read behind the past first. */
+static const struct replay_prefix *prefix_of(const struct keeper *k, const struct keeper_frame *f)
+{
+    return needs_of(k) & KV_NEED_PROBE ? &f->probe : &f->prefix;
+}
+
 /* A budget that holds all there is judges nothing, so nothing is replayed for it. */
 static bool has_to_replay(const struct keeper *k, const struct keeper_frame *f, uint32_t n_done)
 {
-    return needs_of(k) & KV_NEED_MASS_PEAK &&
+    return replays(k) && prefix_of(k, f)->n > 0 &&
            kv_keep_floors(&k->choice, f->model.shape, whole_of(k)).budget < n_done;
 }
 
@@ -366,6 +379,8 @@ enum status keeper_after(struct keeper *k, const struct keeper_frame *f, const s
         return keeper_replayed(k, f, m, s, ids, n_done, 0, pruned_now, why);
     if (k->judging || !has_to_replay(k, f, n_done))
         return judge(k, f, m, s, n_done, pruned_now, why);
+    if (needs_of(k) & KV_NEED_PROBE)
+        return replay_probe_begin(&k->replay, &f->probe, ids, s, &k->taps, n_done, why);
     return replay_begin(&k->replay, &f->prefix, ids, s, k->excerpt, n_done, why);
 }
 
@@ -375,7 +390,7 @@ enum status keeper_replayed(struct keeper *k, const struct keeper_frame *f, cons
 {
     bool over;
     *pruned_now = false;
-    const enum status st = replay_went_on(&k->replay, &f->prefix, ids, s, n, &over, why);
+    const enum status st = replay_went_on(&k->replay, prefix_of(k, f), ids, s, n, &over, why);
     if (!over)
         return st;
     replay_end(&k->replay);

@@ -50,7 +50,7 @@ struct keeper_frame {
     const struct kv_shares *shares; // NULL: every head the same
     uint32_t n_layer;               // of the model
     const struct vocab *vocab;
-    struct replay_prefix prefix;
+    struct replay_prefix prefix, probe;
 };
 
 /* The choice for a prompt. BAD_INPUT: a budget or context that cannot be, with the numbers; FULL: no memory. `full` makes

@@ -37,6 +37,24 @@ enum status replay_begin(struct replay *r, const struct replay_prefix *prefix, c
     return st;
 }
 
+enum status replay_probe_begin(struct replay *r, const struct replay_prefix *probe,
+                               const int32_t *ids, struct kv_space *space,
+                               const struct kv_taps *taps, uint32_t n_past, struct note *why)
+{
+    *r = (struct replay){
+        .runs = true,
+        .n_past = n_past,
+        .n_replayed = n_past, // none of the past is read again
+        .taps = { .into = taps->into,
+                  .n_counted = UINT32_MAX,
+                  .n_query = taps->n_query,
+                  .query = taps->query },
+    };
+    const enum status st = chunk_begin(r, probe, ids, space, why);
+    r->runs = st == OK;
+    return st;
+}
+
 enum status replay_went_on(struct replay *r, const struct replay_prefix *prefix, const int32_t *ids,
                            struct kv_space *space, uint32_t n, bool *over, struct note *why)
 {

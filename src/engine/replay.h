@@ -1,13 +1,18 @@
 /* engine/replay.h - a scoring pass: rows that look back over a sequence's past and leave nothing behind but what its rows
- * received of them.
+ * received of them, or their queries.
  *
  *   past  [ 0 .......... n_past )   instruction, then ids[from .. from + chunk) again     mass: the largest attention that
  *                                   in a space of its own, a fork, gone afterwards        each row of the past received
  *
+ *                                   probe: the end of a paragraph, and nothing else       queries: of its last rows
+ *
  * A long past is replayed a chunk at a time, each from position n_past on: the rows that score a chunk never see those that
  * scored another.
  *
- * Source: Kim et al. 2025, "KVzip: Query-Agnostic KV Cache Compression with Context Reconstruction".
+ * Why a probe: the query of a past's last token is the query of whatever word the past happens to end with. Behind the end
+ * of a paragraph a model looks back at what may be asked for (bench/RESULTS.md has what that is worth).
+ *
+ * Source: Kim et al. 2025, "KVzip: Query-Agnostic KV Cache Compression with Context Reconstruction"; the probe is ours.
  * Lifetime  from replay_begin to replay_end, a few steps. Threads  the engine thread. */
 #ifndef ENGINE_REPLAY_H
 #define ENGINE_REPLAY_H
@@ -28,6 +33,10 @@ struct replay_prefix {
 must_use enum status replay_prefix_make(struct replay_prefix *out, const struct gguf *file,
                                         const struct vocab *v, struct note *why);
 
+/* The probe: the break between two paragraphs. FULL: no memory. */
+must_use enum status replay_probe_make(struct replay_prefix *out, const struct vocab *v,
+                                       struct note *why);
+
 struct replay {
     bool runs;
     int32_t ids[REPLAY_PREFIX_MAX + REPLAY_CHUNK]; // of the chunk
@@ -45,6 +54,12 @@ struct replay {
 must_use enum status replay_begin(struct replay *r, const struct replay_prefix *prefix,
                                   const int32_t *ids, struct kv_space *space,
                                   struct kv_excerpt *excerpt, uint32_t n_past, struct note *why);
+
+/* The same with the probe alone: its queries go where those of `taps` go, the last ones last. */
+must_use enum status replay_probe_begin(struct replay *r, const struct replay_prefix *probe,
+                                        const int32_t *ids, struct kv_space *space,
+                                        const struct kv_taps *taps, uint32_t n_past,
+                                        struct note *why);
 
 /* n of its rows are computed. True: all of the past is replayed; the mass is there. With FULL the next chunk has no block
  * now: the call is to be made again with n = 0. */

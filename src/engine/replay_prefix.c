@@ -1,11 +1,12 @@
 /* What stands before a replayed text: the instruction, and what the model's chat template writes between a user's words and
- * an answer, so that the text comes as the answer. */
+ * an answer, so that the text comes as the answer. And the probe. */
 #include <jansson.h>
 #include <string.h>
 
 #include "engine/replay.h"
 #include "model/chat_template.h"
 
+static const char PROBE[] = "\n\n";
 static const char INSTRUCTION[] = "\n\nRepeat the previous context exactly.";
 static const char WORDS[] =
     "Hello"; // of the user: what stands behind them in the rendered text is wanted
@@ -37,23 +38,36 @@ static enum status add_turn(struct buf *text, const struct gguf *file, const str
     return st == FULL ? FULL : OK;
 }
 
-enum status replay_prefix_make(struct replay_prefix *out, const struct gguf *file,
-                               const struct vocab *v, struct note *why)
+/* The text's tokens, as many as there is room for. */
+static enum status encode(struct replay_prefix *out, const struct vocab *v, const char *text,
+                          size_t len, struct note *why)
 {
-    struct buf text = { 0 };
     struct ids ids = { 0 };
-    buf_add_text(&text, INSTRUCTION);
-    enum status st = add_turn(&text, file, v);
-    if (st == OK)
-        st = vocab_encode(v, buf_text(&text), text.len, VOCAB_SPECIAL, &ids, why);
-    else
-        note_set(why, "no memory for the instruction of a replay");
+    const enum status st = vocab_encode(v, text, len, VOCAB_SPECIAL, &ids, why);
     if (st == OK) {
         out->n = ids.n < REPLAY_PREFIX_MAX ? (uint32_t)ids.n : REPLAY_PREFIX_MAX;
         if (out->n > 0)
             memcpy(out->id, ids.id, out->n * sizeof *out->id);
     }
     ids_close(&ids);
+    return st;
+}
+
+enum status replay_prefix_make(struct replay_prefix *out, const struct gguf *file,
+                               const struct vocab *v, struct note *why)
+{
+    struct buf text = { 0 };
+    buf_add_text(&text, INSTRUCTION);
+    enum status st = add_turn(&text, file, v);
+    if (st == OK)
+        st = encode(out, v, buf_text(&text), text.len, why);
+    else
+        note_set(why, "no memory for the instruction of a replay");
     buf_close(&text);
     return st;
+}
+
+enum status replay_probe_make(struct replay_prefix *out, const struct vocab *v, struct note *why)
+{
+    return encode(out, v, PROBE, strlen(PROBE), why);
 }

@@ -68,6 +68,8 @@ static enum status keeping_open(struct engine *e, const struct akv_limits *wish,
         return st;
     }
     st = replay_prefix_make(&e->keeping.prefix, model_file(e->model), e->frame.vocab, why);
+    if (st == OK)
+        st = replay_probe_make(&e->keeping.probe, e->frame.vocab, why);
     if (st != OK)
         return st;
     st = heads_open(&e->heads, e->model, &e->limits.shape, wish->kv_profile, model_path, why);

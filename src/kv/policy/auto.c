@@ -16,7 +16,10 @@ enum { BY_LAST = 1, BY_EXPECTED = 2, BY_KEYS = 4 };
 struct auto_options {
     struct kv_common common;
     uint32_t ranks;
+    bool probe;
 };
+
+#define AT(field) offsetof(struct auto_options, field)
 
 static const unsigned ranks_by[] = {
     BY_LAST | BY_EXPECTED,           BY_EXPECTED, BY_LAST, BY_EXPECTED | BY_KEYS,
@@ -24,10 +27,12 @@ static const unsigned ranks_by[] = {
 };
 
 static const struct kv_option options[] = {
-    { "ranks", KV_OPTION_WORD, offsetof(struct auto_options, ranks), NULL, "last+expected", NULL, 0,
-      0, "last+expected expected last expected+keydiff last+expected+keydiff",
+    { "ranks", KV_OPTION_WORD, AT(ranks), NULL, "last+expected", NULL, 0, 0,
+      "last+expected expected last expected+keydiff last+expected+keydiff",
       "measures of which the better place counts: the last query's attention, expected attention, "
       "keys unlike others" },
+    { "probe", KV_OPTION_SWITCH, AT(probe), NULL, "off", "on", 0, 0, NULL,
+      "the last query is that of a paragraph's end, read behind the text and forgotten" },
 };
 
 static unsigned measures(const void *opt)
@@ -37,8 +42,9 @@ static unsigned measures(const void *opt)
 
 static unsigned auto_needs(const void *opt)
 {
-    const unsigned by = measures(opt);
-    return (by & BY_LAST ? KV_NEED_QUERIES : 0) | (by & BY_EXPECTED ? KV_NEED_MOMENTS : 0);
+    const struct auto_options *o = opt;
+    const unsigned by = measures(opt), probe = o->probe ? KV_NEED_PROBE : 0;
+    return (by & BY_LAST ? KV_NEED_QUERIES | probe : 0) | (by & BY_EXPECTED ? KV_NEED_MOMENTS : 0);
 }
 
 static uint32_t auto_n_query(const void *opt)
