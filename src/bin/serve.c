@@ -402,9 +402,23 @@ static int serve(const struct serve_options *o)
     return st == OK ? EXIT_DONE : verb_fails(&flags_of_serve, &why);
 }
 
+/* What of a file is for the model alone is known once the model is: the first reading finds that, and errors anywhere. */
+static bool read_options(struct serve_options *o, struct serve_args *args, int *exit_code)
+{
+    struct config *c = &args->config;
+    for (int i = 0; i < 2; i++) {
+        *o = (struct serve_options){ 0 };
+        if (!flags_read_over(&flags_of_serve, o, c->setting, c->n, args->argc, args->argv, NULL,
+                             exit_code))
+            return false;
+        config_choose(c, o->engine.model);
+    }
+    return true;
+}
+
 int verb_serve(int argc, char **argv)
 {
-    struct serve_options o = { 0 };
+    struct serve_options o;
     struct serve_args args;
     struct note why = { "" };
     int exit_code;
@@ -413,8 +427,7 @@ int verb_serve(int argc, char **argv)
         return verb_misused(&flags_of_serve, why.text);
     if (st != OK)
         return verb_fails(&flags_of_serve, &why);
-    if (flags_read_over(&flags_of_serve, &o, args.config.setting, args.config.n, args.argc,
-                        args.argv, NULL, &exit_code))
+    if (read_options(&o, &args, &exit_code))
         exit_code = serve(&o);
     serve_args_close(&args);
     return exit_code;
