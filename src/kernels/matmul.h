@@ -75,8 +75,10 @@ enum { ACTS_ROWS = 2 };
 struct acts_block {
     int8_t q[QBLOCK / 4][ACTS_ROWS][4]; // four k of one row, of the other, the next four ..
     float d[ACTS_ROWS], z[ACTS_ROWS];
-    float t[ACTS_ROWS];         // d * (float)(sum of q)
-    int16_t half[ACTS_ROWS][2]; // sums of q over halves of the block
+    float t[ACTS_ROWS];            // d * (float)(sum of q)
+    int16_t half[ACTS_ROWS][2];    // sums of q over halves of the block,
+    int16_t pair[ACTS_ROWS][2][2]; // over the first two of each four k, and the last two: of
+                                   // the first half, of the block
 };
 
 /* A batch of rows x [n_row][k]. f is always there; the rest is filled by quantise when the weights need it. */

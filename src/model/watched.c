@@ -49,6 +49,7 @@ static void writes_lane(struct acts_block *to, uint32_t lane)
     writes_floats(&to->z[lane], 1);
     writes_floats(&to->t[lane], 1);
     writes(to->half[lane], sizeof to->half[lane]);
+    writes(to->pair[lane], sizeof to->pair[lane]);
 }
 
 static void quantise(struct acts *a, uint32_t first, uint32_t last)

@@ -26,19 +26,20 @@ static inline __m256i to_codes(__m256 x, __m256 z, __m256 inv)
     return _mm256_cvtps_epi32(_mm256_min_ps(v, end));
 }
 
-/* Sums of both halves of 16 codes: in the low 16 bits of the low and the high dword. */
-static inline __m128i sums_of_halves(__m256i q)
+/* Of both halves of 16 codes, a dword each: sums of the first two of each four, and of the last two. */
+static inline __m128i sums_of_pairs(__m256i q)
 {
-    __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), q);
-    __m256i fours = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
-    __m128i s = _mm_hadd_epi32(_mm256_castsi256_si128(fours), _mm256_extracti128_si256(fours, 1));
-    return _mm_hadd_epi32(s, s);
+    __m256i s = _mm256_maddubs_epi16(_mm256_set1_epi8(1), q);
+    s = _mm256_add_epi16(s, _mm256_shuffle_epi32(s, 0x4e));
+    s = _mm256_add_epi16(s, _mm256_shuffle_epi32(s, 0xb1));
+    return _mm_unpacklo_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1));
 }
 
 /* One row's 32 values. */
 struct coded {
     __m256i q;
     float d, z, t;
+    int64_t pairs;     // acts_block.pair
     int32_t low, high; // sums of halves
 };
 
@@ -60,10 +61,11 @@ static inline struct coded code(const float *f)
     __m256i q23 = _mm256_packs_epi32(to_codes(x[2], vz, vinv), to_codes(x[3], vz, vinv));
     __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
     __m256i q = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(q01, q23), order);
-    __m128i s = sums_of_halves(q);
+    __m128i pairs = sums_of_pairs(q), s = _mm_madd_epi16(pairs, _mm_set1_epi16(1));
     int32_t low = _mm_cvtsi128_si32(s), high = _mm_extract_epi32(s, 1);
     float d = width * (1.0f / 254);
-    return (struct coded){ q, d, z, d * (float)(low + high), low, high };
+    pairs = _mm_add_epi16(pairs, _mm_slli_epi64(pairs, 32)); // first half, both
+    return (struct coded){ q, d, z, d * (float)(low + high), _mm_cvtsi128_si64(pairs), low, high };
 }
 
 static inline void store_scales(struct acts_block *to, uint32_t lane, const struct coded *c)
@@ -73,6 +75,7 @@ static inline void store_scales(struct acts_block *to, uint32_t lane, const stru
     to->t[lane] = c->t;
     to->half[lane][0] = (int16_t)c->low;
     to->half[lane][1] = (int16_t)c->high;
+    memcpy(to->pair[lane], &c->pairs, sizeof to->pair[lane]);
 }
 
 static inline void quantise_pair(struct acts_block *to, const float *f, uint32_t k)

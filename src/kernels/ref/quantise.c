@@ -1,4 +1,5 @@
 #include <math.h>
+#include <string.h>
 
 #include "kernels/ref/matmul_fns.h"
 
@@ -27,10 +28,15 @@ static void quantise_block(struct acts *a, uint32_t r, uint32_t b)
     float width = hi - lo + nan, z = (hi + lo) * 0.5f + nan; // adding 0 also turns -0 into 0
     float inv = hi > lo ? 254.0f / width : 0;
     half[0] = half[1] = 0;
+    memset(to->pair[lane], 0, sizeof to->pair[lane]);
     for (int i = 0; i < QBLOCK; i++) {
         const int8_t q = to_code(x[i], z, inv);
         to->q[i / 4][lane][i % 4] = q;
         half[i / 16] = (int16_t)(half[i / 16] + q);
+        for (int to_end = i / 16; to_end < 2; to_end++) {
+            int16_t *pair = &to->pair[lane][to_end][i / 2 % 2];
+            *pair = (int16_t)(*pair + q);
+        }
     }
     to->d[lane] = width * (1.0f / 254);
     to->z[lane] = z;
