@@ -46,7 +46,7 @@ TESTLIB := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard tests/support/*.c tests/twi
 
 .DEFAULT_GOAL := all
 .SECONDARY:
-.PHONY: all help deps clients chat serve test tests soak fuzz duel count serve-duel idle tidy screenshots format install clean models
+.PHONY: all help deps clients chat serve test tests soak fuzz duel count serve-duel idle chats tidy screenshots format install clean models
 
 all: $(B)/akvifer $(B)/libakvifer.a $(B)/libakvifer.so
 
@@ -65,6 +65,7 @@ help:
 #: make serve-duel our server beside llama-server: LLAMA_BIN=the folder of it and llama-batched-bench (MODEL="smollm2 qwen2")
 #: make count      instructions of a fixed prompt and answer, beside the recorded ones (RECORD=1 records them)
 #: make idle       what 1,000 streams that wait cost eight that answer (MODEL=qwen2)
+#: make chats      8 chats of 4,096 tokens under KV policies: memory and tokens a second (POLICIES="full h2o:budget=20%")
 #: make screenshots   take the pictures of the page in docs/ anew
 #: make tidy       format, warnings and the include graph: refuses a cycle or an upward include
 #: make install    to PREFIX (default /usr/local), with a systemd unit; a container: packaging/Containerfile
@@ -128,6 +129,11 @@ idle: deps
 	@$(MAKE) --no-print-directory all
 	@$(B)/akvifer pull $(MODEL)
 	@bench/idle.py --akvifer $(B)/akvifer -m $(MODEL)
+
+chats: deps
+	@$(MAKE) --no-print-directory all
+	@$(B)/akvifer pull $(MODEL)
+	@bench/chats.py --akvifer $(B)/akvifer -m $(MODEL) $(POLICIES)
 
 screenshots: deps
 	@$(MAKE) --no-print-directory all
