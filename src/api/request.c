@@ -7,6 +7,7 @@
 
 #include "api/prompt.h"
 #include "api/public.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "kv/policy.h"
 
@@ -91,11 +92,12 @@ static void read_bias(struct gen_request *r, const struct fields *f, uint32_t n_
         json_array_foreach(v, i, value)
         {
             int64_t id;
-            char *name = json_dumps(json_array_get(value, 0), JSON_ENCODE_ANY);
+            struct buf name = { 0 };
+            json_to_text(json_array_get(value, 0), &name);
             const bool whole = field_whole(json_array_get(value, 0), &id);
-            if (is_token(f, whole, id, name ? name : "", n_vocab))
+            if (is_token(f, whole, id, buf_text(&name), n_vocab))
                 add_bias(r, f, id, json_array_get(value, 1));
-            free(name);
+            buf_close(&name);
         }
     } else {
         json_object_foreach((json_t *)v, key, value)

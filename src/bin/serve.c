@@ -320,7 +320,9 @@ static enum status open_http(struct server *s, struct note *why)
     const struct serve_options *o = s->o;
     const struct http_options options = {
         .host = o->host,
-        .port = (uint16_t)o->port,
+        .port = o->dry_run
+                    ? 0
+                    : (uint16_t)o->port, /* whose port may be in use, by the one that serves */
         .n_thread = (uint32_t)o->n_thread_http,
         .n_connection_max = (uint32_t)o->n_connection,
         .idle_ms = (uint32_t)o->timeout_s * 1000,
@@ -352,8 +354,8 @@ static enum status server_open(struct server *s, struct note *why)
     st = engine_open(&s->opened, &engine, why);
     if (st == OK)
         st = open_api(s, why);
-    if (st == OK && !s->o->dry_run)
-        st = open_http(s, why);
+    if (st == OK)
+        st = open_http(s, why); /* a dry run too: whether key and certificate fit, it knows */
     return st;
 }
 

@@ -305,6 +305,27 @@ static void pieces_of_characters_are_bytes(void **state)
     json_decref(a);
 }
 
+/* A request that wants nothing of the cache gets nothing, and is told so before it is run. */
+static void who_asks_for_no_reuse_is_told_so(void **state)
+{
+    static const char *const body[] = {
+        "{\"prompt\":[51,52,53,54,55,56],\"n_predict\":1}",
+        "{\"prompt\":[51,52,53,54,55,56],\"n_predict\":1,\"cache_prompt\":false}",
+    };
+    (void)state;
+    json_decref(ask_json("/completion", body[0], 200));
+    for (int i = 0; i < 2; i++) {
+        json_t *e = ask_json("/v1/cache/explain", body[i], 200);
+        json_t *a = ask_json("/completion", body[i], 200);
+        expect_text(e, "reason", json_string_value(json_at(a, "akvifer/cache_miss")));
+        assert_int_equal(json_number_at(e, "cached_tokens"),
+                         json_number_at(a, "akvifer/cached_tokens"));
+        assert_int_equal(json_number_at(e, "cached_tokens"), i ? 0 : 5);
+        json_decref(e);
+        json_decref(a);
+    }
+}
+
 /* A value of /metrics as this key sees it; -1: it is not there. */
 static int metric(const char *key, const char *name)
 {
@@ -406,6 +427,7 @@ int main(void)
         cmocka_unit_test(llama_servers_clients_find_their_way),
         cmocka_unit_test(a_prompt_can_be_computed_alone),
         cmocka_unit_test(pieces_of_characters_are_bytes),
+        cmocka_unit_test(who_asks_for_no_reuse_is_told_so),
         cmocka_unit_test(metrics_tell_a_tenant_nothing_of_another),
     };
     return cmocka_run_group_tests_name("api", tests, open_server, close_server);
