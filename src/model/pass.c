@@ -347,11 +347,24 @@ static void linears_part(void *arg, uint32_t part, uint32_t n_part)
     }
 }
 
+/* Many rows: two panels share what is read of the input. Few: taking a task interrupts the stream of weights (a locked
+ * instruction waits for all before it), so large matrices are taken in pieces, but no larger than the ends can even out. */
+static uint32_t panels_at_once(const struct pass *p, const struct pass_linear *linear, uint32_t n)
+{
+    enum { FEW_ROWS = 4, TASKS = 32, MOST = 8 };
+    uint32_t n_panel = 0, at_once;
+    if (p->acts.n_row > FEW_ROWS)
+        return 2;
+    for (uint32_t i = 0; i < n; i++)
+        n_panel += linear[i].w->w.n_panel;
+    at_once = n_panel / (TASKS * workers_count(p->workers));
+    return at_once < 1 ? 1 : at_once < MOST ? at_once : MOST;
+}
+
 void pass_linears(struct pass *p, enum profile_part part, const struct pass_linear *linear,
                   uint32_t n)
 {
-    enum { FEW_ROWS = 4 }; /* more: two panels share what is read of the input */
-    struct linears_job job = { p, linear, p->acts.n_row > FEW_ROWS ? 2 : 1 };
+    struct linears_job job = { p, linear, panels_at_once(p, linear, n) };
     uint32_t n_task = 0;
     for (uint32_t i = 0; i < n; i++)
         n_task += tasks_of(&job, linear[i].w);
