@@ -76,16 +76,6 @@ static struct book book_of(const struct units_kind *kind, const void *book)
     return b;
 }
 
-uint32_t units_count(const struct units_kind *kind, const void *book)
-{
-    return book_of(kind, book).head->n;
-}
-
-uint32_t units_first(const struct units_kind *kind, const void *book, uint32_t i)
-{
-    return book_of(kind, book).first[i];
-}
-
 static char *part_of(const struct units_kind *kind, const struct book *b, uint32_t block,
                      uint32_t which)
 {

@@ -38,8 +38,4 @@ void units_score(const struct units_kind *kind, void *book, const struct kv_sele
 void units_take(const struct units_kind *kind, void *book, const struct kv_select_in *in,
                 uint64_t *mask);
 
-/* Units there are, and the first position of unit i. */
-uint32_t units_count(const struct units_kind *kind, const void *book);
-uint32_t units_first(const struct units_kind *kind, const void *book, uint32_t i);
-
 #endif
