@@ -42,32 +42,48 @@ static double stored(double x)
     return f32_of_f16(f16_of_f32((float)x));
 }
 
-/* One element of the unit's address, times q's. */
-static double product(const struct select_twin *t, const struct unit *u, const float *k, uint32_t j,
-                      double q)
+/* One element of the keys of a unit's rows. */
+struct element {
+    double n, sum, squares, least, largest;
+};
+
+static struct element element_of(const struct select_twin *t, const struct unit *u, const float *k,
+                                 uint32_t j)
 {
-    double sum = 0, least = INFINITY, largest = -INFINITY;
+    struct element e = { .least = INFINITY, .largest = -INFINITY };
     for (uint32_t p = u->first; p < u->end; p++) {
         const double x = k[(size_t)p * t->d + j];
-        sum += x;
-        least = fmin(least, x);
-        largest = fmax(largest, x);
+        if (!t->there[p])
+            continue;
+        e.n++;
+        e.sum += x;
+        e.squares += x * x;
+        e.least = fmin(e.least, x);
+        e.largest = fmax(e.largest, x);
     }
-    if (t->bounds)
-        return fmax(q * stored(least), q * stored(largest));
-    return q * stored(sum / (u->end - u->first));
+    return e;
 }
 
-static double length(const struct select_twin *t, const struct unit *u, const float *k)
+static double score_of(const struct select_twin *t, struct unit *u, const float *k, const double *q)
 {
-    double square = 0;
+    double first = 0, second = 0, square = 0, scale = 0;
     for (uint32_t j = 0; j < t->d; j++) {
-        double sum = 0;
-        for (uint32_t p = u->first; p < u->end; p++)
-            sum += k[(size_t)p * t->d + j];
-        square += sum * sum;
+        const struct element e = element_of(t, u, k, j);
+        if (e.n == 0)
+            return 0; /* nothing of it can be read */
+        const double mean = e.sum / e.n;
+        square += mean * mean;
+        if (t->address == TWIN_BOUNDS)
+            first += fmax(q[j] * stored(e.least), q[j] * stored(e.largest));
+        else
+            first += q[j] * stored(mean);
+        if (t->address == TWIN_SPREAD)
+            second += q[j] * q[j] * stored(fmax(e.squares / e.n - mean * mean, 0));
+        scale += fabs(q[j]) * fmax(fabs(e.least), fabs(e.largest));
     }
-    return sqrt(square) / (u->end - u->first);
+    const double length = t->cosine ? sqrt(square) : 1;
+    u->scale += scale / length;
+    return (first + 2 * sqrt(second)) / length;
 }
 
 static void score(const struct select_twin *t, struct unit *u, const float *k, const double *q,
@@ -75,17 +91,8 @@ static void score(const struct select_twin *t, struct unit *u, const float *k, c
 {
     u->score = t->largest ? -INFINITY : 0;
     for (uint32_t i = 0; i < n_query; i++) {
-        double s = 0;
-        for (uint32_t j = 0; j < t->d; j++) {
-            const double x = product(t, u, k, j, q[(size_t)i * t->d + j]);
-            s += x;
-            u->scale += fabs(x);
-        }
+        const double s = score_of(t, u, k, q + (size_t)i * t->d);
         u->score = t->largest ? fmax(u->score, s) : u->score + s;
-    }
-    if (t->cosine) {
-        u->score /= length(t, u, k);
-        u->scale /= length(t, u, k);
     }
 }
 
@@ -109,13 +116,13 @@ static bool take(const struct select_twin *t, const struct unit *unit, uint32_t 
     const uint32_t recent = t->recent < n ? n - t->recent : 0;
     uint32_t left = t->budget, last = n_unit;
     for (uint32_t p = 0; p <= n; p++) {
-        reads[p] = p < t->n_sink || p >= recent;
+        reads[p] = t->there[p] && (p < t->n_sink || p >= recent);
         left -= reads[p];
     }
     for (uint32_t i = 0; i < n_unit && left > 0; i++) {
         for (uint32_t p = unit[i].first; p < unit[i].end && left > 0; p++) {
-            left -= !reads[p];
-            reads[p] = true;
+            left -= t->there[p] && !reads[p];
+            reads[p] = t->there[p];
         }
         last = i;
     }
@@ -144,14 +151,17 @@ bool select_twin_rows(struct select_twin *t, const float *q, const float *k, uin
     ask(t, q, n);
     for (uint32_t i = 0; i < t->group * t->d; i++)
         each[i] = q[i];
-    const bool all = t->budget > n || (t->mean && t->n_asked <= t->dense_first);
+    uint32_t n_there = 0;
+    for (uint32_t p = 0; p <= n; p++)
+        n_there += t->there[p];
+    const bool all = t->budget >= n_there || (t->mean && t->n_asked <= t->dense_first);
     const uint32_t n_unit = cut(t, n, unit);
     for (uint32_t i = 0; !all && i < n_unit; i++)
         score(t, &unit[i], k, t->mean ? t->asked : each, t->mean ? 1 : t->group);
     qsort(unit, n_unit, sizeof *unit, by_score);
     bool sure = true;
     if (all)
-        memset(reads, 1, n + 1);
+        memcpy(reads, t->there, n + 1);
     else
         sure = take(t, unit, n_unit, n, reads);
     mem_free(each);

@@ -6,14 +6,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum twin_address { TWIN_MEAN, TWIN_SPREAD, TWIN_BOUNDS };
+
 struct select_twin {
     uint32_t page; // 0: sentences, of `least` positions or more
     uint32_t least;
-    bool bounds, largest; // addresses; of several heads the largest score instead of the sum
-    bool mean, cosine;    // the sentence's queries together; products by the mean's length
+    enum twin_address address;
+    bool largest;      // of several heads the largest score instead of the sum
+    bool mean, cosine; // the sentence's queries together; products by the mean's length
     uint32_t dense_first;
     uint32_t d, group, budget, n_sink, recent; // recent: rows before the query's own
-    const bool *ends;                          // [position]
+    const bool *ends, *there;                  // [position]
     double *asked;                             // [d] of the sentence so far
     uint32_t n_asked;
 };
@@ -21,7 +24,7 @@ struct select_twin {
 void select_twin_open(struct select_twin *t);
 void select_twin_close(struct select_twin *t);
 
-/* The query at position n over keys k [n][d], those it follows asked before: reads [n + 1]. False: rounding decides which
+/* The query at position n over keys k [n][d] of rows that are there, those it follows asked before: reads [n + 1]. False: rounding decides which
  * unit is the last, or which of two is cut. */
 bool select_twin_rows(struct select_twin *t, const float *q, const float *k, uint32_t n,
                       bool *reads);
