@@ -259,7 +259,7 @@ struct akv_usage {
      * kv_heads of all layers without a window. Together they are all that was computed. */
     uint32_t n_kept, n_dropped;
     size_t kv_bytes_end;   /* of KV at the end */
-    char kv_policy[256];   /* as it was understood, with all options; "": everything stays */
+    char kv_policy[384];   /* as it was understood, with all options; "": everything stays */
     const char *kv_shares; /* how its budget was dealt to heads: "profile" or "equal" */
     /* Of a policy that selects: positions that each row behind the prompt read on average, and that there were (0: there was
      * no such row, or it does not select); memory of the process that its choice took. */

@@ -69,7 +69,7 @@ static bool drops(const char *policy)
 {
     struct kv_choice c;
     struct note why;
-    return policy && kv_choice_parse(&c, policy, &why) == OK && kv_policy_drops(c.policy);
+    return policy && kv_choice_parse(&c, policy, &why) == OK && kv_choice_drops(&c);
 }
 
 static enum status run_once(akv_engine *engine, const struct bench_test *t, const int32_t *ids,

@@ -6,7 +6,7 @@
 
 bool frozen_applies(const struct sequence *s)
 {
-    return s->keeper && kv_policy_drops(s->keeper->choice.policy) && s->keeper->n_context &&
+    return s->keeper && kv_choice_drops(&s->keeper->choice) && s->keeper->n_context &&
            s->n_prompt > s->keeper->n_context;
 }
 
@@ -95,12 +95,19 @@ void frozen_put(struct frozen_table *t, struct sequence *s, uint32_t n_vocab)
     t->entry[t->n++] = f;
 }
 
-enum status frozen_fork(struct frozen *f, struct sequence *s, struct note *why)
+enum status frozen_fork(struct frozen *f, const struct keeper_frame *frame, struct sequence *s,
+                        struct note *why)
 {
     struct kv_excerpt *excerpt;
-    const enum status st = fork_both(&s->space, &excerpt, f->space, f->excerpt, f->n, why);
-    if (st == OK)
-        keeper_adopt(s->keeper, excerpt);
+    enum status st = fork_both(&s->space, &excerpt, f->space, f->excerpt, f->n, why);
+    if (st != OK)
+        return st;
+    st = keeper_adopt(s->keeper, frame, excerpt, why);
+    if (st != OK) {
+        kv_excerpt_free(excerpt);
+        kv_space_free(s->space);
+        s->space = NULL;
+    }
     return st;
 }
 

@@ -44,7 +44,8 @@ struct frozen *frozen_find(struct frozen_table *t, const struct sequence *s); //
 void frozen_put(struct frozen_table *t, struct sequence *s, uint32_t n_vocab);
 
 /* s starts behind the context: its space and excerpt. FULL: no block or memory; nothing changed. */
-must_use enum status frozen_fork(struct frozen *f, struct sequence *s, struct note *why);
+must_use enum status frozen_fork(struct frozen *f, const struct keeper_frame *frame,
+                                 struct sequence *s, struct note *why);
 
 bool frozen_evict(struct frozen_table *t); // the longest unused. False: there is none
 void frozen_close(struct frozen_table *t);

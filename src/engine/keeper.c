@@ -34,7 +34,7 @@ static uint32_t min_u32(uint32_t a, uint32_t b)
 
 static bool drops(const struct keeper *k)
 {
-    return kv_policy_drops(k->choice.policy);
+    return kv_choice_drops(&k->choice);
 }
 
 /* What percentages of the budget are of; and behind it rows select. */
@@ -129,7 +129,7 @@ enum status keeper_new(struct keeper **out, const struct kv_choice *choice, uint
             choice->policy->name);
         return BAD_INPUT;
     }
-    if (!kv_policy_drops(choice->policy) && !choice->policy->select)
+    if (!choice->policy->rank && !choice->policy->select)
         return OK;
     struct keeper *k = mem_new(1, sizeof *k);
     if (!k) {
@@ -242,11 +242,16 @@ void keeper_remember(struct keeper *k, const float *logits, uint32_t n_vocab)
         memcpy(k->logits, logits, n_vocab * sizeof *logits);
 }
 
-void keeper_adopt(struct keeper *k, struct kv_excerpt *excerpt)
+enum status keeper_adopt(struct keeper *k, const struct keeper_frame *f, struct kv_excerpt *excerpt,
+                         struct note *why)
 {
+    const enum status st = select_begin(k, f, why);
+    if (st != OK)
+        return st;
     k->excerpt = excerpt;
     k->pruned = true;
     k->due = NOWHERE;
+    return OK;
 }
 
 /* Positions in the space at once, but for the block in progress: up to the first keep, or behind a keep. */

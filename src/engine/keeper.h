@@ -63,8 +63,10 @@ void keeper_free(struct keeper *k); // NULL is allowed
 must_use enum status keeper_begin(struct keeper *k, const struct keeper_frame *f, struct note *why);
 void keeper_end(struct keeper *k); // also one that was not begun
 
-/* Begins behind its context with the rows that another of the same kept: the excerpt is its own from here on. */
-void keeper_adopt(struct keeper *k, struct kv_excerpt *excerpt);
+/* Begins behind its context with the rows that another of the same kept: the excerpt is its own from here on. FULL: no
+ * memory, it is not. */
+must_use enum status keeper_adopt(struct keeper *k, const struct keeper_frame *f,
+                                  struct kv_excerpt *excerpt, struct note *why);
 
 /* ids [0, n) will be in the pass to come: tells the policy where sentences end in them. */
 void keeper_scan(struct keeper *k, const int32_t *ids, uint32_t n);

@@ -1,6 +1,7 @@
 #include "kv/policy.h"
 
 #include <assert.h>
+#include <math.h>
 #include <string.h>
 
 #include "base/words.h"
@@ -15,14 +16,11 @@ static const struct kv_policy kv_policy_full = {
 };
 
 const struct kv_policy *const kv_policies[] = {
-    &kv_policy_full,    &kv_policy_auto,
-    &kv_policy_window,  &kv_policy_random,
-    &kv_policy_h2o,     &kv_policy_h2o_chunked,
-    &kv_policy_snapkv,  &kv_policy_tova,
-    &kv_policy_keydiff, &kv_policy_expected,
-    &kv_policy_kvzip,   &kv_policy_epicache,
-    &kv_policy_quest,   &kv_policy_sentencekv,
-    NULL,
+    &kv_policy_full,     &kv_policy_auto,       &kv_policy_window,
+    &kv_policy_random,   &kv_policy_h2o,        &kv_policy_h2o_chunked,
+    &kv_policy_snapkv,   &kv_policy_tova,       &kv_policy_keydiff,
+    &kv_policy_expected, &kv_policy_kvzip,      &kv_policy_epicache,
+    &kv_policy_quest,    &kv_policy_sentencekv, NULL,
 };
 
 /* ---- options of a policy ---- */
@@ -63,7 +61,7 @@ static bool has_options(const struct kv_policy *p)
 
 const struct kv_option *kv_policy_option(const struct kv_policy *p, uint32_t i)
 {
-    const uint32_t n_common = kv_policy_drops(p) ? KV_N_COMMON : KV_N_COMMON_SELECT;
+    const uint32_t n_common = p->rank ? KV_N_COMMON : KV_N_COMMON_SELECT;
     if (!has_options(p))
         return NULL;
     if (i < n_common)
@@ -165,6 +163,12 @@ enum status kv_choice_set(struct kv_choice *c, const char *name, const char *val
         return set_preset(c, value, why);
     const struct kv_option *o = find_option(c->policy, name, why);
     return o ? kv_option_set(o, c->options.bytes, value, why) : BAD_INPUT;
+}
+
+bool kv_choice_drops(const struct kv_choice *c)
+{
+    const struct kv_policy *p = c->policy;
+    return p->rank && !(p->keep_factor && isinf(p->keep_factor(c->options.bytes)));
 }
 
 enum status kv_choice_check(const struct kv_choice *c, struct note *why)

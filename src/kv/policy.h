@@ -107,13 +107,9 @@ struct kv_policy {
     bool evicts_each;                      // one row a head leaves with each generated token (H2O)
     kv_rank_fn *rank;                      // NULL: not a keep policy
     const struct kv_select_policy *select; // NULL: not a select policy (kv/select.h)
+    /* Of a policy that does both: so many times the rows that a query reads are kept; INFINITY: all. NULL: as many. */
+    float (*keep_factor)(const void *options);
 };
-
-/* Whether the policy ever drops rows. */
-static inline bool kv_policy_drops(const struct kv_policy *p)
-{
-    return p->rank;
-}
 
 /* All policies, `full` first; NULL at the end. */
 extern const struct kv_policy *const kv_policies[];
@@ -139,10 +135,13 @@ must_use enum status kv_choice_of(struct kv_choice *out, const char *policy, str
 must_use enum status kv_choice_set(struct kv_choice *c, const char *name, const char *value,
                                    struct note *why);
 
+/* Whether rows are ever dropped. */
+bool kv_choice_drops(const struct kv_choice *c);
+
 /* BAD_INPUT: options contradict each other. */
 must_use enum status kv_choice_check(const struct kv_choice *c, struct note *why);
 
-enum { KV_CHOICE_TEXT = 256 }; // bytes that print any choice
+enum { KV_CHOICE_TEXT = 384 }; // bytes that print any choice
 
 /* What stands in it, whole, so that parsing it gives the same: for logs and responses. Returns bytes as snprintf. */
 int kv_choice_print(const struct kv_choice *c, char *text, size_t size);

@@ -44,7 +44,7 @@ static void print_option(const struct kv_policy *p, const struct kv_option *o, s
 
 static uint32_t n_common(const struct kv_policy *p)
 {
-    return kv_policy_drops(p) ? KV_N_COMMON : KV_N_COMMON_SELECT;
+    return p->rank ? KV_N_COMMON : KV_N_COMMON_SELECT;
 }
 
 /* Common options whose value is not that of all. */

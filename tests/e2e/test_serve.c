@@ -452,6 +452,13 @@ static void a_request_has_its_kv_policy(void **state)
     assert_int_equal(json_number_at(a, "akvifer/kv/of_tokens"), 86); // of 81 to 91
     assert_true(json_number_at(a, "akvifer/kv/book_bytes") > 0);
     json_decref(a);
+    a = ask_with_policy("{\"policy\": \"sentencekv\", \"budget_tokens\": 20, \"keep_factor\": 2, "
+                        "\"recent\": 4, \"window\": 4}",
+                        200);
+    assert_int_equal(json_number_at(a, "akvifer/kv/dropped_tokens"), 40); // of the prompt's 80
+    assert_int_equal(json_number_at(a, "akvifer/kv/read_tokens"), 20);
+    assert_in_range(json_number_at(a, "akvifer/kv/of_tokens"), 41, 51);
+    json_decref(a);
     a = ask_with_policy("{\"policy\": \"hh2o\"}", 400);
     expect_text(a, "error/param", "kv");
     assert_non_null(strstr(json_string_value(json_at(a, "error/message")), "did you mean 'h2o'"));

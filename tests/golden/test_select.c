@@ -42,7 +42,7 @@ static void pages_enter(const void *options, void *book, const struct kv_select_
     assert_int_equal(b->n_entered, from);
     b->n_entered = to;
     for (uint32_t p = from; p < to; p++) {
-        kv_select_keys(in, p, 1, k);
+        kv_select_key(in, p, k);
         for (uint32_t j = 0; j < in->d; j++)
             b->sum[p / PAGE * in->d + j] += k[j];
     }

@@ -11,7 +11,7 @@
 
 struct quest_options {
     struct kv_common common;
-    uint32_t page, dense, heads;
+    uint32_t page, dense, heads, address;
 };
 
 #define AT(field) offsetof(struct quest_options, field)
@@ -21,13 +21,15 @@ static const struct kv_option options[] = {
       "positions that are read or left together" },
     { "dense", KV_OPTION_COUNT, AT(dense), "layers", "2", NULL, 0, 1024, NULL,
       "first layers that read everything" },
-    { "heads", KV_OPTION_WORD, AT(heads), NULL, "sum", NULL, 0, 0, "sum max",
+    { "heads", KV_OPTION_WORD, AT(heads), NULL, "sum", "max", 0, 0, "sum max",
       "over the heads that share a kv_head" },
+    { "address", KV_OPTION_WORD, AT(address), NULL, "bounds", NULL, 0, 0, "mean spread bounds",
+      "what a page is found by" },
 };
 
 static struct units_kind pages_of(const struct quest_options *o)
 {
-    return (struct units_kind){ .page = o->page, .bounds = true };
+    return (struct units_kind){ .page = o->page, .address = (enum units_address)o->address };
 }
 
 static size_t quest_bytes(const void *opt, uint32_t n_position, uint32_t d)

@@ -2,32 +2,42 @@
  *
  *   sentence    the mean of its keys is its address
  *   query       the mean of the queries of the sentence being written, this one's among them, over the heads of the group
+ *   keep        of the prompt, keep_factor times the budget, by what its last queries look at: the rest is dropped
  *   read        sinks, recent rows, and the sentences with the largest product of the two, up to the budget
  *
  * Source: Zhu et al. 2025, "SentenceKV: Efficient LLM Inference via Sentence-Level Semantic KV Caching". One choice a kv_head
  * (the authors' code has one a head, over KV that it repeats for every head). The open sentence can be read by its rows so
  * far; in the authors' code those are out of reach until it closes. Options beyond it: addresses of bounds (Quest's), cosines,
  * the query alone. */
+#include <math.h>
 #include <string.h>
 
 #include "kernels/kernels.h"
 #include "kv/policy/all.h"
+#include "kv/policy/observed.h"
 #include "kv/policy/units.h"
 
 enum query { QUERY_MEAN, QUERY_TOKEN };
-enum address { ADDRESS_MEAN, ADDRESS_BOUNDS };
 enum score { SCORE_DOT, SCORE_COS };
+
+enum { NEIGHBOURS = 7 }; // rows that share in a row's rank, as in the source
 
 struct sentencekv_options {
     struct kv_common common;
-    uint32_t boundaries, longest, least;
-    uint32_t query, address, score;
+    float keep_factor;
+    uint32_t window, boundaries, longest, least;
+    uint32_t query, heads, address, score;
     uint32_t dense_first;
 };
 
 #define AT(field) offsetof(struct sentencekv_options, field)
 
 static const struct kv_option options[] = {
+    { "keep_factor", KV_OPTION_NUMBER, AT(keep_factor), NULL, "3", "inf", 1, INFINITY, NULL,
+      "so many times the budget is kept behind the prompt, by what its last queries look at (as "
+      "snapkv's); the rest is dropped; inf: everything is kept" },
+    { "window", KV_OPTION_COUNT, AT(window), "queries", "32", NULL, 1, 512, NULL,
+      "last queries that choose what is kept; their own rows stay" },
     { "boundaries", KV_OPTION_WORD, AT(boundaries), NULL, "strict", "auto", 0, 0,
       "auto strict newline fixed",
       "where sentences end: by text, at the marks of the source alone, at lines, or after "
@@ -37,10 +47,13 @@ static const struct kv_option options[] = {
       "of a sentence; it is cut there" },
     { "least", KV_OPTION_COUNT, AT(least), "tokens", "1", "4", 1, 64, NULL,
       "of a sentence; shorter ones go on" },
-    { "query", KV_OPTION_WORD, AT(query), NULL, "mean", NULL, 0, 0, "mean token",
+    { "query", KV_OPTION_WORD, AT(query), NULL, "mean", "token", 0, 0, "mean token",
       "what asks: the mean of the sentence's queries, or the token's own" },
-    { "address", KV_OPTION_WORD, AT(address), NULL, "mean", NULL, 0, 0, "mean bounds",
-      "what a sentence is found by: the mean of its keys, or their bounds as quest has them" },
+    { "heads", KV_OPTION_WORD, AT(heads), NULL, "sum", NULL, 0, 0, "sum max",
+      "with query=token: over the heads that share a kv_head" },
+    { "address", KV_OPTION_WORD, AT(address), NULL, "mean", NULL, 0, 0, "mean spread bounds",
+      "what a sentence is found by: the mean of its keys, that and their spread, or their bounds "
+      "as quest has them" },
     { "score", KV_OPTION_WORD, AT(score), NULL, "dot", NULL, 0, 0, "dot cos",
       "product of query and mean, or that by the mean's length" },
     { "dense_first", KV_OPTION_COUNT, AT(dense_first), "tokens", "2", "0", 0, 64, NULL,
@@ -59,9 +72,41 @@ static size_t asking_bytes(uint32_t d)
     return sizeof(struct asking) + ((size_t)d * sizeof(float) + 63) / 64 * 64;
 }
 
+static float sentencekv_factor(const void *opt)
+{
+    return ((const struct sentencekv_options *)opt)->keep_factor;
+}
+
+static unsigned sentencekv_needs(const void *opt)
+{
+    return isinf(sentencekv_factor(opt)) ? 0 : KV_NEED_QUERIES;
+}
+
+static uint32_t sentencekv_n_query(const void *opt)
+{
+    return ((const struct sentencekv_options *)opt)->window;
+}
+
+/* Rows that select stand behind all that is dropped (kv/select.h L4). */
+static enum status sentencekv_check(const void *opt, struct note *why)
+{
+    const struct sentencekv_options *o = opt;
+    if (o->common.every == 0)
+        return OK;
+    note_set(why, "every: %u: sentencekv drops nothing of an answer; it must be 0",
+             o->common.every);
+    return BAD_INPUT;
+}
+
+static void sentencekv_rank(const void *opt, const struct kv_rank_in *in, float *const *rank)
+{
+    (void)opt;
+    observed_rank(in, NEIGHBOURS, false, rank);
+}
+
 static struct units_kind sentences_of(const struct sentencekv_options *o)
 {
-    return (struct units_kind){ .least = o->least, .bounds = o->address == ADDRESS_BOUNDS };
+    return (struct units_kind){ .least = o->least, .address = (enum units_address)o->address };
 }
 
 static size_t sentencekv_bytes(const void *opt, uint32_t n_position, uint32_t d)
@@ -106,8 +151,8 @@ static bool sentencekv_select(const void *opt, void *book, const struct kv_selec
     ask(a, in);
     if (a->n <= o->dense_first)
         return false;
-    units_score(&kind, units, in, mean ? a->sum : in->q, mean ? 1 : in->group, UNITS_SUM,
-                o->score == SCORE_COS);
+    units_score(&kind, units, in, mean ? a->sum : in->q, mean ? 1 : in->group,
+                mean || o->heads == 0 ? UNITS_SUM : UNITS_MAX, o->score == SCORE_COS);
     units_take(&kind, units, in, mask);
     return true;
 }
@@ -128,11 +173,16 @@ const struct kv_policy kv_policy_sentencekv = {
     .source =
         "Zhu et al. 2025, \"SentenceKV: Efficient LLM Inference via Sentence-Level Semantic KV "
         "Caching\"",
-    .summary = "keeps every row; a query reads the sentences that may matter to what is written",
+    .summary = "a query reads the sentences that may matter to what is written",
     .option = options,
     .n_option = sizeof options / sizeof *options,
     .options_bytes = sizeof(struct sentencekv_options),
     .paper = { .budget = "1024", .sinks = "32", .recent = "32" },
-    .tuned = { .budget = "512" },
+    .tuned = { .budget = "512", .every = "0" },
+    .needs = sentencekv_needs,
+    .n_query = sentencekv_n_query,
+    .check = sentencekv_check,
+    .rank = sentencekv_rank,
     .select = &sentencekv,
+    .keep_factor = sentencekv_factor,
 };

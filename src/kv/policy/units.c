@@ -12,13 +12,14 @@ enum { D_MAX = 512, HEADS = 4 }; // elements of a head; queries scored at once
 /* ---- where things lie in a book ---- */
 
 struct units_head {
-    uint32_t n; // units, the open one among them
-    uint32_t n_entered;
+    uint32_t n;         // units, the open one among them
+    uint32_t n_entered; // positions
+    uint32_t n_open;    // rows left of the open unit
     uint32_t n_max;
     uint32_t d;
 };
 
-/* open: of the open unit's keys the sum, or least and largest elements. */
+/* open: of the open unit's keys the sum and the sum of squares, or least and largest elements. */
 struct book {
     struct units_head *head;
     float *open;     // [2][d]
@@ -38,7 +39,7 @@ static void *carve(char *base, size_t *used, size_t bytes)
 
 static uint32_t parts_of(const struct units_kind *kind)
 {
-    return kind->bounds ? 2 : 1;
+    return kind->address == UNITS_MEAN ? 1 : 2;
 }
 
 /* Returns the bytes of it all. */
@@ -76,16 +77,6 @@ static struct book book_of(const struct units_kind *kind, const void *book)
     return b;
 }
 
-uint32_t units_count(const struct units_kind *kind, const void *book)
-{
-    return book_of(kind, book).head->n;
-}
-
-uint32_t units_first(const struct units_kind *kind, const void *book, uint32_t i)
-{
-    return book_of(kind, book).first[i];
-}
-
 static char *part_of(const struct units_kind *kind, const struct book *b, uint32_t block,
                      uint32_t which)
 {
@@ -95,18 +86,14 @@ static char *part_of(const struct units_kind *kind, const struct book *b, uint32
 
 /* ---- entering ---- */
 
-static uint32_t open_rows(const struct book *b)
-{
-    return b->head->n_entered - b->first[b->head->n - 1];
-}
-
 static bool begins(const struct units_kind *kind, const struct book *b,
                    const struct kv_select_in *in, uint32_t position)
 {
     if (position == 0 || kind->page)
         return position == 0 || position % kind->page == 0;
     const uint32_t last = position - 1;
-    return in->ends[last / KV_BLOCK] >> last % KV_BLOCK & 1 && open_rows(b) >= kind->least;
+    return (in->ends[last / KV_BLOCK] >> last % KV_BLOCK & 1) &&
+           position - b->first[b->head->n - 1] >= kind->least;
 }
 
 static void begin_unit(const struct units_kind *kind, const struct book *b, uint32_t position)
@@ -114,23 +101,27 @@ static void begin_unit(const struct units_kind *kind, const struct book *b, uint
     struct units_head *h = b->head;
     assert(h->n < h->n_max);
     b->first[h->n++] = position;
+    h->n_open = 0;
     for (uint32_t j = 0; j < h->d; j++) {
-        b->open[j] = kind->bounds ? INFINITY : 0;
-        b->open[h->d + j] = -INFINITY;
+        b->open[j] = kind->address == UNITS_BOUNDS ? INFINITY : 0;
+        b->open[h->d + j] = -b->open[j];
     }
 }
 
 static void add_key(const struct units_kind *kind, const struct book *b, const float *k)
 {
     const uint32_t d = b->head->d;
-    float *least = b->open, *largest = b->open + d;
-    for (uint32_t j = 0; kind->bounds && j < d; j++) {
-        least[j] = k[j] < least[j] ? k[j] : least[j];
-        largest[j] = k[j] > largest[j] ? k[j] : largest[j];
+    float *first = b->open, *second = b->open + d;
+    const bool bounds = kind->address == UNITS_BOUNDS;
+    for (uint32_t j = 0; bounds && j < d; j++) {
+        first[j] = k[j] < first[j] ? k[j] : first[j];
+        second[j] = k[j] > second[j] ? k[j] : second[j];
     }
-    for (uint32_t j = 0; !kind->bounds && j < d; j++)
-        b->open[j] += k[j];
-    b->head->n_entered++;
+    for (uint32_t j = 0; !bounds && j < d; j++) {
+        first[j] += k[j];
+        second[j] += k[j] * k[j];
+    }
+    b->head->n_open++;
 }
 
 /* Writes the open unit's address down as it is now. */
@@ -138,18 +129,22 @@ static void store_open(const struct units_kind *kind, const struct book *b,
                        const struct kernels *kern)
 {
     const uint32_t d = b->head->d, i = b->head->n - 1, at = i % KV_BLOCK, block = i / KV_BLOCK;
-    float mean[D_MAX], square = 0;
-    if (kind->bounds) {
-        kern->store_k(KV_F16, part_of(kind, b, block, 0), at, b->open, d);
-        kern->store_k(KV_F16, part_of(kind, b, block, 1), at, b->open + d, d);
-        return;
-    }
-    for (uint32_t j = 0; j < d; j++) {
-        mean[j] = b->open[j] / (float)open_rows(b);
-        square += mean[j] * mean[j];
+    const float n = (float)b->head->n_open;
+    float first[D_MAX], second[D_MAX], square = 0;
+    if (b->head->n_open == 0)
+        return; /* nothing of it is left to be read */
+    memcpy(first, b->open, d * sizeof *first);
+    memcpy(second, b->open + d, d * sizeof *second);
+    for (uint32_t j = 0; kind->address != UNITS_BOUNDS && j < d; j++) {
+        first[j] /= n;
+        second[j] = second[j] / n - first[j] * first[j];
+        second[j] = second[j] > 0 ? second[j] : 0;
+        square += first[j] * first[j];
     }
     b->length[i] = square > 0 ? 1 / sqrtf(square) : 0;
-    kern->store_k(KV_F16, part_of(kind, b, block, 0), at, mean, d);
+    kern->store_k(KV_F16, part_of(kind, b, block, 0), at, first, d);
+    if (parts_of(kind) > 1)
+        kern->store_k(KV_F16, part_of(kind, b, block, 1), at, second, d);
 }
 
 void units_enter(const struct units_kind *kind, void *book, const struct kv_select_in *in,
@@ -167,8 +162,11 @@ void units_enter(const struct units_kind *kind, void *book, const struct kv_sele
                 store_open(kind, &b, in->kern);
             begin_unit(kind, &b, p);
         }
-        kv_select_keys(in, p, 1, k);
-        add_key(kind, &b, k);
+        if (kv_select_has(in, p)) {
+            kv_select_key(in, p, k);
+            add_key(kind, &b, k);
+        }
+        head->n_entered++;
     }
     if (to > from)
         store_open(kind, &b, in->kern);
@@ -199,24 +197,43 @@ static void join_scores(float *score, const float *s, uint32_t n, enum units_joi
         score[i] = join == UNITS_SUM ? score[i] + s[i] : s[i] > score[i] ? s[i] : score[i];
 }
 
-/* Up to HEADS queries. With bounds q+ are their positive elements, q- the others: what a key inside can give at most is
- * q+ * largest + q- * least. */
+/* What is multiplied with the first and the second part of addresses, of queries q of n elements together. */
+static void factors(enum units_address address, const float *q, uint32_t n, float *first,
+                    float *second)
+{
+    for (uint32_t j = 0; j < n; j++) {
+        const bool bounds = address == UNITS_BOUNDS;
+        first[j] = bounds && q[j] > 0 ? 0 : q[j];
+        second[j] = !bounds ? q[j] * q[j] : q[j] > 0 ? q[j] : 0;
+    }
+}
+
+/* Both products of a query with n units, as one score. */
+static void join_parts(enum units_address address, float *s, const float *more, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        s[i] += address == UNITS_BOUNDS ? more[i] : 2 * sqrtf(more[i]);
+}
+
+/* Up to HEADS queries. */
 static void score_some(const struct units_kind *kind, const struct book *b,
-                       const struct kv_select_in *in, const float *above, const float *below,
-                       uint32_t n, enum units_join join)
+                       const struct kv_select_in *in, const float *q, uint32_t n,
+                       enum units_join join)
 {
     _Alignas(64) float out[HEADS * KV_BLOCK], more[HEADS * KV_BLOCK];
-    for (uint32_t first = 0; first < b->head->n; first += KV_BLOCK) {
-        const uint32_t left = b->head->n - first, n_unit = left < KV_BLOCK ? left : KV_BLOCK;
-        const uint32_t block = first / KV_BLOCK;
-        products(in, part_of(kind, b, block, kind->bounds), above, n, out);
-        if (kind->bounds)
-            products(in, part_of(kind, b, block, 0), below, n, more);
+    float first[HEADS * D_MAX], second[HEADS * D_MAX];
+    const bool two = parts_of(kind) > 1;
+    factors(kind->address, q, n * in->d, first, second);
+    for (uint32_t unit = 0; unit < b->head->n; unit += KV_BLOCK) {
+        const uint32_t left = b->head->n - unit, n_unit = left < KV_BLOCK ? left : KV_BLOCK;
+        products(in, part_of(kind, b, unit / KV_BLOCK, 0), first, n, out);
+        if (two)
+            products(in, part_of(kind, b, unit / KV_BLOCK, 1), second, n, more);
         for (uint32_t t = 0; t < n; t++) {
             float *s = out + (size_t)t * KV_BLOCK;
-            for (uint32_t i = 0; kind->bounds && i < n_unit; i++)
-                s[i] += more[(size_t)t * KV_BLOCK + i];
-            join_scores(b->score + first, s, n_unit, join);
+            if (two)
+                join_parts(kind->address, s, more + (size_t)t * KV_BLOCK, n_unit);
+            join_scores(b->score + unit, s, n_unit, join);
         }
     }
 }
@@ -225,19 +242,12 @@ void units_score(const struct units_kind *kind, void *book, const struct kv_sele
                  const float *q, uint32_t n_query, enum units_join join, bool cosine)
 {
     const struct book b = book_of(kind, book);
-    float above[HEADS * D_MAX], below[HEADS * D_MAX];
     for (uint32_t i = 0; i < b.head->n; i++)
         b.score[i] = join == UNITS_SUM ? 0 : -INFINITY;
-    for (uint32_t t = 0; t < n_query; t += HEADS) {
-        const uint32_t n = n_query - t < HEADS ? n_query - t : HEADS;
-        const float *some = q + (size_t)t * in->d;
-        for (uint32_t j = 0; kind->bounds && j < n * in->d; j++) {
-            above[j] = some[j] > 0 ? some[j] : 0;
-            below[j] = some[j] > 0 ? 0 : some[j];
-        }
-        score_some(kind, &b, in, kind->bounds ? above : some, below, n, join);
-    }
-    for (uint32_t i = 0; cosine && !kind->bounds && i < b.head->n; i++)
+    for (uint32_t t = 0; t < n_query; t += HEADS)
+        score_some(kind, &b, in, q + (size_t)t * in->d, n_query - t < HEADS ? n_query - t : HEADS,
+                   join);
+    for (uint32_t i = 0; cosine && kind->address == UNITS_MEAN && i < b.head->n; i++)
         b.score[i] *= b.length[i];
 }
 
@@ -260,8 +270,25 @@ static void sink_down(uint64_t *key, uint32_t n, uint32_t i)
 
 static uint32_t rows_left(const struct kv_select_in *in)
 {
-    const uint32_t floors = in->n_sink + (in->n_position + 1 - in->recent);
+    const uint32_t floors =
+        kv_select_count(in, 0, in->n_sink) + kv_select_count(in, in->recent, in->n_position + 1);
     return in->budget > floors ? in->budget - floors : 0;
+}
+
+/* Sets the bits of the first rows left of [from, to), n at most. Answers how many. */
+static uint32_t take_rows(const struct kv_select_in *in, uint64_t *mask, uint32_t from, uint32_t to,
+                          uint32_t n)
+{
+    const uint32_t all = kv_select_count(in, from, to);
+    if (all <= n) {
+        kv_select_set(mask, from, to);
+        return all;
+    }
+    for (uint32_t left = n; left > 0; from++) {
+        kv_select_set(mask, from, from + 1);
+        left -= kv_select_has(in, from);
+    }
+    return n;
 }
 
 void units_take(const struct units_kind *kind, void *book, const struct kv_select_in *in,
@@ -280,10 +307,7 @@ void units_take(const struct units_kind *kind, void *book, const struct kv_selec
         const uint32_t to = end < in->recent ? end : in->recent;
         b.key[0] = b.key[--n];
         sink_down(b.key, n, 0);
-        if (from >= to)
-            continue;
-        const uint32_t take = to - from < left ? to - from : left;
-        kv_select_set(mask, from, from + take);
-        left -= take;
+        if (from < to)
+            left -= take_rows(in, mask, from, to, left);
     }
 }
