@@ -15,14 +15,11 @@ static const struct kv_policy kv_policy_full = {
 };
 
 const struct kv_policy *const kv_policies[] = {
-    &kv_policy_full,    &kv_policy_auto,
-    &kv_policy_window,  &kv_policy_random,
-    &kv_policy_h2o,     &kv_policy_h2o_chunked,
-    &kv_policy_snapkv,  &kv_policy_tova,
-    &kv_policy_keydiff, &kv_policy_expected,
-    &kv_policy_kvzip,   &kv_policy_epicache,
-    &kv_policy_quest,   &kv_policy_sentencekv,
-    NULL,
+    &kv_policy_full,     &kv_policy_auto,       &kv_policy_window,
+    &kv_policy_random,   &kv_policy_h2o,        &kv_policy_h2o_chunked,
+    &kv_policy_snapkv,   &kv_policy_tova,       &kv_policy_keydiff,
+    &kv_policy_expected, &kv_policy_kvzip,      &kv_policy_epicache,
+    &kv_policy_quest,    &kv_policy_sentencekv, NULL,
 };
 
 /* ---- options of a policy ---- */
@@ -48,11 +45,13 @@ const struct kv_option kv_common_options[KV_N_COMMON] = {
       "how the budget is dealt to heads: the same to all, or as the model's profile has it" },
     { "round", KV_OPTION_SWITCH, COMMON(round), NULL, "off", NULL, 0, 0, NULL,
       "budgets of heads fill whole blocks of 64 rows, so that memory falls to the budget" },
+    { "even", KV_OPTION_NUMBER, COMMON(even), NULL, "0", NULL, 0, 1, NULL,
+      "with shares=profile, the part of the budget that all heads share equally" },
 };
 static const char *common_text(const struct kv_common_text *t, uint32_t i)
 {
     const char *const text[KV_N_COMMON] = { t->budget, t->sinks,  t->recent, t->block,
-                                            t->every,  t->shares, t->round };
+                                            t->every,  t->shares, t->round,  t->even };
     return text[i];
 }
 
