@@ -46,11 +46,13 @@ const struct kv_option kv_common_options[KV_N_COMMON] = {
       "how the budget is dealt to heads: the same to all, or as the model's profile has it" },
     { "round", KV_OPTION_SWITCH, COMMON(round), NULL, "off", NULL, 0, 0, NULL,
       "budgets of heads fill whole blocks of 64 rows, so that memory falls to the budget" },
+    { "even", KV_OPTION_NUMBER, COMMON(even), NULL, "0", NULL, 0, 1, NULL,
+      "with shares=profile, the part of the budget that all heads share equally" },
 };
 static const char *common_text(const struct kv_common_text *t, uint32_t i)
 {
     const char *const text[KV_N_COMMON] = { t->budget, t->sinks,  t->recent, t->block,
-                                            t->every,  t->shares, t->round };
+                                            t->every,  t->shares, t->round,  t->even };
     return text[i];
 }
 
