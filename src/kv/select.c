@@ -161,7 +161,7 @@ static uint32_t count_rows(const uint64_t *mask, uint32_t n_block)
 /* Which rows are left, and where: they stay there (L4). */
 static void get_to_know(const struct kv_select *s, struct selecting *l, const struct kv_list *list)
 {
-    for (uint32_t b = list->tail_first; b < s->n_block; b++)
+    for (uint32_t b = list->tail_first; b * KV_BLOCK < s->n_position_max; b++)
         l->there[b] = list->tail_live[b];
     for (uint32_t b = 0; b < list->n_block; b++) {
         for (uint64_t left = list->live[b]; left; left &= left - 1) {

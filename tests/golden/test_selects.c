@@ -264,7 +264,7 @@ static void tiny_models_read_what_the_twin_reads(void **state)
 static void the_default_model_reads_what_the_twin_reads(void **state)
 {
     (void)state;
-    const struct as_twin two_dense = { "quest:" COMMON "dense=2", choices[0].twin };
+    const struct as_twin two_dense = { "quest:" COMMON "dense=2,heads=sum", choices[0].twin };
     live_with(SMOLLM2, KV_F16, &two_dense, 2, false);
     live_with(SMOLLM2, KV_F16, &choices[2], 0, true);
     live_with(SMOLLM2, KV_INT8, &choices[5], 0, false);

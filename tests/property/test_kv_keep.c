@@ -273,6 +273,7 @@ static void the_twin_keeps_the_same(void **state)
         "h2o:budget=30%,score=ema,decay=0.8,last=20,recent=3",
         "h2o:budget=15%,values=on",
         "snapkv:budget=60,window=20",
+        "sentencekv:budget=30,keep_factor=2,window=20,recent=8",
         "snapkv:budget=40%,window=8,kernel=5,pool=mean,shares=profile",
         "snapkv:budget=40%,kernel=4,recent=2",
         "tova:budget=20%",

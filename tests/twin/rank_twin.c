@@ -158,9 +158,9 @@ static void h2o(const struct rank_twin *t, const struct kv_choice *c, uint32_t l
 }
 
 static void snapkv(const struct rank_twin *t, const struct kv_choice *c, uint32_t layer, uint32_t h,
-                   double *rank)
+                   uint32_t kernel, bool largest, double *rank)
 {
-    const uint32_t asked = (uint32_t)number(c, "window"), kernel = (uint32_t)number(c, "kernel");
+    const uint32_t asked = (uint32_t)number(c, "window");
     const uint32_t n_query = asked < t->n_position ? asked : t->n_position;
     double *sum = mem_new(t->n_max, sizeof *sum);
     uint32_t *order = mem_new(t->n_max, sizeof *order), n = 0;
@@ -178,7 +178,7 @@ static void snapkv(const struct rank_twin *t, const struct kv_choice *c, uint32_
                 top = fmax(top, sum[order[j]]);
                 all += sum[order[j]];
             }
-        rank[order[i]] = is(c, "pool", "max") ? top : all / kernel;
+        rank[order[i]] = largest ? top : all / kernel;
     }
     mem_free(sum);
     mem_free(order);
@@ -381,7 +381,9 @@ void rank_twin_list(const struct rank_twin *t, const struct kv_choice *c, uint32
     if (strcmp(name, "h2o") == 0 || strcmp(name, "h2o-chunked") == 0)
         h2o(t, c, layer, h, rank);
     else if (strcmp(name, "snapkv") == 0)
-        snapkv(t, c, layer, h, rank);
+        snapkv(t, c, layer, h, (uint32_t)number(c, "kernel"), is(c, "pool", "max"), rank);
+    else if (strcmp(name, "sentencekv") == 0)
+        snapkv(t, c, layer, h, 7, true, rank);
     else if (strcmp(name, "tova") == 0)
         last_query(t, layer, rank);
     else if (strcmp(name, "keydiff") == 0)

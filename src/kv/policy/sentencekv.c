@@ -7,8 +7,8 @@
  *
  * Source: Zhu et al. 2025, "SentenceKV: Efficient LLM Inference via Sentence-Level Semantic KV Caching". One choice a kv_head
  * (the authors' code has one a head, over KV that it repeats for every head). The open sentence can be read by its rows so
- * far; in the authors' code those are out of reach until it closes. Options beyond it: addresses of bounds (Quest's), cosines,
- * the query alone. */
+ * far; in the authors' code those are out of reach until it closes. By default the token's own query asks: it finds more
+ * (bench/RESULTS.md). Options beyond the source: addresses with a spread, or of bounds (Quest's), and cosines. */
 #include <math.h>
 #include <string.h>
 
