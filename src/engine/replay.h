@@ -4,7 +4,7 @@
  *   past  [ 0 .......... n_past )   instruction, then ids[from .. from + chunk) again     mass: the largest attention that
  *                                   in a space of its own, a fork, gone afterwards        each row of the past received
  *
- *                                   probe: the end of a paragraph, and nothing else       queries: of its last rows
+ *                                   probe: the end of a paragraph, and nothing else       queries: of its row
  *
  * A long past is replayed a chunk at a time, each from position n_past on: the rows that score a chunk never see those that
  * scored another.
@@ -33,7 +33,8 @@ struct replay_prefix {
 must_use enum status replay_prefix_make(struct replay_prefix *out, const struct gguf *file,
                                         const struct vocab *v, struct note *why);
 
-/* The probe: the break between two paragraphs. FULL: no memory. */
+/* The probe: the break between two paragraphs, one token (of several, the last; n 0: the vocabulary has none). FULL: no
+ * memory. */
 must_use enum status replay_probe_make(struct replay_prefix *out, const struct vocab *v,
                                        struct note *why);
 
@@ -55,7 +56,7 @@ must_use enum status replay_begin(struct replay *r, const struct replay_prefix *
                                   const int32_t *ids, struct kv_space *space,
                                   struct kv_excerpt *excerpt, uint32_t n_past, struct note *why);
 
-/* The same with the probe alone: its queries go where those of `taps` go, the last ones last. */
+/* The same with the probe alone: its query goes where those of `taps` go, in the place of their oldest. */
 must_use enum status replay_probe_begin(struct replay *r, const struct replay_prefix *probe,
                                         const int32_t *ids, struct kv_space *space,
                                         const struct kv_taps *taps, uint32_t n_past,

@@ -69,5 +69,11 @@ enum status replay_prefix_make(struct replay_prefix *out, const struct gguf *fil
 
 enum status replay_probe_make(struct replay_prefix *out, const struct vocab *v, struct note *why)
 {
-    return encode(out, v, PROBE, strlen(PROBE), why);
+    struct replay_prefix all = { .n = 0 };
+    const enum status st = encode(&all, v, PROBE, strlen(PROBE), why);
+    if (st != OK)
+        return st;
+    out->n = all.n > 0;
+    out->id[0] = all.n > 0 ? all.id[all.n - 1] : 0;
+    return OK;
 }

@@ -77,8 +77,7 @@ enum kv_need {
     KV_NEED_MASS_PEAK = 2, // of the replay below
     KV_NEED_QUERIES = 4,   // the last n_query(options) of them
     KV_NEED_MOMENTS = 8,
-    KV_NEED_PROBE =
-        16, // the queries are not the last ones but those of a probe: what a reader asks behind a paragraph
+    KV_NEED_PROBE = 16, // the oldest query gives its place to a probe's: behind a paragraph's end
 };
 
 /* What is read over the cache, by queries that leave no rows, before it is ranked. */

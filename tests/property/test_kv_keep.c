@@ -284,6 +284,7 @@ static void the_twin_keeps_the_same(void **state)
         "auto:budget=20%",
         "auto:budget=35%,ranks=last+expected+keydiff",
         "auto:budget=30%,ranks=last",
+        "auto:budget=25%,ranks=probe+expected,even=0.5",
         "auto:budget=16KiB,ranks=expected+keydiff,shares=equal",
         "auto:budget=290",
         "kvzip:budget=25%",
