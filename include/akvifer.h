@@ -195,6 +195,10 @@ struct akv_request {
 AKV_API enum akv_status akv_submit(akv_engine *engine, const struct akv_request *request,
                                    uint64_t *id, struct akv_note *why);
 
+/* The same for n requests at once, which name themselves in id [n]: all of them or none. */
+AKV_API enum akv_status akv_submit_all(akv_engine *engine, const struct akv_request *request,
+                                       uint32_t n, uint64_t *id, struct akv_note *why);
+
 /* A DONE event with AKV_STOP_CANCELED follows, unless the request was done. */
 AKV_API void akv_cancel(akv_engine *engine, uint64_t id);
 

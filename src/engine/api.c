@@ -256,7 +256,13 @@ struct akv_sampling akv_sampling_default(void)
 enum akv_status akv_submit(akv_engine *e, const struct akv_request *request, uint64_t *id,
                            struct akv_note *why)
 {
-    return (enum akv_status)engine_submit(e->engine, request, id, inner(why));
+    return (enum akv_status)engine_submit(e->engine, request, 1, id, inner(why));
+}
+
+enum akv_status akv_submit_all(akv_engine *e, const struct akv_request *request, uint32_t n,
+                               uint64_t *id, struct akv_note *why)
+{
+    return (enum akv_status)engine_submit(e->engine, request, n, id, inner(why));
 }
 
 void akv_cancel(akv_engine *e, uint64_t id)

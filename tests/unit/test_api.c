@@ -16,7 +16,7 @@
 #include "support/served.h"
 #include "support/tiny_model.h"
 
-enum { N_PARALLEL = 2, N_QUEUE = 62, N_CTX = 512, N_REFUSED = 200 };
+enum { N_PARALLEL = 2, N_QUEUE = 62, N_CTX = 512, N_REFUSED = 3 };
 
 static struct {
     akv_model *model;
@@ -89,26 +89,25 @@ static int ask_for_long(void)
     return fd;
 }
 
-/* The queue has room for some of the answers, streamed, each done with its first token and with a text of its own in
- * front: what was taken before it was full says all that to nobody. */
+/* The queue has room for some of the answers, not for all: none enters, and who comes next finds the room that there was. */
 static void who_fills_the_queue_in_the_middle_is_refused(void **state)
 {
+    static const char too_many[] = "{\"prompt\":\"hello\",\"n\":64,\"max_tokens\":1,"
+                                   "\"echo\":true,\"stream\":true}";
+    static const char all_that_fit[] = "{\"prompt\":\"hello\",\"n\":63,\"max_tokens\":1}";
     (void)state;
     for (int n_refused = 0, tries = 0; n_refused < N_REFUSED; tries++) {
         struct buf text;
         const int other = ask_for_long();
-        const int status = ask_anything(&text, "alice", "/v1/completions",
-                                        "{\"prompt\":\"hello\",\"n\":64,\"max_tokens\":1,"
-                                        "\"echo\":true,\"stream\":true}");
-        n_refused += status == 429; /* 200: the other one had ended */
+        const int status = ask_anything(&text, "alice", "/v1/completions", too_many);
         assert_true(tries < 10 * N_REFUSED && (status == 429 || status == 200));
+        n_refused += status == 429; /* 200: the other one had ended */
+        buf_close(&text);
+        ask(&text, "alice", "/v1/completions", all_that_fit, 200);
         buf_close(&text);
         close(other);
         wait_inside(0);
     }
-    json_t *after = ask_json("/v1/completions", "{\"prompt\":\"hello\",\"max_tokens\":1}", 200);
-    assert_int_equal(json_number_at(after, "usage/completion_tokens"), 1);
-    json_decref(after);
 }
 
 /* An empty queue would not take them either. */
