@@ -149,7 +149,7 @@ static void end_answer(struct job *j)
         struct api_error error = { .kind = API_NONE };
         api_error_set(&error, API_BROKEN, NULL, "%s",
                       j->failed.text[0] ? j->failed.text : "no memory for the answer");
-        api_answer_error(j->http, &error);
+        api_answer_error(j->api, j->http, &error);
     } else {
         api_answer_json(j->http, 200, &out);
     }
@@ -330,7 +330,7 @@ static void refuse(struct api *api, struct http_request *http, struct job *j,
                    const struct api_error *error)
 {
     metrics_refused(&api->metrics);
-    api_answer_error(http, error);
+    api_answer_error(api, http, error);
     if (j)
         job_free(j);
 }

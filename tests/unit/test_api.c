@@ -9,9 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "api/api.h"
+#include "api/log.h"
 #include "support/http_client.h"
 #include "support/served.h"
 #include "support/tiny_model.h"
@@ -23,6 +25,7 @@ static struct {
     akv_engine *engine;
     struct api api;
     struct http_server *http;
+    FILE *log;
 } it;
 
 /* ---- asking ---- */
@@ -361,6 +364,117 @@ static void metrics_tell_a_tenant_nothing_of_another(void **state)
     buf_close(&text);
 }
 
+/* ---- refusals in the log ---- */
+
+/* The lines of a log that warn, as an array. */
+static json_t *warnings_of(FILE *log)
+{
+    json_t *all = json_array();
+    char line[4096];
+    rewind(log);
+    while (fgets(line, sizeof line, log)) {
+        json_t *one = json_loads(line, 0, NULL);
+        const char *level = json_string_value(json_object_get(one, "level"));
+        assert_null(strstr(line, "xyzzy"));
+        if (level && strcmp(level, "warn") == 0)
+            json_array_append(all, one);
+        json_decref(one);
+    }
+    return all;
+}
+
+/* The first n of them, or more; they come a little behind the answers. */
+static json_t *await_warnings(size_t n)
+{
+    json_t *all = warnings_of(it.log);
+    for (int tries = 0; json_array_size(all) < n; tries++) {
+        assert_true(tries < 5000);
+        usleep(1000);
+        json_decref(all);
+        all = warnings_of(it.log);
+    }
+    return all;
+}
+
+/* Whoever runs the server sees who is refused and why; what was sent (and is quoted in the answer) stays out of it. */
+static void refusals_are_logged_without_their_words(void **state)
+{
+    static const struct {
+        const char *key, *tenant, *path, *body;
+        int status;
+        const char *type, *param;
+    } ask_of[] = {
+        { "alice", "a", "/v1/completions", "{\"prompt\":\"xyzzy\",\"model\":\"xyzzy\"}", 404,
+          "not_found_error", "model" },
+        { "xyzzy", NULL, "/v1/completions", "{\"prompt\":\"xyzzy\"}", 401, "authentication_error",
+          NULL },
+        { "bob", "b", "/v1/chat/completions", "{\"messages\":[{\"role\":\"xyzzy\"}]}", 400,
+          "invalid_request_error", "messages" },
+        { "bob", "b", "/completion", "{\"prompt\":\"xyzzy\",\"kv\":\"xyzzy\"}", 400,
+          "invalid_request_error", "kv" },
+        { "alice", "a", "/tokenize", "xyzzy", 400, "invalid_request_error", NULL },
+        { "alice", "a", "/v1/embeddings", "{\"input\":\"xyzzy\"}", 501, "not_supported_error",
+          NULL },
+        { "alice", "a", "/nowhere", "{\"prompt\":\"xyzzy\"}", 404, "invalid_request_error", NULL },
+    };
+    enum { N = sizeof ask_of / sizeof *ask_of };
+    (void)state;
+    json_t *before = warnings_of(it.log);
+    const size_t n_before = json_array_size(before);
+    for (size_t i = 0; i < N; i++) {
+        struct buf text;
+        ask(&text, ask_of[i].key, ask_of[i].path, ask_of[i].body, ask_of[i].status);
+        buf_close(&text);
+    }
+    json_t *all = await_warnings(n_before + N);
+    for (size_t i = 0; i < N; i++) {
+        json_t *line = json_array_get(all, n_before + i);
+        const char *tenant = json_string_value(json_at(line, "tenant"));
+        const char *param = json_string_value(json_at(line, "param"));
+        expect_text(line, "method", "POST");
+        expect_text(line, "path", ask_of[i].path);
+        expect_text(line, "type", ask_of[i].type);
+        assert_int_equal(json_number_at(line, "status"), ask_of[i].status);
+        assert_true(strncmp(json_string_value(json_at(line, "id")), "req-", 4) == 0);
+        assert_true(tenant ? ask_of[i].tenant && strcmp(tenant, ask_of[i].tenant) == 0
+                           : !ask_of[i].tenant);
+        assert_true(param ? ask_of[i].param && strcmp(param, ask_of[i].param) == 0
+                          : !ask_of[i].param);
+    }
+    json_decref(before);
+    json_decref(all);
+}
+
+/* L2 of api/log.h: every refusal is told or counted, and a second has 100 at most. */
+static void refusals_do_not_flood_the_log(void **state)
+{
+    enum { N = 1000, PER_S = 100 };
+    const struct log_refusal r = { "req-1", NULL, "GET", "/", 401, "authentication_error", "" };
+    struct note why = { "" };
+    struct log *log;
+    FILE *f = tmpfile();
+    size_t i, n = 0;
+    json_t *line;
+    (void)state;
+    assert_int_equal(log_open(&log, f, &why), OK);
+    const time_t begin = time(NULL);
+    for (i = 0; i < N; i++)
+        log_refused(log, &r);
+    usleep(1100 * 1000);
+    log_refused(log, &r);
+    const time_t end = time(NULL);
+    log_close(log);
+    json_t *all = warnings_of(f);
+    json_array_foreach(all, i, line)
+    {
+        n += 1 + (size_t)json_number_at(line, "refusals_untold");
+    }
+    assert_int_equal(n, N + 1);
+    assert_true((time_t)json_array_size(all) <= PER_S * (end - begin + 2));
+    json_decref(all);
+    fclose(f);
+}
+
 /* ---- the server ---- */
 
 static int open_server(void **state)
@@ -374,6 +488,8 @@ static int open_server(void **state)
         .n_ctx = N_CTX, .kv_bytes = 32 << 20, .n_parallel = N_PARALLEL, .n_queue = N_QUEUE
     };
     (void)state;
+    it.log = tmpfile();
+    assert_non_null(it.log);
     t.chat_template = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] }}{% endfor %}";
     tiny_model_save_temporary(t, path);
     assert_int_equal(akv_model_open(&it.model, &params, NULL), AKV_OK);
@@ -392,11 +508,13 @@ static int open_server(void **state)
         .n_predict = -1,
         .metrics = true,
         .slots = true,
+        .log = it.log,
     };
     assert_int_equal(api_open(&it.api, &options, &why), OK);
     const struct http_options http = {
         .n_thread = 2,
         .error_text = api_error_text,
+        .refused = api_refused,
         .handler = api_handle,
         .arg = &it.api,
     };
@@ -411,6 +529,7 @@ static int close_server(void **state)
     api_close(&it.api);
     akv_engine_free(it.engine);
     akv_model_close(it.model);
+    fclose(it.log);
     return 0;
 }
 
@@ -428,6 +547,8 @@ int main(void)
         cmocka_unit_test(pieces_of_characters_are_bytes),
         cmocka_unit_test(who_asks_for_no_reuse_is_told_so),
         cmocka_unit_test(metrics_tell_a_tenant_nothing_of_another),
+        cmocka_unit_test(refusals_are_logged_without_their_words),
+        cmocka_unit_test(refusals_do_not_flood_the_log),
     };
     return cmocka_run_group_tests_name("api", tests, open_server, close_server);
 }
