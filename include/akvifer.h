@@ -77,6 +77,8 @@ struct akv_model_info {
     uint64_t n_param;
     size_t weight_bytes; /* resident */
     bool has_chat_template;
+    const char *chat_template; /* its Jinja text; "" where there is none that works */
+    int32_t bos, eos;          /* tokens; -1: none */
 };
 AKV_API void akv_model_info(const akv_model *model, struct akv_model_info *out);
 
@@ -295,6 +297,7 @@ struct akv_event {
     enum akv_stop stop;
     enum akv_status status; /* with AKV_STOP_ERROR */
     const char *message;    /* the same, for humans; else "" */
+    uint32_t stop_text;     /* with AKV_STOP_TEXT: which of akv_request.stop it was */
     struct akv_usage usage;
 };
 

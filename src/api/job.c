@@ -235,6 +235,7 @@ static void take_done(struct choice *c, const struct akv_event *e)
     struct job *j = c->job;
     buf_add(&c->text, e->text, e->text_len);
     c->stop = e->stop;
+    c->stop_text = e->stop_text;
     c->usage = e->usage;
     c->done = true;
     j->n_done++;

@@ -29,6 +29,7 @@ struct choice {
     struct legacy_logprobs legacy;
     struct ids ids; // generated, where they are asked for
     enum akv_stop stop;
+    uint32_t stop_text;     // which of the request's it was, where one was met
     struct akv_usage usage; // whole once it is done; n_generated grows with its tokens
     uint64_t last_ns;       // when its last token left; 0: none has
     bool done;

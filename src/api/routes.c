@@ -135,6 +135,14 @@ static void slots(void *api, struct http_request *http)
     buf_close(&out);
 }
 
+static void add_token_text(const struct api *a, const char *name, int32_t id, struct buf *out)
+{
+    size_t len;
+    const char *bytes = akv_token_bytes(a->model, id, true, &len);
+    buf_addf(out, ",\"%s\":", name);
+    buf_add_json_text(out, bytes, len);
+}
+
 static void props(void *api, struct http_request *http)
 {
     struct api *a = api;
@@ -154,7 +162,11 @@ static void props(void *api, struct http_request *http)
     buf_add_json_text(&out, a->name, strlen(a->name));
     buf_add_text(&out, ",\"model_path\":");
     buf_add_json_text(&out, a->path, strlen(a->path));
-    buf_addf(&out, ",\"kernels\":");
+    buf_add_text(&out, ",\"chat_template\":");
+    buf_add_json_text(&out, a->info.chat_template, strlen(a->info.chat_template));
+    add_token_text(a, "bos_token", a->info.bos, &out);
+    add_token_text(a, "eos_token", a->info.eos, &out);
+    buf_add_text(&out, ",\"kernels\":");
     buf_add_json_text(&out, a->info.kernels, strlen(a->info.kernels));
     buf_addf(&out,
              ",\"kv_bytes_cap\":%zu,\"kv_bytes_per_token\":%zu,\"build_info\":\"akvifer %s\"}",

@@ -127,6 +127,9 @@ void akv_model_info(const akv_model *m, struct akv_model_info *out)
         .n_param = model_weights(m->model)->n_param,
         .weight_bytes = model_weights(m->model)->bytes,
         .has_chat_template = m->chat != NULL,
+        .chat_template = m->chat ? chat_template_source(m->chat) : "",
+        .bos = vocab_bos(m->vocab),
+        .eos = vocab_eos(m->vocab),
     };
 }
 

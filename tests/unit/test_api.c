@@ -20,6 +20,8 @@
 
 enum { N_PARALLEL = 2, N_QUEUE = 62, N_CTX = 512, N_REFUSED = 3 };
 
+#define TEMPLATE "{% for m in messages %}{{ m['role'] + ': ' + m['content'] }}{% endfor %}"
+
 static struct {
     akv_model *model;
     akv_engine *engine;
@@ -261,9 +263,73 @@ static void llama_servers_clients_find_their_way(void **state)
     json_t *slots = ask_json("/slots", NULL, 200), *props = ask_json("/props", NULL, 200);
     assert_int_equal(json_array_size(slots), N_PARALLEL);
     assert_int_equal(json_number_at(props, "total_slots"), N_PARALLEL);
+    expect_text(props, "chat_template", TEMPLATE);
+    const char *const name[] = { "bos_token", "eos_token" };
+    const int32_t id[] = { it.api.info.bos, it.api.info.eos };
+    for (int i = 0; i < 2; i++) {
+        size_t len;
+        expect_text(props, name[i], akv_token_bytes(it.model, id[i], true, &len));
+        assert_true(id[i] < 0 || len > 0);
+    }
     assert_true(json_is_false(json_object_get(json_array_get(slots, 0), "is_processing")));
     json_decref(slots);
     json_decref(props);
+}
+
+/* Forced by a bias to say "b" for ever: of two stop texts the one that was met is told, whole and in a stream. */
+static void the_stop_text_that_was_met_is_told(void **state)
+{
+    static const char body[] = "{\"prompt\":\"a\",\"n_predict\":9,\"ignore_eos\":true,"
+                               "\"stop\":[\"xyz\",\"bbb\"],\"logit_bias\":[[%d,100]]%s}";
+    char text[256];
+    struct buf stream;
+    (void)state;
+    json_t *tokens = ask_json("/tokenize", "{\"content\":\"b\"}", 200);
+    const int b = (int)json_number_at(tokens, "tokens/0");
+    json_decref(tokens);
+    snprintf(text, sizeof text, body, b, "");
+    json_t *a = ask_json("/completion", text, 200);
+    expect_text(a, "stop_type", "word");
+    expect_text(a, "stopping_word", "bbb");
+    json_decref(a);
+    snprintf(text, sizeof text, body, b, ",\"stream\":true");
+    ask(&stream, "alice", "/completion", text, 200);
+    assert_non_null(strstr(buf_text(&stream), "\"stopping_word\":\"bbb\""));
+    buf_close(&stream);
+    a = ask_json("/completion", "{\"prompt\":\"a\",\"n_predict\":1,\"stop\":[\"xyz\"]}", 200);
+    expect_text(a, "stopping_word", "");
+    json_decref(a);
+}
+
+/* Whether two answers of a hot model, with that seed, are the same. */
+static bool is_same_twice(const char *path, long long seed)
+{
+    char body[160], said[2][1024];
+    for (int i = 0; i < 2; i++) {
+        snprintf(body, sizeof body,
+                 "{\"prompt\":[60,61],\"max_tokens\":24,\"ignore_eos\":true,\"temperature\":9,"
+                 "\"return_token_ids\":true,\"seed\":%lld}",
+                 seed);
+        json_t *a = ask_json(path, body, 200);
+        json_t *ids = json_at(a, *path == '/' && path[1] == 'v' ? "choices/0/token_ids" : "tokens");
+        assert_int_equal(json_array_size(ids), 24);
+        char *text = json_dumps(ids, 0);
+        snprintf(said[i], sizeof said[i], "%s", text);
+        free(text);
+        json_decref(a);
+    }
+    return strcmp(said[0], said[1]) == 0;
+}
+
+/* llama-server's seed is of 32 bits: -1 is their largest too. Elsewhere that is a seed as any other. */
+static void no_seed_is_another_one_each_time(void **state)
+{
+    (void)state;
+    assert_false(is_same_twice("/completion", -1));
+    assert_false(is_same_twice("/completion", 4294967295));
+    assert_true(is_same_twice("/completion", 4294967294));
+    assert_true(is_same_twice("/v1/completions", 4294967295));
+    assert_false(is_same_twice("/v1/completions", -1));
 }
 
 /* llama-server's way to have a prompt computed before it is needed. */
@@ -490,7 +556,7 @@ static int open_server(void **state)
     (void)state;
     it.log = tmpfile();
     assert_non_null(it.log);
-    t.chat_template = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] }}{% endfor %}";
+    t.chat_template = TEMPLATE;
     tiny_model_save_temporary(t, path);
     assert_int_equal(akv_model_open(&it.model, &params, NULL), AKV_OK);
     unlink(path);
@@ -543,6 +609,8 @@ int main(void)
         cmocka_unit_test(usage_grows_with_the_tokens),
         cmocka_unit_test(every_answer_speaks_of_its_kv),
         cmocka_unit_test(llama_servers_clients_find_their_way),
+        cmocka_unit_test(the_stop_text_that_was_met_is_told),
+        cmocka_unit_test(no_seed_is_another_one_each_time),
         cmocka_unit_test(a_prompt_can_be_computed_alone),
         cmocka_unit_test(pieces_of_characters_are_bytes),
         cmocka_unit_test(who_asks_for_no_reuse_is_told_so),
