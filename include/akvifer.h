@@ -77,6 +77,8 @@ struct akv_model_info {
     uint64_t n_param;
     size_t weight_bytes; /* resident */
     bool has_chat_template;
+    const char *chat_template; /* its Jinja text; "" where there is none that works */
+    int32_t bos, eos;          /* tokens; -1: none */
 };
 AKV_API void akv_model_info(const akv_model *model, struct akv_model_info *out);
 
@@ -195,6 +197,10 @@ struct akv_request {
 AKV_API enum akv_status akv_submit(akv_engine *engine, const struct akv_request *request,
                                    uint64_t *id, struct akv_note *why);
 
+/* The same for n requests at once, which name themselves in id [n]: all of them or none. */
+AKV_API enum akv_status akv_submit_all(akv_engine *engine, const struct akv_request *request,
+                                       uint32_t n, uint64_t *id, struct akv_note *why);
+
 /* A DONE event with AKV_STOP_CANCELED follows, unless the request was done. */
 AKV_API void akv_cancel(akv_engine *engine, uint64_t id);
 
@@ -291,6 +297,7 @@ struct akv_event {
     enum akv_stop stop;
     enum akv_status status; /* with AKV_STOP_ERROR */
     const char *message;    /* the same, for humans; else "" */
+    uint32_t stop_text;     /* with AKV_STOP_TEXT: which of akv_request.stop it was */
     struct akv_usage usage;
 };
 

@@ -20,18 +20,6 @@ void api_answer_json(struct http_request *http, unsigned status, const struct bu
     http_answer(http, status, "application/json", buf_text(json), json->len, NULL, 0);
 }
 
-void api_answer_error(struct http_request *http, const struct api_error *error)
-{
-    const struct http_field retry = { "Retry-After", "1" };
-    const struct http_field key = { "WWW-Authenticate", "Bearer" };
-    const bool busy = error->kind == API_BUSY, no_key = error->kind == API_NO_KEY;
-    struct buf out = { 0 };
-    api_error_json(error, &out);
-    http_answer(http, api_error_http(error), "application/json", buf_text(&out), out.len,
-                busy ? &retry : &key, busy || no_key);
-    buf_close(&out);
-}
-
 void api_error_text(struct buf *out, unsigned status, const char *sentence)
 {
     api_error_json_of(status, sentence, out);
@@ -71,6 +59,13 @@ static const struct tenant *tenant_of(const struct api *a, const char *key)
     return found;
 }
 
+/* Its name; "all" without keys, NULL where the key is nobody's. */
+static const char *name_of(const struct api *a, const struct http_request *http)
+{
+    const struct tenant *t = a->n_tenant ? tenant_of(a, key_of(http)) : NULL;
+    return t ? t->name : a->n_tenant ? NULL : "all";
+}
+
 bool api_is_operator(const struct api *a, const struct http_request *http)
 {
     char padded[API_KEY_MAX + 1];
@@ -88,7 +83,7 @@ const char *api_tenant(struct api *a, struct http_request *http)
     struct api_error error = { .kind = API_NONE };
     api_error_set(&error, API_NO_KEY, NULL,
                   "Invalid API key: send it as 'Authorization: Bearer KEY'");
-    api_answer_error(http, &error);
+    api_answer_error(a, http, &error);
     return NULL;
 }
 
@@ -100,6 +95,41 @@ const char *api_tenant_name(const struct api *a, const char *salt)
             name = a->tenant[i].name;
     }
     return name;
+}
+
+/* ---- errors ---- */
+
+static void tell_refusal(const struct api *a, const struct http_request *http, unsigned status,
+                         const char *type, const char *param)
+{
+    const struct log_refusal r = {
+        .id = http_id(http),
+        .tenant = name_of(a, http),
+        .method = http_method(http),
+        .path = http_path(http),
+        .status = status,
+        .type = type,
+        .param = param,
+    };
+    log_refused(a->log, &r);
+}
+
+void api_refused(void *api, const struct http_request *http, unsigned status)
+{
+    tell_refusal(api, http, status, api_error_type_of(status), "");
+}
+
+void api_answer_error(const struct api *a, struct http_request *http, const struct api_error *error)
+{
+    const struct http_field retry = { "Retry-After", "1" };
+    const struct http_field key = { "WWW-Authenticate", "Bearer" };
+    const bool busy = error->kind == API_BUSY, no_key = error->kind == API_NO_KEY;
+    struct buf out = { 0 };
+    api_error_json(error, &out);
+    tell_refusal(a, http, api_error_http(error), api_error_type(error), error->param);
+    http_answer(http, api_error_http(error), "application/json", buf_text(&out), out.len,
+                busy ? &retry : &key, busy || no_key);
+    buf_close(&out);
 }
 
 /* ---- bodies ---- */
@@ -120,15 +150,15 @@ json_t *api_body(struct api *a, struct http_request *http)
     if (error.kind == API_NONE)
         return body;
     json_decref(body);
-    api_answer_error(http, &error);
+    api_answer_error(a, http, &error);
     return NULL;
 }
 
-void api_finish(struct http_request *http, json_t *body, const struct api_error *error,
-                struct buf *out)
+void api_finish(const struct api *a, struct http_request *http, json_t *body,
+                const struct api_error *error, struct buf *out)
 {
     if (error->kind)
-        api_answer_error(http, error);
+        api_answer_error(a, http, error);
     else
         api_answer_json(http, 200, out);
     buf_close(out);

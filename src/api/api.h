@@ -6,7 +6,7 @@
  * A1  Every request that reached a route is answered exactly once (http/request.h R1), also when the engine fails or the
  *     server stops.
  * A2  A tenant is an API key: what it may reuse begins with its salt, which is made of the key and never shown.
- * A3  Prompts and answers are never logged.
+ * A3  Prompts and answers are never logged, nor the words of a refusal, which may quote them.
  *
  * Lifetime  opened over an open model and engine, closed after the HTTP server was freed. Threads  any. */
 #ifndef API_API_H
@@ -81,18 +81,20 @@ void api_drain(struct api *a); // new generations are refused with 503 from now 
 void api_close(
     struct api *a); // waits for the jobs: the HTTP server was freed, so all were canceled
 
-/* The HTTP server's handler and error text; `arg` is the api. */
+/* The HTTP server's handler, error text, and who is told of what it refuses; `arg` is the api. */
 void api_handle(void *api, struct http_request *http);
 void api_error_text(struct buf *out, unsigned status, const char *sentence);
+void api_refused(void *api, const struct http_request *http, unsigned status);
 
-/* Answers with JSON; an error of the api's kind. */
+/* Answers with JSON; an error of the api's kind, which the log gets a line of. */
 void api_answer_json(struct http_request *http, unsigned status, const struct buf *json);
-void api_answer_error(struct http_request *http, const struct api_error *error);
+void api_answer_error(const struct api *a, struct http_request *http,
+                      const struct api_error *error);
 
 /* The request's JSON object, for a tenant; NULL: it was answered. And the answer to that: the error, or `out`; frees both. */
 json_t *api_body(struct api *a, struct http_request *http);
-void api_finish(struct http_request *http, json_t *body, const struct api_error *error,
-                struct buf *out);
+void api_finish(const struct api *a, struct http_request *http, json_t *body,
+                const struct api_error *error, struct buf *out);
 
 /* The tenant's salt of a request, or NULL where its key is missing or wrong: then it was answered. */
 const char *api_tenant(struct api *a, struct http_request *http);

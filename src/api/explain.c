@@ -124,5 +124,5 @@ void explain_post(void *api, struct http_request *http)
             api_error_from(&error, st, &why);
     }
     request_close(&r);
-    api_finish(http, body, &error, &out);
+    api_finish(a, http, body, &error, &out);
 }

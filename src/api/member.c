@@ -145,7 +145,8 @@ const struct member members[] = {
     { .names = "seed",
       .type = MEMBER_INT,
       .in = IN_GENERATE,
-      .help = "The same seed gives the same answer, on any machine; -1 is another one each time." },
+      .help = "The same seed gives the same answer, on any machine; -1 is another one each time "
+              "(as is 4294967295 for llama-server's paths)." },
     { .names = "logit_bias",
       .type = MEMBER_OTHER,
       .in = IN_GENERATE,

@@ -22,6 +22,7 @@ static const struct shape {
     { "Slots", NULL }, // an array of Slot
     { "Slot", "id:integer n_ctx:integer is_processing:boolean" },
     { "Props", "default_generation_settings:object total_slots:integer model_alias:string "
+               "chat_template:string bos_token:string eos_token:string "
                "model_path:string kernels:string kv_bytes_cap:integer kv_bytes_per_token:integer "
                "build_info:string" },
     { "Tokens", "tokens:[any] token_strs?:[string] count:integer max_model_len:integer" },

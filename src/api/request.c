@@ -13,18 +13,18 @@
 
 /* ---- sampling ---- */
 
-static uint64_t seed_of(const struct fields *f, bool *given)
+/* llama-server's seeds have 32 bits, so that its -1 is UINT32_MAX too. */
+static uint64_t seed_of(const struct fields *f)
 {
     uint64_t seed = 0;
     const int64_t x = field_int(f, "seed", -1);
-    *given = x != -1;
-    if (!*given && getrandom(&seed, sizeof seed, 0) != sizeof seed)
+    const bool given = x != -1 && !((f->in & IN_LLAMA) && x == UINT32_MAX);
+    if (!given && getrandom(&seed, sizeof seed, 0) != sizeof seed)
         seed = 0;
-    return *given ? (uint64_t)x : seed;
+    return given ? (uint64_t)x : seed;
 }
 
-static struct akv_sampling sampling_of(const struct fields *f, const struct akv_sampling *d,
-                                       bool *has_seed)
+static struct akv_sampling sampling_of(const struct fields *f, const struct akv_sampling *d)
 {
     struct akv_sampling s = *d;
     s.temperature = (float)field_number(f, "temperature", (double)d->temperature);
@@ -38,7 +38,7 @@ static struct akv_sampling sampling_of(const struct fields *f, const struct akv_
     s.repeat_last_n = (int32_t)field_int(f, "repeat_last_n", d->repeat_last_n);
     s.presence_penalty = (float)field_number(f, "presence_penalty", (double)d->presence_penalty);
     s.frequency_penalty = (float)field_number(f, "frequency_penalty", (double)d->frequency_penalty);
-    s.seed = seed_of(f, has_seed);
+    s.seed = seed_of(f);
     return s;
 }
 
@@ -357,7 +357,7 @@ bool request_read(struct gen_request *r, enum request_kind kind, const json_t *b
     r->n = (uint32_t)field_int(&f, kind == REQUEST_LLAMA ? "n_cmpl|n" : "n", 1);
     if (field_int(&f, "best_of", r->n) != r->n)
         api_error_set(error, API_NOT_SUPPORTED, "best_of", "best_of other than n is not supported");
-    r->like.sampling = sampling_of(&f, &d->sampling, &r->has_seed);
+    r->like.sampling = sampling_of(&f, &d->sampling);
     read_bias(r, &f, d->n_vocab);
     read_stops(r, &f);
     read_stop_ids(r, &f, d->n_vocab);

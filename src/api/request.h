@@ -29,8 +29,7 @@ struct gen_request {
     uint32_t n;         // answers to each prompt
     bool stream, include_usage, continuous_usage, echo, return_ids;
     bool want_logprobs;
-    uint32_t n_top; // alternatives to show beside each token
-    bool has_seed;
+    uint32_t n_top;          // alternatives to show beside each token
     int32_t ping_s;          // of silence in a stream; 0 or less: none
     struct akv_request like; // what every answer has in common; its arrays are ours
     char *salt, *kv_policy;

@@ -91,21 +91,21 @@ static void model(void *api, struct http_request *http)
         api_error_set(&error, API_NOT_FOUND, "model",
                       "the model '%.200s' is not served here; '%.200s' is", http_name(http),
                       a->name);
-        api_answer_error(http, &error);
+        api_answer_error(a, http, &error);
     }
     buf_close(&out);
 }
 
 /* ---- watching ---- */
 
-static bool is_on(bool on, const char *flag, struct http_request *http)
+static bool is_on(const struct api *a, bool on, const char *flag, struct http_request *http)
 {
     struct api_error error = { .kind = API_NONE };
     if (on)
         return true;
     api_error_set(&error, API_NOT_SUPPORTED, NULL,
                   "This server does not support this path; start it with %s", flag);
-    api_answer_error(http, &error);
+    api_answer_error(a, http, &error);
     return false;
 }
 
@@ -113,7 +113,7 @@ static void metrics(void *api, struct http_request *http)
 {
     struct api *a = api;
     const char *tenant = api_is_operator(a, http) ? "" : api_tenant(a, http);
-    if (tenant && is_on(a->options.metrics, "--metrics", http))
+    if (tenant && is_on(a, a->options.metrics, "--metrics", http))
         live_watch(&a->live, http, tenant, LIVE_METRICS);
 }
 
@@ -123,7 +123,7 @@ static void slots(void *api, struct http_request *http)
     struct api *a = api;
     struct akv_stats s;
     struct buf out = { 0 };
-    if (!api_tenant(a, http) || !is_on(a->options.slots, "--slots", http))
+    if (!api_tenant(a, http) || !is_on(a, a->options.slots, "--slots", http))
         return;
     akv_stats(a->engine, &s);
     buf_add_byte(&out, '[');
@@ -133,6 +133,14 @@ static void slots(void *api, struct http_request *http)
     buf_add_byte(&out, ']');
     api_answer_json(http, 200, &out);
     buf_close(&out);
+}
+
+static void add_token_text(const struct api *a, const char *name, int32_t id, struct buf *out)
+{
+    size_t len;
+    const char *bytes = akv_token_bytes(a->model, id, true, &len);
+    buf_addf(out, ",\"%s\":", name);
+    buf_add_json_text(out, bytes, len);
 }
 
 static void props(void *api, struct http_request *http)
@@ -154,7 +162,11 @@ static void props(void *api, struct http_request *http)
     buf_add_json_text(&out, a->name, strlen(a->name));
     buf_add_text(&out, ",\"model_path\":");
     buf_add_json_text(&out, a->path, strlen(a->path));
-    buf_addf(&out, ",\"kernels\":");
+    buf_add_text(&out, ",\"chat_template\":");
+    buf_add_json_text(&out, a->info.chat_template, strlen(a->info.chat_template));
+    add_token_text(a, "bos_token", a->info.bos, &out);
+    add_token_text(a, "eos_token", a->info.eos, &out);
+    buf_add_text(&out, ",\"kernels\":");
     buf_add_json_text(&out, a->info.kernels, strlen(a->info.kernels));
     buf_addf(&out,
              ",\"kv_bytes_cap\":%zu,\"kv_bytes_per_token\":%zu,\"build_info\":\"akvifer %s\"}",
@@ -230,7 +242,7 @@ static void kv_rows(void *api, struct http_request *http)
         api_answer_json(http, 200, &out);
     }
     if (error.kind)
-        api_answer_error(http, &error);
+        api_answer_error(a, http, &error);
     akv_rows_free(rows);
     buf_close(&out);
 }
@@ -309,7 +321,7 @@ static void tokenize(void *api, struct http_request *http)
     }
     add_tokens(a, &ids, pieces, texts, &out);
     ids_close(&ids);
-    api_finish(http, body, &error, &out);
+    api_finish(a, http, body, &error, &out);
 }
 
 static void add_text_of(const struct api *a, const struct ids *ids, struct buf *text)
@@ -354,7 +366,7 @@ static void detokenize(void *api, struct http_request *http)
     buf_add_byte(&out, '}');
     buf_close(&content);
     ids_close(&ids);
-    api_finish(http, body, &error, &out);
+    api_finish(a, http, body, &error, &out);
 }
 
 static void apply_template(void *api, struct http_request *http)
@@ -374,7 +386,7 @@ static void apply_template(void *api, struct http_request *http)
     buf_add_byte(&out, '}');
     buf_close(&rendered);
     ids_close(&ids);
-    api_finish(http, body, &error, &out);
+    api_finish(a, http, body, &error, &out);
 }
 
 /* ---- what comes next ---- */
@@ -386,7 +398,7 @@ static void not_yet(void *api, struct http_request *http)
         return;
     api_error_set(&error, API_NOT_SUPPORTED, NULL, "%s %s is not supported yet", http_method(http),
                   http_path(http));
-    api_answer_error(http, &error);
+    api_answer_error(api, http, &error);
 }
 
 #define ABOUT(...) (&(const struct route_about){ __VA_ARGS__ })

@@ -332,6 +332,7 @@ static enum status open_http(struct server *s, struct note *why)
         .tls_cert_file = o->tls_cert,
         .cors_origin = o->cors,
         .error_text = api_error_text,
+        .refused = api_refused,
         .error_type = "application/json",
         .handler = api_handle,
         .arg = &s->api,

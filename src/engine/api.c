@@ -127,6 +127,9 @@ void akv_model_info(const akv_model *m, struct akv_model_info *out)
         .n_param = model_weights(m->model)->n_param,
         .weight_bytes = model_weights(m->model)->bytes,
         .has_chat_template = m->chat != NULL,
+        .chat_template = m->chat ? chat_template_source(m->chat) : "",
+        .bos = vocab_bos(m->vocab),
+        .eos = vocab_eos(m->vocab),
     };
 }
 
@@ -256,7 +259,13 @@ struct akv_sampling akv_sampling_default(void)
 enum akv_status akv_submit(akv_engine *e, const struct akv_request *request, uint64_t *id,
                            struct akv_note *why)
 {
-    return (enum akv_status)engine_submit(e->engine, request, id, inner(why));
+    return (enum akv_status)engine_submit(e->engine, request, 1, id, inner(why));
+}
+
+enum akv_status akv_submit_all(akv_engine *e, const struct akv_request *request, uint32_t n,
+                               uint64_t *id, struct akv_note *why)
+{
+    return (enum akv_status)engine_submit(e->engine, request, n, id, inner(why));
 }
 
 void akv_cancel(akv_engine *e, uint64_t id)

@@ -37,8 +37,9 @@ must_use enum status engine_new(struct engine **out, struct model *m, const stru
                                 const struct akv_limits *wish, struct note *why);
 void engine_free(struct engine *e);
 
-must_use enum status engine_submit(struct engine *e, const struct akv_request *r, uint64_t *id,
-                                   struct note *why);
+/* n requests, and the id of each: all of them or none. */
+must_use enum status engine_submit(struct engine *e, const struct akv_request *r, uint32_t n,
+                                   uint64_t *id, struct note *why);
 void engine_cancel(struct engine *e, uint64_t id);
 /* What a request would find in the index. Waits for no step. */
 void engine_find(struct engine *e, const struct wanted *w, struct akv_cache_find *out);

@@ -80,24 +80,42 @@ bool engine_drain(struct engine *e)
 
 /* ---- callers ---- */
 
-enum status engine_submit(struct engine *e, const struct akv_request *r, uint64_t *id,
-                          struct note *why)
+/* Their sequences, in that order; without an error all of them. */
+static enum status make_all(struct queue *out, const struct engine *e, const struct akv_request *r,
+                            uint32_t n, struct note *why)
 {
-    struct sequence *s;
     enum status st = model_check(e->model, why);
-    if (st == OK)
-        st = sequence_new(&s, r, &e->frame, why);
-    if (st != OK)
-        return st;
-    pthread_mutex_lock(&e->lock);
-    if (e->n_inside == e->n_inside_max) {
-        note_set(why,
-                 "%u requests run or wait already, which is the limit; try again when one is done",
-                 e->n_inside);
-        pthread_mutex_unlock(&e->lock);
-        sequence_free(s);
-        return FULL;
+    queue_open(out);
+    for (uint32_t i = 0; i < n && st == OK; i++) {
+        struct sequence *s;
+        st = sequence_new(&s, &r[i], &e->frame, why);
+        if (st == OK)
+            queue_push(out, s);
     }
+    return st;
+}
+
+static void free_all(struct queue *q)
+{
+    for (struct sequence *s; (s = queue_pop(q));)
+        sequence_free(s);
+}
+
+/* Under the lock. */
+static enum status check_room(const struct engine *e, uint32_t n, struct note *why)
+{
+    if (n <= e->n_inside_max - e->n_inside)
+        return OK;
+    note_set(why,
+             "%u requests run or wait already, and the limit is %u: there is no room for %u more; "
+             "try again when some are done",
+             e->n_inside, e->n_inside_max, n);
+    return FULL;
+}
+
+/* Under the lock. */
+static void enter(struct engine *e, struct sequence *s, const struct akv_request *r, uint64_t *id)
+{
     s->id = ++e->next_id;
     s->submit_ns = engine_now(e);
     s->deadline_ns =
@@ -105,9 +123,23 @@ enum status engine_submit(struct engine *e, const struct akv_request *r, uint64_
     *id = s->id;
     e->inside[e->n_inside++] = s;
     queue_push(&e->inbox, s);
-    pthread_cond_signal(&e->work);
-    pthread_mutex_unlock(&e->lock);
-    return OK;
+}
+
+enum status engine_submit(struct engine *e, const struct akv_request *r, uint32_t n, uint64_t *id,
+                          struct note *why)
+{
+    struct queue made;
+    enum status st = make_all(&made, e, r, n, why);
+    if (st == OK) {
+        pthread_mutex_lock(&e->lock);
+        st = check_room(e, n, why);
+        for (uint32_t i = 0; i < n && st == OK; i++)
+            enter(e, queue_pop(&made), &r[i], &id[i]);
+        pthread_cond_signal(&e->work);
+        pthread_mutex_unlock(&e->lock);
+    }
+    free_all(&made); /* none where they entered */
+    return st;
 }
 
 void engine_cancel(struct engine *e, uint64_t id)

@@ -331,10 +331,10 @@ static enum status take_frozen(struct engine *e, struct sequence *s, struct note
 /* Its space, with as much of its KV as is there already. FULL: none now. */
 static enum status take_space(struct engine *e, struct sequence *s, struct note *why)
 {
-    enum status st = NOT_FOUND;
     uint32_t n;
     struct sequence *parent = parent_of(e, s, &n);
-    if (st == NOT_FOUND && (st = take_frozen(e, s, why)) != NOT_FOUND)
+    enum status st = take_frozen(e, s, why);
+    if (st != NOT_FOUND)
         return st;
     s->hit = find_now(e, s);
     const bool forks = parent && n > s->hit.n_position, enough = reusable(e, s) > 0;

@@ -127,6 +127,7 @@ void engine_finish(struct engine *e, struct sequence *s, enum akv_stop stop, enu
         .stop = stop,
         .status = (enum akv_status)st,
         .message = done->bytes,
+        .stop_text = s->stop_met,
         .text = buf_text(&rest),
         .text_len = rest.len,
         .usage = usage_of(e, s, engine_now(e)),

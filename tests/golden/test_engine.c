@@ -442,6 +442,42 @@ static void a_pruned_prompt_leaves_memory(void **state)
     akv_engine_free(engine);
 }
 
+/* A list enters as a whole, or leaves no trace: neither the room it would have taken, nor an id. */
+static void a_list_is_taken_whole_or_not_at_all(void **state)
+{
+    enum { N_LIST = 3 };
+    static const int32_t good = 100, bad = -1;
+    struct akv_request r[N_LIST];
+    struct akv_note why = { "" };
+    struct answer a[N_LIST] = { 0 }, before;
+    uint64_t id[N_LIST] = { 0 };
+    akv_engine *engine =
+        engine_of((struct akv_limits){ .n_ctx = 192, .n_parallel = 1, .n_queue = 2 });
+    (void)state;
+    for (int i = 0; i < N_LIST; i++)
+        r[i] = (struct akv_request){ .ids = &good,
+                                     .n_id = 1,
+                                     .n_predict = 1,
+                                     .sampling = akv_sampling_default(),
+                                     .ignore_eos = true,
+                                     .user = &a[i] };
+    r[N_LIST - 1].ids = &bad;
+    assert_int_equal(akv_submit_all(engine, r, N_LIST, id, &why), AKV_BAD_INPUT);
+    assert_non_null(strstr(why.text, "-1"));
+    r[N_LIST - 1].ids = &good;
+    submit(engine, 0, NULL, &before);
+    assert_int_equal(akv_submit_all(engine, r, N_LIST, id, &why), AKV_FULL);
+    assert_non_null(strstr(why.text, "the limit is 3"));
+    assert_true(id[0] == 0 && id[1] == 0 && id[2] == 0);
+    assert_int_equal(akv_submit_all(engine, r, N_LIST - 1, id, &why), AKV_OK);
+    assert_true(id[0] > 0 && id[1] == id[0] + 1 && id[2] == 0);
+    wait_for(engine, &before);
+    wait_for(engine, &a[0]);
+    wait_for(engine, &a[1]);
+    assert_true(a[0].n == 1 && a[1].n == 1 && !a[2].done);
+    akv_engine_free(engine);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -458,6 +494,7 @@ int main(void)
         cmocka_unit_test(a_pruned_prompt_leaves_memory),
         cmocka_unit_test(a_canceled_request_ends),
         cmocka_unit_test(refusals_have_words),
+        cmocka_unit_test(a_list_is_taken_whole_or_not_at_all),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);
 }

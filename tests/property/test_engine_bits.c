@@ -139,7 +139,7 @@ static void ask_make(struct world *w, struct ask *a)
 static void submit(struct world *w, struct ask *a)
 {
     struct note why = { "" };
-    if (engine_submit(w->still->engine, &a->request, &a->id, &why) != OK)
+    if (engine_submit(w->still->engine, &a->request, 1, &a->id, &why) != OK)
         fail_msg("%s", why.text);
 }
 

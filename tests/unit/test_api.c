@@ -9,20 +9,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "api/api.h"
+#include "api/log.h"
 #include "support/http_client.h"
 #include "support/served.h"
 #include "support/tiny_model.h"
 
-enum { N_PARALLEL = 2, N_QUEUE = 62, N_CTX = 512, N_REFUSED = 200 };
+enum { N_PARALLEL = 2, N_QUEUE = 62, N_CTX = 512, N_REFUSED = 3 };
+
+#define TEMPLATE "{% for m in messages %}{{ m['role'] + ': ' + m['content'] }}{% endfor %}"
 
 static struct {
     akv_model *model;
     akv_engine *engine;
     struct api api;
     struct http_server *http;
+    FILE *log;
 } it;
 
 /* ---- asking ---- */
@@ -89,26 +94,25 @@ static int ask_for_long(void)
     return fd;
 }
 
-/* The queue has room for some of the answers, streamed, each done with its first token and with a text of its own in
- * front: what was taken before it was full says all that to nobody. */
+/* The queue has room for some of the answers, not for all: none enters, and who comes next finds the room that there was. */
 static void who_fills_the_queue_in_the_middle_is_refused(void **state)
 {
+    static const char too_many[] = "{\"prompt\":\"hello\",\"n\":64,\"max_tokens\":1,"
+                                   "\"echo\":true,\"stream\":true}";
+    static const char all_that_fit[] = "{\"prompt\":\"hello\",\"n\":63,\"max_tokens\":1}";
     (void)state;
     for (int n_refused = 0, tries = 0; n_refused < N_REFUSED; tries++) {
         struct buf text;
         const int other = ask_for_long();
-        const int status = ask_anything(&text, "alice", "/v1/completions",
-                                        "{\"prompt\":\"hello\",\"n\":64,\"max_tokens\":1,"
-                                        "\"echo\":true,\"stream\":true}");
-        n_refused += status == 429; /* 200: the other one had ended */
+        const int status = ask_anything(&text, "alice", "/v1/completions", too_many);
         assert_true(tries < 10 * N_REFUSED && (status == 429 || status == 200));
+        n_refused += status == 429; /* 200: the other one had ended */
+        buf_close(&text);
+        ask(&text, "alice", "/v1/completions", all_that_fit, 200);
         buf_close(&text);
         close(other);
         wait_inside(0);
     }
-    json_t *after = ask_json("/v1/completions", "{\"prompt\":\"hello\",\"max_tokens\":1}", 200);
-    assert_int_equal(json_number_at(after, "usage/completion_tokens"), 1);
-    json_decref(after);
 }
 
 /* An empty queue would not take them either. */
@@ -259,9 +263,73 @@ static void llama_servers_clients_find_their_way(void **state)
     json_t *slots = ask_json("/slots", NULL, 200), *props = ask_json("/props", NULL, 200);
     assert_int_equal(json_array_size(slots), N_PARALLEL);
     assert_int_equal(json_number_at(props, "total_slots"), N_PARALLEL);
+    expect_text(props, "chat_template", TEMPLATE);
+    const char *const name[] = { "bos_token", "eos_token" };
+    const int32_t id[] = { it.api.info.bos, it.api.info.eos };
+    for (int i = 0; i < 2; i++) {
+        size_t len;
+        expect_text(props, name[i], akv_token_bytes(it.model, id[i], true, &len));
+        assert_true(id[i] < 0 || len > 0);
+    }
     assert_true(json_is_false(json_object_get(json_array_get(slots, 0), "is_processing")));
     json_decref(slots);
     json_decref(props);
+}
+
+/* Forced by a bias to say "b" for ever: of two stop texts the one that was met is told, whole and in a stream. */
+static void the_stop_text_that_was_met_is_told(void **state)
+{
+    static const char body[] = "{\"prompt\":\"a\",\"n_predict\":9,\"ignore_eos\":true,"
+                               "\"stop\":[\"xyz\",\"bbb\"],\"logit_bias\":[[%d,100]]%s}";
+    char text[256];
+    struct buf stream;
+    (void)state;
+    json_t *tokens = ask_json("/tokenize", "{\"content\":\"b\"}", 200);
+    const int b = (int)json_number_at(tokens, "tokens/0");
+    json_decref(tokens);
+    snprintf(text, sizeof text, body, b, "");
+    json_t *a = ask_json("/completion", text, 200);
+    expect_text(a, "stop_type", "word");
+    expect_text(a, "stopping_word", "bbb");
+    json_decref(a);
+    snprintf(text, sizeof text, body, b, ",\"stream\":true");
+    ask(&stream, "alice", "/completion", text, 200);
+    assert_non_null(strstr(buf_text(&stream), "\"stopping_word\":\"bbb\""));
+    buf_close(&stream);
+    a = ask_json("/completion", "{\"prompt\":\"a\",\"n_predict\":1,\"stop\":[\"xyz\"]}", 200);
+    expect_text(a, "stopping_word", "");
+    json_decref(a);
+}
+
+/* Whether two answers of a hot model, with that seed, are the same. */
+static bool is_same_twice(const char *path, long long seed)
+{
+    char body[160], said[2][1024];
+    for (int i = 0; i < 2; i++) {
+        snprintf(body, sizeof body,
+                 "{\"prompt\":[60,61],\"max_tokens\":24,\"ignore_eos\":true,\"temperature\":9,"
+                 "\"return_token_ids\":true,\"seed\":%lld}",
+                 seed);
+        json_t *a = ask_json(path, body, 200);
+        json_t *ids = json_at(a, *path == '/' && path[1] == 'v' ? "choices/0/token_ids" : "tokens");
+        assert_int_equal(json_array_size(ids), 24);
+        char *text = json_dumps(ids, 0);
+        snprintf(said[i], sizeof said[i], "%s", text);
+        free(text);
+        json_decref(a);
+    }
+    return strcmp(said[0], said[1]) == 0;
+}
+
+/* llama-server's seed is of 32 bits: -1 is their largest too. Elsewhere that is a seed as any other. */
+static void no_seed_is_another_one_each_time(void **state)
+{
+    (void)state;
+    assert_false(is_same_twice("/completion", -1));
+    assert_false(is_same_twice("/completion", 4294967295));
+    assert_true(is_same_twice("/completion", 4294967294));
+    assert_true(is_same_twice("/v1/completions", 4294967295));
+    assert_false(is_same_twice("/v1/completions", -1));
 }
 
 /* llama-server's way to have a prompt computed before it is needed. */
@@ -362,6 +430,117 @@ static void metrics_tell_a_tenant_nothing_of_another(void **state)
     buf_close(&text);
 }
 
+/* ---- refusals in the log ---- */
+
+/* The lines of a log that warn, as an array. */
+static json_t *warnings_of(FILE *log)
+{
+    json_t *all = json_array();
+    char line[4096];
+    rewind(log);
+    while (fgets(line, sizeof line, log)) {
+        json_t *one = json_loads(line, 0, NULL);
+        const char *level = json_string_value(json_object_get(one, "level"));
+        assert_null(strstr(line, "xyzzy"));
+        if (level && strcmp(level, "warn") == 0)
+            json_array_append(all, one);
+        json_decref(one);
+    }
+    return all;
+}
+
+/* The first n of them, or more; they come a little behind the answers. */
+static json_t *await_warnings(size_t n)
+{
+    json_t *all = warnings_of(it.log);
+    for (int tries = 0; json_array_size(all) < n; tries++) {
+        assert_true(tries < 5000);
+        usleep(1000);
+        json_decref(all);
+        all = warnings_of(it.log);
+    }
+    return all;
+}
+
+/* Whoever runs the server sees who is refused and why; what was sent (and is quoted in the answer) stays out of it. */
+static void refusals_are_logged_without_their_words(void **state)
+{
+    static const struct {
+        const char *key, *tenant, *path, *body;
+        int status;
+        const char *type, *param;
+    } ask_of[] = {
+        { "alice", "a", "/v1/completions", "{\"prompt\":\"xyzzy\",\"model\":\"xyzzy\"}", 404,
+          "not_found_error", "model" },
+        { "xyzzy", NULL, "/v1/completions", "{\"prompt\":\"xyzzy\"}", 401, "authentication_error",
+          NULL },
+        { "bob", "b", "/v1/chat/completions", "{\"messages\":[{\"role\":\"xyzzy\"}]}", 400,
+          "invalid_request_error", "messages" },
+        { "bob", "b", "/completion", "{\"prompt\":\"xyzzy\",\"kv\":\"xyzzy\"}", 400,
+          "invalid_request_error", "kv" },
+        { "alice", "a", "/tokenize", "xyzzy", 400, "invalid_request_error", NULL },
+        { "alice", "a", "/v1/embeddings", "{\"input\":\"xyzzy\"}", 501, "not_supported_error",
+          NULL },
+        { "alice", "a", "/nowhere", "{\"prompt\":\"xyzzy\"}", 404, "invalid_request_error", NULL },
+    };
+    enum { N = sizeof ask_of / sizeof *ask_of };
+    (void)state;
+    json_t *before = warnings_of(it.log);
+    const size_t n_before = json_array_size(before);
+    for (size_t i = 0; i < N; i++) {
+        struct buf text;
+        ask(&text, ask_of[i].key, ask_of[i].path, ask_of[i].body, ask_of[i].status);
+        buf_close(&text);
+    }
+    json_t *all = await_warnings(n_before + N);
+    for (size_t i = 0; i < N; i++) {
+        json_t *line = json_array_get(all, n_before + i);
+        const char *tenant = json_string_value(json_at(line, "tenant"));
+        const char *param = json_string_value(json_at(line, "param"));
+        expect_text(line, "method", "POST");
+        expect_text(line, "path", ask_of[i].path);
+        expect_text(line, "type", ask_of[i].type);
+        assert_int_equal(json_number_at(line, "status"), ask_of[i].status);
+        assert_true(strncmp(json_string_value(json_at(line, "id")), "req-", 4) == 0);
+        assert_true(tenant ? ask_of[i].tenant && strcmp(tenant, ask_of[i].tenant) == 0
+                           : !ask_of[i].tenant);
+        assert_true(param ? ask_of[i].param && strcmp(param, ask_of[i].param) == 0
+                          : !ask_of[i].param);
+    }
+    json_decref(before);
+    json_decref(all);
+}
+
+/* L2 of api/log.h: every refusal is told or counted, and a second has 100 at most. */
+static void refusals_do_not_flood_the_log(void **state)
+{
+    enum { N = 1000, PER_S = 100 };
+    const struct log_refusal r = { "req-1", NULL, "GET", "/", 401, "authentication_error", "" };
+    struct note why = { "" };
+    struct log *log;
+    FILE *f = tmpfile();
+    size_t i, n = 0;
+    json_t *line;
+    (void)state;
+    assert_int_equal(log_open(&log, f, &why), OK);
+    const time_t begin = time(NULL);
+    for (i = 0; i < N; i++)
+        log_refused(log, &r);
+    usleep(1100 * 1000);
+    log_refused(log, &r);
+    const time_t end = time(NULL);
+    log_close(log);
+    json_t *all = warnings_of(f);
+    json_array_foreach(all, i, line)
+    {
+        n += 1 + (size_t)json_number_at(line, "refusals_untold");
+    }
+    assert_int_equal(n, N + 1);
+    assert_true((time_t)json_array_size(all) <= PER_S * (end - begin + 2));
+    json_decref(all);
+    fclose(f);
+}
+
 /* ---- the server ---- */
 
 static int open_server(void **state)
@@ -375,7 +554,9 @@ static int open_server(void **state)
         .n_ctx = N_CTX, .kv_bytes = 32 << 20, .n_parallel = N_PARALLEL, .n_queue = N_QUEUE
     };
     (void)state;
-    t.chat_template = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] }}{% endfor %}";
+    it.log = tmpfile();
+    assert_non_null(it.log);
+    t.chat_template = TEMPLATE;
     tiny_model_save_temporary(t, path);
     assert_int_equal(akv_model_open(&it.model, &params, NULL), AKV_OK);
     unlink(path);
@@ -393,11 +574,13 @@ static int open_server(void **state)
         .n_predict = -1,
         .metrics = true,
         .slots = true,
+        .log = it.log,
     };
     assert_int_equal(api_open(&it.api, &options, &why), OK);
     const struct http_options http = {
         .n_thread = 2,
         .error_text = api_error_text,
+        .refused = api_refused,
         .handler = api_handle,
         .arg = &it.api,
     };
@@ -412,6 +595,7 @@ static int close_server(void **state)
     api_close(&it.api);
     akv_engine_free(it.engine);
     akv_model_close(it.model);
+    fclose(it.log);
     return 0;
 }
 
@@ -425,10 +609,14 @@ int main(void)
         cmocka_unit_test(usage_grows_with_the_tokens),
         cmocka_unit_test(every_answer_speaks_of_its_kv),
         cmocka_unit_test(llama_servers_clients_find_their_way),
+        cmocka_unit_test(the_stop_text_that_was_met_is_told),
+        cmocka_unit_test(no_seed_is_another_one_each_time),
         cmocka_unit_test(a_prompt_can_be_computed_alone),
         cmocka_unit_test(pieces_of_characters_are_bytes),
         cmocka_unit_test(who_asks_for_no_reuse_is_told_so),
         cmocka_unit_test(metrics_tell_a_tenant_nothing_of_another),
+        cmocka_unit_test(refusals_are_logged_without_their_words),
+        cmocka_unit_test(refusals_do_not_flood_the_log),
     };
     return cmocka_run_group_tests_name("api", tests, open_server, close_server);
 }
