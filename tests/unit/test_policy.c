@@ -75,7 +75,7 @@ static void presets_come_first(void **state)
     expect_text("full", "full");
     expect_text(
         "sentencekv:keep_factor=2.5,keep_factor=inf,budget=100",
-        "sentencekv:budget=100,sinks=4,recent=32,block=0,every=0,shares=equal,round=off,"
+        "sentencekv:budget=100,sinks=4,recent=32,block=0,every=0,shares=equal,round=off,even=0,"
         "keep_factor=inf,window=32,boundaries=auto,longest=64,least=4,query=token,heads=sum,"
         "address=mean,score=dot,dense_first=0");
     expect_text("window:preset=paper", "window:budget=20%,sinks=4,recent=0,block=0,every=1,"
