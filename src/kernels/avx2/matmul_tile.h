@@ -17,7 +17,7 @@
  *     signed 8     128 * 254 = 32,512                   1, as |code| times q with the code's sign
  *
  * Codes are stored unsigned, too large by an offset. A sum that starts from - offset * (the q that its 16 bits get,
- * acts_block.pair) may wrap around on its way, but ends as the sum of products without the offset, modulo 2^16, and
+ * acts_pairs) may wrap around on its way, but ends as the sum of products without the offset, modulo 2^16, and
  * those fit: the offset costs a subtraction a run, and 16 bits hold twice as many products (512 rows, Zen 3: Q5_0
  * 1.10 times the rate, Q6_K 1.08). Scales of halves of 16 are the multiplier of the widening. On Zen 3 the tile of
  * 4-bit codes runs at 72 % of a loop of nothing but products and widenings, as fast as the same loop in assembly. */
@@ -82,11 +82,12 @@ always_inline __m256i product(struct kind kind, __m256i code, __m256i q)
 }
 
 /* offset * q added up over the 16 bits of a run of kind.depth dwords: what the run's sum is too large by. */
-always_inline __m256i excess(struct kind kind, const struct acts_block *a, int lane, int run)
+always_inline __m256i excess(struct kind kind, struct tile_rows x, int r, size_t b, int run)
 {
-    __m256i pair = broadcast_4(a->pair[lane][kind.depth == 8 ? 1 : run]);
+    const int16_t(*sum)[2] = tile_pairs(x, r, b)->sum[r % ACTS_ROWS];
+    __m256i pair = broadcast_4(sum[kind.depth == 8 ? 1 : run]);
     if (kind.depth < 8 && run == 1)
-        pair = _mm256_sub_epi16(pair, broadcast_4(a->pair[lane][0]));
+        pair = _mm256_sub_epi16(pair, broadcast_4(sum[0]));
     return _mm256_mullo_epi16(pair, _mm256_set1_epi16((short)kind.offset)); // a shift
 }
 
@@ -103,7 +104,7 @@ always_inline void dots(struct kind kind, int n_row, int n_half, const struct ha
             const struct acts_block *a = tile_block(x, r, b);
             __m256i q = broadcast_4(a->q[g][r % ACTS_ROWS]), start;
             if (kind.offset && step == 0)
-                start = excess(kind, a, r % ACTS_ROWS, g / kind.depth);
+                start = excess(kind, x, r, b, g / kind.depth);
             UNROLL(2)
             for (int h = 0; h < n_half; h++) {
                 __m256i p = product(kind, w[h].code[g], q);

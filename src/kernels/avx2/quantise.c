@@ -75,7 +75,7 @@ static inline __m128 nans(const __m256 odd[AT_ONCE])
     return _mm_loadu_ps(nan);
 }
 
-/* Four blocks' values; half and pair as they lie in an acts_block. */
+/* Four blocks' values; half and pair as they lie in acts_block and acts_pairs. */
 struct coded {
     __m256i q[AT_ONCE];
     float d[AT_ONCE], z[AT_ONCE], t[AT_ONCE];
@@ -120,33 +120,36 @@ static inline void code(struct coded *c, const float *const f[AT_ONCE])
     code_sums(c, d);
 }
 
-static inline void store_sums(struct acts_block *to, uint32_t lane, const struct coded *c, int i)
+static inline void store_sums(struct acts_block *to, struct acts_pairs *pairs, uint32_t lane,
+                              const struct coded *c, int i)
 {
     to->d[lane] = c->d[i];
     to->z[lane] = c->z[i];
     to->t[lane] = c->t[i];
     memcpy(to->half[lane], &c->half[i], sizeof to->half[lane]);
-    memcpy(to->pair[lane], &c->pair[i], sizeof to->pair[lane]);
+    memcpy(pairs->sum[lane], &c->pair[i], sizeof pairs->sum[lane]);
 }
 
 /* Codes i and i + 1 are both lanes of a block. */
-static inline void store_pair(struct acts_block *to, const struct coded *c, int i)
+static inline void store_pair(struct acts_block *to, struct acts_pairs *pairs,
+                              const struct coded *c, int i)
 {
     __m256i low = _mm256_unpacklo_epi32(c->q[i], c->q[i + 1]);
     __m256i high = _mm256_unpackhi_epi32(c->q[i], c->q[i + 1]);
     _mm256_storeu_si256((__m256i *)to->q[0], _mm256_permute2x128_si256(low, high, 0x20));
     _mm256_storeu_si256((__m256i *)to->q[4], _mm256_permute2x128_si256(low, high, 0x31));
-    store_sums(to, 0, c, i);
-    store_sums(to, 1, c, i + 1);
+    store_sums(to, pairs, 0, c, i);
+    store_sums(to, pairs, 1, c, i + 1);
 }
 
-static inline void store_one(struct acts_block *to, uint32_t lane, const struct coded *c, int i)
+static inline void store_one(struct acts_block *to, struct acts_pairs *pairs, uint32_t lane,
+                             const struct coded *c, int i)
 {
     int32_t q[8];
     _mm256_storeu_si256((__m256i *)q, c->q[i]);
     for (int g = 0; g < 8; g++)
         memcpy(to->q[g][lane], &q[g], 4);
-    store_sums(to, lane, c, i);
+    store_sums(to, pairs, lane, c, i);
 }
 
 /* Behind the last block the last one is coded again, and forgotten. */
@@ -160,13 +163,14 @@ static void quantise_two_rows(struct acts *a, uint32_t r)
     const uint32_t n_block = a->k / QBLOCK;
     const float *f = a->f + (size_t)r * a->k;
     struct acts_block *to = acts_block_of(a, r, 0);
+    struct acts_pairs *pairs = acts_pairs_of(a, r, 0);
     struct coded c;
     for (uint32_t b = 0; b < n_block; b += 2) {
         const float *one = block_at(f, b, n_block), *two = block_at(f, b + 1, n_block);
         code(&c, (const float *[]){ one, one + a->k, two, two + a->k });
-        store_pair(to + b, &c, 0);
+        store_pair(to + b, pairs + b, &c, 0);
         if (b + 1 < n_block)
-            store_pair(to + b + 1, &c, 2);
+            store_pair(to + b + 1, pairs + b + 1, &c, 2);
     }
 }
 
@@ -175,12 +179,13 @@ static void quantise_one_row(struct acts *a, uint32_t r)
     const uint32_t n_block = a->k / QBLOCK;
     const float *f = a->f + (size_t)r * a->k;
     struct acts_block *to = acts_block_of(a, r, 0);
+    struct acts_pairs *pairs = acts_pairs_of(a, r, 0);
     struct coded c;
     for (uint32_t b = 0; b < n_block; b += AT_ONCE) {
         code(&c, (const float *[]){ block_at(f, b, n_block), block_at(f, b + 1, n_block),
                                     block_at(f, b + 2, n_block), block_at(f, b + 3, n_block) });
         for (uint32_t i = 0; i < AT_ONCE && b + i < n_block; i++)
-            store_one(to + b + i, r % ACTS_ROWS, &c, (int)i);
+            store_one(to + b + i, pairs + b + i, r % ACTS_ROWS, &c, (int)i);
     }
 }
 
