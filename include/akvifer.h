@@ -213,7 +213,7 @@ struct akv_evicted {
     uint64_t steps_ago, ns_ago;
 };
 
-/* What a request of these ids would find. */
+/* What a request would find. */
 struct akv_cache_find {
     uint32_t n_cached; /* positions that would be reused, and as in akv_usage: */
     bool cached_public;
@@ -224,9 +224,8 @@ struct akv_cache_find {
     uint32_t n_instead;
 };
 
-/* Waits for no step, and touches nothing. AKV_BAD_INPUT: no ids, or a salt that is too long. */
-AKV_API enum akv_status akv_cache_find(akv_engine *engine, const int32_t *ids, size_t n_id,
-                                       size_t n_public, const char *salt,
+/* Waits for no step, and touches nothing. Fails as akv_submit, but never for a full queue. */
+AKV_API enum akv_status akv_cache_find(akv_engine *engine, const struct akv_request *request,
                                        struct akv_cache_find *out, struct akv_note *why);
 
 enum akv_event_kind { AKV_EVENT_TOKEN, AKV_EVENT_PROMPT, AKV_EVENT_DONE };

@@ -90,17 +90,6 @@ static void add_found(const struct api *a, const struct gen_request *r,
     buf_add_byte(out, '}');
 }
 
-static enum akv_status find(const struct api *a, const struct gen_request *r,
-                            struct akv_cache_find *out, struct akv_note *why)
-{
-    const struct ids *p = &r->prompt[0];
-    if (!r->like.cache_no_read)
-        return akv_cache_find(a->engine, p->id, p->n, r->n_public ? r->n_public[0] : 0, r->salt,
-                              out, why);
-    *out = (struct akv_cache_find){ .miss = "off" };
-    return AKV_OK;
-}
-
 void explain_post(void *api, struct http_request *http)
 {
     struct api *a = api;
@@ -117,7 +106,8 @@ void explain_post(void *api, struct http_request *http)
     d.tenant = tenant;
     const enum request_kind kind = json_object_get(body, "messages") ? REQUEST_CHAT : REQUEST_LLAMA;
     if (request_read(&r, kind, body, &d, &error)) {
-        const enum akv_status st = find(a, &r, &found, &why);
+        const struct akv_request first = request_of(&r, 0, 0, NULL);
+        const enum akv_status st = akv_cache_find(a->engine, &first, &found, &why);
         if (st == AKV_OK)
             add_found(a, &r, &found, &out);
         else

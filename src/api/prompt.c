@@ -140,6 +140,24 @@ static void pass_on(json_t *body, const struct fields *f, const char *name, json
         json_object_set(body, name, (json_t *)v);
 }
 
+/* Whether the template begins an answer: what its own variables say goes before the member beside them, as in vLLM. Its
+ * opposite, an answer that goes on with the last message, is refused wherever it is asked for. */
+static void set_ending(json_t *body, const struct fields *f)
+{
+    const json_t *own = json_object_get(body, "add_generation_prompt");
+    const json_t *goes_on = json_object_get(body, "continue_final_message");
+    const bool beside = field_bool(f, "add_generation_prompt", true);
+    if (goes_on && !json_is_null(goes_on) && !json_is_false(goes_on))
+        api_error_set(f->error, API_NOT_SUPPORTED, "chat_template_kwargs",
+                      "chat_template_kwargs.continue_final_message is not supported yet (going on "
+                      "with the last message); leave it out");
+    else if (!own || json_is_null(own))
+        json_object_set_new(body, "add_generation_prompt", json_boolean(beside));
+    else if (!json_is_boolean(own))
+        api_error_set(f->error, API_BAD, "chat_template_kwargs",
+                      "chat_template_kwargs.add_generation_prompt must be true or false");
+}
+
 void prompt_conversation(struct ids *out, const akv_model *model, const struct fields *f)
 {
     const json_t *messages = field_find(f, "messages", NULL);
@@ -155,8 +173,8 @@ void prompt_conversation(struct ids *out, const akv_model *model, const struct f
         return;
     json_t *body = more ? json_copy((json_t *)more) : json_object();
     json_object_set_new(body, "messages", flat);
-    json_object_set_new(body, "add_generation_prompt",
-                        json_boolean(field_bool(f, "add_generation_prompt", true)));
+    set_ending(body, f);
+    members_refuse(f->object, f->in, f->error);
     pass_on(body, f, "reasoning_effort", JSON_STRING, "a string");
     if (!(f->in & IN_CHAT)) /* a chat with tools was refused */
         pass_on(body, f, "tools", JSON_ARRAY, "an array");

@@ -273,24 +273,10 @@ void akv_cancel(akv_engine *e, uint64_t id)
     engine_cancel(e->engine, id);
 }
 
-enum akv_status akv_cache_find(akv_engine *e, const int32_t *ids, size_t n_id, size_t n_public,
-                               const char *salt, struct akv_cache_find *out, struct akv_note *why)
+enum akv_status akv_cache_find(akv_engine *e, const struct akv_request *request,
+                               struct akv_cache_find *out, struct akv_note *why)
 {
-    if (n_id == 0 || n_id > UINT32_MAX || (salt && strlen(salt) > KV_SALT_MAX)) {
-        note_set(
-            inner(why),
-            "there are %zu ids and a salt of %zu bytes; give at least one id, and at most %d bytes",
-            n_id, salt ? strlen(salt) : 0, KV_SALT_MAX);
-        return AKV_BAD_INPUT;
-    }
-    const struct wanted w = {
-        .salt = salt ? salt : "",
-        .ids = ids,
-        .n_id = (uint32_t)n_id,
-        .n_public = (uint32_t)(n_public < n_id ? n_public : n_id),
-    };
-    engine_find(e->engine, &w, out);
-    return AKV_OK;
+    return (enum akv_status)engine_find(e->engine, request, out, inner(why));
 }
 
 enum akv_status akv_next_event(akv_engine *e, struct akv_event *out, int timeout_ms)

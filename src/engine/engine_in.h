@@ -135,10 +135,7 @@ void engine_stop_running(struct engine *e, const struct sequence *s); // takes i
 
 /* ---- kept.c ---- */
 /* What of it is kept, under its salt or for everybody, whichever is more, and why no more. The tables are held. */
-struct kv_hit engine_kept(const struct engine *e, const struct wanted *w);
-/* The same, and where it is cold whether another salt has it. */
-struct kv_hit engine_kept_or_why(const struct engine *e, const struct wanted *w);
-struct wanted engine_wanted(const struct sequence *s);
+struct kv_hit engine_kept(const struct engine *e, const struct sequence *s);
 /* The space and the trail of what engine_kept says; s->hit. As kv_index_take. */
 enum status engine_take_kept(struct engine *e, struct sequence *s, struct note *why);
 /* Puts what s has sealed into the index, and what of it is public where everybody finds it. */

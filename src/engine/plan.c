@@ -187,21 +187,11 @@ static struct sequence *parent_of(const struct engine *e, const struct sequence 
     return parent;
 }
 
-static struct kv_hit find_now(const struct engine *e, const struct sequence *s)
-{
-    if (s->cache_no_read)
-        return (struct kv_hit){ .miss = KV_MISS_OFF };
-    if (s->keeper && keeper_reusable(s->keeper) == 0)
-        return (struct kv_hit){ .miss = KV_MISS_POLICY };
-    const struct wanted w = engine_wanted(s);
-    return engine_kept(e, &w);
-}
-
 /* Positions of s that need not be computed: kept in the index, or a running sequence's. */
 static uint32_t reusable(const struct engine *e, const struct sequence *s)
 {
     uint32_t of_running;
-    const uint32_t kept = find_now(e, s).n_position;
+    const uint32_t kept = engine_kept(e, s).n_position;
     parent_of(e, s, &of_running);
     const uint32_t n = kept > of_running ? kept : of_running;
     return n >= e->limits.n_cache_min ? n : 0;
@@ -336,7 +326,7 @@ static enum status take_space(struct engine *e, struct sequence *s, struct note 
     enum status st = take_frozen(e, s, why);
     if (st != NOT_FOUND)
         return st;
-    s->hit = find_now(e, s);
+    s->hit = engine_kept(e, s);
     const bool forks = parent && n > s->hit.n_position, enough = reusable(e, s) > 0;
     if (s->hit.miss == KV_MISS_COLD && !forks)
         s->hit.miss = kv_index_elsewhere(e->index, s->salt, s->ids, s->n_id);

@@ -310,7 +310,7 @@ static void who_looks_waits_for_no_step(void **state)
     assert_int_equal(akv_snapshot_new(&seen, engine, NULL), AKV_OK);
     assert_int_equal(akv_submit(engine, &r, &id, NULL), AKV_OK);
     while (akv_next_event(engine, &event, 0) != AKV_OK) {
-        assert_int_equal(akv_cache_find(engine, ids, N_LONG, 0, NULL, &found, NULL), AKV_OK);
+        assert_int_equal(akv_cache_find(engine, &r, &found, NULL), AKV_OK);
         assert_int_equal(akv_snapshot_take(engine, seen, NULL), AKV_OK);
         n_look++;
         usleep(1000);

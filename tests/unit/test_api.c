@@ -20,7 +20,9 @@
 
 enum { N_PARALLEL = 2, N_QUEUE = 62, N_CTX = 512, N_REFUSED = 3 };
 
-#define TEMPLATE "{% for m in messages %}{{ m['role'] + ': ' + m['content'] }}{% endfor %}"
+#define TEMPLATE                                                                                   \
+    "{% for m in messages %}{{ m['role'] + ': ' + m['content'] }}{% endfor %}"                     \
+    "{% if add_generation_prompt %}>{% endif %}"
 
 static struct {
     akv_model *model;
@@ -164,7 +166,7 @@ static void messages_without_a_text_are_read(void **state)
         "null,\"tool_calls\":[{\"id\":\"1\"}]},{\"role\":\"assistant\",\"tool_calls\":[{\"id\":"
         "\"2\"}]},{\"role\":\"tool\",\"content\":[{\"type\":\"text\",\"text\":\"y\"}]}]}",
         200);
-    expect_text(a, "prompt", "user: xassistant: assistant: tool: y");
+    expect_text(a, "prompt", "user: xassistant: assistant: tool: y>");
     json_decref(a);
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         char body[128];
@@ -173,6 +175,46 @@ static void messages_without_a_text_are_read(void **state)
         expect_text(e, "error/param", "messages");
         assert_non_null(strstr(json_string_value(json_at(e, "error/message")), "messages[0]"));
         json_decref(e);
+    }
+}
+
+/* Where the template's own variables and the member say how a prompt ends, the variables do; nothing is overlooked. */
+static void how_a_prompt_ends_is_as_asked(void **state)
+{
+    static const struct {
+        const char *more, *end, *param; // param: refused for it
+        int status;
+    } way[] = {
+        { "", ">", NULL, 200 },
+        { ",\"add_generation_prompt\":false", "", NULL, 200 },
+        { ",\"chat_template_kwargs\":{\"add_generation_prompt\":false}", "", NULL, 200 },
+        { ",\"chat_template_kwargs\":{\"add_generation_prompt\":null}", ">", NULL, 200 },
+        { ",\"chat_template_kwargs\":{\"add_generation_prompt\":true},"
+          "\"add_generation_prompt\":false",
+          ">", NULL, 200 },
+        { ",\"chat_template_kwargs\":{\"add_generation_prompt\":7}", "", "chat_template_kwargs",
+          400 },
+        { ",\"chat_template_kwargs\":{\"continue_final_message\":true}", "", "chat_template_kwargs",
+          501 },
+        { ",\"continue_final_message\":true", "", "continue_final_message", 501 },
+        { ",\"continue_final_message\":false", ">", NULL, 200 },
+    };
+    static const char *const path[] = { "/apply-template", "/tokenize", "/v1/chat/completions" };
+    (void)state;
+    for (size_t i = 0; i < sizeof way / sizeof *way; i++) {
+        struct buf body = { 0 };
+        buf_addf(&body, "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]%s}", way[i].more);
+        for (int p = 0; p < (way[i].param ? 3 : 1); p++) {
+            char prompt[32];
+            json_t *a = ask_json(path[p], buf_text(&body), way[i].status);
+            snprintf(prompt, sizeof prompt, "user: x%s", way[i].end);
+            if (way[i].param)
+                expect_text(a, "error/param", way[i].param);
+            else
+                expect_text(a, "prompt", prompt);
+            json_decref(a);
+        }
+        buf_close(&body);
     }
 }
 
@@ -373,19 +415,23 @@ static void pieces_of_characters_are_bytes(void **state)
     json_decref(a);
 }
 
-/* A request that wants nothing of the cache gets nothing, and is told so before it is run. */
+/* A request that wants nothing of the cache, or whose policy has to see its prompt computed, gets nothing, and is told so
+ * before it is run. */
 static void who_asks_for_no_reuse_is_told_so(void **state)
 {
     static const char *const body[] = {
         "{\"prompt\":[51,52,53,54,55,56],\"n_predict\":1}",
         "{\"prompt\":[51,52,53,54,55,56],\"n_predict\":1,\"cache_prompt\":false}",
+        "{\"prompt\":[51,52,53,54,55,56],\"n_predict\":1,\"kv\":\"h2o:budget=64\"}",
     };
+    static const char *const reason[] = { "none", "off", "policy" };
     (void)state;
     json_decref(ask_json("/completion", body[0], 200));
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         json_t *e = ask_json("/v1/cache/explain", body[i], 200);
         json_t *a = ask_json("/completion", body[i], 200);
-        expect_text(e, "reason", json_string_value(json_at(a, "akvifer/cache_miss")));
+        expect_text(e, "reason", reason[i]);
+        expect_text(a, "akvifer/cache_miss", reason[i]);
         assert_int_equal(json_number_at(e, "cached_tokens"),
                          json_number_at(a, "akvifer/cached_tokens"));
         assert_int_equal(json_number_at(e, "cached_tokens"), i ? 0 : 5);
@@ -606,6 +652,7 @@ int main(void)
         cmocka_unit_test(more_answers_than_ever_fit_are_no_matter_of_patience),
         cmocka_unit_test(a_prompt_of_one_token_misses_nothing),
         cmocka_unit_test(messages_without_a_text_are_read),
+        cmocka_unit_test(how_a_prompt_ends_is_as_asked),
         cmocka_unit_test(usage_grows_with_the_tokens),
         cmocka_unit_test(every_answer_speaks_of_its_kv),
         cmocka_unit_test(llama_servers_clients_find_their_way),
