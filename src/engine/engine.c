@@ -93,6 +93,7 @@ static bool is_waited_for(const struct engine *e, const struct sequence *s)
 /* What its policy did: what it put into the index gives its memory back with the rest, unless somebody waits for it. */
 static void pruned(struct engine *e, struct sequence *s)
 {
+    e->spare = (struct spare){ .least = SIZE_MAX, .surplus = e->spare.surplus, .pruned = true };
     kv_index_drop(e->index, &s->public_trail);
     if (is_waited_for(e, s))
         kv_index_drop(e->index, &s->trail);
@@ -236,10 +237,11 @@ static void count_rows(struct engine *e, uint32_t n_share, uint32_t n_row)
     e->sum.n_row += n_row;
 }
 
-enum { SPARE_STEPS = 32 };
+enum { SPARE_STEPS = 512, PRUNED_STEPS = 32 };
 #define GIVE_BACK_STEP ((size_t)8 << 20) /* bytes: a punched hole costs 0.1 ms a MiB */
 
-/* KV memory that lay free during SPARE_STEPS steps is not needed: it goes back to the system, a piece with each step. */
+/* KV memory that lay free for so many steps is not needed: it goes back to the system, a piece with each step. What a policy
+ * dropped does so soon; else the next requests want it, and backing it anew costs more than all other keeping of a step. */
 static void give_back(struct engine *e)
 {
     struct spare *spare = &e->spare;
@@ -251,7 +253,7 @@ static void give_back(struct engine *e)
     }
     const size_t now = kv_pool_spare(e->pool);
     spare->least = now < spare->least ? now : spare->least;
-    if (++spare->n_step < SPARE_STEPS)
+    if (++spare->n_step < (spare->pruned ? PRUNED_STEPS : SPARE_STEPS))
         return;
     *spare = (struct spare){ .least = SIZE_MAX, .surplus = spare->least };
 }

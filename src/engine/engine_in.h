@@ -36,6 +36,7 @@ struct engine_clock {
 struct spare {
     size_t least, surplus;
     uint32_t n_step;
+    bool pruned; // a policy dropped rows
 };
 
 struct engine {

@@ -4,7 +4,7 @@
 
 #include "engine/engine_in.h"
 
-enum { IDLE_S = 1 };
+enum { IDLE_S = 10 };
 
 /* ---- the engine thread ---- */
 
