@@ -185,6 +185,9 @@ struct akv_request {
      * them, and what follows is read at its true positions and stays. Requests of the same policy, salt
      * and context share the pruned state; then PROMPT events may begin at position n - 1. */
     uint32_t kv_context;
+    /* Of what follows the context, so many ids are the question: policies that look for what is asked about (epicache) read
+     * no further, so that every answer to it finds the same; 0: all of it. */
+    uint32_t kv_question;
 
     void *user; /* comes back with every event */
 };
@@ -261,6 +264,10 @@ struct akv_usage {
     size_t kv_bytes_end;   /* of KV at the end */
     char kv_policy[256];   /* as it was understood, with all options; "": everything stays */
     const char *kv_shares; /* how its budget was dealt to heads: "profile" or "equal" */
+    /* Episodes that the history was divided into (0: none were), the one that was read, and how near the question is to
+     * it (a cosine). */
+    uint32_t kv_n_episode, kv_episode;
+    float kv_similarity;
 };
 
 struct akv_event {

@@ -61,8 +61,12 @@ static void add_cache(const struct job *j, struct buf *out)
         buf_add_json_text(out, u->kv_policy, strlen(u->kv_policy));
         buf_addf(out,
                  ",\"shares\":\"%s\",\"kept_tokens\":%u,\"dropped_tokens\":%u,\"bytes\":%zu,\"peak_"
-                 "bytes\":%zu}",
+                 "bytes\":%zu",
                  u->kv_shares, u->n_kept, u->n_dropped, u->kv_bytes_end, u->kv_bytes_peak);
+        if (u->kv_n_episode)
+            buf_addf(out, ",\"episodes\":%u,\"episode\":%u,\"similarity\":%.4f", u->kv_n_episode,
+                     u->kv_episode, (double)u->kv_similarity);
+        buf_add_byte(out, '}');
     }
     buf_add_byte(out, '}');
 }

@@ -64,13 +64,14 @@ static enum status open_kv(struct calibration *c, struct note *why)
 
 static enum status replay_all(struct calibration *c, struct note *why)
 {
+    const struct replay_text text = { .prefix = &c->prefix, .ids = c->ids.id, .n = c->n };
     struct replay r;
     bool over = false;
-    enum status st = replay_begin(&r, &c->prefix, c->ids.id, c->space, c->excerpt, c->n, why);
+    enum status st = replay_begin(&r, &text, c->space, c->excerpt, c->n, why);
     while (st == OK && !over) {
         st = read_rows(c, r.space, r.ids, r.n_past, r.n, &r.taps);
         if (st == OK)
-            st = replay_went_on(&r, &c->prefix, c->ids.id, c->space, r.n, &over, why);
+            st = replay_went_on(&r, &text, c->space, r.n, &over, why);
     }
     replay_end(&r);
     return st;
@@ -120,7 +121,7 @@ enum status calibrate(struct kv_shares *sum, struct model *m, const struct vocab
 {
     struct calibration c = { .m = m, .vocab = v };
     hparams_kv_shape(model_hparams(m), type, &c.shape);
-    enum status st = replay_prefix_make(&c.prefix, model_file(m), v, why);
+    enum status st = replay_prefix_make(&c.prefix, replay_repeat, model_file(m), v, why);
     if (st == OK)
         st = vocab_encode(v, text->bytes, text->len, VOCAB_BOS, &c.ids, why);
     c.n = c.ids.n < CALIBRATION_TOKENS ? (uint32_t)c.ids.n : CALIBRATION_TOKENS;

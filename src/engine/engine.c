@@ -101,7 +101,7 @@ static void pruned(struct engine *e, struct sequence *s)
 static void remember_context(struct engine *e, const struct share *sh)
 {
     const uint32_t row = sh->first_row + sh->n_row - 1;
-    if (frozen_applies(sh->seq) && sh->seq->n_done == sh->seq->keeper->n_context)
+    if (frozen_applies(sh->seq) && sh->seq->n_done == keeper_shared(sh->seq->keeper))
         keeper_remember(sh->seq->keeper, model_logits(e->model, &row, 1),
                         model_hparams(e->model)->n_vocab);
 }
@@ -109,20 +109,20 @@ static void remember_context(struct engine *e, const struct share *sh)
 void engine_prune(struct engine *e, struct sequence *s, uint32_t n_replayed)
 {
     struct keeper *k = s->keeper;
-    const bool context = s->n_done == k->n_context;
+    const bool context = s->n_done == keeper_shared(k) && !k->skips;
     struct note why = { "" };
     bool pruned_now;
     enum status st;
     do {
         st = n_replayed ? keeper_replayed(k, &e->keeping, e->model, s->space, s->ids, s->n_done,
                                           n_replayed, &pruned_now, &why)
-                        : keeper_after(k, &e->keeping, e->model, s->space, s->ids, s->n_done,
+                        : keeper_after(k, &e->keeping, e->model, s->space, s->ids, &s->n_done,
                                        &pruned_now, &why);
         if (pruned_now)
             pruned(e, s);
         n_replayed = 0;
     } while (st == FULL && keeper_is_stalled(k, s->n_done) && engine_evict(e));
-    if (context && k->due != s->n_done)
+    if (context && (k->due != s->n_done || k->skips))
         frozen_put(&e->frozen, s, model_hparams(e->model)->n_vocab);
 }
 
@@ -518,7 +518,10 @@ static enum status keeping_open(struct engine *e, const struct akv_limits *wish,
         note_set(why, "no memory for the ranks of KV policies");
         return st;
     }
-    st = replay_prefix_make(&e->keeping.prefix, model_file(e->model), e->frame.vocab, why);
+    const struct gguf *file = model_file(e->model);
+    st = replay_prefix_make(&e->keeping.repeat, replay_repeat, file, e->frame.vocab, why);
+    if (st == OK)
+        st = replay_prefix_make(&e->keeping.essential, replay_essential, file, e->frame.vocab, why);
     if (st != OK)
         return st;
     st = heads_open(&e->heads, e->model, &e->limits.shape, wish->kv_profile, model_path, why);
@@ -547,7 +550,7 @@ enum status engine_new_still(struct engine **out, struct model *m, const struct 
     enum status st = engine_limits_choose(&e->limits, wish, m, why);
     e->pace.stretch = e->limits.step_stretch;
     if (st == OK)
-        st = sequence_frame_open(&e->frame, vocab, model_hparams(m)->n_vocab, &e->limits, why);
+        st = sequence_frame_open(&e->frame, m, vocab, &e->limits, why);
     if (st == OK)
         st = arrays_new(e, why);
     if (st == OK)

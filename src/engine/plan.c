@@ -228,7 +228,8 @@ static bool make_room(struct engine *e, const struct sequence *s)
         return true; /* alone it fits: L1 */
     if (has_room(e, s, reusable(e, s), 0))
         return true;
-    if (!has_room(e, s, 0, kv_index_idle_bytes(e->index)))
+    if (!has_room(e, s, 0,
+                  kv_index_idle_bytes(e->index) + frozen_bytes(&e->frozen, &e->limits.shape)))
         return false;
     while (!has_room(e, s, reusable(e, s), 0)) {
         if (!engine_evict(e))
@@ -257,9 +258,9 @@ static bool waits_for_context(struct engine *e, struct sequence *s)
         return false;
     for (uint32_t i = 0; i < e->n_running; i++) {
         const struct sequence *r = e->running[i];
-        if (frozen_same(r, s) && r->n_done < r->keeper->n_context) {
+        if (frozen_same(r, s) && r->n_done < keeper_shared(r->keeper)) {
             s->wait_for = r->id;
-            s->wait_until = r->keeper->n_context;
+            s->wait_until = keeper_shared(r->keeper);
             return true;
         }
     }

@@ -1,13 +1,14 @@
 /* engine/replay.h - a scoring pass: rows that look back over a sequence's past and leave nothing behind but what its rows
  * received of them.
  *
- *   past  [ 0 .......... n_past )   instruction, then ids[from .. from + chunk) again     mass: the largest attention that
+ *   past  [ 0 .......... n_past )   instruction, then a chunk of a text                   mass: the largest attention that
  *                                   in a space of its own, a fork, gone afterwards        each row of the past received
  *
- * A long past is replayed a chunk at a time, each from position n_past on: the rows that score a chunk never see those that
- * scored another.
+ * The text is the past itself, or what stands for questions to come (engine/episodes.h). A long one is read a chunk at a
+ * time, each from position n_past on: the rows that score a chunk never see those that scored another.
  *
- * Source: Kim et al. 2025, "KVzip: Query-Agnostic KV Cache Compression with Context Reconstruction".
+ * Sources: Kim et al. 2025, "KVzip: Query-Agnostic KV Cache Compression with Context Reconstruction"; Kim et al. 2025,
+ * "EpiCache: Episodic KV Cache Management for Long Conversational Question Answering".
  * Lifetime  from replay_begin to replay_end, a few steps. Threads  the engine thread. */
 #ifndef ENGINE_REPLAY_H
 #define ENGINE_REPLAY_H
@@ -24,15 +25,27 @@ struct replay_prefix {
     uint32_t n;
 };
 
-/* For a model's file and vocabulary. FULL: no memory. */
-must_use enum status replay_prefix_make(struct replay_prefix *out, const struct gguf *file,
-                                        const struct vocab *v, struct note *why);
+/* An instruction, for a model's file and vocabulary, with what stands before an answer. FULL: no memory. */
+must_use enum status replay_prefix_make(struct replay_prefix *out, const char *instruction,
+                                        const struct gguf *file, const struct vocab *v,
+                                        struct note *why);
+extern const char replay_repeat[];    // the past again
+extern const char replay_essential[]; // what of it answers questions
+
+/* What is read over the past. */
+struct replay_text {
+    const struct replay_prefix *prefix;
+    const int32_t *ids; // [n]
+    uint32_t n;
+    bool
+        past_alone; // mass is a share of the attention that goes to the past, not to the text itself
+};
 
 struct replay {
     bool runs;
     int32_t ids[REPLAY_PREFIX_MAX + REPLAY_CHUNK]; // of the chunk
     uint32_t n, n_done;
-    uint32_t n_past, n_replayed; // of the past: replayed, and in this chunk
+    uint32_t n_past, n_replayed; // n_replayed: of the text
     struct kv_space *space;      // the chunk's
     struct kv_taps taps;
 };
@@ -40,17 +53,17 @@ struct replay {
 /* Positions that a space, and mass in the tail of an excerpt (kv/taps.h T0), need behind a past to be replayed. */
 #define REPLAY_ROWS (REPLAY_PREFIX_MAX + REPLAY_CHUNK)
 
-/* Gets ready to replay positions [0, n_past) of `ids`, whose rows are in `space` and `excerpt`. FULL: no block for the fork;
+/* Gets ready to read a text over positions [0, n_past), whose rows are in `space` and `excerpt`. FULL: no block for the fork;
  * try again later. */
-must_use enum status replay_begin(struct replay *r, const struct replay_prefix *prefix,
-                                  const int32_t *ids, struct kv_space *space,
-                                  struct kv_excerpt *excerpt, uint32_t n_past, struct note *why);
+must_use enum status replay_begin(struct replay *r, const struct replay_text *text,
+                                  struct kv_space *space, struct kv_excerpt *excerpt,
+                                  uint32_t n_past, struct note *why);
 
-/* n of its rows are computed. True: all of the past is replayed; the mass is there. With FULL the next chunk has no block
+/* n of its rows are computed. True: all of the text is read; the mass is there. With FULL the next chunk has no block
  * now: the call is to be made again with n = 0. */
-must_use enum status replay_went_on(struct replay *r, const struct replay_prefix *prefix,
-                                    const int32_t *ids, struct kv_space *space, uint32_t n,
-                                    bool *over, struct note *why);
+must_use enum status replay_went_on(struct replay *r, const struct replay_text *text,
+                                    struct kv_space *space, uint32_t n, bool *over,
+                                    struct note *why);
 void replay_end(struct replay *r); // at any time
 
 #endif

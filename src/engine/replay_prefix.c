@@ -6,7 +6,10 @@
 #include "engine/replay.h"
 #include "model/chat_template.h"
 
-static const char INSTRUCTION[] = "\n\nRepeat the previous context exactly.";
+const char replay_repeat[] = "\n\nRepeat the previous context exactly.";
+const char replay_essential[] =
+    "\n\nList the essential facts of this conversation: names, dates, places, amounts, plans, "
+    "preferences and decisions.";
 static const char WORDS[] =
     "Hello"; // of the user: what stands behind them in the rendered text is wanted
 
@@ -37,12 +40,12 @@ static enum status add_turn(struct buf *text, const struct gguf *file, const str
     return st == FULL ? FULL : OK;
 }
 
-enum status replay_prefix_make(struct replay_prefix *out, const struct gguf *file,
-                               const struct vocab *v, struct note *why)
+enum status replay_prefix_make(struct replay_prefix *out, const char *instruction,
+                               const struct gguf *file, const struct vocab *v, struct note *why)
 {
     struct buf text = { 0 };
     struct ids ids = { 0 };
-    buf_add_text(&text, INSTRUCTION);
+    buf_add_text(&text, instruction);
     enum status st = add_turn(&text, file, v);
     if (st == OK)
         st = vocab_encode(v, buf_text(&text), text.len, VOCAB_SPECIAL, &ids, why);
