@@ -312,6 +312,8 @@ struct akv_times {
 /* Of the engine's last step; sums since its start. */
 struct akv_stats {
     size_t kv_bytes_max, kv_bytes_backed, kv_bytes_held;
+    size_t kv_bytes_parked; /* of episodes, outside of the cap (policy epicache, park=ram) */
+    uint64_t n_episode_parked, n_episode_unparked; /* times that one went there and came back */
     uint32_t n_running, n_waiting;
     uint32_t n_block_held;    /* by sequences, or idle for reuse; */
     uint32_t n_block_indexed; /*   of them, those that another request could reuse */

@@ -247,6 +247,9 @@ static void stats_publish(struct engine *e, uint64_t step_ns)
         .kv_bytes_max = kv.bytes_max,
         .kv_bytes_backed = kv.bytes_backed,
         .kv_bytes_held = kv.bytes_held,
+        .kv_bytes_parked = e->frozen.parked_bytes,
+        .n_episode_parked = e->frozen.n_parked,
+        .n_episode_unparked = e->frozen.n_unparked,
         .n_running = e->n_running,
         .n_block_held = n_held,
         .n_block_indexed = index.n_node,
@@ -500,6 +503,8 @@ static enum status keeping_open(struct engine *e, const struct akv_limits *wish,
                                 const char *model_path, struct note *why)
 {
     const struct hparams *h = model_hparams(e->model);
+    e->frozen.spaces = e->spaces;
+    e->frozen.parked_bytes_max = e->limits.kv_bytes;
     e->keeping = (struct keeper_frame){
         .model = { .kern = model_kernels(e->model),
                    .workers = model_workers(e->model),

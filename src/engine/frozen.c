@@ -71,6 +71,7 @@ static void frozen_free(struct frozen *f)
         return;
     kv_space_free(f->space);
     kv_excerpt_free(f->excerpt);
+    kv_parked_free(f->parked);
     mem_free(f->salt);
     mem_free(f->policy);
     mem_free(f->ids);
@@ -115,6 +116,7 @@ static struct frozen *frozen_new(const struct sequence *s, uint32_t n)
     f->policy = mem_copy_text(s->keeper->name, strlen(s->keeper->name));
     f->ids = mem_new(f->n, sizeof *f->ids);
     const bool skips = !s->keeper->episodes || copy_skips(f, s->keeper->episodes);
+    f->parks = keeper_parks(s->keeper);
     if (!f->salt || !f->policy || !f->ids || !skips) {
         frozen_free(f);
         return NULL;
@@ -123,10 +125,28 @@ static struct frozen *frozen_new(const struct sequence *s, uint32_t n)
     return f;
 }
 
+/* The longest unused, of those that hold blocks alone or of all; n: there is none. */
+static uint32_t oldest(const struct frozen_table *t, bool resident)
+{
+    uint32_t oldest = t->n;
+    for (uint32_t i = 0; i < t->n; i++)
+        if ((!resident || t->entry[i]->space) &&
+            (oldest == t->n || t->entry[i]->used < t->entry[oldest]->used))
+            oldest = i;
+    return oldest;
+}
+
+static void drop(struct frozen_table *t, uint32_t i)
+{
+    t->parked_bytes -= t->entry[i]->parked_bytes;
+    frozen_free(t->entry[i]);
+    t->entry[i] = t->entry[--t->n];
+}
+
 static void add(struct frozen_table *t, struct frozen *f)
 {
     if (t->n == FROZEN_MAX)
-        frozen_evict(t);
+        drop(t, oldest(t, false));
     f->used = ++t->tick;
     t->entry[t->n++] = f;
 }
@@ -149,6 +169,24 @@ void frozen_put(struct frozen_table *t, struct sequence *s, uint32_t n_vocab)
     add(t, f);
 }
 
+/* Whether g goes on where f ends, behind the history that both are of. */
+static bool goes_on(const struct frozen *f, const struct frozen *g)
+{
+    return f->n > f->n_base && f->n <= g->n && f->n_base == g->n_base && f->episode == g->episode &&
+           f->n_skip <= g->n_skip && strcmp(f->salt, g->salt) == 0 &&
+           strcmp(f->policy, g->policy) == 0 &&
+           memcmp(f->skip, g->skip, f->n_skip * sizeof *f->skip) == 0 &&
+           memcmp(f->ids, g->ids, f->n * sizeof *f->ids) == 0;
+}
+
+/* Who asks again begins behind the history, who goes on behind the last answer: what lies between is not asked for. */
+static void drop_passed(struct frozen_table *t, const struct frozen *by)
+{
+    for (uint32_t i = t->n; i-- > 0;)
+        if (t->entry[i]->skip && goes_on(t->entry[i], by))
+            drop(t, i);
+}
+
 bool frozen_leave(struct frozen_table *t, struct sequence *s)
 {
     const struct keeper *k = s->keeper;
@@ -161,26 +199,62 @@ bool frozen_leave(struct frozen_table *t, struct sequence *s)
     f->excerpt = s->keeper->excerpt;
     s->space = NULL;
     s->keeper->excerpt = NULL;
+    drop_passed(t, f);
     add(t, f);
     return true;
 }
 
-enum status frozen_fork(struct frozen *f, struct sequence *s, struct note *why)
+/* ---- parked ---- */
+
+/* False: it may not, or there is no room. */
+static bool park(struct frozen_table *t, struct frozen *f)
+{
+    const size_t bytes = kv_park_bytes(f->excerpt, f->space);
+    if (!f->parks || bytes > t->parked_bytes_max - t->parked_bytes ||
+        kv_park(&f->parked, f->excerpt, f->space) != OK)
+        return false;
+    f->space = NULL;
+    f->excerpt = NULL;
+    f->parked_bytes = bytes;
+    t->parked_bytes += bytes;
+    t->n_parked++;
+    return true;
+}
+
+static enum status unpark(struct frozen_table *t, struct frozen *f, struct note *why)
+{
+    const enum status st = kv_unpark(f->parked, t->spaces, &f->excerpt, &f->space, why);
+    if (st != OK)
+        return st;
+    f->parked = NULL;
+    t->parked_bytes -= f->parked_bytes;
+    f->parked_bytes = 0;
+    t->n_unparked++;
+    return OK;
+}
+
+enum status frozen_fork(struct frozen_table *t, struct frozen *f, struct sequence *s,
+                        struct note *why)
 {
     struct kv_excerpt *excerpt;
     const uint32_t n_position_max = s->n_id_max + REPLAY_ROWS;
-    const enum status st =
-        fork_both(&s->space, &excerpt, f->space, f->excerpt, f->n, n_position_max, why);
+    enum status st = f->space ? OK : unpark(t, f, why);
+    if (st == OK)
+        st = fork_both(&s->space, &excerpt, f->space, f->excerpt, f->n, n_position_max, why);
     if (st == OK)
         keeper_adopt(s->keeper, excerpt, f->n);
     return st;
 }
+
+/* ---- when blocks are short ---- */
 
 size_t frozen_bytes(const struct frozen_table *t, const struct kv_shape *shape)
 {
     size_t bytes = 0;
     for (uint32_t i = 0; i < t->n; i++) {
         const struct frozen *f = t->entry[i];
+        if (!f->space)
+            continue;
         const uint32_t n_block = (kv_space_grown(f->space) + KV_BLOCK - 1) / KV_BLOCK;
         bytes += kv_excerpt_bytes(f->excerpt);
         for (uint32_t g = 0; g < shape->n_group; g++)
@@ -191,18 +265,16 @@ size_t frozen_bytes(const struct frozen_table *t, const struct kv_shape *shape)
 
 bool frozen_evict(struct frozen_table *t)
 {
-    uint32_t oldest = 0;
-    if (t->n == 0)
+    const uint32_t i = oldest(t, true);
+    if (i == t->n)
         return false;
-    for (uint32_t i = 1; i < t->n; i++)
-        oldest = t->entry[i]->used < t->entry[oldest]->used ? i : oldest;
-    frozen_free(t->entry[oldest]);
-    t->entry[oldest] = t->entry[--t->n];
+    if (!park(t, t->entry[i]))
+        drop(t, i);
     return true;
 }
 
 void frozen_close(struct frozen_table *t)
 {
-    while (frozen_evict(t))
-        ;
+    while (t->n > 0)
+        drop(t, t->n - 1);
 }

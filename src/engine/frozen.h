@@ -9,12 +9,16 @@
  *     what was skipped.
  * R3  What forks share is SEALED or copied: an entry never changes.
  *
- * The longest unused goes when there are more than FROZEN_MAX, or when blocks are short.
+ * The longest unused goes when there are more than FROZEN_MAX, or when blocks are short: an episode whose policy says
+ * park=ram into memory of the process (kv/park.h), as long as that is no more than the pool itself; it comes back when it is
+ * asked for.
+ *
  * Lifetime  of the engine. Threads  the engine thread. */
 #ifndef ENGINE_FROZEN_H
 #define ENGINE_FROZEN_H
 
 #include "engine/sequence.h"
+#include "kv/park.h"
 
 enum { FROZEN_MAX = 64 };
 
@@ -24,8 +28,11 @@ struct frozen {
     uint32_t n;                       // positions
     uint32_t n_base, episode, n_skip; // of an episode; n_base 0: of none that was made of a history
     struct stretch *skip;             // [n_skip] below n
-    struct kv_space *space;
+    struct kv_space *space;           // NULL: it is parked
     struct kv_excerpt *excerpt;
+    bool parks;
+    struct kv_parked *parked;
+    size_t parked_bytes;
     float *logits; // [n_vocab] of its last row, or NULL: nobody was told
     uint64_t used;
 };
@@ -34,6 +41,9 @@ struct frozen_table {
     struct frozen *entry[FROZEN_MAX];
     uint32_t n;
     uint64_t tick;
+    struct kv_spaces *spaces;
+    size_t parked_bytes_max, parked_bytes;
+    uint64_t n_parked, n_unparked; // times
 };
 
 /* Whether the request may take its context from there, and leave it there: it has one, and more to read behind it. */
@@ -54,11 +64,13 @@ void frozen_put(struct frozen_table *t, struct sequence *s, uint32_t n_vocab);
 bool frozen_leave(struct frozen_table *t, struct sequence *s);
 
 /* s starts behind it: its space and excerpt. FULL: no block or memory; nothing changed. */
-must_use enum status frozen_fork(struct frozen *f, struct sequence *s, struct note *why);
+must_use enum status frozen_fork(struct frozen_table *t, struct frozen *f, struct sequence *s,
+                                 struct note *why);
 
 /* What evicting all of them could give back at most: some may be shared. */
 size_t frozen_bytes(const struct frozen_table *t, const struct kv_shape *shape);
-bool frozen_evict(struct frozen_table *t); // the longest unused. False: there is none
+/* The longest unused of those that hold blocks gives them back. False: there is none. */
+bool frozen_evict(struct frozen_table *t);
 void frozen_close(struct frozen_table *t);
 
 #endif

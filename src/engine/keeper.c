@@ -375,17 +375,26 @@ static bool has_to_replay(struct keeper *k, const struct keeper_frame *f, struct
     return needs_of(k) & KV_NEED_MASS_PEAK && kv_keep_may_drop(&f->model, &job);
 }
 
+static const struct epicache_options *options_of(const struct keeper *k)
+{
+    return (const struct epicache_options *)k->choice.options.bytes;
+}
+
+bool keeper_parks(const struct keeper *k)
+{
+    return k->episodes && options_of(k)->park == EPICACHE_RAM;
+}
+
 static struct replay_text text_of(const struct keeper *k, const struct keeper_frame *f,
                                   const int32_t *ids, uint32_t n_done)
 {
     const struct episodes *e = k->episodes;
     if (!e)
         return (struct replay_text){ .prefix = &f->repeat, .ids = ids, .n = n_done };
-    const struct epicache_options *opt = (const struct epicache_options *)k->choice.options.bytes;
     return (struct replay_text){ .prefix = &f->essential,
                                  .ids = e->text,
                                  .n = e->n_text,
-                                 .past_alone = opt->support == EPICACHE_PAST };
+                                 .past_alone = options_of(k)->support == EPICACHE_PAST };
 }
 
 /* ---- what is not read ---- */

@@ -78,6 +78,9 @@ static inline uint32_t keeper_shared(const struct keeper *k)
     return k->episodes ? k->episodes->n_base : k->n_context;
 }
 
+/* Whether what it kept may be parked when blocks are short. */
+bool keeper_parks(const struct keeper *k);
+
 /* The logits of the context's last row, for those that begin behind it. Without memory nothing is remembered. */
 void keeper_remember(struct keeper *k, const float *logits, uint32_t n_vocab);
 

@@ -316,7 +316,7 @@ static enum status take_frozen(struct engine *e, struct sequence *s, struct note
     struct frozen *f = frozen_find(&e->frozen, s);
     if (!f)
         return NOT_FOUND;
-    const enum status st = frozen_fork(f, s, why);
+    const enum status st = frozen_fork(&e->frozen, f, s, why);
     if (st != OK)
         return st;
     s->hit = (struct kv_hit){ .n_position = f->n, .miss = KV_MISS_POLICY, .miss_at = f->n };

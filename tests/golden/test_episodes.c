@@ -288,6 +288,47 @@ static void also_where_turns_begin_episodes(void **state)
     a_chat_goes_on_where_it_was(POLICY ",new=0.3");
 }
 
+/* The episodes of a few chats in turn, in a pool that has not room for all: what was parked comes back with the same bits. */
+static void parked_and_back(void **state)
+{
+    (void)state;
+    enum { CHATS = 5, TIMES = 3 };
+    struct akv_limits limits = limits_of();
+    struct rng rng = rng_seeded(9, 9);
+    struct ids chat[CHATS] = { 0 };
+    static struct answer first[CHATS];
+    limits.kv_bytes = still_kv_bytes(&s, 1, 1000, 48);
+    for (uint32_t c = 0; c < CHATS; c++)
+        for (uint32_t r = 0; r < 10; r++) {
+            add_question(&chat[c], topic_of(r), &rng);
+            if (r < 9) {
+                add_words(&chat[c], topic_of(r), &rng);
+                end_answer(&chat[c]);
+            }
+        }
+    still_engine_open(&s, &limits);
+    for (uint32_t c = 0; c < CHATS; c++)
+        ask(&first[c], &chat[c], POLICY ",park=ram", "one");
+    for (uint32_t i = 0; i < TIMES * CHATS; i++) {
+        struct answer again;
+        ask(&again, &chat[i % CHATS], POLICY ",park=ram", "one");
+        assert_true(again.usage.n_cached > 0);
+        expect_same(&again, &first[i % CHATS]);
+        answer_close(&again);
+    }
+    const struct frozen_table *t = &s.engine->frozen;
+    print_message("%llu times parked, %llu times back, %zu bytes are parked\n",
+                  (unsigned long long)t->n_parked, (unsigned long long)t->n_unparked,
+                  t->parked_bytes);
+    assert_true(t->n_parked > CHATS && t->n_unparked > CHATS);
+    assert_true(t->parked_bytes <= limits.kv_bytes);
+    still_engine_close(&s);
+    for (uint32_t c = 0; c < CHATS; c++) {
+        answer_close(&first[c]);
+        ids_close(&chat[c]);
+    }
+}
+
 static void another_tenant_finds_nothing(void **state)
 {
     (void)state;
@@ -348,6 +389,7 @@ int main(void)
         cmocka_unit_test(episodes_grow_with_a_chat),
         cmocka_unit_test(found_or_built_anew),
         cmocka_unit_test(also_where_turns_begin_episodes),
+        cmocka_unit_test(parked_and_back),
         cmocka_unit_test(another_tenant_finds_nothing),
         cmocka_unit_test(a_budget_that_holds_all_changes_nothing),
     };

@@ -26,6 +26,9 @@ static const struct kv_option options[] = {
       "a question less near than this to every episode begins one of its own; 0: never" },
     { "stay", KV_OPTION_NUMBER, AT(stay), NULL, "0", "0.02", 0, 1, NULL,
       "a turn leaves the episode of the one before it only where another is nearer by this" },
+    { "park", KV_OPTION_WORD, AT(park), NULL, "off", NULL, 0, 0, "off ram",
+      "where an episode goes that nobody reads when blocks are short: away, to be built again, or "
+      "into memory outside of the cap, as much as the cap at most" },
     { "route", KV_OPTION_WORD, AT(route), NULL, "nearest", NULL, 0, 0, "nearest random",
       "the episode that a question reads: the nearest, or (a control) one drawn by a hash" },
 };

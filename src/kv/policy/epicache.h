@@ -6,6 +6,7 @@
 
 enum epicache_embed { EPICACHE_TFIDF, EPICACHE_SELF };
 enum epicache_support { EPICACHE_PAST, EPICACHE_ALL };
+enum epicache_park { EPICACHE_OFF, EPICACHE_RAM };
 enum epicache_route { EPICACHE_NEAREST, EPICACHE_RANDOM };
 
 struct epicache_options {
@@ -16,6 +17,7 @@ struct epicache_options {
     uint32_t embed;     // enum epicache_embed
     uint32_t support;   // enum epicache_support
     uint32_t route;     // enum epicache_route
+    uint32_t park;      // enum epicache_park
     float blur;         // part of its neighbours in a segment's vector
     float new_below;    // similarity; 0: no turn begins an episode of its own
     float stay;         // gain in similarity from which on a turn leaves its predecessor's episode
