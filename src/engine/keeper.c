@@ -87,14 +87,28 @@ uint32_t keeper_reusable(const struct keeper *k)
 
 /* ---- what is written down ---- */
 
+static uint32_t whole_blocks(uint32_t rows)
+{
+    return (rows + KV_BLOCK - 1) / KV_BLOCK * KV_BLOCK;
+}
+
 /* Rows of the tail at once: up to the first keep, or from one keep to the next beside a block in progress. */
 static uint32_t tail_rows(const struct keeper *k)
 {
     const struct kv_common *c = &k->choice.options.common;
     const uint32_t between = (c->block > c->every ? c->block : c->every) + 2 * KV_BLOCK;
     const uint32_t first = due_after(k, 0) + KV_BLOCK;
-    const uint32_t rows = first > between ? first : between;
-    return (rows + KV_BLOCK - 1) / KV_BLOCK * KV_BLOCK;
+    return whole_blocks(first > between ? first : between);
+}
+
+/* Those that count mass: until the budget is exceeded no keep drops anything, and the tail is all there is. */
+static uint32_t mass_rows(const struct keeper *k, const struct kv_shape *shape)
+{
+    const uint32_t rows = tail_rows(k), most = whole_blocks(k->n_position_max);
+    const uint32_t budget = kv_keep_floors(&k->choice, shape, whole_of(k)).budget;
+    if (k->n_context && !k->episodes)
+        return rows;
+    return min_u32(whole_blocks(budget) + rows, most > rows ? most : rows);
 }
 
 static enum status taps_open(struct keeper *k, const struct keeper_frame *f)
@@ -200,7 +214,7 @@ enum status keeper_begin(struct keeper *k, const struct keeper_frame *f, struct 
     const struct kv_excerpt_config config = {
         .pool = f->pool,
         .n_position_max = k->n_position_max + REPLAY_ROWS,
-        .n_tail_mass = mass ? tail_rows(k) + beside : 0,
+        .n_tail_mass = mass ? mass_rows(k, f->model.shape) + beside : 0,
     };
     k->n_skipped = 0;
     k->pruned = k->judging = false;
@@ -356,11 +370,11 @@ static enum status judge(struct keeper *k, const struct keeper_frame *f, const s
     const bool one = k->choice.policy->evicts_each && !k->n_context && n_done > k->n_prompt;
     const enum status st = one ? keep_one(k, f, s, n_done, why) : keep(k, f, m, s, n_done, why);
     k->judging = st != OK;
+    *pruned_now = !k->pruned && !kv_excerpt_is_whole(k->excerpt); // also when tidying has to wait
+    k->pruned |= *pruned_now;
     if (st != OK)
         return st;
     forget_mass(k);
-    *pruned_now = !k->pruned && !kv_excerpt_is_whole(k->excerpt);
-    k->pruned |= *pruned_now;
     look_ahead(k, n_done);
     if (k->due == NOWHERE)
         taps_close(&k->taps);
