@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "base/rng.h"
 #include "engine/episodes.h"
 #include "support/sanitized.h"
@@ -158,6 +159,39 @@ static void episodes_grow_with_a_chat(void **state)
         (uint32_t)chat.n, n_made, n_skip, n_own, n_asked);
     assert_true(n_made > 1 && n_skip > 4);
     assert_true(n_own * 10 >= n_asked * 7);
+    ids_close(&chat);
+}
+
+/* Whatever lacks memory, the request is refused with words. */
+static void every_allocation_may_fail(void **state)
+{
+    (void)state;
+    struct kv_choice choice;
+    struct kv_shape shape;
+    struct note why = { "" };
+    struct rng rng = rng_seeded(6, 1);
+    struct ids chat = { 0 };
+    struct episodes e;
+    enum status st = FULL;
+    assert_int_equal(kv_choice_parse(&choice, POLICY, &why), OK);
+    hparams_kv_shape(model_hparams(s.model), KV_F16, &shape);
+    for (uint32_t r = 0; r < 9; r++)
+        add_question(&chat, topic_of(r), &rng);
+    const struct episodes_in in = { .model = s.model,
+                                    .vocab = s.vocab,
+                                    .shape = &shape,
+                                    .choice = &choice,
+                                    .ids = chat.id,
+                                    .n_prompt = (uint32_t)chat.n };
+    for (uint64_t k = 1; st != OK; k++) {
+        why.text[0] = '\0';
+        mem_fail_at(k);
+        st = episodes_make(&e, &in, &why);
+        mem_fail_at(0);
+        assert_true(st == OK || (st == FULL && why.text[0] && !e.text && !e.skip));
+    }
+    assert_true(e.n_base > 0);
+    episodes_close(&e);
     ids_close(&chat);
 }
 
@@ -387,6 +421,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(episodes_grow_with_a_chat),
+        cmocka_unit_test(every_allocation_may_fail),
         cmocka_unit_test(found_or_built_anew),
         cmocka_unit_test(also_where_turns_begin_episodes),
         cmocka_unit_test(parked_and_back),
