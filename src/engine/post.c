@@ -56,8 +56,14 @@ static struct akv_usage usage_of(const struct engine *e, const struct sequence *
             u.kv_episode = s->keeper->episodes->episode;
             u.kv_similarity = s->keeper->episodes->similarity;
         }
-        const bool wants = s->keeper->choice.options.common.shares == KV_SHARES_PROFILE;
-        u.kv_shares = wants && e->heads.there ? "profile" : "equal";
+        const uint32_t by = s->keeper->choice.options.common.shares;
+        struct kv_shares layers;
+        const bool there = by == KV_SHARES_LAYERS
+                               ? e->heads.there && kv_shares_by_layer(&e->heads.shares, &layers)
+                               : e->heads.there;
+        u.kv_shares = !there || by == KV_SHARES_EQUAL ? "equal"
+                      : by == KV_SHARES_LAYERS        ? "layers"
+                                                      : "profile";
         snprintf(u.kv_policy, sizeof u.kv_policy, "%s", s->keeper->name);
     }
     return u;

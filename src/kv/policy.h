@@ -61,7 +61,7 @@ struct kv_common {
     uint32_t shares; // enum kv_shares_of: how the budget is dealt to heads
     bool round;      // to budgets of heads that fill whole blocks
 };
-enum kv_shares_of { KV_SHARES_EQUAL, KV_SHARES_PROFILE };
+enum kv_shares_of { KV_SHARES_EQUAL, KV_SHARES_PROFILE, KV_SHARES_LAYERS };
 
 /* The common options' values in one policy, as typed; NULL: as of all. */
 struct kv_common_text {
