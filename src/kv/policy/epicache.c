@@ -9,7 +9,7 @@
 #define AT(field) offsetof(struct epicache_options, field)
 
 static const struct kv_option options[] = {
-    { "episodes", KV_OPTION_COUNT, AT(n_episode), NULL, "4", "8", 0, 64, NULL,
+    { "episodes", KV_OPTION_COUNT, AT(n_episode), NULL, "4", NULL, 0, 64, NULL,
       "topics that a history is divided into; 0: 2 to 8, as many as divide it best" },
     { "segment", KV_OPTION_COUNT, AT(n_turn), "turns", "4", NULL, 1, 64, NULL,
       "turns in a row that count as one when topics are looked for" },
