@@ -46,7 +46,7 @@ TESTLIB := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard tests/support/*.c tests/twi
 
 .DEFAULT_GOAL := all
 .SECONDARY:
-.PHONY: all help deps clients chat serve test tests soak fuzz duel count idle tidy screenshots format install clean models
+.PHONY: all help deps clients chat serve test tests soak fuzz duel count serve-duel idle chats tidy screenshots format install clean models
 
 all: $(B)/akvifer $(B)/libakvifer.a $(B)/libakvifer.so
 
@@ -62,8 +62,10 @@ help:
 #: make soak       20,000 short requests, and what memory they leave (REQUESTS=4000 MODEL=smollm2: of that model)
 #: make duel       speed beside llama.cpp: LLAMA_BIN=the folder of its llama-bench (MODEL="smollm2 qwen2";
 #:                 CELLS=quick, depth, batch, neighbour or long; TYPES=all: random weights of each type)
+#: make serve-duel our server beside llama-server: LLAMA_BIN=the folder of it and llama-batched-bench (MODEL="smollm2 qwen2")
 #: make count      instructions of a fixed prompt and answer, beside the recorded ones (RECORD=1 records them)
 #: make idle       what 1,000 streams that wait cost eight that answer (MODEL=qwen2)
+#: make chats      8 chats of 4,096 tokens under KV policies: memory and tokens a second (POLICIES="full h2o:budget=20%")
 #: make screenshots   take the pictures of the page in docs/ anew
 #: make tidy       format, warnings and the include graph: refuses a cycle or an upward include
 #: make install    to PREFIX (default /usr/local), with a systemd unit; a container: packaging/Containerfile
@@ -112,6 +114,9 @@ duel: all
 	@LLAMA_BIN="$(LLAMA_BIN)" bench/duel.py --akvifer $(B)/akvifer $(addprefix -m ,$(MODEL)) $(addprefix --cells ,$(CELLS)) \
 	    $(addprefix --types ,$(TYPES))
 
+serve-duel: all
+	@LLAMA_BIN="$(LLAMA_BIN)" bench/serve_duel.py --akvifer $(B)/akvifer $(addprefix -m ,$(MODEL))
+
 count: deps
 	@$(MAKE) --no-print-directory all
 	@$(B)/akvifer pull smollm2
@@ -124,6 +129,11 @@ idle: deps
 	@$(MAKE) --no-print-directory all
 	@$(B)/akvifer pull $(MODEL)
 	@bench/idle.py --akvifer $(B)/akvifer -m $(MODEL)
+
+chats: deps
+	@$(MAKE) --no-print-directory all
+	@$(B)/akvifer pull $(MODEL)
+	@bench/chats.py --akvifer $(B)/akvifer -m $(MODEL) $(POLICIES)
 
 screenshots: deps
 	@$(MAKE) --no-print-directory all

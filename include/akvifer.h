@@ -77,6 +77,8 @@ struct akv_model_info {
     uint64_t n_param;
     size_t weight_bytes; /* resident */
     bool has_chat_template;
+    const char *chat_template; /* its Jinja text; "" where there is none that works */
+    int32_t bos, eos;          /* tokens; -1: none */
 };
 AKV_API void akv_model_info(const akv_model *model, struct akv_model_info *out);
 
@@ -154,7 +156,7 @@ struct akv_request {
 
     /* Where it ends. */
     uint32_t n_predict;      /* most tokens to generate; UINT32_MAX: until an end token or n_ctx; */
-                             /*   0 needs prompt_logprobs */
+                             /*   0 computes the prompt, whose KV stays for others */
     uint32_t n_predict_min;  /* before so many, neither end tokens nor stop_id can be drawn */
     bool ignore_eos;         /* end tokens can never be drawn */
     const char *const *stop; /* n_stop texts that end the answer; they are not part of it */
@@ -198,6 +200,10 @@ struct akv_request {
 AKV_API enum akv_status akv_submit(akv_engine *engine, const struct akv_request *request,
                                    uint64_t *id, struct akv_note *why);
 
+/* The same for n requests at once, which name themselves in id [n]: all of them or none. */
+AKV_API enum akv_status akv_submit_all(akv_engine *engine, const struct akv_request *request,
+                                       uint32_t n, uint64_t *id, struct akv_note *why);
+
 /* A DONE event with AKV_STOP_CANCELED follows, unless the request was done. */
 AKV_API void akv_cancel(akv_engine *engine, uint64_t id);
 
@@ -210,7 +216,7 @@ struct akv_evicted {
     uint64_t steps_ago, ns_ago;
 };
 
-/* What a request of these ids would find. */
+/* What a request would find. */
 struct akv_cache_find {
     uint32_t n_cached; /* positions that would be reused, and as in akv_usage: */
     bool cached_public;
@@ -221,9 +227,8 @@ struct akv_cache_find {
     uint32_t n_instead;
 };
 
-/* Waits for no step, and touches nothing. AKV_BAD_INPUT: no ids, or a salt that is too long. */
-AKV_API enum akv_status akv_cache_find(akv_engine *engine, const int32_t *ids, size_t n_id,
-                                       size_t n_public, const char *salt,
+/* Waits for no step, and touches nothing. Fails as akv_submit, but never for a full queue. */
+AKV_API enum akv_status akv_cache_find(akv_engine *engine, const struct akv_request *request,
                                        struct akv_cache_find *out, struct akv_note *why);
 
 enum akv_event_kind { AKV_EVENT_TOKEN, AKV_EVENT_PROMPT, AKV_EVENT_DONE };
@@ -262,12 +267,16 @@ struct akv_usage {
      * kv_heads of all layers without a window. Together they are all that was computed. */
     uint32_t n_kept, n_dropped;
     size_t kv_bytes_end;   /* of KV at the end */
-    char kv_policy[256];   /* as it was understood, with all options; "": everything stays */
-    const char *kv_shares; /* how its budget was dealt to heads: "profile" or "equal" */
+    char kv_policy[384];   /* as it was understood, with all options; "": everything stays */
+    const char *kv_shares; /* how its budget was dealt to heads: "profile", "layers" or "equal" */
     /* Episodes that the history was divided into (0: none were), the one that was read, and how near the question is to
      * it (a cosine). */
     uint32_t kv_n_episode, kv_episode;
     float kv_similarity;
+    /* Of a policy that selects: positions that each row behind the prompt read on average, and that there were (0: there was
+     * no such row, or it does not select); memory of the process that its choice took. */
+    uint32_t n_read, n_there;
+    size_t kv_book_bytes;
 };
 
 struct akv_event {
@@ -294,6 +303,7 @@ struct akv_event {
     enum akv_stop stop;
     enum akv_status status; /* with AKV_STOP_ERROR */
     const char *message;    /* the same, for humans; else "" */
+    uint32_t stop_text;     /* with AKV_STOP_TEXT: which of akv_request.stop it was */
     struct akv_usage usage;
 };
 
@@ -317,12 +327,14 @@ struct akv_stats {
     uint32_t n_running, n_waiting;
     uint32_t n_block_held;    /* by sequences, or idle for reuse; */
     uint32_t n_block_indexed; /*   of them, those that another request could reuse */
-    uint32_t n_ctx, n_ubatch, n_parallel;
+    uint32_t n_ctx, n_ubatch, n_parallel, n_queue; /* the limits */
     uint64_t n_step, n_token_prompt, n_token_cached, n_token_generated;
     uint64_t n_evicted;        /* blocks forgotten to make room, */
     uint64_t n_window_dropped; /*   and passed blocks of windowed layers; */
-    uint64_t n_crowded;        /*   and because the list of them was full */
-    const double *time_bound;  /* [AKV_TIME_BUCKETS - 1] seconds; of blocks that went: since they */
+    uint64_t n_crowded;        /*   and because the list of them was full; */
+    uint64_t n_pruned;         /*   and because a policy dropped rows of them */
+    size_t kv_bytes_kept; /* of kv_bytes_held: rows that policies kept, in blocks of their own */
+    const double *time_bound; /* [AKV_TIME_BUCKETS - 1] seconds; of blocks that went: since they */
     struct akv_times block_lifetime, block_idle; /*   could be reused, and since their last use; */
     struct akv_times block_reuse_gap;            /*   from one use of a block to the next */
     uint64_t n_paused;                           /* sequences put back to wait for it */
@@ -333,6 +345,9 @@ struct akv_stats {
     /* Steps by rows: [i] of up to 2^i (and above half of that), the last of all above. */
     uint64_t n_step_of_rows[AKV_STEP_BUCKETS];
     size_t weight_bytes, workspace_bytes, kv_bytes_per_token;
+    /* Of policies that select: rows of KV read, and there; memory that running requests need for it. */
+    uint64_t n_row_read, n_row_there;
+    size_t kv_book_bytes;
 };
 AKV_API void akv_stats(akv_engine *engine, struct akv_stats *out);
 
@@ -376,9 +391,10 @@ struct akv_sequence {
     uint32_t salt;
     enum akv_phase phase;
     uint32_t n_prompt, n_cached, n_generated;
-    uint32_t n_done;  /* positions whose KV is computed */
-    uint32_t n_block; /* of all groups */
-    uint64_t age_ns;  /* since it was submitted */
+    uint32_t n_done;    /* positions whose KV is computed */
+    uint32_t n_block;   /* of all groups */
+    uint64_t age_ns;    /* since it was submitted */
+    const char *policy; /* the name of its KV policy; "full": it keeps everything */
 };
 
 /* All there is, at one moment. */
@@ -406,6 +422,23 @@ AKV_API void akv_snapshot_free(struct akv_snapshot *snapshot); /* NULL is allowe
 /* Copies; waits for no step. Costs the engine nothing while nobody looks. AKV_FULL: no memory. */
 AKV_API enum akv_status akv_snapshot_take(akv_engine *engine, struct akv_snapshot *snapshot,
                                           struct akv_note *why);
+
+enum { AKV_ROW_COLUMNS = 256 };
+
+/* Which rows of a running request its KV policy kept: a picture of layers by positions. */
+struct akv_rows {
+    uint32_t n_layer, n_kv_head, n_position;
+    uint32_t n_column; /* at most AKV_ROW_COLUMNS; column c begins at c * n_position / n_column */
+    const uint32_t *window;    /* [n_layer]: 0, or what such a layer sees; no policy touches it */
+    const uint32_t *kept;      /* [n_layer][n_column]: rows that are there, of all kv_heads */
+    const char *salt, *policy; /* the request's; the policy with its options */
+};
+
+/* Of the request `id`, as akv_submit gave it; waits for no step. AKV_BAD_INPUT: none of that number runs. AKV_FULL: no
+ * memory. Free it with akv_rows_free. */
+AKV_API enum akv_status akv_rows_take(struct akv_rows **out, akv_engine *engine, uint64_t id,
+                                      struct akv_note *why);
+AKV_API void akv_rows_free(struct akv_rows *rows); /* NULL is allowed */
 
 /* The memory plan that is printed at start: one line for each class of memory. Valid while the
  * engine lives. */

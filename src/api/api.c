@@ -20,18 +20,6 @@ void api_answer_json(struct http_request *http, unsigned status, const struct bu
     http_answer(http, status, "application/json", buf_text(json), json->len, NULL, 0);
 }
 
-void api_answer_error(struct http_request *http, const struct api_error *error)
-{
-    const struct http_field retry = { "Retry-After", "1" };
-    const struct http_field key = { "WWW-Authenticate", "Bearer" };
-    const bool busy = error->kind == API_BUSY, no_key = error->kind == API_NO_KEY;
-    struct buf out = { 0 };
-    api_error_json(error, &out);
-    http_answer(http, api_error_http(error), "application/json", buf_text(&out), out.len,
-                busy ? &retry : &key, busy || no_key);
-    buf_close(&out);
-}
-
 void api_error_text(struct buf *out, unsigned status, const char *sentence)
 {
     api_error_json_of(status, sentence, out);
@@ -48,19 +36,41 @@ static const char *key_of(const struct http_request *http)
     return key ? key : "";
 }
 
+/* False: no key is that long. */
+static bool pad_key(char padded[API_KEY_MAX + 1], const char *key)
+{
+    const size_t len = strlen(key);
+    memset(padded, 0, API_KEY_MAX + 1);
+    if (len <= API_KEY_MAX)
+        memcpy(padded, key, len);
+    return len > 0 && len <= API_KEY_MAX;
+}
+
 /* Looks at every key, and at all bytes of each: how long it takes tells nothing. */
 static const struct tenant *tenant_of(const struct api *a, const char *key)
 {
     const struct tenant *found = NULL;
-    char padded[sizeof a->tenant->key] = { 0 };
-    const size_t len = strlen(key);
-    if (len < sizeof padded)
-        memcpy(padded, key, len);
+    char padded[API_KEY_MAX + 1];
+    const bool may_be = pad_key(padded, key);
     for (uint32_t i = 0; i < a->n_tenant; i++) {
         const bool same = CRYPTO_memcmp(a->tenant[i].key, padded, sizeof padded) == 0;
-        found = same && len < sizeof padded && len > 0 ? &a->tenant[i] : found;
+        found = same && may_be ? &a->tenant[i] : found;
     }
     return found;
+}
+
+/* Its name; "all" without keys, NULL where the key is nobody's. */
+static const char *name_of(const struct api *a, const struct http_request *http)
+{
+    const struct tenant *t = a->n_tenant ? tenant_of(a, key_of(http)) : NULL;
+    return t ? t->name : a->n_tenant ? NULL : "all";
+}
+
+bool api_is_operator(const struct api *a, const struct http_request *http)
+{
+    char padded[API_KEY_MAX + 1];
+    return pad_key(padded, key_of(http)) &&
+           CRYPTO_memcmp(a->metrics_key, padded, sizeof padded) == 0;
 }
 
 const char *api_tenant(struct api *a, struct http_request *http)
@@ -73,18 +83,53 @@ const char *api_tenant(struct api *a, struct http_request *http)
     struct api_error error = { .kind = API_NONE };
     api_error_set(&error, API_NO_KEY, NULL,
                   "Invalid API key: send it as 'Authorization: Bearer KEY'");
-    api_answer_error(http, &error);
+    api_answer_error(a, http, &error);
     return NULL;
 }
 
 const char *api_tenant_name(const struct api *a, const char *salt)
 {
-    const char *name = strcmp(salt, API_SALT_PUBLIC) == 0 ? "public" : "all";
+    const char *name = strcmp(salt, API_SALT_PUBLIC) == 0 ? TENANT_PUBLIC : "all";
     for (uint32_t i = 0; i < a->n_tenant; i++) {
         if (strncmp(salt, a->tenant[i].salt, strlen(a->tenant[i].salt)) == 0)
             name = a->tenant[i].name;
     }
     return name;
+}
+
+/* ---- errors ---- */
+
+static void tell_refusal(const struct api *a, const struct http_request *http, unsigned status,
+                         const char *type, const char *param)
+{
+    const struct log_refusal r = {
+        .id = http_id(http),
+        .tenant = name_of(a, http),
+        .method = http_method(http),
+        .path = http_path(http),
+        .status = status,
+        .type = type,
+        .param = param,
+    };
+    log_refused(a->log, &r);
+}
+
+void api_refused(void *api, const struct http_request *http, unsigned status)
+{
+    tell_refusal(api, http, status, api_error_type_of(status), "");
+}
+
+void api_answer_error(const struct api *a, struct http_request *http, const struct api_error *error)
+{
+    const struct http_field retry = { "Retry-After", "1" };
+    const struct http_field key = { "WWW-Authenticate", "Bearer" };
+    const bool busy = error->kind == API_BUSY, no_key = error->kind == API_NO_KEY;
+    struct buf out = { 0 };
+    api_error_json(error, &out);
+    tell_refusal(a, http, api_error_http(error), api_error_type(error), error->param);
+    http_answer(http, api_error_http(error), "application/json", buf_text(&out), out.len,
+                busy ? &retry : &key, busy || no_key);
+    buf_close(&out);
 }
 
 /* ---- bodies ---- */
@@ -105,15 +150,15 @@ json_t *api_body(struct api *a, struct http_request *http)
     if (error.kind == API_NONE)
         return body;
     json_decref(body);
-    api_answer_error(http, &error);
+    api_answer_error(a, http, &error);
     return NULL;
 }
 
-void api_finish(struct http_request *http, json_t *body, const struct api_error *error,
-                struct buf *out)
+void api_finish(const struct api *a, struct http_request *http, json_t *body,
+                const struct api_error *error, struct buf *out)
 {
     if (error->kind)
-        api_answer_error(http, error);
+        api_answer_error(a, http, error);
     else
         api_answer_json(http, 200, out);
     buf_close(out);
@@ -147,6 +192,15 @@ static enum status tenants_new(struct api *a, const struct api_options *o, struc
     return OK;
 }
 
+static enum status metrics_key_new(struct api *a, const char *key, struct note *why)
+{
+    if (!key || pad_key(a->metrics_key, key))
+        return OK;
+    note_set(why, "the key of the metrics has %zu characters; it must have 1 to %d", strlen(key),
+             API_KEY_MAX);
+    return BAD_INPUT;
+}
+
 /* ---- the pump: engine events to jobs ---- */
 
 static void *pump_main(void *arg)
@@ -172,6 +226,13 @@ static enum status names_new(struct api *a, const struct api_options *o, struct 
     return FULL;
 }
 
+/* Of one request: more than ever fit the queue would be told to try again for ever. */
+static uint32_t answers_max(const struct akv_stats *s)
+{
+    const uint64_t most = (uint64_t)s->n_parallel + s->n_queue;
+    return most < PROMPTS_MAX ? (uint32_t)most : PROMPTS_MAX;
+}
+
 enum status api_open(struct api *a, const struct api_options *o, struct note *why)
 {
     struct akv_stats stats;
@@ -183,6 +244,8 @@ enum status api_open(struct api *a, const struct api_options *o, struct note *wh
     enum status st = names_new(a, o, why);
     if (st == OK)
         st = tenants_new(a, o, why);
+    if (st == OK)
+        st = metrics_key_new(a, o->metrics_key, why);
     if (st == OK && o->log)
         st = log_open(&a->log, o->log, why);
     if (st == OK) {
@@ -192,6 +255,7 @@ enum status api_open(struct api *a, const struct api_options *o, struct note *wh
             .name = a->name,
             .n_vocab = a->info.n_vocab,
             .n_ctx = stats.n_ctx,
+            .n_answer_max = answers_max(&stats),
             .sampling = o->sampling,
             .n_predict = o->n_predict,
             .ping_s = o->ping_s,

@@ -6,7 +6,7 @@
  * A1  Every request that reached a route is answered exactly once (http/request.h R1), also when the engine fails or the
  *     server stops.
  * A2  A tenant is an API key: what it may reuse begins with its salt, which is made of the key and never shown.
- * A3  Prompts and answers are never logged.
+ * A3  Prompts and answers are never logged, nor the words of a refusal, which may quote them.
  *
  * Lifetime  opened over an open model and engine, closed after the HTTP server was freed. Threads  any. */
 #ifndef API_API_H
@@ -21,7 +21,7 @@
 #include "api/request.h"
 #include "http/server.h"
 
-enum { KEYS_MAX = 256 };
+enum { KEYS_MAX = 256, API_KEY_MAX = 255 };
 #define API_SALT_PUBLIC "*" // of blocks that everybody may share (akv_snapshot)
 
 struct api_key {
@@ -36,6 +36,8 @@ struct api_options {
     const char *kv_type;       // "f16": a word of the engine's
     const struct api_key *key; // [n_key]; none: everybody may
     uint32_t n_key;
+    const char
+        *metrics_key; // of who may see all tenants in /metrics; NULL: nobody, where there are keys
     struct akv_sampling sampling; // where requests do not say
     int32_t n_predict;
     int32_t ping_s;      // between SSE pings of a silent stream; 0: none
@@ -45,7 +47,7 @@ struct api_options {
 };
 
 struct tenant {
-    char key[256];
+    char key[API_KEY_MAX + 1];
     size_t len;
     char salt[40]; // "t-" and 32 hexadecimal digits of the key's hash
     char name[64];
@@ -60,6 +62,7 @@ struct api {
     char *name, *path;
     struct tenant *tenant; // [n_tenant]; none: everybody shares the salt ""
     uint32_t n_tenant;
+    char metrics_key[API_KEY_MAX + 1];  // "": none
     struct request_defaults by_default; // but for the tenant
     struct api_options options;
     struct metrics metrics;
@@ -78,21 +81,26 @@ void api_drain(struct api *a); // new generations are refused with 503 from now 
 void api_close(
     struct api *a); // waits for the jobs: the HTTP server was freed, so all were canceled
 
-/* The HTTP server's handler and error text; `arg` is the api. */
+/* The HTTP server's handler, error text, and who is told of what it refuses; `arg` is the api. */
 void api_handle(void *api, struct http_request *http);
 void api_error_text(struct buf *out, unsigned status, const char *sentence);
+void api_refused(void *api, const struct http_request *http, unsigned status);
 
-/* Answers with JSON; an error of the api's kind. */
+/* Answers with JSON; an error of the api's kind, which the log gets a line of. */
 void api_answer_json(struct http_request *http, unsigned status, const struct buf *json);
-void api_answer_error(struct http_request *http, const struct api_error *error);
+void api_answer_error(const struct api *a, struct http_request *http,
+                      const struct api_error *error);
 
 /* The request's JSON object, for a tenant; NULL: it was answered. And the answer to that: the error, or `out`; frees both. */
 json_t *api_body(struct api *a, struct http_request *http);
-void api_finish(struct http_request *http, json_t *body, const struct api_error *error,
-                struct buf *out);
+void api_finish(const struct api *a, struct http_request *http, json_t *body,
+                const struct api_error *error, struct buf *out);
 
 /* The tenant's salt of a request, or NULL where its key is missing or wrong: then it was answered. */
 const char *api_tenant(struct api *a, struct http_request *http);
+
+/* Whether it brings the key of the metrics: it may see all tenants there. */
+bool api_is_operator(const struct api *a, const struct http_request *http);
 
 /* The name of the tenant whom a salt (of KV: maybe with a request's own behind it) belongs to; "all" without keys, "public" of what everybody
  * may share. */

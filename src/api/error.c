@@ -47,6 +47,16 @@ unsigned api_error_http(const struct api_error *e)
     return kinds[e->kind].http;
 }
 
+const char *api_error_type(const struct api_error *e)
+{
+    return kinds[e->kind].type;
+}
+
+const char *api_error_type_of(unsigned http)
+{
+    return http < 500 ? "invalid_request_error" : "server_error";
+}
+
 static void add_text_or_null(struct buf *out, const char *text)
 {
     if (text && *text)
@@ -78,6 +88,6 @@ void api_error_json(const struct api_error *e, struct buf *out)
 
 void api_error_json_of(unsigned http, const char *message, struct buf *out)
 {
-    add_error(out, message, http < 500 ? "invalid_request_error" : "server_error", NULL, NULL);
+    add_error(out, message, api_error_type_of(http), NULL, NULL);
     buf_add_text(out, "}}");
 }

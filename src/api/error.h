@@ -38,8 +38,10 @@ void api_error_set(struct api_error *e, enum api_kind kind, const char *param, c
 void api_error_from(struct api_error *e, enum akv_status st, const struct akv_note *why);
 
 unsigned api_error_http(const struct api_error *e); // 400 ...
+const char *api_error_type(const struct api_error *e);
 void api_error_json(const struct api_error *e, struct buf *out);
 /* For the HTTP layer's own refusals. */
 void api_error_json_of(unsigned http, const char *message, struct buf *out);
+const char *api_error_type_of(unsigned http);
 
 #endif

@@ -15,6 +15,32 @@ void evicted_json(const struct akv_evicted *e, struct buf *out)
                  e->why, e->from, (unsigned long long)e->steps_ago, (double)e->ns_ago / 1e9);
 }
 
+void cache_json(const struct akv_usage *u, struct buf *out)
+{
+    buf_addf(out,
+             ",\"akvifer\":{\"cached_tokens\":%u,\"cached_public\":%s,\"cache_miss\":\"%s\","
+             "\"cache_miss_at\":%u",
+             u->n_cached, u->cached_public ? "true" : "false",
+             u->cache_miss ? u->cache_miss : "none", u->cache_miss_at);
+    evicted_json(&u->evicted, out);
+    if (u->kv_policy[0]) {
+        buf_add_text(out, ",\"kv\":{\"policy\":");
+        buf_add_json_text(out, u->kv_policy, strlen(u->kv_policy));
+        buf_addf(out,
+                 ",\"shares\":\"%s\",\"kept_tokens\":%u,\"dropped_tokens\":%u,\"bytes\":%zu,"
+                 "\"peak_bytes\":%zu",
+                 u->kv_shares, u->n_kept, u->n_dropped, u->kv_bytes_end, u->kv_bytes_peak);
+        if (u->kv_n_episode)
+            buf_addf(out, ",\"episodes\":%u,\"episode\":%u,\"similarity\":%.4f", u->kv_n_episode,
+                     u->kv_episode, (double)u->kv_similarity);
+        if (u->n_there)
+            buf_addf(out, ",\"read_tokens\":%u,\"of_tokens\":%u,\"book_bytes\":%zu", u->n_read,
+                     u->n_there, u->kv_book_bytes);
+        buf_add_byte(out, '}');
+    }
+    buf_add_byte(out, '}');
+}
+
 static void add_pieces(const struct api *a, const char *name, const int32_t *id, size_t n,
                        struct buf *out)
 {
@@ -83,14 +109,13 @@ void explain_post(void *api, struct http_request *http)
     d.tenant = tenant;
     const enum request_kind kind = json_object_get(body, "messages") ? REQUEST_CHAT : REQUEST_LLAMA;
     if (request_read(&r, kind, body, &d, &error)) {
-        const struct ids *p = &r.prompt[0];
-        const enum akv_status st = akv_cache_find(
-            a->engine, p->id, p->n, r.n_public ? r.n_public[0] : 0, r.salt, &found, &why);
+        const struct akv_request first = request_of(&r, 0, 0, NULL);
+        const enum akv_status st = akv_cache_find(a->engine, &first, &found, &why);
         if (st == AKV_OK)
             add_found(a, &r, &found, &out);
         else
             api_error_from(&error, st, &why);
     }
     request_close(&r);
-    api_finish(http, body, &error, &out);
+    api_finish(a, http, body, &error, &out);
 }

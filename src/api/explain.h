@@ -17,4 +17,7 @@ void explain_post(void *api, struct http_request *http);
 /* ,"evicted":{"why", "from", "steps_ago", "seconds_ago"}; nothing where nothing went. */
 void evicted_json(const struct akv_evicted *e, struct buf *out);
 
+/* ,"akvifer":{...}: what an answer says of its KV, a policy's losses too. Of a usage that is whole. */
+void cache_json(const struct akv_usage *u, struct buf *out);
+
 #endif

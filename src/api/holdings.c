@@ -30,7 +30,7 @@ static void count(struct holdings *h, struct holding *const *of_salt, const stru
 }
 
 bool holdings_open(struct holdings *h, const struct api *a, const struct akv_snapshot *s,
-                   size_t bytes_max)
+                   const struct akv_stats *stats)
 {
     struct holding **of_salt = mem_new(s->n_salt, sizeof *of_salt);
     *h = (struct holdings){ .row = mem_new(a->n_tenant + 2, sizeof *h->row) };
@@ -46,9 +46,10 @@ bool holdings_open(struct holdings *h, const struct api *a, const struct akv_sna
     for (uint32_t i = 0; i < s->n_salt; i++)
         of_salt[i] = row_of(h, api_tenant_name(a, s->salt[i]));
     count(h, of_salt, s);
-    const size_t held =
-        h->bytes[AKV_BLOCK_OPEN] + h->bytes[AKV_BLOCK_SEALED] + h->bytes[AKV_BLOCK_IDLE];
-    h->bytes[AKV_BLOCK_FREE] = bytes_max > held ? bytes_max - held : 0;
+    h->kept_bytes = stats->kv_bytes_kept;
+    const size_t held = h->bytes[AKV_BLOCK_OPEN] + h->bytes[AKV_BLOCK_SEALED] +
+                        h->bytes[AKV_BLOCK_IDLE] + h->kept_bytes;
+    h->bytes[AKV_BLOCK_FREE] = stats->kv_bytes_max > held ? stats->kv_bytes_max - held : 0;
     mem_free(of_salt);
     return true;
 }

@@ -13,6 +13,7 @@
 struct api;
 
 enum { HOLDINGS_STATES = AKV_BLOCK_IDLE + 1 };
+#define TENANT_PUBLIC "public" // the row of what everybody may share
 
 struct holding {
     const char *tenant; // its name; the api's
@@ -23,11 +24,12 @@ struct holdings {
     struct holding *row; // [n_row]
     uint32_t n_row;
     size_t bytes[HOLDINGS_STATES]; // of all tenants; FREE: those of the cap that nobody holds
+    size_t kept_bytes;             // rows that KV policies kept, in blocks of their own
 };
 
 /* False: no memory. */
 bool holdings_open(struct holdings *h, const struct api *a, const struct akv_snapshot *s,
-                   size_t bytes_max);
+                   const struct akv_stats *stats);
 void holdings_close(struct holdings *h);
 
 #endif

@@ -1,5 +1,6 @@
 #include "api/job.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -76,7 +77,7 @@ static struct job *job_new(struct api *api, struct http_request *http,
 static void give_up(struct job *j)
 {
     j->gone = true;
-    for (uint32_t i = 0; i < j->n_submitted; i++)
+    for (uint32_t i = 0; i < j->n_choice; i++)
         akv_cancel(j->api->engine, j->choice[i].id);
 }
 
@@ -148,7 +149,7 @@ static void end_answer(struct job *j)
         struct api_error error = { .kind = API_NONE };
         api_error_set(&error, API_BROKEN, NULL, "%s",
                       j->failed.text[0] ? j->failed.text : "no memory for the answer");
-        api_answer_error(j->http, &error);
+        api_answer_error(j->api, j->http, &error);
     } else {
         api_answer_json(j->http, 200, &out);
     }
@@ -157,8 +158,6 @@ static void end_answer(struct job *j)
 
 static void job_end(struct job *j)
 {
-    if (!j->http)
-        return;
     const struct akv_usage usage = job_usage(j);
     uint32_t n_longest = 0;
     for (uint32_t i = 0; i < j->n_choice; i++) {
@@ -225,6 +224,7 @@ static void take_token(struct choice *c, const struct akv_event *e)
     }
     metrics_token(&j->api->metrics, !c->last_ns, now - (c->last_ns ? c->last_ns : j->start_ns));
     c->last_ns = now;
+    c->usage.n_generated++; /* what else of it is known comes with the end */
     const bool has_news = c->text.len || c->logprobs.len || c->legacy.n || c->ids.n;
     if (j->request.stream && has_news)
         send_chunk(j, c, j->dialect->chunk);
@@ -235,6 +235,7 @@ static void take_done(struct choice *c, const struct akv_event *e)
     struct job *j = c->job;
     buf_add(&c->text, e->text, e->text_len);
     c->stop = e->stop;
+    c->stop_text = e->stop_text;
     c->usage = e->usage;
     c->done = true;
     j->n_done++;
@@ -256,7 +257,7 @@ void job_event(const struct akv_event *e)
         take_token(c, e);
     else
         take_done(c, e);
-    const bool ended = j->n_done == j->n_submitted && j->n_submitted == j->n_choice;
+    const bool ended = j->n_done == j->n_choice;
     if (ended)
         job_end(j);
     pthread_mutex_unlock(&j->lock);
@@ -270,7 +271,7 @@ void job_event(const struct akv_event *e)
 static void client_left(void *arg)
 {
     struct job *j = arg;
-    for (uint32_t i = 0; i < j->n_submitted; i++)
+    for (uint32_t i = 0; i < j->n_choice; i++)
         akv_cancel(j->api->engine, j->choice[i].id);
 }
 
@@ -293,20 +294,25 @@ static bool make_choices(struct job *j)
     return true;
 }
 
-/* The queue takes all choices or none: those that were taken before one is refused are canceled, and their job ends
- * with the refusal. */
+/* The queue takes all choices or none. */
 static void submit_all(struct job *j, struct api_error *error)
 {
-    for (uint32_t i = 0; i < j->n_choice && error->kind == API_NONE; i++) {
-        struct choice *c = &j->choice[i];
-        struct akv_note why = { "" };
-        const struct akv_request r = request_of(&j->request, c->prompt, i % j->request.n, c);
-        const enum akv_status st = akv_submit(j->api->engine, &r, &c->id, &why);
-        if (st == AKV_OK)
-            j->n_submitted++;
-        else
-            api_error_from(error, st, &why);
+    struct akv_note why = { "" };
+    uint64_t id[PROMPTS_MAX];
+    assert(j->n_choice <= PROMPTS_MAX); /* request_read saw to it */
+    struct akv_request *r = mem_new(j->n_choice, sizeof *r);
+    if (!r) {
+        api_error_set(error, API_BUSY, NULL, "no memory for the answers");
+        return;
     }
+    for (uint32_t i = 0; i < j->n_choice; i++)
+        r[i] = request_of(&j->request, j->choice[i].prompt, i % j->request.n, &j->choice[i]);
+    const enum akv_status st = akv_submit_all(j->api->engine, r, j->n_choice, id, &why);
+    mem_free(r);
+    if (st != AKV_OK)
+        api_error_from(error, st, &why);
+    for (uint32_t i = 0; st == AKV_OK && i < j->n_choice; i++)
+        j->choice[i].id = id[i];
 }
 
 static void begin_stream(struct job *j)
@@ -320,15 +326,14 @@ static void begin_stream(struct job *j)
     }
 }
 
-/* Refused in the middle: the answer is the error, given when what was taken has ended. */
-static bool refuse_rest(struct job *j, const struct api_error *error)
+/* j may be NULL. */
+static void refuse(struct api *api, struct http_request *http, struct job *j,
+                   const struct api_error *error)
 {
-    api_answer_error(j->http, error);
-    j->http = NULL;
-    j->n_choice = j->n_submitted;
-    for (uint32_t i = 0; i < j->n_submitted; i++)
-        akv_cancel(j->api->engine, j->choice[i].id);
-    return j->n_submitted > 0;
+    metrics_refused(&api->metrics);
+    api_answer_error(api, http, error);
+    if (j)
+        job_free(j);
 }
 
 void job_start(struct api *api, struct http_request *http, enum request_kind kind,
@@ -356,24 +361,17 @@ void job_start(struct api *api, struct http_request *http, enum request_kind kin
         api_error_set(&error, API_BUSY, NULL, "no memory for the answers");
     json_decref(body);
     if (error.kind != API_NONE) {
-        metrics_refused(&api->metrics);
-        api_answer_error(http, &error);
-        if (j)
-            job_free(j);
+        refuse(api, http, j, &error);
         return;
     }
     pthread_mutex_lock(&j->lock); /* events wait until the job is whole */
     submit_all(j, &error);
-    bool runs = true;
-    if (error.kind != API_NONE) {
-        metrics_refused(&api->metrics);
-        runs = refuse_rest(j, &error);
-    } else {
+    if (error.kind == API_NONE) {
         if (j->request.stream)
             begin_stream(j);
         http_on_gone(http, client_left, j);
     }
     pthread_mutex_unlock(&j->lock);
-    if (!runs)
-        job_free(j);
+    if (error.kind != API_NONE)
+        refuse(api, http, j, &error);
 }

@@ -23,14 +23,15 @@ struct job;
 struct choice {
     struct job *job;
     uint32_t index, prompt; // of the answer, over all prompts
-    uint64_t id;            // the engine's; 0: not submitted
+    uint64_t id;            // the engine's
     struct buf text;        // all of it (answer), or what waits for the next chunk (stream)
     struct buf logprobs;    // chat: elements with commas between
     struct legacy_logprobs legacy;
     struct ids ids; // generated, where they are asked for
     enum akv_stop stop;
-    struct akv_usage usage;
-    uint64_t last_ns; // when its last token left; 0: none has
+    uint32_t stop_text;     // which of the request's it was, where one was met
+    struct akv_usage usage; // whole once it is done; n_generated grows with its tokens
+    uint64_t last_ns;       // when its last token left; 0: none has
     bool done;
 };
 
@@ -50,13 +51,13 @@ struct job {
     struct api *api;
     const struct dialect *dialect;
     struct gen_request request;
-    struct http_request *http; // NULL: it was answered with an error
+    struct http_request *http;
     char id[48];
     const char *tenant; // its name
     long long created;  // seconds since 1970
     uint64_t start_ns;
     struct choice *choice; // [n_choice]
-    uint32_t n_choice, n_submitted, n_done;
+    uint32_t n_choice, n_done;
     bool gone;              // nobody listens any more
     struct akv_note failed; // the first failure of a choice; empty: none
     pthread_mutex_t lock;

@@ -115,7 +115,7 @@ static void answer(const struct round *r, const struct sight *v, struct watcher 
     if (out.failed) {
         struct api_error error = { .kind = API_NONE };
         api_error_set(&error, API_BUSY, NULL, "no memory for the answer");
-        api_answer_error(w->http, &error);
+        api_answer_error(r->live->api, w->http, &error);
     } else {
         api_answer_json(w->http, 200, &out);
     }
@@ -123,7 +123,7 @@ static void answer(const struct round *r, const struct sight *v, struct watcher 
     buf_close(&out);
 }
 
-/* What /metrics counts is of all tenants, by their configured names. */
+/* What /metrics counts is of all tenants, by their configured names; a tenant is not told those of others. */
 static void answer_metrics(const struct round *r, struct watcher *w)
 {
     struct api *a = r->live->api;
@@ -131,9 +131,16 @@ static void answer_metrics(const struct round *r, struct watcher *w)
     const struct http_counts counts = http_server_counts(http_server_of(w->http));
     struct holdings kv;
     struct buf out = { 0 };
-    if (!holdings_open(&kv, a, r->snapshot, stats->kv_bytes_max))
+    if (!holdings_open(&kv, a, r->snapshot, stats))
         return; /* the next round tries again */
-    const struct metrics_sources from = { stats, &counts, &kv, a->name, a->options.kv_type };
+    const struct metrics_sources from = {
+        .engine = stats,
+        .http = &counts,
+        .kv = &kv,
+        .model = a->name,
+        .kv_type = a->options.kv_type,
+        .tenant = w->tenant[0] ? api_tenant_name(a, w->tenant) : NULL,
+    };
     metrics_text(&a->metrics, &from, &out);
     http_answer(w->http, out.failed ? 503 : 200, "text/plain; version=0.0.4; charset=utf-8",
                 buf_text(&out), out.len, NULL, 0);
@@ -163,14 +170,14 @@ static void serve(const struct round *r, struct watcher *w)
 /* ---- a round ---- */
 
 /* The engine ends, or there is no memory for a snapshot. */
-static void send_away(struct watcher *w, const char *why)
+static void send_away(const struct live *l, struct watcher *w, const char *why)
 {
     struct api_error error = { .kind = API_NONE };
     api_error_set(&error, API_UNAVAILABLE, NULL, "%s", why);
     if (w->kind == LIVE_STREAM)
         http_stream_end(w->http);
     else
-        api_answer_error(w->http, &error);
+        api_answer_error(l->api, w->http, &error);
     w->done = true;
 }
 
@@ -208,11 +215,11 @@ static void round_of(struct round *r, struct watcher *all)
     const bool seen = look(r, &why) == AKV_OK;
     for (struct watcher *w = all; w; w = w->next) {
         if (!seen)
-            send_away(w, why.text);
+            send_away(r->live, w, why.text);
         else
             serve(r, w);
         if (!w->done && drains)
-            send_away(w, "the server is stopping"); /* W3 */
+            send_away(r->live, w, "the server is stopping"); /* W3 */
     }
 }
 
@@ -280,7 +287,7 @@ static void *live_main(void *arg)
         }
     }
     for (struct watcher *w = all; w; w = w->next)
-        send_away(w, "the server is stopping");
+        send_away(l, w, "the server is stopping");
     drop_done(l, all);
     akv_snapshot_free(r.snapshot);
     return NULL;
@@ -302,7 +309,7 @@ void live_watch(struct live *l, struct http_request *http, const char *tenant, e
         api_error_set(&error, API_BUSY, NULL, "%d look on already, which is the limit",
                       WATCHERS_MAX);
     if (!fits) {
-        api_answer_error(http, &error);
+        api_answer_error(l->api, http, &error);
         mem_free(w);
         return;
     }

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "api/explain.h"
 #include "api/job.h"
 
 static const char *stop_type(enum akv_stop stop)
@@ -57,17 +58,26 @@ static void chunk(const struct job *j, const struct choice *c, struct buf *out)
     buf_add_byte(out, '}');
 }
 
+static const char *stopping_word(const struct job *j, const struct choice *c)
+{
+    return c->stop == AKV_STOP_TEXT ? j->request.like.stop[c->stop_text] : "";
+}
+
 static void end(const struct job *j, const struct choice *c, struct buf *out)
 {
     const struct akv_usage *u = &c->usage;
+    const char *word = stopping_word(j, c);
     add_head(j, c, true, out);
     buf_add_text(out, ",\"model\":");
     buf_add_json_text(out, j->api->name, strlen(j->api->name));
     buf_addf(out,
              ",\"tokens_predicted\":%u,\"tokens_evaluated\":%u,\"tokens_cached\":%u,"
-             "\"truncated\":false,\"stop_type\":\"%s\",\"stopping_word\":\"\"",
-             u->n_generated, u->n_prompt, u->n_cached, stop_type(c->stop));
+             "\"truncated\":%s,\"stop_type\":\"%s\",\"stopping_word\":",
+             u->n_generated, u->n_prompt, u->n_cached,
+             c->stop == AKV_STOP_CONTEXT ? "true" : "false", stop_type(c->stop));
+    buf_add_json_text(out, word, strlen(word));
     add_timings(u, out);
+    cache_json(u, out);
     buf_add_byte(out, '}');
 }
 

@@ -9,8 +9,9 @@
 
 #include "api/explain.h"
 #include "base/mem.h"
+#include "os/clock.h"
 
-enum { LOG_BYTES_MAX = 1 << 20, LOG_CLOSE_S = 2 };
+enum { LOG_BYTES_MAX = 1 << 20, LOG_CLOSE_S = 2, REFUSED_MAX = 100, PATH_BYTES = 200 };
 
 static void add_time(struct buf *out)
 {
@@ -30,9 +31,12 @@ struct log {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t more;
-    struct buf queue;                     // under the lock, with these
-    uint64_t n_lost;                      // since the last line that was taken
-    uint64_t n_memory, n_window, n_index; // evictions that were told
+    struct buf queue;                               // under the lock, with these
+    uint64_t n_lost;                                // since the last line that was taken
+    uint64_t n_memory, n_window, n_index, n_policy; // evictions that were told
+    uint64_t refused_s;                             // L2: the second of these, since the start:
+    uint32_t n_refused;                             //   refusals in it,
+    uint64_t n_untold;                              //   and those since the last that was told
     bool quit;
 };
 
@@ -158,6 +162,49 @@ void log_job(struct log *l, const struct job *j, const struct akv_usage *usage)
     put_line(l, &line);
 }
 
+/* L2. False: too many were told in this second. Else *n_untold is how many were not before. */
+static bool may_tell(struct log *l, uint64_t *n_untold)
+{
+    const uint64_t now_s = os_now_ns() / 1000000000;
+    pthread_mutex_lock(&l->lock);
+    if (l->refused_s != now_s)
+        l->n_refused = 0;
+    l->refused_s = now_s;
+    const bool may = l->n_refused++ < REFUSED_MAX;
+    *n_untold = l->n_untold;
+    l->n_untold = may ? 0 : l->n_untold + 1;
+    pthread_mutex_unlock(&l->lock);
+    return may;
+}
+
+static void add_text(struct buf *out, const char *name, const char *text, size_t len)
+{
+    buf_addf(out, ",\"%s\":", name);
+    if (text)
+        buf_add_json_text(out, text, len);
+    else
+        buf_add_text(out, "null");
+}
+
+void log_refused(struct log *l, const struct log_refusal *r)
+{
+    struct buf line = { 0 };
+    uint64_t n_untold;
+    if (!l || !may_tell(l, &n_untold))
+        return;
+    const char *tenant = r->tenant, *param = *r->param ? r->param : NULL;
+    add_time(&line);
+    buf_addf(&line, ",\"level\":\"warn\",\"id\":\"%s\"", r->id);
+    add_text(&line, "tenant", tenant, tenant ? strlen(tenant) : 0);
+    add_text(&line, "method", r->method, strnlen(r->method, PATH_BYTES));
+    add_text(&line, "path", r->path, strnlen(r->path, PATH_BYTES));
+    buf_addf(&line, ",\"status\":%u,\"type\":\"%s\"", r->status, r->type);
+    add_text(&line, "param", param, param ? strlen(param) : 0);
+    if (n_untold)
+        buf_addf(&line, ",\"refusals_untold\":%llu", (unsigned long long)n_untold);
+    put_line(l, &line);
+}
+
 void log_evictions(struct log *l, const struct akv_stats *s)
 {
     struct buf line = { 0 };
@@ -165,20 +212,21 @@ void log_evictions(struct log *l, const struct akv_stats *s)
         return;
     pthread_mutex_lock(&l->lock);
     const uint64_t memory = s->n_evicted - l->n_memory, window = s->n_window_dropped - l->n_window,
-                   crowded = s->n_crowded - l->n_index;
+                   crowded = s->n_crowded - l->n_index, pruned = s->n_pruned - l->n_policy;
     l->n_memory = s->n_evicted;
     l->n_window = s->n_window_dropped;
     l->n_index = s->n_crowded;
+    l->n_policy = s->n_pruned;
     pthread_mutex_unlock(&l->lock);
-    if (memory + window + crowded == 0)
+    if (memory + window + crowded + pruned == 0)
         return;
     add_time(&line);
     buf_addf(&line,
              ",\"level\":\"info\",\"message\":\"blocks were evicted\",\"from\":\"memory\","
-             "\"why_memory\":%llu,\"why_window\":%llu,\"why_index\":%llu,\"kv_bytes_held\":%zu,"
-             "\"kv_bytes_cap\":%zu",
+             "\"why_memory\":%llu,\"why_window\":%llu,\"why_index\":%llu,\"why_policy\":%llu,"
+             "\"kv_bytes_held\":%zu,\"kv_bytes_cap\":%zu",
              (unsigned long long)memory, (unsigned long long)window, (unsigned long long)crowded,
-             s->kv_bytes_held, s->kv_bytes_max);
+             (unsigned long long)pruned, s->kv_bytes_held, s->kv_bytes_max);
     put_line(l, &line);
 }
 

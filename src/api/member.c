@@ -72,7 +72,7 @@ const struct member members[] = {
       .type = MEMBER_OTHER,
       .in = IN_CHAT | IN_TEMPLATE | IN_TOKENIZE,
       .schema = "{\"type\":[\"object\",\"null\"]}",
-      .help = "Variables for the chat template." },
+      .help = "Variables for the chat template; add_generation_prompt goes before the member." },
     { .names = "tools",
       .type = MEMBER_OTHER,
       .in = IN_TEMPLATE | IN_TOKENIZE,
@@ -145,7 +145,8 @@ const struct member members[] = {
     { .names = "seed",
       .type = MEMBER_INT,
       .in = IN_GENERATE,
-      .help = "The same seed gives the same answer, on any machine; -1 is another one each time." },
+      .help = "The same seed gives the same answer, on any machine; -1 is another one each time "
+              "(as is 4294967295 for llama-server's paths)." },
     { .names = "logit_bias",
       .type = MEMBER_OTHER,
       .in = IN_GENERATE,
@@ -170,13 +171,14 @@ const struct member members[] = {
       .type = MEMBER_INT,
       .in = IN_TEXT,
       .most = INT32_MAX,
-      .help = "Most tokens of an answer (default: 16); 0 needs echo and logprobs." },
+      .help = "Most tokens of an answer (default: 16); 0 computes the prompt alone." },
     { .names = "n_predict|max_tokens",
       .type = MEMBER_INT,
       .in = IN_LLAMA,
       .least = -1,
       .most = INT32_MAX,
-      .help = "Most tokens of an answer; -1 is until it ends. 0 is refused: nothing to do." },
+      .help = "Most tokens of an answer; -1 is until it ends. 0 computes the prompt, for others to "
+              "reuse." },
     { .names = "min_tokens",
       .type = MEMBER_INT,
       .in = IN_GENERATE,
@@ -277,7 +279,7 @@ const struct member members[] = {
     { .names = "return_token_ids|return_tokens",
       .type = MEMBER_BOOL,
       .in = IN_GENERATE,
-      .help = "The answer's token ids too." },
+      .help = "The answer's token ids too (default: false, but for /completion in a stream)." },
 
     /* ---- what is shared ---- */
     { .names = "cache_prompt",
@@ -326,10 +328,14 @@ const struct member members[] = {
       .type = MEMBER_BOOL,
       .in = IN_TOKENIZE,
       .help = "Control tokens may be named in the text (default: true)." },
-    { .names = "with_pieces|return_token_strs",
+    { .names = "with_pieces",
       .type = MEMBER_BOOL,
       .in = IN_TOKENIZE,
-      .help = "Each token with its text." },
+      .help = "Each token is an object with its id and its text, or bytes that are none." },
+    { .names = "return_token_strs",
+      .type = MEMBER_BOOL,
+      .in = IN_TOKENIZE,
+      .help = "The texts of the tokens in token_strs (vLLM)." },
     { .names = "tokens",
       .type = MEMBER_OTHER,
       .in = IN_DETOKENIZE,
@@ -362,7 +368,10 @@ const struct member members[] = {
     ABSENT("store", "storing answers"),
     ABSENT_BUT("verbosity", "\"medium\"", "a wish for longer or shorter answers"),
     ABSENT("chat_template", "a template of a request's own (the server has --chat-template-file)"),
-    ABSENT("continue_final_message", "going on with the last message"),
+    { .names = "continue_final_message",
+      .type = MEMBER_ABSENT,
+      .in = IN_GENERATE | IN_TEMPLATE | IN_TOKENIZE,
+      .help = "going on with the last message" },
     { .names = "echo", .type = MEMBER_ABSENT, .in = IN_CHAT | IN_LLAMA, .help = "an echo here" },
     { .names = "add_special_tokens",
       .type = MEMBER_ABSENT,
@@ -470,6 +479,6 @@ void members_refuse(const json_t *object, unsigned in, struct api_error *error)
         const json_t *v = json_object_get(object, m->names);
         if (v && !json_is_null(v) && !is_off(m, v))
             api_error_set(error, API_NOT_SUPPORTED, m->names,
-                          "%s: %s is not supported yet; leave it out", m->names, m->help);
+                          "%s is not supported yet (%s); leave it out", m->names, m->help);
     }
 }

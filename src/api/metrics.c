@@ -4,6 +4,7 @@
 #include <string.h>
 
 /* The first is no miss. With one model, no adapters and one KV type a process, two stay 0: tools may ask for them. */
+enum { MISS_COLD = 1, MISS_TENANT = 10 };
 static const char *const misses[MISSES] = { "none",    "cold",    "diverged", "end",
                                             "evicted", "window",  "off",      "below_minimum",
                                             "salt",    "public",  "tenant",   "policy",
@@ -271,7 +272,7 @@ static void vllm_names(const struct text *t, const struct metrics *m, const stru
           s->n_waiting);
     plain(t, "vllm:kv_cache_usage_perc", "gauge",
           "KV memory of running sequences; 1 means the cap. (Idle KV is as good as free.)",
-          rate((double)(kv->bytes[AKV_BLOCK_OPEN] + kv->bytes[AKV_BLOCK_SEALED]),
+          rate((double)(kv->bytes[AKV_BLOCK_OPEN] + kv->bytes[AKV_BLOCK_SEALED] + kv->kept_bytes),
                (double)s->kv_bytes_max));
     plain(t, "vllm:prompt_tokens_total", "counter", "Number of prefill tokens processed.",
           (double)m->n_prompt);
@@ -336,7 +337,13 @@ static void labelled(const struct text *t, const char *name, const char *type, c
         buf_addf(t->out, "%s{%s=\"%s\"} %.17g\n", name, label, line[i].value, line[i].x);
 }
 
-static void own_blocks(const struct text *t, const struct holdings *h)
+/* Whose rows a tenant sees: its own, and what is everybody's. */
+static bool is_shown(const char *of, const char *tenant)
+{
+    return !tenant || strcmp(of, tenant) == 0 || strcmp(of, TENANT_PUBLIC) == 0;
+}
+
+static void own_blocks(const struct text *t, const struct holdings *h, const char *tenant)
 {
     static const char *const states[] = { [AKV_BLOCK_FREE] = "free",
                                           [AKV_BLOCK_OPEN] = "open",
@@ -345,15 +352,18 @@ static void own_blocks(const struct text *t, const struct holdings *h)
     head(t, "akvifer_kv_blocks", "gauge",
          "Blocks by tenant: being written, read by a running sequence, kept for reuse only.");
     for (uint32_t i = 0; i < h->n_row; i++) {
-        for (uint32_t k = AKV_BLOCK_OPEN; k < HOLDINGS_STATES; k++) {
+        for (uint32_t k = is_shown(h->row[i].tenant, tenant) ? AKV_BLOCK_OPEN : HOLDINGS_STATES;
+             k < HOLDINGS_STATES; k++) {
             buf_addf(t->out, "akvifer_kv_blocks{state=\"%s\",tenant=\"", states[k]);
             add_label(t->out, h->row[i].tenant);
             buf_addf(t->out, "\"} %u\n", h->row[i].n_block[k]);
         }
     }
-    head(t, "akvifer_kv_bytes", "gauge", "The cap's bytes, by the state of the blocks there.");
+    head(t, "akvifer_kv_bytes", "gauge",
+         "The cap's bytes, by what they hold (kept: rows that policies kept).");
     for (uint32_t k = 0; k < HOLDINGS_STATES; k++)
         buf_addf(t->out, "akvifer_kv_bytes{class=\"%s\"} %zu\n", states[k], h->bytes[k]);
+    buf_addf(t->out, "akvifer_kv_bytes{class=\"kept\"} %zu\n", h->kept_bytes);
 }
 
 static void own_kv(const struct text *t, const struct akv_stats *s)
@@ -373,8 +383,15 @@ static void own_kv(const struct text *t, const struct akv_stats *s)
     labelled(t, "akvifer_kv_evictions_total", "counter", "Blocks forgotten, by why.", "reason",
              (const struct labelled[]){ { "memory", (double)s->n_evicted },
                                         { "window", (double)s->n_window_dropped },
-                                        { "index", (double)s->n_crowded } },
-             3);
+                                        { "index", (double)s->n_crowded },
+                                        { "policy", (double)s->n_pruned } },
+             4);
+    plain(t, "akvifer_kv_rows_read_total", "counter",
+          "Rows of KV that queries under a selecting policy read.", (double)s->n_row_read);
+    plain(t, "akvifer_kv_rows_there_total", "counter", "Rows that there were for those queries.",
+          (double)s->n_row_there);
+    plain(t, "akvifer_kv_book_bytes", "gauge",
+          "Memory beside the KV by which running requests select.", (double)s->kv_book_bytes);
     plain(t, "akvifer_steps_total", "counter", "Forward passes.", (double)s->n_step);
     labelled(t, "akvifer_step_seconds_total", "counter", "Time in steps, by what it went to.",
              "part",
@@ -388,7 +405,16 @@ static void own_kv(const struct text *t, const struct akv_stats *s)
     plain(t, "akvifer_workspace_bytes", "gauge", "Memory of a pass.", (double)s->workspace_bytes);
 }
 
-static void own_requests(const struct text *t, const struct metrics *m, const struct akv_stats *s)
+/* To a tenant what others have is as cold as what nobody has (kv/index.h N4): else it could ask until the count moves. */
+static uint64_t missed(const struct metrics *m, uint32_t i, const char *tenant)
+{
+    if (!tenant)
+        return m->n_miss[i];
+    return i == MISS_TENANT ? 0 : m->n_miss[i] + (i == MISS_COLD ? m->n_miss[MISS_TENANT] : 0);
+}
+
+static void own_requests(const struct text *t, const struct metrics *m, const struct akv_stats *s,
+                         const char *tenant)
 {
     labelled(t, "akvifer_requests", "gauge", "Requests inside, by what they do.", "state",
              (const struct labelled[]){ { "running", s->n_running }, { "waiting", s->n_waiting } },
@@ -404,7 +430,7 @@ static void own_requests(const struct text *t, const struct metrics *m, const st
          "Requests by why no more of the prompt was reused.");
     for (uint32_t i = 1; i < MISSES; i++)
         buf_addf(t->out, "akvifer_cache_miss_total{reason=\"%s\"} %llu\n", misses[i],
-                 (unsigned long long)m->n_miss[i]);
+                 (unsigned long long)missed(m, i, tenant));
 }
 
 static void own_http(const struct text *t, const struct http_counts *h)
@@ -434,9 +460,9 @@ void metrics_text(struct metrics *m, const struct metrics_sources *from, struct 
     vllm_info(&t, from->engine, from->kv_type);
     iteration_tokens(&t, from->engine);
     vllm_block_times(&t, from->engine);
-    own_blocks(&t, from->kv);
+    own_blocks(&t, from->kv, from->tenant);
     own_kv(&t, from->engine);
-    own_requests(&t, &copy, from->engine);
+    own_requests(&t, &copy, from->engine, from->tenant);
     own_http(&t, from->http);
     buf_close(&t.label);
 }

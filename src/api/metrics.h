@@ -58,6 +58,8 @@ struct metrics_sources {
     const struct http_counts *http;
     const struct holdings *kv;
     const char *model, *kv_type; // labels
+    const char *
+        tenant; // who reads: of the others nothing is told but sums; NULL: the operator, who sees all
 };
 
 /* All of it. */

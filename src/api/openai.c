@@ -46,32 +46,8 @@ static void add_finish(const struct job *j, const struct choice *c, struct buf *
     buf_add_byte(out, '}');
 }
 
-/* The extension: why no more of the prompt was reused. */
-static void add_cache(const struct job *j, struct buf *out)
-{
-    const struct akv_usage *u = &j->choice[0].usage;
-    buf_addf(out,
-             ",\"akvifer\":{\"cached_tokens\":%u,\"cached_public\":%s,\"cache_miss\":\"%s\","
-             "\"cache_miss_at\":%u",
-             u->n_cached, u->cached_public ? "true" : "false",
-             u->cache_miss ? u->cache_miss : "none", u->cache_miss_at);
-    evicted_json(&u->evicted, out);
-    if (u->kv_policy[0]) {
-        buf_add_text(out, ",\"kv\":{\"policy\":");
-        buf_add_json_text(out, u->kv_policy, strlen(u->kv_policy));
-        buf_addf(out,
-                 ",\"shares\":\"%s\",\"kept_tokens\":%u,\"dropped_tokens\":%u,\"bytes\":%zu,\"peak_"
-                 "bytes\":%zu",
-                 u->kv_shares, u->n_kept, u->n_dropped, u->kv_bytes_end, u->kv_bytes_peak);
-        if (u->kv_n_episode)
-            buf_addf(out, ",\"episodes\":%u,\"episode\":%u,\"similarity\":%.4f", u->kv_n_episode,
-                     u->kv_episode, (double)u->kv_similarity);
-        buf_add_byte(out, '}');
-    }
-    buf_add_byte(out, '}');
-}
-
-/* usage: null in all chunks but the last, where usage was asked for; vLLM can repeat it in each. */
+/* usage: null in all chunks but the last, where usage was asked for; vLLM can repeat it in each. What became of the KV is
+ * told in the very last chunk, whichever that is. */
 static void add_chunk_end(const struct job *j, struct buf *out)
 {
     if (j->request.continuous_usage) {
@@ -80,6 +56,8 @@ static void add_chunk_end(const struct job *j, struct buf *out)
     } else {
         buf_add_text(out, j->request.include_usage ? "],\"usage\":null" : "]");
     }
+    if (!j->request.include_usage && j->n_done == j->n_choice)
+        cache_json(&j->choice[0].usage, out);
     buf_add_byte(out, '}');
 }
 
@@ -88,7 +66,7 @@ static void usage_chunk(const struct job *j, const char *object, struct buf *out
     add_head(j, object, out);
     buf_add_text(out, ",\"choices\":[],\"usage\":");
     add_usage(j, out);
-    add_cache(j, out);
+    cache_json(&j->choice[0].usage, out);
     buf_add_byte(out, '}');
 }
 
@@ -104,7 +82,7 @@ static void whole_answer(const struct job *j, const char *object, add_choice *ad
     }
     buf_add_text(out, "],\"usage\":");
     add_usage(j, out);
-    add_cache(j, out);
+    cache_json(&j->choice[0].usage, out);
     buf_add_byte(out, '}');
 }
 

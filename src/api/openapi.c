@@ -22,9 +22,10 @@ static const struct shape {
     { "Slots", NULL }, // an array of Slot
     { "Slot", "id:integer n_ctx:integer is_processing:boolean" },
     { "Props", "default_generation_settings:object total_slots:integer model_alias:string "
+               "chat_template:string bos_token:string eos_token:string "
                "model_path:string kernels:string kv_bytes_cap:integer kv_bytes_per_token:integer "
                "build_info:string" },
-    { "Tokens", "tokens:[any] count:integer max_model_len:integer" },
+    { "Tokens", "tokens:[any] token_strs?:[string] count:integer max_model_len:integer" },
     { "Content", "content:string prompt:string" },
     { "Rendered", "prompt:string" },
     { "Explained", "prompt_tokens:integer cached_tokens:integer reason:string at:integer "
@@ -37,7 +38,7 @@ static const struct shape {
                "prompt_tokens_details:CachedTokens completion_tokens_details:object" },
     { "CachedTokens", "cached_tokens:integer" },
     { "Cache", "cached_tokens:integer cached_public:boolean cache_miss:string "
-               "cache_miss_at:integer evicted?:Evicted" },
+               "cache_miss_at:integer evicted?:Evicted kv?:object" },
     { "Chat", "id:string object:string created:integer model:string system_fingerprint:string "
               "choices:[ChatChoice] usage:Usage akvifer:Cache" },
     { "ChatChoice", "index:integer message:ChatMessage logprobs:object? finish_reason:string "
@@ -53,7 +54,8 @@ static const struct shape {
     { "CompletionOne",
       "index:integer content:string tokens:[integer] stop:boolean id_slot:integer model:string "
       "tokens_predicted:integer tokens_evaluated:integer tokens_cached:integer truncated:boolean "
-      "stop_type:string stopping_word:string timings:object completion_probabilities?:[object]" },
+      "stop_type:string stopping_word:string timings:object completion_probabilities?:[object] "
+      "akvifer:Cache" },
 };
 
 /* "integer", "[string?]", "Usage" as a schema. */

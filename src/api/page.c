@@ -14,6 +14,7 @@ EMBED(page_server_js, "src/page/server.js");
 EMBED(page_map_js, "src/page/map.js");
 EMBED(page_charts_js, "src/page/charts.js");
 EMBED(page_lists_js, "src/page/lists.js");
+EMBED(page_rows_js, "src/page/rows.js");
 EMBED(page_icon_svg, "src/page/icon.svg");
 
 static const struct file {
@@ -27,6 +28,7 @@ static const struct file {
     { "map.js", "text/javascript; charset=utf-8", page_map_js, page_map_js_end },
     { "charts.js", "text/javascript; charset=utf-8", page_charts_js, page_charts_js_end },
     { "lists.js", "text/javascript; charset=utf-8", page_lists_js, page_lists_js_end },
+    { "rows.js", "text/javascript; charset=utf-8", page_rows_js, page_rows_js_end },
     { "icon.svg", "image/svg+xml", page_icon_svg, page_icon_svg_end },
 };
 

@@ -59,7 +59,9 @@ static void render(struct ids *out, const akv_model *model, const json_t *body,
     if (text.failed)
         api_error_set(error, API_BUSY, NULL, "no memory for the messages");
     buf_close(&text);
-    if (st != AKV_OK)
+    if (st == AKV_BAD_INPUT)
+        api_error_set(error, API_BAD, "messages", "%s", why.text);
+    else if (st != AKV_OK)
         api_error_from(error, st, &why);
 }
 
@@ -89,6 +91,21 @@ static json_t *flat_content(const json_t *parts, size_t message, struct api_erro
     return flat;
 }
 
+/* Text as a template may add it to others: no content is an empty one, as where an assistant only called a tool. */
+static json_t *plain_content(const json_t *message, size_t i, struct api_error *error)
+{
+    json_t *content = json_object_get(message, "content");
+    const bool may_lack = content || json_object_get(message, "tool_calls");
+    if (json_is_array(content))
+        return flat_content(content, i, error);
+    if (may_lack && (!content || json_is_null(content)))
+        return json_string("");
+    if (!json_is_string(content))
+        api_error_set(error, API_BAD, "messages",
+                      "messages[%zu].content must be a text, an array of parts, or null", i);
+    return json_incref(content);
+}
+
 /* A copy of the messages with plain content. NULL: *error. */
 static json_t *flat_messages(const json_t *messages, struct api_error *error)
 {
@@ -97,13 +114,12 @@ static json_t *flat_messages(const json_t *messages, struct api_error *error)
     const json_t *m;
     json_array_foreach(messages, i, m)
     {
-        const json_t *content = json_object_get(m, "content");
         json_t *copy = json_is_object(m) ? json_copy((json_t *)m) : NULL;
-        if (!copy)
-            api_error_set(error, API_BAD, "messages", "messages[%zu] must be an object with a role",
-                          i);
-        else if (json_is_array(content))
-            json_object_set_new(copy, "content", flat_content(content, i, error));
+        if (!json_is_string(json_object_get(copy, "role")))
+            api_error_set(error, API_BAD, "messages",
+                          "messages[%zu] must be an object with a role that is a string", i);
+        else
+            json_object_set_new(copy, "content", plain_content(m, i, error));
         json_array_append_new(flat, copy);
         if (error->kind) {
             json_decref(flat);
@@ -124,6 +140,24 @@ static void pass_on(json_t *body, const struct fields *f, const char *name, json
         json_object_set(body, name, (json_t *)v);
 }
 
+/* Whether the template begins an answer: what its own variables say goes before the member beside them, as in vLLM. Its
+ * opposite, an answer that goes on with the last message, is refused wherever it is asked for. */
+static void set_ending(json_t *body, const struct fields *f)
+{
+    const json_t *own = json_object_get(body, "add_generation_prompt");
+    const json_t *goes_on = json_object_get(body, "continue_final_message");
+    const bool beside = field_bool(f, "add_generation_prompt", true);
+    if (goes_on && !json_is_null(goes_on) && !json_is_false(goes_on))
+        api_error_set(f->error, API_NOT_SUPPORTED, "chat_template_kwargs",
+                      "chat_template_kwargs.continue_final_message is not supported yet (going on "
+                      "with the last message); leave it out");
+    else if (!own || json_is_null(own))
+        json_object_set_new(body, "add_generation_prompt", json_boolean(beside));
+    else if (!json_is_boolean(own))
+        api_error_set(f->error, API_BAD, "chat_template_kwargs",
+                      "chat_template_kwargs.add_generation_prompt must be true or false");
+}
+
 void prompt_conversation(struct ids *out, const akv_model *model, const struct fields *f)
 {
     const json_t *messages = field_find(f, "messages", NULL);
@@ -139,8 +173,8 @@ void prompt_conversation(struct ids *out, const akv_model *model, const struct f
         return;
     json_t *body = more ? json_copy((json_t *)more) : json_object();
     json_object_set_new(body, "messages", flat);
-    json_object_set_new(body, "add_generation_prompt",
-                        json_boolean(field_bool(f, "add_generation_prompt", true)));
+    set_ending(body, f);
+    members_refuse(f->object, f->in, f->error);
     pass_on(body, f, "reasoning_effort", JSON_STRING, "a string");
     if (!(f->in & IN_CHAT)) /* a chat with tools was refused */
         pass_on(body, f, "tools", JSON_ARRAY, "an array");

@@ -7,23 +7,24 @@
 
 #include "api/prompt.h"
 #include "api/public.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "kv/policy.h"
 
 /* ---- sampling ---- */
 
-static uint64_t seed_of(const struct fields *f, bool *given)
+/* llama-server's seeds have 32 bits, so that its -1 is UINT32_MAX too. */
+static uint64_t seed_of(const struct fields *f)
 {
     uint64_t seed = 0;
     const int64_t x = field_int(f, "seed", -1);
-    *given = x != -1;
-    if (!*given && getrandom(&seed, sizeof seed, 0) != sizeof seed)
+    const bool given = x != -1 && !((f->in & IN_LLAMA) && x == UINT32_MAX);
+    if (!given && getrandom(&seed, sizeof seed, 0) != sizeof seed)
         seed = 0;
-    return *given ? (uint64_t)x : seed;
+    return given ? (uint64_t)x : seed;
 }
 
-static struct akv_sampling sampling_of(const struct fields *f, const struct akv_sampling *d,
-                                       bool *has_seed)
+static struct akv_sampling sampling_of(const struct fields *f, const struct akv_sampling *d)
 {
     struct akv_sampling s = *d;
     s.temperature = (float)field_number(f, "temperature", (double)d->temperature);
@@ -37,22 +38,29 @@ static struct akv_sampling sampling_of(const struct fields *f, const struct akv_
     s.repeat_last_n = (int32_t)field_int(f, "repeat_last_n", d->repeat_last_n);
     s.presence_penalty = (float)field_number(f, "presence_penalty", (double)d->presence_penalty);
     s.frequency_penalty = (float)field_number(f, "frequency_penalty", (double)d->frequency_penalty);
-    s.seed = seed_of(f, has_seed);
+    s.seed = seed_of(f);
     return s;
 }
 
-static void add_bias(struct gen_request *r, const struct fields *f, int64_t id, const json_t *value,
+/* False: it is none, and *error names it. */
+static bool is_token(const struct fields *f, bool whole, int64_t id, const char *name,
                      uint32_t n_vocab)
+{
+    if (whole && id >= 0 && id < n_vocab)
+        return true;
+    api_error_set(f->error, API_BAD, "logit_bias",
+                  "logit_bias names '%.40s', which is no token: the vocabulary has ids 0 to %u",
+                  name, n_vocab - 1);
+    return false;
+}
+
+static void add_bias(struct gen_request *r, const struct fields *f, int64_t id, const json_t *value)
 {
     const bool forbids = json_is_false(value); /* llama-server: [id, false] */
     const double bias = forbids ? -INFINITY : json_number_value(value);
     if (!forbids && !(json_is_number(value) && fabs(bias) <= 100))
         api_error_set(f->error, API_BAD, "logit_bias",
                       "logit_bias of token %lld is not a number from -100 to 100", (long long)id);
-    else if (id < 0 || id >= n_vocab)
-        api_error_set(f->error, API_BAD, "logit_bias",
-                      "logit_bias names token %lld; the vocabulary has ids 0 to %u", (long long)id,
-                      n_vocab - 1);
     if (f->error->kind)
         return;
     r->bias_id[r->like.sampling.n_bias] = (int32_t)id;
@@ -84,16 +92,20 @@ static void read_bias(struct gen_request *r, const struct fields *f, uint32_t n_
         json_array_foreach(v, i, value)
         {
             int64_t id;
-            if (!field_whole(json_array_get(value, 0), &id))
-                id = -1;
-            add_bias(r, f, id, json_array_get(value, 1), n_vocab);
+            struct buf name = { 0 };
+            json_to_text(json_array_get(value, 0), &name);
+            const bool whole = field_whole(json_array_get(value, 0), &id);
+            if (is_token(f, whole, id, buf_text(&name), n_vocab))
+                add_bias(r, f, id, json_array_get(value, 1));
+            buf_close(&name);
         }
     } else {
         json_object_foreach((json_t *)v, key, value)
         {
-            char *end;
-            const long long id = strtoll(key, &end, 10);
-            add_bias(r, f, *end || end == key ? -1 : id, value, n_vocab);
+            const bool whole = *key && strlen(key) < 11 && !key[strspn(key, "0123456789")];
+            const long long id = strtoll(key, NULL, 10);
+            if (is_token(f, whole, id, key, n_vocab))
+                add_bias(r, f, id, value);
         }
     }
     r->like.sampling.bias_id = r->bias_id;
@@ -282,7 +294,8 @@ static void read_stream(struct gen_request *r, const struct fields *f,
 {
     r->stream = field_bool(f, "stream", false);
     r->ping_s = (int32_t)field_int(f, "sse_ping_interval", d->ping_s);
-    r->return_ids = field_bool(f, "return_token_ids|return_tokens", false);
+    r->return_ids = field_bool(f, "return_token_ids|return_tokens",
+                               r->stream && r->kind == REQUEST_LLAMA); /* as llama-server */
     const json_t *options = field_find(f, "stream_options", NULL);
     if (!options)
         return;
@@ -344,7 +357,7 @@ bool request_read(struct gen_request *r, enum request_kind kind, const json_t *b
     r->n = (uint32_t)field_int(&f, kind == REQUEST_LLAMA ? "n_cmpl|n" : "n", 1);
     if (field_int(&f, "best_of", r->n) != r->n)
         api_error_set(error, API_NOT_SUPPORTED, "best_of", "best_of other than n is not supported");
-    r->like.sampling = sampling_of(&f, &d->sampling, &r->has_seed);
+    r->like.sampling = sampling_of(&f, &d->sampling);
     read_bias(r, &f, d->n_vocab);
     read_stops(r, &f);
     read_stop_ids(r, &f, d->n_vocab);
@@ -359,12 +372,12 @@ bool request_read(struct gen_request *r, enum request_kind kind, const json_t *b
         public_read(r, &f, d);
     if (error->kind == API_NONE)
         check_context(r, d->n_ctx, error);
-    if (error->kind == API_NONE && (uint64_t)r->n * r->n_prompt > PROMPTS_MAX)
-        api_error_set(error, API_BAD, "n", "%u answers to each of %u prompts; at most %d in all",
-                      r->n, r->n_prompt, PROMPTS_MAX);
-    if (error->kind == API_NONE && r->like.n_predict == 0 && !r->like.prompt_logprobs)
-        api_error_set(error, API_BAD, "max_tokens",
-                      "max_tokens is 0: there is nothing to do without echo and logprobs");
+    if (error->kind == API_NONE && (uint64_t)r->n * r->n_prompt > d->n_answer_max)
+        api_error_set(
+            error, API_BAD, r->n > 1 ? "n" : "prompt",
+            "%u answers to each of %u prompts; a request may ask for %u in all (up to %d; "
+            "no more than --parallel and --queue take together)",
+            r->n, r->n_prompt, d->n_answer_max, PROMPTS_MAX);
     return error->kind == API_NONE;
 }
 

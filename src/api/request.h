@@ -29,8 +29,7 @@ struct gen_request {
     uint32_t n;         // answers to each prompt
     bool stream, include_usage, continuous_usage, echo, return_ids;
     bool want_logprobs;
-    uint32_t n_top; // alternatives to show beside each token
-    bool has_seed;
+    uint32_t n_top;          // alternatives to show beside each token
     int32_t ping_s;          // of silence in a stream; 0 or less: none
     struct akv_request like; // what every answer has in common; its arrays are ours
     char *salt, *kv_policy;
@@ -44,6 +43,7 @@ struct request_defaults {
     const akv_model *model;
     const char *name; // the served model's
     uint32_t n_vocab, n_ctx;
+    uint32_t n_answer_max; // of one request, over all its prompts
     struct akv_sampling sampling;
     int32_t n_predict;  // -1: until the end
     int32_t ping_s;     // as in gen_request

@@ -1,5 +1,7 @@
 /* Which path does what, and the answers that need no generation. */
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "api/api.h"
@@ -8,7 +10,9 @@
 #include "api/openapi.h"
 #include "api/page.h"
 #include "api/prompt.h"
+#include "api/sight.h"
 #include "base/json.h"
+#include "base/utf8.h"
 #include "http/router.h"
 #include "http/sse.h"
 
@@ -87,48 +91,56 @@ static void model(void *api, struct http_request *http)
         api_error_set(&error, API_NOT_FOUND, "model",
                       "the model '%.200s' is not served here; '%.200s' is", http_name(http),
                       a->name);
-        api_answer_error(http, &error);
+        api_answer_error(a, http, &error);
     }
     buf_close(&out);
 }
 
 /* ---- watching ---- */
 
-static bool is_on(bool on, const char *flag, struct http_request *http)
+static bool is_on(const struct api *a, bool on, const char *flag, struct http_request *http)
 {
     struct api_error error = { .kind = API_NONE };
     if (on)
         return true;
     api_error_set(&error, API_NOT_SUPPORTED, NULL,
                   "This server does not support this path; start it with %s", flag);
-    api_answer_error(http, &error);
+    api_answer_error(a, http, &error);
     return false;
 }
 
 static void metrics(void *api, struct http_request *http)
 {
     struct api *a = api;
-    const char *tenant = api_tenant(a, http);
-    if (tenant && is_on(a->options.metrics, "--metrics", http))
+    const char *tenant = api_is_operator(a, http) ? "" : api_tenant(a, http);
+    if (tenant && is_on(a, a->options.metrics, "--metrics", http))
         live_watch(&a->live, http, tenant, LIVE_METRICS);
 }
 
-/* We have no slots: one entry that tells how many sequences run, for tools that only look. */
+/* We have no slots: as many entries as may run, the first of them busy, for tools that count. */
 static void slots(void *api, struct http_request *http)
 {
     struct api *a = api;
     struct akv_stats s;
     struct buf out = { 0 };
-    if (!api_tenant(a, http) || !is_on(a->options.slots, "--slots", http))
+    if (!api_tenant(a, http) || !is_on(a, a->options.slots, "--slots", http))
         return;
     akv_stats(a->engine, &s);
     buf_add_byte(&out, '[');
-    for (uint32_t i = 0; i < s.n_running; i++)
-        buf_addf(&out, "%s{\"id\":%u,\"n_ctx\":%u,\"is_processing\":true}", i ? "," : "", i,
-                 s.n_ctx);
+    for (uint32_t i = 0; i < s.n_parallel; i++)
+        buf_addf(&out, "%s{\"id\":%u,\"n_ctx\":%u,\"is_processing\":%s}", i ? "," : "", i, s.n_ctx,
+                 i < s.n_running ? "true" : "false");
     buf_add_byte(&out, ']');
     api_answer_json(http, 200, &out);
     buf_close(&out);
+}
+
+static void add_token_text(const struct api *a, const char *name, int32_t id, struct buf *out)
+{
+    size_t len;
+    const char *bytes = akv_token_bytes(a->model, id, true, &len);
+    buf_addf(out, ",\"%s\":", name);
+    buf_add_json_text(out, bytes, len);
 }
 
 static void props(void *api, struct http_request *http)
@@ -150,7 +162,11 @@ static void props(void *api, struct http_request *http)
     buf_add_json_text(&out, a->name, strlen(a->name));
     buf_add_text(&out, ",\"model_path\":");
     buf_add_json_text(&out, a->path, strlen(a->path));
-    buf_addf(&out, ",\"kernels\":");
+    buf_add_text(&out, ",\"chat_template\":");
+    buf_add_json_text(&out, a->info.chat_template, strlen(a->info.chat_template));
+    add_token_text(a, "bos_token", a->info.bos, &out);
+    add_token_text(a, "eos_token", a->info.eos, &out);
+    buf_add_text(&out, ",\"kernels\":");
     buf_add_json_text(&out, a->info.kernels, strlen(a->info.kernels));
     buf_addf(&out,
              ",\"kv_bytes_cap\":%zu,\"kv_bytes_per_token\":%zu,\"build_info\":\"akvifer %s\"}",
@@ -194,6 +210,43 @@ static void kv_requests(void *api, struct http_request *http)
     watch(api, http, LIVE_REQUESTS);
 }
 
+static bool whole_number(const char *text, uint64_t *out)
+{
+    char *end;
+    errno = 0;
+    *out = strtoull(text, &end, 10);
+    return *text >= '0' && *text <= '9' && !*end && !errno;
+}
+
+/* Of a request of the tenant's own; of others it says what it says of none. */
+static void kv_rows(void *api, struct http_request *http)
+{
+    struct api *a = api;
+    struct api_error error = { 0 };
+    struct akv_note why = { "" };
+    struct akv_rows *rows = NULL;
+    struct buf out = { 0 };
+    const char *tenant = api_tenant(a, http);
+    uint64_t id;
+    if (!tenant)
+        return;
+    if (whole_number(http_name(http), &id) &&
+        akv_rows_take(&rows, a->engine, id, &why) == AKV_FULL) {
+        api_error_set(&error, API_BUSY, NULL, "%s", why.text);
+    } else if (!rows || !sight_is_own(tenant, rows->salt)) {
+        api_error_set(&error, API_NOT_FOUND, NULL,
+                      "No request '%s' of yours runs; /v1/kv/sequences tells which do",
+                      http_name(http));
+    } else {
+        sight_rows(rows, id, &out);
+        api_answer_json(http, 200, &out);
+    }
+    if (error.kind)
+        api_answer_error(a, http, &error);
+    akv_rows_free(rows);
+    buf_close(&out);
+}
+
 static void page(void *api, struct http_request *http)
 {
     const struct api *a = api;
@@ -205,18 +258,38 @@ static void page(void *api, struct http_request *http)
 
 /* ---- tokens and templates ---- */
 
-static void add_tokens(const struct api *a, const struct ids *ids, bool pieces, struct buf *out)
+/* llama-server's: its text, or its bytes where they are none. */
+static void add_piece(const struct api *a, int32_t id, struct buf *out)
+{
+    size_t len;
+    const char *bytes = akv_token_bytes(a->model, id, true, &len);
+    buf_addf(out, "{\"id\":%d,\"piece\":", id);
+    if (utf8_valid(bytes, len)) {
+        buf_add_json_text(out, bytes, len);
+    } else {
+        for (size_t i = 0; i < len; i++)
+            buf_addf(out, "%c%u", i ? ',' : '[', (unsigned char)bytes[i]);
+        buf_add_byte(out, ']');
+    }
+    buf_add_byte(out, '}');
+}
+
+/* pieces: llama-server's form of them; texts: vLLM's, a list beside. */
+static void add_tokens(const struct api *a, const struct ids *ids, bool pieces, bool texts,
+                       struct buf *out)
 {
     buf_add_text(out, "{\"tokens\":[");
     for (size_t i = 0; i < ids->n; i++) {
         buf_add_text(out, i ? "," : "");
-        if (!pieces) {
+        if (pieces)
+            add_piece(a, ids->id[i], out);
+        else
             buf_addf(out, "%d", ids->id[i]);
-            continue;
-        }
-        buf_addf(out, "{\"id\":%d,\"piece\":", ids->id[i]);
+    }
+    buf_add_text(out, texts ? "],\"token_strs\":[" : "");
+    for (size_t i = 0; texts && i < ids->n; i++) {
+        buf_add_text(out, i ? "," : "");
         token_json(out, a->model, ids->id[i]);
-        buf_add_byte(out, '}');
     }
     buf_addf(out, "],\"count\":%zu,\"max_model_len\":%u}", ids->n, a->by_default.n_ctx);
 }
@@ -235,7 +308,8 @@ static void tokenize(void *api, struct http_request *http)
     const struct fields f = { body, IN_TOKENIZE, &error };
     const bool bos = field_bool(&f, "add_special|add_special_tokens", false);
     const bool special = field_bool(&f, "parse_special", true);
-    const bool pieces = field_bool(&f, "with_pieces|return_token_strs", false);
+    const bool pieces = field_bool(&f, "with_pieces", false);
+    const bool texts = field_bool(&f, "return_token_strs", false);
     if (field_find(&f, "messages", NULL)) {
         prompt_conversation(&ids, a->model, &f);
     } else {
@@ -245,9 +319,9 @@ static void tokenize(void *api, struct http_request *http)
         else if (error.kind == API_NONE)
             prompt_text(&ids, a->model, content, len, special, bos, &error);
     }
-    add_tokens(a, &ids, pieces, &out);
+    add_tokens(a, &ids, pieces, texts, &out);
     ids_close(&ids);
-    api_finish(http, body, &error, &out);
+    api_finish(a, http, body, &error, &out);
 }
 
 static void add_text_of(const struct api *a, const struct ids *ids, struct buf *text)
@@ -292,7 +366,7 @@ static void detokenize(void *api, struct http_request *http)
     buf_add_byte(&out, '}');
     buf_close(&content);
     ids_close(&ids);
-    api_finish(http, body, &error, &out);
+    api_finish(a, http, body, &error, &out);
 }
 
 static void apply_template(void *api, struct http_request *http)
@@ -312,7 +386,7 @@ static void apply_template(void *api, struct http_request *http)
     buf_add_byte(&out, '}');
     buf_close(&rendered);
     ids_close(&ids);
-    api_finish(http, body, &error, &out);
+    api_finish(a, http, body, &error, &out);
 }
 
 /* ---- what comes next ---- */
@@ -324,7 +398,7 @@ static void not_yet(void *api, struct http_request *http)
         return;
     api_error_set(&error, API_NOT_SUPPORTED, NULL, "%s %s is not supported yet", http_method(http),
                   http_path(http));
-    api_answer_error(http, &error);
+    api_answer_error(api, http, &error);
 }
 
 #define ABOUT(...) (&(const struct route_about){ __VA_ARGS__ })
@@ -371,6 +445,8 @@ static const struct http_route routes[] = {
     { "GET", "/v1/kv/map", kv_map, ABOUT("Every block of KV memory.", 0, "application/json", 0) },
     { "GET", "/v1/kv/sequences", kv_sequences,
       ABOUT("What the step works on.", 0, "application/json", 0) },
+    { "GET", "/v1/kv/rows/{sequence}", kv_rows,
+      ABOUT("Which rows of a running request its KV policy kept.", 0, "application/json", 0) },
     { "GET", "/v1/kv/tree", kv_tree,
       ABOUT("The prefixes that can be reused.", 0, "application/json", 0) },
     { "GET", "/v1/kv/requests", kv_requests,

@@ -130,12 +130,13 @@ static void add_totals(const struct sight_totals *t, struct buf *out)
 {
     const struct akv_stats *s = &t->stats;
     buf_addf(out,
-             ",\"time_ms\":%llu,\"kv_bytes_cap\":%zu,\"kv_bytes_held\":%zu,\"blocks_held\":%u,"
+             ",\"time_ms\":%llu,\"kv_bytes_cap\":%zu,\"kv_bytes_held\":%zu,"
+             "\"kv_bytes_kept\":%zu,\"blocks_held\":%u,"
              "\"blocks_indexed\":%u,\"prompt_tokens\":%llu,\"cached_tokens\":%llu,"
              "\"generated_tokens\":%llu,\"evicted\":%llu,\"paused\":%llu,\"parallel\":%u,"
              "\"inter_token_p50_ms\":%.3f,\"inter_token_p99_ms\":%.3f",
-             (unsigned long long)t->time_ms, s->kv_bytes_max, s->kv_bytes_held, s->n_block_held,
-             s->n_block_indexed, (unsigned long long)s->n_token_prompt,
+             (unsigned long long)t->time_ms, s->kv_bytes_max, s->kv_bytes_held, s->kv_bytes_kept,
+             s->n_block_held, s->n_block_indexed, (unsigned long long)s->n_token_prompt,
              (unsigned long long)s->n_token_cached, (unsigned long long)s->n_token_generated,
              (unsigned long long)s->n_evicted, (unsigned long long)s->n_paused, s->n_parallel,
              t->inter_token_p50_ms, t->inter_token_p99_ms);
@@ -148,8 +149,8 @@ static void add_sequence(const struct sight *v, const struct akv_sequence *q, st
     sight_add_owner(v, q->salt, out);
     buf_addf(out,
              ",\"prompt_tokens\":%u,\"cached_tokens\":%u,\"done_tokens\":%u,"
-             "\"generated_tokens\":%u,\"blocks\":%u,\"age_ms\":%llu}",
-             q->n_prompt, q->n_cached, q->n_done, q->n_generated, q->n_block,
+             "\"generated_tokens\":%u,\"blocks\":%u,\"policy\":\"%s\",\"age_ms\":%llu}",
+             q->n_prompt, q->n_cached, q->n_done, q->n_generated, q->n_block, q->policy,
              (unsigned long long)(q->age_ns / 1000000));
 }
 
@@ -169,6 +170,23 @@ void sight_sequences(const struct sight *v, const struct sight_totals *t, struct
         add_sequence(v, q, out);
     }
     buf_addf(out, "],\"others_waiting\":%u,\"others_running\":%u}", others[0], others[1]);
+}
+
+/* ---- rows ---- */
+
+void sight_rows(const struct akv_rows *r, uint64_t id, struct buf *out)
+{
+    buf_addf(out,
+             "{\"sequence\":%llu,\"policy\":\"%s\",\"positions\":%u,\"columns\":%u,"
+             "\"kv_heads\":%u,\"layers\":[",
+             (unsigned long long)id, r->policy, r->n_position, r->n_column, r->n_kv_head);
+    for (uint32_t i = 0; i < r->n_layer; i++) {
+        buf_addf(out, "%s{\"window\":%u,\"kept\":[", i ? "," : "", r->window[i]);
+        for (uint32_t c = 0; c < r->n_column; c++)
+            buf_addf(out, "%s%u", c ? "," : "", r->kept[(size_t)i * r->n_column + c]);
+        buf_add_text(out, "]}");
+    }
+    buf_add_text(out, "]}");
 }
 
 /* ---- requests ---- */

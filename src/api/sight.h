@@ -56,4 +56,7 @@ void sight_tree(const struct sight *v, struct buf *out);
 /* The tenant's requests behind number `after`, oldest first. */
 void sight_requests(struct recent *r, const char *tenant, uint64_t after, struct buf *out);
 
+/* Which rows of a running sequence are there, by layer and position. */
+void sight_rows(const struct akv_rows *r, uint64_t id, struct buf *out);
+
 #endif

@@ -28,12 +28,16 @@
 #include "engine/engine.h"
 #include "os/workers.h"
 
-enum { LIST_MAX = 16, TESTS_MAX = LIST_MAX * LIST_MAX * (2 * LIST_MAX + FLAG_TEXTS_MAX) };
+enum {
+    LIST_MAX = 16,
+    POLICIES_MAX = 8,
+    TESTS_MAX = LIST_MAX * LIST_MAX * (2 * LIST_MAX + FLAG_TEXTS_MAX)
+};
 
 struct bench_options {
     struct engine_flags engine;
     const char *n_prompt, *n_gen, *depth, *parallel, *threads, *kv_types;
-    struct flag_texts both;
+    struct flag_texts both, policies;
     int64_t reps;
     uint32_t output;
     bool profile;
@@ -87,6 +91,13 @@ static const struct flag rows[] = {
       .unit = "LIST",
       .preset = "f16",
       .help = "How keys and values are stored: f16, f32, int8, comma-separated." },
+    { .names = "--kv-policy",
+      .type = FLAG_TEXTS,
+      .at = FLAG_AT(bench_options, policies),
+      .unit = "POLICY",
+      .help =
+          "A KV policy (docs/POLICIES.md); given many times, their repetitions take turns. full, "
+          "unless told." },
     { .names = "-r --repetitions",
       .type = FLAG_INT,
       .at = FLAG_AT(bench_options, reps),
@@ -135,6 +146,7 @@ const struct flag_table flags_of_bench = {
             "akvifer bench -m smollm2 -p 512 -n 128 -d 0,4096",
             "akvifer bench -m qwen2 -t 1,2 --kv-type f16,int8 -o jsonl",
             "akvifer bench -p 0 -n 64 -d 128 -npl 1,4,16",
+            "akvifer bench -p 0 -n 64 -d 4096 --kv-policy full --kv-policy quest:budget=512",
             "akvifer bench kv --help",
             "akvifer bench attention --help",
             "akvifer bench roof",
@@ -168,8 +180,10 @@ static enum status read_list(const char *text, const char *flag, double most,
 }
 
 struct plan {
-    struct bench_test test[TESTS_MAX];
+    struct bench_test test[TESTS_MAX]; // without their policy:
     uint32_t n_test;
+    const char *policy[POLICIES_MAX]; // each is for every test
+    uint32_t n_policy;
     uint32_t thread[LIST_MAX], n_thread; // 0 was replaced by what it stands for
     enum kv_type type[LIST_MAX];
     uint32_t n_type;
@@ -185,6 +199,22 @@ static void plan_test(struct plan *p, struct bench_test t)
     p->test[p->n_test++] = t;
     p->longest = n > p->longest ? n : p->longest;
     p->n_seq = t.n_seq > p->n_seq ? t.n_seq : p->n_seq;
+}
+
+static enum status plan_policies(const struct bench_options *o, struct plan *p, struct note *why)
+{
+    struct kv_choice c;
+    enum status st = OK;
+    p->n_policy = o->policies.n ? o->policies.n : 1;
+    if (p->n_policy > POLICIES_MAX) {
+        note_set(why, "--kv-policy was given %u times; at most %d fit", p->n_policy, POLICIES_MAX);
+        return BAD_INPUT;
+    }
+    for (uint32_t i = 0; st == OK && i < o->policies.n; i++) {
+        p->policy[i] = o->policies.text[i];
+        st = kv_choice_parse(&c, p->policy[i], why);
+    }
+    return st;
 }
 
 /* Every test at every depth, in llama-bench's order, by each number of sequences. */
@@ -210,11 +240,11 @@ static enum status plan_tests(const struct bench_options *o, struct plan *p, str
     for (uint32_t i = 0; st == OK && i < n_depth * n_seq; i++) {
         const uint32_t d = depth[i / n_seq], n = seq[i % n_seq] ? seq[i % n_seq] : 1;
         for (uint32_t k = 0; k < n_prompt; k++)
-            plan_test(p, (struct bench_test){ prompt[k], 0, d, n });
+            plan_test(p, (struct bench_test){ prompt[k], 0, d, n, NULL });
         for (uint32_t k = 0; k < n_gen; k++)
-            plan_test(p, (struct bench_test){ 0, gen[k], d, n });
+            plan_test(p, (struct bench_test){ 0, gen[k], d, n, NULL });
         for (uint32_t k = 0; k < o->both.n; k++)
-            plan_test(p, (struct bench_test){ both[k][0], both[k][1], d, n });
+            plan_test(p, (struct bench_test){ both[k][0], both[k][1], d, n, NULL });
     }
     return st;
 }
@@ -239,7 +269,9 @@ static enum status read_types(const char *text, struct plan *p, struct note *why
 
 static enum status read_plan(const struct bench_options *o, struct plan *p, struct note *why)
 {
-    enum status st = plan_tests(o, p, why);
+    enum status st = plan_policies(o, p, why);
+    if (st == OK)
+        st = plan_tests(o, p, why);
     if (st == OK)
         st = read_list(o->threads, "-t", 1024, p->thread, &p->n_thread, why);
     for (uint32_t i = 0; st == OK && i < p->n_thread; i++)
@@ -275,23 +307,51 @@ static void add_profile(struct run *run, const struct bench_row *row, struct pro
     *p = (struct profile){ 0 };
 }
 
+static struct amounts work_of(const struct bench_row *row)
+{
+    const struct bench_test *t = &row->test;
+    if (t->policy && strcmp(t->policy, "full") != 0)
+        return (struct amounts){ NAN, NAN, NAN }; /* less than full's, by what the policy reads */
+    return work_of_test(row->model, row->info.weight_bytes, t);
+}
+
+/* One test under policies [first, first + n), which take turns. */
+static enum status run_turns(struct run *run, struct engine_opened *opened, struct bench_row *row,
+                             uint32_t first, uint32_t n, struct note *why)
+{
+    struct profile *profile = run->o->profile ? engine_profile(opened->model) : NULL;
+    struct bench_test test[POLICIES_MAX];
+    struct samples ns[POLICIES_MAX];
+    for (uint32_t i = 0; i < n; i++) {
+        test[i] = row->test;
+        test[i].policy = run->plan.policy[first + i];
+    }
+    row->time = (int64_t)time(NULL);
+    row->load = machine_load();
+    enum status st = bench_tests_run(opened->engine, test, n, run->ids, (uint32_t)run->o->reps,
+                                     profile, ns, why);
+    for (uint32_t i = 0; st == OK && i < n; i++) {
+        row->test = test[i];
+        row->ns = ns[i];
+        row->work = work_of(row);
+        report_row(&run->report, row);
+    }
+    if (st == OK && profile)
+        add_profile(run, row, profile);
+    return st;
+}
+
+/* With a profile each policy has the machine for itself. */
 static enum status run_tests(struct run *run, struct engine_opened *opened, struct bench_row *row,
                              struct note *why)
 {
+    const uint32_t n_policy = run->plan.n_policy, n = run->o->profile ? 1 : n_policy;
     enum status st = OK;
-    for (uint32_t i = 0; st == OK && i < run->plan.n_test; i++) {
-        const struct bench_test *t = &run->plan.test[i];
-        row->test = *t;
-        row->work = work_of_test(row->model, row->info.weight_bytes, t);
-        row->time = (int64_t)time(NULL);
-        row->load = machine_load();
-        struct profile *profile = run->o->profile ? engine_profile(opened->model) : NULL;
-        st = bench_test_run(opened->engine, t, run->ids, (uint32_t)run->o->reps, profile, &row->ns,
-                            why);
-        if (st == OK)
-            report_row(&run->report, row);
-        if (st == OK && profile)
-            add_profile(run, row, profile);
+    for (uint32_t i = 0; i < run->plan.n_test; i++) {
+        for (uint32_t k = 0; st == OK && k < n_policy; k += n) {
+            row->test = run->plan.test[i];
+            st = run_turns(run, opened, row, k, n, why);
+        }
     }
     return st;
 }

@@ -83,7 +83,7 @@ static void print_md(const struct report *r, const struct bench_row *row)
 {
     const struct samples ts = rates(row);
     const struct amounts share = shares(row);
-    char test[64];
+    char test[320];
     struct buf type = { 0 };
     size_t at = 0;
     if (r->n_row == 0)
@@ -100,7 +100,9 @@ static void print_md(const struct report *r, const struct bench_row *row)
     if (row->test.depth)
         at += (size_t)snprintf(test + at, sizeof test - at, " @ d%u", row->test.depth);
     if (row->test.n_seq > 1)
-        snprintf(test + at, sizeof test - at, " x %u", row->test.n_seq);
+        at += (size_t)snprintf(test + at, sizeof test - at, " x %u", row->test.n_seq);
+    if (row->test.policy)
+        snprintf(test + at, sizeof test - at, " %s", row->test.policy);
     printf("| %-24s | %10s | %7u | %-4s | %-16s | %13.2f | %6.2f |", buf_text(&type),
            show_bytes(row->info.weight_bytes).text, row->n_thread,
            kv_type_name(row->model->kv.type), test, samples_median(&ts), samples_deviation(&ts));
@@ -251,6 +253,7 @@ static void add_roofs(struct fields *f, const struct bench_row *row)
 {
     const struct amounts share = shares(row);
     add_number(f, "n_parallel", row->test.n_seq, 0);
+    add_text(f, "kv_policy", row->test.policy ? row->test.policy : "full");
     add_text(f, "kernels", row->kernels);
     add_number(f, "load", row->load, 2);
     add_number(f, "roof_int8_ops", row->roof.int8, 0);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "bin/progress.h"
+#include "kv/policy.h"
 
 uint32_t bench_test_ids(const struct bench_test *t)
 {
@@ -64,6 +65,13 @@ static enum status check_cached(const struct bench_test *t, const struct akv_usa
     return OK;
 }
 
+static bool drops(const char *policy)
+{
+    struct kv_choice c;
+    struct note why;
+    return policy && kv_choice_parse(&c, policy, &why) == OK && kv_choice_drops(&c);
+}
+
 static enum status run_once(akv_engine *engine, const struct bench_test *t, const int32_t *ids,
                             struct profile *profile, double *ns, struct note *why)
 {
@@ -76,7 +84,10 @@ static enum status run_once(akv_engine *engine, const struct bench_test *t, cons
     r.cache_salt = salt;
     r.sampling = akv_sampling_default();
     r.sampling.temperature = 0;
-    r.n_id = t->depth;
+    r.kv_policy = t->policy;
+    r.kv_context =
+        drops(t->policy) ? t->depth : 0; /* what is kept of it waits for others of the same */
+    r.n_id = t->depth + (r.kv_context > 0);
     if (t->depth)
         st = ask(engine, t, r, ids, usage, why);
     r.n_id = t->depth + (t->n_prompt ? t->n_prompt : 1);
@@ -97,23 +108,26 @@ static enum status run_once(akv_engine *engine, const struct bench_test *t, cons
     return st == OK ? check_cached(t, usage, why) : st;
 }
 
-enum status bench_test_run(akv_engine *engine, const struct bench_test *t, const int32_t *ids,
-                           uint32_t reps, struct profile *profile, struct samples *out,
-                           struct note *why)
+enum status bench_tests_run(akv_engine *engine, const struct bench_test *t, uint32_t n,
+                            const int32_t *ids, uint32_t reps, struct profile *profile,
+                            struct samples *out, struct note *why)
 {
     struct progress bar;
     double ns;
     char label[64];
     snprintf(label, sizeof label, "pp%u tg%u @ d%u x %u", t->n_prompt, t->n_gen, t->depth,
              t->n_seq);
-    progress_begin(&bar, label, PROGRESS_COUNT, 0, reps + 1);
-    enum status st = run_once(engine, t, ids, NULL, &ns, why); // warms up
-    *out = (struct samples){ 0 };
-    while (st == OK && out->n < reps) {
-        progress_at(&bar, out->n + 1);
-        st = run_once(engine, t, ids, profile, &ns, why);
-        if (st == OK)
-            samples_add(out, ns);
+    progress_begin(&bar, label, PROGRESS_COUNT, 0, (uint64_t)(reps + 1) * n);
+    enum status st = OK;
+    for (uint32_t i = 0; st == OK && i < (reps + 1) * n; i++) {
+        const bool warms_up = i < n;
+        struct samples *own = &out[i % n];
+        progress_at(&bar, i);
+        if (warms_up)
+            *own = (struct samples){ 0 };
+        st = run_once(engine, &t[i % n], ids, warms_up ? NULL : profile, &ns, why);
+        if (st == OK && !warms_up)
+            samples_add(own, ns);
     }
     progress_end(&bar);
     return st;

@@ -41,13 +41,30 @@ static bool unquote(char **value)
     return true;
 }
 
-static enum status add_line(struct config *c, char *line, const char *path, uint32_t number,
-                            struct note *why)
+/* [name] */
+static enum status begin_section(char *line, const char **section, const char *path,
+                                 uint32_t number, struct note *why)
+{
+    const size_t n = strlen(line);
+    if (line[n - 1] == ']') {
+        line[n - 1] = '\0';
+        *section = trimmed(line + 1);
+        if (**section)
+            return OK;
+    }
+    note_set(why, "%s:%u: a section must be [model]", path, number);
+    return BAD_INPUT;
+}
+
+static enum status add_line(struct config *c, char *line, const char **section, const char *path,
+                            uint32_t number, struct note *why)
 {
     cut_comment(line);
     line = trimmed(line);
     if (*line == '\0')
         return OK;
+    if (*line == '[')
+        return begin_section(line, section, path, number, why);
     char *value = strchr(line, '=');
     if (value)
         *value++ = '\0';
@@ -58,7 +75,7 @@ static enum status add_line(struct config *c, char *line, const char *path, uint
         note_set(why, "%s:%u: a line must be 'flag = value', or a switch alone", path, number);
         return BAD_INPUT;
     }
-    c->setting[c->n++] = (struct flag_setting){ name, value, path, number };
+    c->setting[c->n++] = (struct flag_setting){ name, value, path, number, *section };
     return OK;
 }
 
@@ -78,17 +95,42 @@ enum status config_read(struct config *c, const char *path, struct note *why)
         note_set(why, "%s: there are zero bytes in it; it must be text", path);
         st = BAD_INPUT;
     }
-    c->setting = st == OK ? mem_new(count_lines(&c->text), sizeof *c->setting) : NULL;
+    c->setting = st == OK ? mem_new(2 * (size_t)count_lines(&c->text), sizeof *c->setting) : NULL;
     if (st == OK && !c->setting) {
         note_set(why, "no memory for the settings of '%s'", path);
         st = FULL;
     }
+    const char *section = NULL;
     char *rest = c->text.bytes, *line;
     for (uint32_t i = 1; st == OK && rest && (line = strsep(&rest, "\n")); i++)
-        st = add_line(c, line, path, i, why);
+        st = add_line(c, line, &section, path, i, why);
     if (st != OK)
         config_close(c);
     return st;
+}
+
+/* As it was typed, or the file's name, .gguf or not. */
+static bool is_of(const char *section, const char *model)
+{
+    const char *slash = strrchr(model, '/'), *name = slash ? slash + 1 : model;
+    const size_t n = strlen(section);
+    return strcmp(section, model) == 0 ||
+           (strncmp(section, name, n) == 0 && (!name[n] || strcmp(name + n, ".gguf") == 0));
+}
+
+void config_choose(struct config *c, const char *model)
+{
+    struct flag_setting *own = c->setting + c->n; // there is room for as many again
+    uint32_t n = 0, n_own = 0;
+    for (uint32_t i = 0; i < c->n; i++) {
+        const struct flag_setting s = c->setting[i];
+        if (!s.section)
+            c->setting[n++] = s;
+        else if (is_of(s.section, model))
+            own[n_own++] = s;
+    }
+    memmove(c->setting + n, own, n_own * sizeof *own);
+    c->n = n + n_own;
 }
 
 void config_close(struct config *c)

@@ -5,9 +5,12 @@
  *     port    = 9000            # names of flags without dashes
  *     api-key = "with # and = and spaces at its ends "
  *     no-slots                  # a switch: also slots = off
+ *     [qwen2]                   # what follows is for this model only: as -m says it, or its file's name
+ *     kv-policy = auto:budget=20%
  *
  * C1  Every flag of the verb may stand in it; an error names the file and the line.
  * C2  A flag that may be given many times may stand in many lines.
+ * C3  What is for one model comes behind what is for all, and wins over it.
  *
  * Lifetime  the settings point into the config, and what was read of them too: it is closed when the verb ends. */
 #ifndef BIN_CONFIG_H
@@ -18,12 +21,15 @@
 
 struct config {
     struct buf text;
-    struct flag_setting *setting; // [n]
+    struct flag_setting *setting; // [n], with room for as many again
     uint32_t n;
 };
 
 /* NOT_FOUND, IO_ERROR: of the file. BAD_INPUT: a line that is none. */
 must_use enum status config_read(struct config *c, const char *path, struct note *why);
+
+/* Leaves what is for all, and behind it what is for this model (C3). */
+void config_choose(struct config *c, const char *model);
 void config_close(struct config *c);
 
 #endif

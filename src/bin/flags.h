@@ -92,6 +92,7 @@ struct flag_setting {
     const char *value; // NULL: a switch alone
     const char *path;
     uint32_t line;
+    const char *section; // what it is for; NULL: everything
 };
 
 /* The same as the two above, with n settings of a file (F1). */

@@ -1,8 +1,6 @@
 /* bin/profile.c - measures how a model's heads share a KV budget, and writes the file that policies look for. */
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/mem.h"
 #include "bin/models.h"
@@ -187,16 +185,10 @@ static enum status write_profile(const struct profiling *p, const char *path, st
     struct buf text = { 0 };
     kv_shares_write(&p->all, &of, &text);
     enum status st = text.failed ? FULL : OK;
-    const int fd = st == OK ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666) : -1;
     if (st != OK)
         note_set(why, "no memory for the text of a profile");
-    else if (fd < 0) {
-        note_set(why, "cannot write '%s': %m", path);
-        st = IO_ERROR;
-    } else {
-        st = file_write(fd, text.bytes, text.len, path, why);
-        close(fd);
-    }
+    else
+        st = file_replace(path, text.bytes, text.len, why);
     buf_close(&text);
     return st;
 }

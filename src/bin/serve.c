@@ -16,7 +16,8 @@
 struct serve_options {
     struct engine_flags engine;
     struct sampling_flags sampling;
-    const char *host, *key_file, *alias, *tls_key, *tls_cert, *template_file, *cors, *log_file;
+    const char *host, *key_file, *metrics_key, *alias, *tls_key, *tls_cert, *template_file, *cors,
+        *log_file;
     const char *config; // read by serve_args; the row is for the help
     const char *template;
     int64_t port, n_predict, timeout_s, request_s, n_thread_http, ping_s, drain_s, n_connection;
@@ -72,6 +73,12 @@ static const struct flag rows[] = {
       .unit = "FILE",
       .help =
           "Keys, one a line; behind a blank may stand the tenant's name for metrics and logs." },
+    { .names = "--metrics-key",
+      .type = FLAG_TEXT,
+      .at = FLAG_AT(serve_options, metrics_key),
+      .unit = "KEY",
+      .help = "Where there are API keys: GET /metrics shows all tenants to this one, and to a "
+              "tenant's key nothing of the others." },
     { .names = "-a --alias --served-model-name",
       .type = FLAG_TEXT,
       .at = FLAG_AT(serve_options, alias),
@@ -289,6 +296,7 @@ static enum status open_api(struct server *s, struct note *why)
         .kv_type = kv_type_name((enum kv_type)s->o->engine.kv_type),
         .key = s->keys.key,
         .n_key = s->keys.n,
+        .metrics_key = s->o->metrics_key,
         .n_predict = (int32_t)s->o->n_predict,
         .ping_s = (int32_t)s->o->ping_s,
         .metrics = s->o->metrics,
@@ -312,7 +320,9 @@ static enum status open_http(struct server *s, struct note *why)
     const struct serve_options *o = s->o;
     const struct http_options options = {
         .host = o->host,
-        .port = (uint16_t)o->port,
+        .port = o->dry_run
+                    ? 0
+                    : (uint16_t)o->port, /* whose port may be in use, by the one that serves */
         .n_thread = (uint32_t)o->n_thread_http,
         .n_connection_max = (uint32_t)o->n_connection,
         .idle_ms = (uint32_t)o->timeout_s * 1000,
@@ -322,6 +332,7 @@ static enum status open_http(struct server *s, struct note *why)
         .tls_cert_file = o->tls_cert,
         .cors_origin = o->cors,
         .error_text = api_error_text,
+        .refused = api_refused,
         .error_type = "application/json",
         .handler = api_handle,
         .arg = &s->api,
@@ -344,8 +355,8 @@ static enum status server_open(struct server *s, struct note *why)
     st = engine_open(&s->opened, &engine, why);
     if (st == OK)
         st = open_api(s, why);
-    if (st == OK && !s->o->dry_run)
-        st = open_http(s, why);
+    if (st == OK)
+        st = open_http(s, why); /* a dry run too: whether key and certificate fit, it knows */
     return st;
 }
 
@@ -394,9 +405,23 @@ static int serve(const struct serve_options *o)
     return st == OK ? EXIT_DONE : verb_fails(&flags_of_serve, &why);
 }
 
+/* What of a file is for the model alone is known once the model is: the first reading finds that, and errors anywhere. */
+static bool read_options(struct serve_options *o, struct serve_args *args, int *exit_code)
+{
+    struct config *c = &args->config;
+    for (int i = 0; i < 2; i++) {
+        *o = (struct serve_options){ 0 };
+        if (!flags_read_over(&flags_of_serve, o, c->setting, c->n, args->argc, args->argv, NULL,
+                             exit_code))
+            return false;
+        config_choose(c, o->engine.model);
+    }
+    return true;
+}
+
 int verb_serve(int argc, char **argv)
 {
-    struct serve_options o = { 0 };
+    struct serve_options o;
     struct serve_args args;
     struct note why = { "" };
     int exit_code;
@@ -405,8 +430,7 @@ int verb_serve(int argc, char **argv)
         return verb_misused(&flags_of_serve, why.text);
     if (st != OK)
         return verb_fails(&flags_of_serve, &why);
-    if (flags_read_over(&flags_of_serve, &o, args.config.setting, args.config.n, args.argc,
-                        args.argv, NULL, &exit_code))
+    if (read_options(&o, &args, &exit_code))
         exit_code = serve(&o);
     serve_args_close(&args);
     return exit_code;

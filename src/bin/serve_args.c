@@ -54,6 +54,11 @@ static enum status meet_setting(struct flag_setting *s, bool *stays, struct note
         *stays = false;
         return meet(stranger, from, s->name, why);
     }
+    if (s->section && (strcmp(s->name, "model") == 0 || strcmp(s->name, "m") == 0)) {
+        note_set(why, "%s%s cannot stand in [%s]: a section is chosen by it", from, s->name,
+                 s->section);
+        return BAD_INPUT;
+    }
     if (strcmp(s->name, "config") != 0)
         return OK;
     note_set(why, "%sa file of flags cannot name another one", from);

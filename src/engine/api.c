@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "engine/engine.h"
+#include "engine/picture.h"
 #include "engine/snapshot.h"
 #include "model/chat_template.h"
 #include "model/model.h"
@@ -126,6 +127,9 @@ void akv_model_info(const akv_model *m, struct akv_model_info *out)
         .n_param = model_weights(m->model)->n_param,
         .weight_bytes = model_weights(m->model)->bytes,
         .has_chat_template = m->chat != NULL,
+        .chat_template = m->chat ? chat_template_source(m->chat) : "",
+        .bos = vocab_bos(m->vocab),
+        .eos = vocab_eos(m->vocab),
     };
 }
 
@@ -255,7 +259,13 @@ struct akv_sampling akv_sampling_default(void)
 enum akv_status akv_submit(akv_engine *e, const struct akv_request *request, uint64_t *id,
                            struct akv_note *why)
 {
-    return (enum akv_status)engine_submit(e->engine, request, id, inner(why));
+    return (enum akv_status)engine_submit(e->engine, request, 1, id, inner(why));
+}
+
+enum akv_status akv_submit_all(akv_engine *e, const struct akv_request *request, uint32_t n,
+                               uint64_t *id, struct akv_note *why)
+{
+    return (enum akv_status)engine_submit(e->engine, request, n, id, inner(why));
 }
 
 void akv_cancel(akv_engine *e, uint64_t id)
@@ -263,24 +273,10 @@ void akv_cancel(akv_engine *e, uint64_t id)
     engine_cancel(e->engine, id);
 }
 
-enum akv_status akv_cache_find(akv_engine *e, const int32_t *ids, size_t n_id, size_t n_public,
-                               const char *salt, struct akv_cache_find *out, struct akv_note *why)
+enum akv_status akv_cache_find(akv_engine *e, const struct akv_request *request,
+                               struct akv_cache_find *out, struct akv_note *why)
 {
-    if (n_id == 0 || n_id > UINT32_MAX || (salt && strlen(salt) > KV_SALT_MAX)) {
-        note_set(
-            inner(why),
-            "there are %zu ids and a salt of %zu bytes; give at least one id, and at most %d bytes",
-            n_id, salt ? strlen(salt) : 0, KV_SALT_MAX);
-        return AKV_BAD_INPUT;
-    }
-    const struct wanted w = {
-        .salt = salt ? salt : "",
-        .ids = ids,
-        .n_id = (uint32_t)n_id,
-        .n_public = (uint32_t)(n_public < n_id ? n_public : n_id),
-    };
-    engine_find(e->engine, &w, out);
-    return AKV_OK;
+    return (enum akv_status)engine_find(e->engine, request, out, inner(why));
 }
 
 enum akv_status akv_next_event(akv_engine *e, struct akv_event *out, int timeout_ms)
@@ -321,6 +317,17 @@ enum akv_status akv_snapshot_take(akv_engine *e, struct akv_snapshot *snapshot,
     if (st != OK)
         note_set(inner(why), "no memory for the salts of a snapshot");
     return (enum akv_status)st;
+}
+
+enum akv_status akv_rows_take(struct akv_rows **out, akv_engine *e, uint64_t id,
+                              struct akv_note *why)
+{
+    return (enum akv_status)picture_take(out, e->engine, id, inner(why));
+}
+
+void akv_rows_free(struct akv_rows *rows)
+{
+    picture_free(rows);
 }
 
 const char *akv_plan_text(akv_engine *e)

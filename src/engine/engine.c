@@ -12,6 +12,8 @@ static void batch_of(struct engine *e, uint32_t n_share, uint32_t n_row, struct 
     for (uint32_t i = 0; i < n_share; i++) {
         const struct share *sh = &e->share[i];
         struct keeper *k = sh->seq->keeper;
+        if (k && !sh->replay)
+            keeper_scan(k, sh->seq->ids, sh->seq->n_done + sh->n_row);
         const struct replay *r = sh->replay ? &k->replay : NULL;
         e->batch_seq[i] = (struct batch_seq){
             .space = r ? r->space : sh->seq->space,
@@ -22,6 +24,7 @@ static void batch_of(struct engine *e, uint32_t n_share, uint32_t n_row, struct 
             .taps = sh->replay ? &k->replay.taps
                     : k        ? &k->taps
                                : NULL,
+            .select = k && !sh->replay ? k->select : NULL,
         };
         memcpy(e->batch_id + sh->first_row, r ? r->ids + r->n_done : sh->seq->ids + sh->seq->n_done,
                sh->n_row * sizeof *e->batch_id);
@@ -126,6 +129,17 @@ void engine_prune(struct engine *e, struct sequence *s, uint32_t n_replayed)
         frozen_put(&e->frozen, s, model_hparams(e->model)->n_vocab);
 }
 
+/* What rows that select have read since it was asked last. */
+static void count_reads(struct engine *e, struct keeper *k)
+{
+    if (!k->select)
+        return;
+    const struct kv_select_stats now = kv_select_stats_of(k->select);
+    e->sum.n_read += now.n_read - k->told.n_read;
+    e->sum.n_there += now.n_there - k->told.n_there;
+    k->told = now;
+}
+
 static void commit(struct engine *e, const struct share *sh)
 {
     struct sequence *s = sh->seq;
@@ -141,6 +155,7 @@ static void commit(struct engine *e, const struct share *sh)
     engine_keep(e, s);
     if (!s->keeper)
         return;
+    count_reads(e, s->keeper);
     remember_context(e, sh);
     engine_prune(e, s, 0);
 }
@@ -221,67 +236,24 @@ static void count_rows(struct engine *e, uint32_t n_share, uint32_t n_row)
     e->sum.n_row += n_row;
 }
 
-static struct akv_times times_of(const struct kv_times *t)
-{
-    struct akv_times out = { .sum = t->sum };
-    _Static_assert((int)AKV_TIME_BUCKETS == (int)KV_TIME_BUCKETS, "the same buckets outside");
-    memcpy(out.n, t->n, sizeof out.n);
-    return out;
-}
+enum { SPARE_STEPS = 32 };
+#define GIVE_BACK_STEP ((size_t)8 << 20) /* bytes: a punched hole costs 0.1 ms a MiB */
 
-/* What engine_stats shows: a copy made once a step, so that callers never touch the pool. */
-static void stats_publish(struct engine *e, uint64_t step_ns)
+/* KV memory that lay free during SPARE_STEPS steps is not needed: it goes back to the system, a piece with each step. */
+static void give_back(struct engine *e)
 {
-    struct kv_spaces_stats maps;
-    struct kv_pool_usage kv;
-    struct kv_index_stats index;
-    uint32_t n_held = 0;
-    kv_spaces_stats(e->spaces, &maps);
-    kv_pool_usage(e->pool, &kv);
-    kv_index_stats(e->index, &index);
-    for (uint32_t g = 0; g < e->limits.shape.n_group; g++)
-        n_held += kv.n_held[g];
-    pthread_mutex_lock(&e->lock);
-    struct akv_stats *s = &e->stats;
-    *s = (struct akv_stats){
-        .kv_bytes_max = kv.bytes_max,
-        .kv_bytes_backed = kv.bytes_backed,
-        .kv_bytes_held = kv.bytes_held,
-        .kv_bytes_parked = e->frozen.parked_bytes,
-        .n_episode_parked = e->frozen.n_parked,
-        .n_episode_unparked = e->frozen.n_unparked,
-        .n_running = e->n_running,
-        .n_block_held = n_held,
-        .n_block_indexed = index.n_node,
-        .n_ctx = e->limits.n_ctx,
-        .n_ubatch = e->limits.n_ubatch,
-        .n_parallel = e->limits.n_parallel,
-        .n_step = s->n_step + (step_ns > 0),
-        .n_token_prompt = e->n_token_prompt,
-        .n_token_cached = e->n_token_cached,
-        .n_token_generated = e->n_token_generated,
-        .n_evicted = index.n_evicted,
-        .n_paused = e->n_pause,
-        .step_ns = s->step_ns + step_ns,
-        .map_ns = maps.map_ns,
-        .plan_ns = e->sum.plan_ns > maps.map_ns ? e->sum.plan_ns - maps.map_ns : 0,
-        .forward_ns = e->sum.forward_ns,
-        .sample_ns = e->sum.sample_ns,
-        .keep_ns = s->step_ns + step_ns - e->sum.plan_ns - e->sum.forward_ns - e->sum.sample_ns,
-        .n_step_sequence = e->sum.n_sequence,
-        .n_row = e->sum.n_row,
-        .n_window_dropped = index.n_window_dropped,
-        .n_crowded = index.n_crowded,
-        .time_bound = kv_time_bound,
-        .block_lifetime = times_of(&index.lifetime),
-        .block_idle = times_of(&index.idle),
-        .block_reuse_gap = times_of(&index.reuse_gap),
-        .weight_bytes = model_weights(e->model)->bytes,
-        .workspace_bytes = model_workspace_bytes(e->model),
-        .kv_bytes_per_token = kv_bytes_per_position(&e->limits.shape),
-    };
-    memcpy(s->n_step_of_rows, e->sum.n_of_rows, sizeof s->n_step_of_rows);
-    pthread_mutex_unlock(&e->lock);
+    struct spare *spare = &e->spare;
+    kv_spaces_collect(e->spaces);
+    if (spare->surplus > 0) {
+        const size_t wanted = spare->surplus < GIVE_BACK_STEP ? spare->surplus : GIVE_BACK_STEP;
+        const size_t given = kv_pool_trim(e->pool, wanted);
+        spare->surplus -= given >= wanted && given < spare->surplus ? given : spare->surplus;
+    }
+    const size_t now = kv_pool_spare(e->pool);
+    spare->least = now < spare->least ? now : spare->least;
+    if (++spare->n_step < SPARE_STEPS)
+        return;
+    *spare = (struct spare){ .least = SIZE_MAX, .surplus = spare->least };
 }
 
 /* One step, in the order things happen. */
@@ -297,7 +269,7 @@ static void step(struct engine *e)
     const uint32_t n_row = engine_plan(e, &n_share);
     tables_let_go(&e->tables);
     if (n_row == 0) {
-        stats_publish(e, 0); // whoever was to run has ended
+        engine_publish(e, 0); // whoever was to run has ended
         return;
     }
     const uint64_t planned = engine_now(e);
@@ -309,322 +281,26 @@ static void step(struct engine *e)
     commit_all(e, n_share);
     sample_shares(e, n_share);
     finish_lost(e);
+    give_back(e);
     const uint64_t took = engine_now(e) - began;
     pace_measured(&e->pace, e->n_answer, n_row - e->n_answer, took);
-    stats_publish(e, took);
+    engine_publish(e, took);
 }
 
-/* ---- the inbox ---- */
-
-/* Ends it if somebody asked for that, or its time is over. False: it goes on. */
-static bool finish_due(struct engine *e, struct sequence *s, uint64_t now)
-{
-    if (!s->canceled && now < s->deadline_ns)
-        return false;
-    if (s->space)
-        engine_stop_running(e, s);
-    if (s->canceled)
-        engine_finish(e, s, AKV_STOP_CANCELED, CANCELED, "the request was canceled");
-    else
-        engine_finish(e, s, AKV_STOP_TIME, OK, "");
-    return true;
-}
-
-static void finish_all_due(struct engine *e)
-{
-    const uint64_t now = engine_now(e);
-    for (uint32_t i = 0; i < e->n_running;)
-        i += !finish_due(e, e->running[i], now);
-    for (uint32_t n = e->waiting.n; n > 0; n--) {
-        struct sequence *s = queue_pop(&e->waiting);
-        if (!finish_due(e, s, now))
-            queue_push(&e->waiting, s);
-    }
-}
-
-static bool has_work(const struct engine *e)
-{
-    return e->quit || e->inbox.first || e->cancel_asked || e->n_running > 0 || e->waiting.first;
-}
-
-/* Takes what callers left; waits while there is nothing to do. False: quit. */
-static bool inbox_drain(struct engine *e)
-{
-    struct queue came;
-    queue_open(&came);
-    pthread_mutex_lock(&e->lock);
-    while (!has_work(e))
-        pthread_cond_wait(&e->work, &e->lock);
-    for (struct sequence *s; (s = queue_pop(&e->inbox));)
-        queue_push(&came, s);
-    const bool quit = e->quit;
-    e->cancel_asked = false;
-    pthread_mutex_unlock(&e->lock);
-    tables_hold(&e->tables);
-    for (struct sequence *s; (s = queue_pop(&came));)
-        queue_push(&e->waiting, s);
-    finish_all_due(e);
-    tables_let_go(&e->tables);
-    return !quit;
-}
+/* ---- turns ---- */
 
 bool engine_turn(struct engine *e)
 {
-    if (!inbox_drain(e))
+    if (!engine_drain(e))
         return false;
     outbox_wait_room(&e->outbox);
     step(e);
     return true;
 }
 
-static void *engine_main(void *arg)
+void *engine_main(void *arg)
 {
     while (engine_turn(arg))
         ;
     return NULL;
-}
-
-static void finish_all(struct engine *e)
-{
-    while (e->n_running > 0) {
-        struct sequence *s = e->running[0];
-        engine_stop_running(e, s);
-        engine_finish(e, s, AKV_STOP_CANCELED, CANCELED, "the engine was stopped");
-    }
-    for (struct sequence *s; (s = queue_pop(&e->waiting)) || (s = queue_pop(&e->inbox));)
-        engine_finish(e, s, AKV_STOP_CANCELED, CANCELED, "the engine was stopped");
-}
-
-/* ---- what callers see ---- */
-
-enum status engine_submit(struct engine *e, const struct akv_request *r, uint64_t *id,
-                          struct note *why)
-{
-    struct sequence *s;
-    enum status st = model_check(e->model, why);
-    if (st == OK)
-        st = sequence_new(&s, r, &e->frame, why);
-    if (st != OK)
-        return st;
-    pthread_mutex_lock(&e->lock);
-    if (e->n_inside == e->n_inside_max) {
-        note_set(why,
-                 "%u requests run or wait already, which is the limit; try again when one is done",
-                 e->n_inside);
-        pthread_mutex_unlock(&e->lock);
-        sequence_free(s);
-        return FULL;
-    }
-    s->id = ++e->next_id;
-    s->submit_ns = engine_now(e);
-    s->deadline_ns =
-        r->time_limit_ms ? s->submit_ns + r->time_limit_ms * UINT64_C(1000000) : UINT64_MAX;
-    *id = s->id;
-    e->inside[e->n_inside++] = s;
-    queue_push(&e->inbox, s);
-    pthread_cond_signal(&e->work);
-    pthread_mutex_unlock(&e->lock);
-    return OK;
-}
-
-void engine_cancel(struct engine *e, uint64_t id)
-{
-    pthread_mutex_lock(&e->lock);
-    for (uint32_t i = 0; i < e->n_inside; i++) {
-        if (e->inside[i]->id == id) {
-            atomic_store(&e->inside[i]->canceled, true);
-            e->cancel_asked = true;
-            pthread_cond_signal(&e->work);
-        }
-    }
-    pthread_mutex_unlock(&e->lock);
-}
-
-struct outbox_event *engine_take_event(struct engine *e, int timeout_ms)
-{
-    return outbox_take(&e->outbox, timeout_ms);
-}
-
-const struct engine_limits *engine_limits(const struct engine *e)
-{
-    return &e->limits;
-}
-
-void engine_stats(struct engine *e, struct akv_stats *out)
-{
-    pthread_mutex_lock(&e->lock);
-    *out = e->stats;
-    /* n_running is of the last step's end: some of those may have ended since */
-    out->n_waiting = e->n_inside > out->n_running ? e->n_inside - out->n_running : 0;
-    pthread_mutex_unlock(&e->lock);
-}
-
-static enum status arrays_new(struct engine *e, struct note *why)
-{
-    const struct engine_limits *l = &e->limits;
-    e->n_inside_max = l->n_queue + l->n_parallel;
-    e->inside = mem_new(e->n_inside_max, sizeof *e->inside);
-    e->running = mem_new(l->n_parallel, sizeof *e->running);
-    e->share = mem_new(l->n_parallel, sizeof *e->share);
-    e->batch_seq = mem_new(l->n_parallel, sizeof *e->batch_seq);
-    e->batch_id = mem_new(l->n_ubatch, sizeof *e->batch_id);
-    if (e->inside && e->running && e->share && e->batch_seq && e->batch_id)
-        return OK;
-    note_set(why, "no memory for the lists of %u requests", e->n_inside_max);
-    return FULL;
-}
-
-static enum status memory_new(struct engine *e, struct note *why)
-{
-    const struct engine_limits *l = &e->limits;
-    const struct kv_pool_config pool = { .shape = &e->limits.shape, .bytes_max = l->kv_bytes };
-    enum status st = model_reserve(e->model, l->n_ubatch, why);
-    if (st == OK)
-        st = kv_pool_new(&e->pool, &pool, why);
-    const struct kv_spaces_config spaces = {
-        .pool = e->pool,
-        .n_position_max = l->n_ctx + REPLAY_ROWS,
-        .map_ahead = true,
-        .table = l->kv_table,
-    };
-    if (st == OK)
-        st = kv_spaces_new(&e->spaces, &spaces, why);
-    const struct kv_index_config index = {
-        .pool = e->pool,
-        .spaces = e->spaces,
-        .model = model_fingerprint(e->model),
-    };
-    if (st == OK)
-        st = kv_index_new(&e->index, &index, why);
-    return st;
-}
-
-static enum status keeping_open(struct engine *e, const struct akv_limits *wish,
-                                const char *model_path, struct note *why)
-{
-    const struct hparams *h = model_hparams(e->model);
-    e->frozen.spaces = e->spaces;
-    e->frozen.parked_bytes_max = e->limits.kv_bytes;
-    e->keeping = (struct keeper_frame){
-        .model = { .kern = model_kernels(e->model),
-                   .workers = model_workers(e->model),
-                   .shape = &e->limits.shape,
-                   .n_head = h->n_head,
-                   .scale = h->attn_scale,
-                   .softcap = h->attn_softcap,
-                   .n_rot = h->n_rot,
-                   .rope_halves = h->rope_halves },
-        .pool = e->pool,
-        .n_layer = h->n_layer,
-    };
-    enum status st =
-        kv_keep_room_new(&e->keeping.model.room, &e->limits.shape, model_n_thread(e->model));
-    if (st != OK) {
-        note_set(why, "no memory for the ranks of KV policies");
-        return st;
-    }
-    const struct gguf *file = model_file(e->model);
-    st = replay_prefix_make(&e->keeping.repeat, replay_repeat, file, e->frame.vocab, why);
-    if (st == OK)
-        st = replay_prefix_make(&e->keeping.essential, replay_essential, file, e->frame.vocab, why);
-    if (st != OK)
-        return st;
-    st = heads_open(&e->heads, e->model, &e->limits.shape, wish->kv_profile, model_path, why);
-    if (e->heads.there)
-        e->keeping.shares = &e->heads.shares;
-    return st;
-}
-
-enum status engine_new_still(struct engine **out, struct model *m, const struct vocab *vocab,
-                             const struct akv_limits *wish, struct engine_clock clock,
-                             struct note *why)
-{
-    struct engine *e = mem_new_aligned(1, sizeof *e, 64);
-    if (!e) {
-        note_set(why, "no memory for an engine");
-        return FULL;
-    }
-    e->clock = clock;
-    e->model = m;
-    queue_open(&e->inbox);
-    queue_open(&e->waiting);
-    outbox_open(&e->outbox);
-    pthread_mutex_init(&e->lock, NULL);
-    pthread_cond_init(&e->work, NULL);
-    tables_open(&e->tables);
-    enum status st = engine_limits_choose(&e->limits, wish, m, why);
-    e->pace.stretch = e->limits.step_stretch;
-    if (st == OK)
-        st = sequence_frame_open(&e->frame, m, vocab, &e->limits, why);
-    if (st == OK)
-        st = arrays_new(e, why);
-    if (st == OK)
-        st = memory_new(e, why);
-    if (st == OK)
-        st = keeping_open(e, wish, model_file_path(m), why);
-    if (st != OK) {
-        engine_free(e);
-        return st;
-    }
-    stats_publish(e, 0); // before the first step: whoever asks first sees the limits
-    *out = e;
-    return OK;
-}
-
-static uint64_t system_now_ns(void *arg)
-{
-    (void)arg;
-    return os_now_ns();
-}
-
-enum status engine_new(struct engine **out, struct model *m, const struct vocab *vocab,
-                       const struct akv_limits *wish, struct note *why)
-{
-    const struct engine_clock clock = { .now_ns = system_now_ns };
-    struct engine *e;
-    enum status st = engine_new_still(&e, m, vocab, wish, clock, why);
-    if (st != OK)
-        return st;
-    const int error = pthread_create(&e->thread, NULL, engine_main, e);
-    if (error) {
-        note_set(why, "cannot start the engine thread: %s", strerror(error));
-        engine_free(e);
-        return FULL;
-    }
-    e->started = true;
-    *out = e;
-    return OK;
-}
-
-void engine_free(struct engine *e)
-{
-    if (!e)
-        return;
-    if (e->started) {
-        pthread_mutex_lock(&e->lock);
-        e->quit = true;
-        pthread_cond_signal(&e->work);
-        pthread_mutex_unlock(&e->lock);
-        outbox_quit(&e->outbox);
-        pthread_join(e->thread, NULL);
-    }
-    finish_all(e);
-    frozen_close(&e->frozen);
-    kv_index_free(e->index);
-    kv_spaces_free(e->spaces);
-    kv_pool_free(e->pool);
-    kv_keep_room_free(e->keeping.model.room);
-    heads_close(&e->heads);
-    outbox_close(&e->outbox);
-    pthread_mutex_destroy(&e->lock);
-    pthread_cond_destroy(&e->work);
-    tables_close(&e->tables);
-    sequence_frame_close(&e->frame);
-    mem_free(e->inside);
-    mem_free(e->running);
-    mem_free(e->share);
-    mem_free(e->batch_seq);
-    mem_free(e->batch_id);
-    buf_close(&e->text);
-    mem_free(e);
 }

@@ -26,22 +26,17 @@
 
 struct engine;
 
-/* A prompt that wants what is kept of it. */
-struct wanted {
-    const char *salt;
-    const int32_t *ids;
-    uint32_t n_id, n_public; // n_public: those that everybody may share
-};
-
 must_use enum status engine_new(struct engine **out, struct model *m, const struct vocab *vocab,
                                 const struct akv_limits *wish, struct note *why);
 void engine_free(struct engine *e);
 
-must_use enum status engine_submit(struct engine *e, const struct akv_request *r, uint64_t *id,
-                                   struct note *why);
+/* n requests, and the id of each: all of them or none. */
+must_use enum status engine_submit(struct engine *e, const struct akv_request *r, uint32_t n,
+                                   uint64_t *id, struct note *why);
 void engine_cancel(struct engine *e, uint64_t id);
-/* What a request would find in the index. Waits for no step. */
-void engine_find(struct engine *e, const struct wanted *w, struct akv_cache_find *out);
+/* What a request would find in the index. Waits for no step. Fails as engine_submit. */
+must_use enum status engine_find(struct engine *e, const struct akv_request *r,
+                                 struct akv_cache_find *out, struct note *why);
 struct outbox_event *engine_take_event(struct engine *e, int timeout_ms);
 void engine_stats(struct engine *e, struct akv_stats *out);
 const struct engine_limits *engine_limits(const struct engine *e);

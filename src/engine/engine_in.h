@@ -1,5 +1,6 @@
-/* engine/engine_in.h - the engine from the inside. Private to engine.c (threads and the loop), plan.c (who gets rows and
- * blocks), kept.c (what of a prompt is there already) and post.c (what is told); tests turn an engine without a thread by hand, on a clock of their own. */
+/* engine/engine_in.h - the engine from the inside. Private to start.c (birth and death), inbox.c (what callers leave), engine.c
+ * (a step), plan.c (who gets rows and blocks), kept.c (what of a prompt is there already), post.c (what is told) and stats.c
+ * (what is counted); tests turn an engine without a thread by hand, on a clock of their own. */
 #ifndef ENGINE_ENGINE_IN_H
 #define ENGINE_ENGINE_IN_H
 
@@ -29,6 +30,12 @@ struct queue {
 struct engine_clock {
     uint64_t (*now_ns)(void *arg);
     void *arg;
+};
+
+/* Free KV memory: the least of the last steps, and what of it is still to go back. */
+struct spare {
+    size_t least, surplus;
+    uint32_t n_step;
 };
 
 struct engine {
@@ -64,6 +71,7 @@ struct engine {
     uint32_t n_running;
     uint64_t step; // steps begun
     struct pace pace;
+    struct spare spare;
     uint32_t n_answer; // rows of this step that answer somebody; the others read prompts
     uint64_t n_pause;
     uint64_t n_token_prompt, n_token_cached, n_token_generated;
@@ -71,6 +79,7 @@ struct engine {
         uint64_t plan_ns, forward_ns, sample_ns; // sums; what else a step takes is keeping
         uint64_t n_sequence, n_row;              // that had rows, and those, summed over steps
         uint64_t n_of_rows[AKV_STEP_BUCKETS];    // as in akv_stats
+        uint64_t n_read, n_there;                // rows of KV, by those that select
     } sum;
 
     /* The step's arrays, sized at start. */
@@ -85,12 +94,27 @@ static inline uint64_t engine_now(const struct engine *e)
     return e->clock.now_ns(e->clock.arg);
 }
 
-/* ---- engine.c ---- */
+/* ---- start.c ---- */
 
 /* An engine without a thread: it moves when engine_turn is called. */
 must_use enum status engine_new_still(struct engine **out, struct model *m,
                                       const struct vocab *vocab, const struct akv_limits *wish,
                                       struct engine_clock clock, struct note *why);
+
+/* ---- inbox.c ---- */
+
+/* Takes what callers left; waits while there is nothing to do. False: quit. */
+bool engine_drain(struct engine *e);
+
+/* ---- stats.c ---- */
+
+/* Makes the copy that engine_stats shows; step_ns: what the step took, 0 for none. */
+void engine_publish(struct engine *e, uint64_t step_ns);
+
+/* ---- engine.c ---- */
+
+void *engine_main(void *engine); // turns until told to quit
+
 /* Drains the inbox, which waits while there is nothing to do, and makes one step. False: quit. */
 bool engine_turn(struct engine *e);
 
@@ -111,10 +135,7 @@ void engine_stop_running(struct engine *e, const struct sequence *s); // takes i
 
 /* ---- kept.c ---- */
 /* What of it is kept, under its salt or for everybody, whichever is more, and why no more. The tables are held. */
-struct kv_hit engine_kept(const struct engine *e, const struct wanted *w);
-/* The same, and where it is cold whether another salt has it. */
-struct kv_hit engine_kept_or_why(const struct engine *e, const struct wanted *w);
-struct wanted engine_wanted(const struct sequence *s);
+struct kv_hit engine_kept(const struct engine *e, const struct sequence *s);
 /* The space and the trail of what engine_kept says; s->hit. As kv_index_take. */
 enum status engine_take_kept(struct engine *e, struct sequence *s, struct note *why);
 /* Puts what s has sealed into the index, and what of it is public where everybody finds it. */

@@ -6,7 +6,9 @@
 
 bool frozen_applies(const struct sequence *s)
 {
-    return s->keeper && keeper_shared(s->keeper) > 0 && s->n_prompt > keeper_shared(s->keeper);
+    const struct keeper *k = s->keeper;
+    return k && kv_choice_drops(&k->choice) && keeper_shared(k) > 0 &&
+           s->n_prompt > keeper_shared(k);
 }
 
 /* ---- the same episode ---- */
@@ -233,16 +235,22 @@ static enum status unpark(struct frozen_table *t, struct frozen *f, struct note 
     return OK;
 }
 
-enum status frozen_fork(struct frozen_table *t, struct frozen *f, struct sequence *s,
-                        struct note *why)
+enum status frozen_fork(struct frozen_table *t, struct frozen *f, const struct keeper_frame *frame,
+                        struct sequence *s, struct note *why)
 {
     struct kv_excerpt *excerpt;
     const uint32_t n_position_max = s->n_id_max + REPLAY_ROWS;
     enum status st = f->space ? OK : unpark(t, f, why);
     if (st == OK)
         st = fork_both(&s->space, &excerpt, f->space, f->excerpt, f->n, n_position_max, why);
-    if (st == OK)
-        keeper_adopt(s->keeper, excerpt, f->n);
+    if (st != OK)
+        return st;
+    st = keeper_adopt(s->keeper, frame, excerpt, f->n, why);
+    if (st != OK) {
+        kv_excerpt_free(excerpt);
+        kv_space_free(s->space);
+        s->space = NULL;
+    }
     return st;
 }
 

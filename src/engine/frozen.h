@@ -63,8 +63,9 @@ void frozen_put(struct frozen_table *t, struct sequence *s, uint32_t n_vocab);
  * was no memory. */
 bool frozen_leave(struct frozen_table *t, struct sequence *s);
 
-/* s starts behind it: its space and excerpt. FULL: no block or memory; nothing changed. */
-must_use enum status frozen_fork(struct frozen_table *t, struct frozen *f, struct sequence *s,
+/* s starts behind it: its space and excerpt. FULL: no block or memory; s has neither. */
+must_use enum status frozen_fork(struct frozen_table *t, struct frozen *f,
+                                 const struct keeper_frame *frame, struct sequence *s,
                                  struct note *why);
 
 /* What evicting all of them could give back at most: some may be shared. */

@@ -14,6 +14,12 @@ static unsigned needs_of(const struct keeper *k)
     return p->needs ? p->needs(&k->choice.options) : 0;
 }
 
+/* Whether something is read over the past before it is judged. */
+static bool replays(const struct keeper *k)
+{
+    return needs_of(k) & (KV_NEED_MASS_PEAK | KV_NEED_PROBE);
+}
+
 static uint32_t queries_of(const struct keeper *k)
 {
     const struct kv_policy *p = k->choice.policy;
@@ -26,6 +32,19 @@ static uint32_t min_u32(uint32_t a, uint32_t b)
 }
 
 /* ---- the schedule ---- */
+
+static bool drops(const struct keeper *k)
+{
+    return kv_choice_drops(&k->choice);
+}
+
+/* What percentages of the budget are of; and behind it rows select. */
+static uint32_t whole_of(const struct keeper *k)
+{
+    if (k->episodes)
+        return k->episodes->n_base ? k->episodes->n_base : k->n_prompt;
+    return k->n_context ? k->n_context : k->n_prompt;
+}
 
 /* The next end of a block, or `end`. */
 static uint32_t block_end(const struct keeper *k, uint32_t n_done, uint32_t end)
@@ -43,14 +62,14 @@ static uint32_t due_of_episodes(const struct keeper *k, uint32_t n_done)
     return k->n_skipped < e->n_skip ? e->skip[k->n_skipped].first : NOWHERE;
 }
 
-/* The first position above n_done at which keep runs, or from which on some are skipped. */
+/* The first position above n_done at which keep runs, rows begin to select, or from which on some are skipped. */
 static uint32_t due_after(const struct keeper *k, uint32_t n_done)
 {
     const struct kv_common *c = &k->choice.options.common;
     if (k->episodes)
         return due_of_episodes(k, n_done);
-    if (k->n_context)
-        return n_done < k->n_context ? k->n_context : NOWHERE;
+    if (k->n_context || !drops(k))
+        return n_done < whole_of(k) ? whole_of(k) : NOWHERE;
     if (n_done < k->n_prompt)
         return block_end(k, n_done, k->n_prompt);
     if (k->choice.policy->evicts_each)
@@ -64,14 +83,6 @@ static void look_ahead(struct keeper *k, uint32_t n_done)
     k->skips = k->episodes && n_done >= k->episodes->n_base;
 }
 
-/* What percentages of the budget are of. */
-static uint32_t whole_of(const struct keeper *k)
-{
-    if (k->episodes)
-        return k->episodes->n_base ? k->episodes->n_base : k->n_prompt;
-    return k->n_context ? k->n_context : k->n_prompt;
-}
-
 uint32_t keeper_rows(const struct keeper *k, uint32_t n_done, uint32_t n)
 {
     return min_u32(n, k->due - n_done);
@@ -80,7 +91,8 @@ uint32_t keeper_rows(const struct keeper *k, uint32_t n_done, uint32_t n)
 uint32_t keeper_reusable(const struct keeper *k)
 {
     const uint32_t first = due_after(k, 0);
-    if (needs_of(k) & ~(unsigned)(KV_NEED_QUERIES | KV_NEED_MASS_PEAK)) /* of its own rows */
+    const unsigned at_the_end = KV_NEED_QUERIES | KV_NEED_MASS_PEAK | KV_NEED_PROBE;
+    if (needs_of(k) & ~at_the_end) /* written down from the first row on */
         return 0;
     return first > queries_of(k) ? first - queries_of(k) : 0;
 }
@@ -207,6 +219,44 @@ void keeper_free(struct keeper *k)
     mem_free(k);
 }
 
+static enum sentence_rule rule_of(enum kv_boundaries b)
+{
+    static const enum sentence_rule rule[] = { [KV_BOUNDARIES_AUTO] = SENTENCES_AUTO,
+                                               [KV_BOUNDARIES_STRICT] = SENTENCES_STRICT,
+                                               [KV_BOUNDARIES_LINES] = SENTENCES_LINES,
+                                               [KV_BOUNDARIES_FIXED] = SENTENCES_FIXED };
+    return rule[b];
+}
+
+static enum status select_begin(struct keeper *k, const struct keeper_frame *f, struct note *why)
+{
+    const struct kv_select_config config = {
+        .choice = &k->choice,
+        .shape = f->model.shape,
+        .n_position_max = k->n_position_max,
+        .from = whole_of(k),
+    };
+    const struct kv_select_policy *p = k->choice.policy->select;
+    k->told = (struct kv_select_stats){ 0 };
+    k->n_scanned = 0;
+    if (p && p->sentences) {
+        const struct kv_sentences cut = p->sentences(&k->choice.options);
+        sentences_open(&k->sentences, f->vocab, rule_of(cut.boundaries), cut.longest);
+    }
+    return p ? kv_select_new(&k->select, &config, why) : OK;
+}
+
+void keeper_scan(struct keeper *k, const int32_t *ids, uint32_t n)
+{
+    if (!k->select || !k->choice.policy->select->sentences)
+        return;
+    for (; k->n_scanned < n; k->n_scanned++) {
+        const bool ended = sentences_next(&k->sentences, ids[k->n_scanned]);
+        if (k->n_scanned > 0 && (ended || k->n_scanned == whole_of(k)))
+            kv_select_end_sentence(k->select, k->n_scanned - 1);
+    }
+}
+
 enum status keeper_begin(struct keeper *k, const struct keeper_frame *f, struct note *why)
 {
     const bool mass = needs_of(k) & (KV_NEED_MASS_SUM | KV_NEED_MASS_PEAK);
@@ -219,7 +269,9 @@ enum status keeper_begin(struct keeper *k, const struct keeper_frame *f, struct 
     k->n_skipped = 0;
     k->pruned = k->judging = false;
     look_ahead(k, 0);
-    enum status st = kv_excerpt_new(&k->excerpt, &config, why);
+    enum status st = select_begin(k, f, why);
+    if (st == OK && drops(k))
+        st = kv_excerpt_new(&k->excerpt, &config, why);
     if (st == OK && taps_open(k, f) != OK) {
         note_set(why, "no memory for what KV policy '%s' writes down", k->choice.policy->name);
         st = FULL;
@@ -242,6 +294,8 @@ void keeper_end(struct keeper *k)
     replay_end(&k->replay);
     kv_excerpt_free(k->excerpt);
     k->excerpt = NULL;
+    kv_select_free(k->select);
+    k->select = NULL;
     taps_close(&k->taps);
 }
 
@@ -253,15 +307,20 @@ void keeper_remember(struct keeper *k, const float *logits, uint32_t n_vocab)
         memcpy(k->logits, logits, n_vocab * sizeof *logits);
 }
 
-void keeper_adopt(struct keeper *k, struct kv_excerpt *excerpt, uint32_t n_done)
+enum status keeper_adopt(struct keeper *k, const struct keeper_frame *f, struct kv_excerpt *excerpt,
+                         uint32_t n_done, struct note *why)
 {
     const struct episodes *e = k->episodes;
+    const enum status st = select_begin(k, f, why);
+    if (st != OK)
+        return st;
     k->excerpt = excerpt;
     k->pruned = true;
     for (k->n_skipped = 0; e && k->n_skipped < e->n_skip; k->n_skipped++)
         if (e->skip[k->n_skipped].end > n_done)
             break;
     look_ahead(k, n_done);
+    return OK;
 }
 
 /* Positions in the space at once, but for the block in progress: up to the first keep, or behind a keep. */
@@ -275,13 +334,14 @@ static uint32_t most_in_space(const struct keeper *k, uint32_t n_position)
 }
 
 /* Of the fork that replays, a partial block of the past copied with it. */
-static size_t replay_bytes(const struct keeper *k, const struct kv_shape *shape)
+static size_t replay_bytes(const struct keeper *k, const struct keeper_frame *f)
 {
+    const bool again = needs_of(k) & KV_NEED_MASS_PEAK;
     const uint32_t most = k->choice.policy->replay == KV_REPLAY_EPISODE
                               ? episodes_text_max(&k->choice)
                               : REPLAY_CHUNK;
-    const uint32_t n = min_u32(whole_of(k), most) + REPLAY_PREFIX_MAX + KV_BLOCK;
-    return needs_of(k) & KV_NEED_MASS_PEAK ? kv_sequence_bytes(shape, n, n) : 0;
+    const uint32_t n = again ? min_u32(whole_of(k), most) + REPLAY_PREFIX_MAX : f->probe.n;
+    return replays(k) ? kv_sequence_bytes(f->model.shape, n + KV_BLOCK, n + KV_BLOCK) : 0;
 }
 
 /* Positions in the space at once: a block of the history, or what is read behind it. */
@@ -300,14 +360,14 @@ size_t keeper_bytes(const struct keeper *k, const struct keeper_frame *f, uint32
 {
     const struct kv_shape *shape = f->model.shape;
     size_t slots = 0;
-    if (n_position < due_after(k, 0) || !k->choice.policy->rank)
+    if (n_position < due_after(k, 0) || !drops(k))
         return kv_sequence_bytes(shape, n_position, n_step);
     if (kv_keep_bytes(&k->choice, f->shares, shape, whole_of(k), &slots) != OK)
         return SIZE_MAX;
     const uint32_t most =
         k->episodes ? most_of_episodes(k, n_position) : most_in_space(k, n_position);
     const uint32_t rows = min_u32(most + KV_BLOCK, n_position);
-    return kv_sequence_bytes(shape, rows, n_step) + slots + replay_bytes(k, shape);
+    return kv_sequence_bytes(shape, rows, n_step) + slots + replay_bytes(k, f);
 }
 
 /* ---- at work ---- */
@@ -381,12 +441,13 @@ static enum status judge(struct keeper *k, const struct keeper_frame *f, const s
     return OK;
 }
 
-/* What keeps all there is judges nothing, so nothing is replayed for it. */
+/* What keeps all there is judges nothing, so nothing is replayed for it; and not every vocabulary has a probe. */
 static bool has_to_replay(struct keeper *k, const struct keeper_frame *f, struct kv_space *s,
                           uint32_t n_done)
 {
+    const bool reads = needs_of(k) & KV_NEED_PROBE ? f->probe.n > 0 : replays(k);
     const struct kv_keep_job job = job_of(k, f, s, n_done);
-    return needs_of(k) & KV_NEED_MASS_PEAK && kv_keep_may_drop(&f->model, &job);
+    return reads && kv_keep_may_drop(&f->model, &job);
 }
 
 static const struct epicache_options *options_of(const struct keeper *k)
@@ -399,10 +460,13 @@ bool keeper_parks(const struct keeper *k)
     return k->episodes && options_of(k)->park == EPICACHE_RAM;
 }
 
+/* What is read behind the past. */
 static struct replay_text text_of(const struct keeper *k, const struct keeper_frame *f,
                                   const int32_t *ids, uint32_t n_done)
 {
     const struct episodes *e = k->episodes;
+    if (needs_of(k) & KV_NEED_PROBE)
+        return (struct replay_text){ .prefix = &f->probe };
     if (!e)
         return (struct replay_text){ .prefix = &f->repeat, .ids = ids, .n = n_done };
     return (struct replay_text){ .prefix = &f->essential,
@@ -457,7 +521,7 @@ enum status keeper_after(struct keeper *k, const struct keeper_frame *f, const s
     *pruned_now = false;
     if (*n_done != k->due)
         return OK;
-    if (!k->choice.policy->rank) {
+    if (!drops(k)) {
         k->due = NOWHERE;
         return OK;
     }
@@ -468,6 +532,8 @@ enum status keeper_after(struct keeper *k, const struct keeper_frame *f, const s
     if (k->judging || !has_to_replay(k, f, s, *n_done))
         return judge(k, f, m, s, *n_done, pruned_now, why);
     const struct replay_text text = text_of(k, f, ids, *n_done);
+    if (needs_of(k) & KV_NEED_PROBE)
+        return replay_probe_begin(&k->replay, &text, s, &k->taps, *n_done, why);
     return replay_begin(&k->replay, &text, s, k->excerpt, *n_done, why);
 }
 

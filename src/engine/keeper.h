@@ -7,9 +7,12 @@
  *   n_context      once, behind so many positions of the prompt; what follows stays
  *   episodes       at multiples of `block` inside the history, and at its end; behind it turns of other episodes are skipped
  *
+ * A policy may also select (kv/select.h): rows behind the prompt, or behind n_context, read some of their past.
+ *
  * G1  When keep runs depends on positions alone: a step's rows never cross `due`. So what stays does not depend on
  *     batches, chunks, pauses or what was cached.
- * G2  Before the first keep the KV is exact, and shared like any other; behind it nothing of it enters the index.
+ * G2  Before the first keep the KV is exact, and shared like any other; behind it nothing of it enters the index. Rows that
+ *     select are not exact, those before them are.
  * G3  A pause throws everything away; the same schedule makes it again.
  *
  * Lifetime  of its sequence; begin and end with each start and pause. Threads  built by the submitting thread, then the
@@ -20,7 +23,9 @@
 #include "engine/episodes.h"
 #include "engine/replay.h"
 #include "kv/keep.h"
+#include "kv/select.h"
 #include "model/model.h"
+#include "text/sentences.h"
 
 struct keeper {
     struct kv_choice choice;
@@ -32,7 +37,11 @@ struct keeper {
     bool pruned;                  // rows were dropped, so its KV is no longer exact
     bool judging;                 // what is due has begun, and lacked blocks to tidy into
     bool skips;                   // what is due is positions that are not read
-    struct kv_excerpt *excerpt;   // NULL: not begun
+    struct kv_excerpt *excerpt;   // NULL: not begun, or the policy drops nothing
+    struct kv_select *select;     // NULL: not begun, or the policy selects nothing
+    struct kv_select_stats told;  // of what it read, already counted by the engine
+    struct sentences sentences;   // where the policy wants to know it, of ids below n_scanned
+    uint32_t n_scanned;
     struct kv_taps taps;
     struct replay replay;      // while it runs, the sequence's rows are those
     float *logits;             // of the context's last row, or NULL
@@ -43,9 +52,11 @@ struct keeper {
 struct keeper_frame {
     struct kv_keep_model model;
     struct kv_pool *pool;
-    const struct kv_shares *shares;         // NULL: every head the same
-    uint32_t n_layer;                       // of the model
+    const struct kv_shares *shares; // NULL: every head the same
+    uint32_t n_layer;               // of the model
+    const struct vocab *vocab;
     struct replay_prefix repeat, essential; // before a past, and before an episode's text
+    struct replay_prefix probe;             // behind a past; n 0: the vocabulary has none
 };
 
 /* A prompt, and what of it is context. */
@@ -69,8 +80,10 @@ void keeper_free(struct keeper *k); // NULL is allowed
 must_use enum status keeper_begin(struct keeper *k, const struct keeper_frame *f, struct note *why);
 void keeper_end(struct keeper *k); // also one that was not begun
 
-/* Begins behind n_done positions with the rows that another of the same kept: the excerpt is its own from here on. */
-void keeper_adopt(struct keeper *k, struct kv_excerpt *excerpt, uint32_t n_done);
+/* Begins behind n_done positions with the rows that another of the same kept: the excerpt is its own from here on. FULL: no
+ * memory, it is not. */
+must_use enum status keeper_adopt(struct keeper *k, const struct keeper_frame *f,
+                                  struct kv_excerpt *excerpt, uint32_t n_done, struct note *why);
 
 /* Where others of the same may begin: behind its context or its episodes' history. 0: nowhere. */
 static inline uint32_t keeper_shared(const struct keeper *k)
@@ -80,6 +93,9 @@ static inline uint32_t keeper_shared(const struct keeper *k)
 
 /* Whether what it kept may be parked when blocks are short. */
 bool keeper_parks(const struct keeper *k);
+
+/* ids [0, n) will be in the pass to come: tells the policy where sentences end in them. */
+void keeper_scan(struct keeper *k, const int32_t *ids, uint32_t n);
 
 /* The logits of the context's last row, for those that begin behind it. Without memory nothing is remembered. */
 void keeper_remember(struct keeper *k, const float *logits, uint32_t n_vocab);

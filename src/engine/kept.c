@@ -3,31 +3,41 @@
 
 #include "engine/engine_in.h"
 
-struct wanted engine_wanted(const struct sequence *s)
+/* A prompt that wants what is kept of it. */
+struct wanted {
+    const char *salt;
+    const int32_t *ids;
+    uint32_t n_id, n_public; // n_public: those that everybody may share
+};
+
+static struct wanted wanted_by(const struct sequence *s)
 {
     return (struct wanted){
         .salt = s->salt, .ids = s->ids, .n_id = sequence_reusable(s) + 1, .n_public = s->n_public
     };
 }
 
-struct kv_hit engine_kept(const struct engine *e, const struct wanted *w)
+/* Under its salt or for everybody, whichever is more. */
+static struct kv_hit kept(const struct engine *e, const struct wanted *w)
 {
     const struct kv_hit own = kv_index_find(e->index, w->salt, w->ids, w->n_id),
                         all = kv_index_find_public(e->index, w->ids, w->n_id, w->n_public);
     return all.n_position > own.n_position ? all : own;
 }
 
-struct kv_hit engine_kept_or_why(const struct engine *e, const struct wanted *w)
+struct kv_hit engine_kept(const struct engine *e, const struct sequence *s)
 {
-    struct kv_hit hit = engine_kept(e, w);
-    if (hit.miss == KV_MISS_COLD)
-        hit.miss = kv_index_elsewhere(e->index, w->salt, w->ids, w->n_id);
-    return hit;
+    if (s->cache_no_read)
+        return (struct kv_hit){ .miss = KV_MISS_OFF };
+    if (s->keeper && keeper_reusable(s->keeper) == 0)
+        return (struct kv_hit){ .miss = KV_MISS_POLICY };
+    const struct wanted w = wanted_by(s);
+    return kept(e, &w);
 }
 
 enum status engine_take_kept(struct engine *e, struct sequence *s, struct note *why)
 {
-    const struct wanted w = engine_wanted(s);
+    const struct wanted w = wanted_by(s);
     if (s->hit.of_public)
         return kv_index_take_public(e->index, w.ids, w.n_id, w.n_public, &s->space,
                                     &s->public_trail, &s->hit, why);
@@ -36,7 +46,7 @@ enum status engine_take_kept(struct engine *e, struct sequence *s, struct note *
 
 void engine_keep(struct engine *e, struct sequence *s)
 {
-    if (s->cache_no_write || !sequence_is_exact(s))
+    if (s->cache_no_write || s->n_done > sequence_n_exact(s))
         return;
     kv_index_put(e->index, s->salt, s->ids, s->space, &s->trail);
     if (s->n_public)
@@ -57,12 +67,26 @@ struct akv_evicted engine_evicted(const struct engine *e, const struct kv_hit *h
     };
 }
 
-void engine_find(struct engine *e, const struct wanted *w, struct akv_cache_find *out)
+/* As a step would find it that began now. */
+static struct kv_hit find_for(const struct engine *e, const struct sequence *s)
 {
-    tables_look(&e->tables);
-    struct kv_hit hit = engine_kept_or_why(e, w);
+    struct kv_hit hit = engine_kept(e, s);
+    if (hit.miss == KV_MISS_COLD)
+        hit.miss = kv_index_elsewhere(e->index, s->salt, s->ids, s->n_id);
     if (hit.n_position > 0 && hit.n_position < e->limits.n_cache_min)
         hit = (struct kv_hit){ .miss = KV_MISS_SHORT };
+    return hit;
+}
+
+enum status engine_find(struct engine *e, const struct akv_request *r, struct akv_cache_find *out,
+                        struct note *why)
+{
+    struct sequence *s;
+    const enum status st = sequence_new(&s, r, &e->frame, why);
+    if (st != OK)
+        return st;
+    tables_look(&e->tables);
+    const struct kv_hit hit = find_for(e, s);
     *out = (struct akv_cache_find){
         .n_cached = hit.n_position,
         .cached_public = hit.of_public,
@@ -74,4 +98,6 @@ void engine_find(struct engine *e, const struct wanted *w, struct akv_cache_find
     tables_looked(&e->tables);
     _Static_assert(sizeof out->instead == sizeof hit.instead, "room for all of them");
     memcpy(out->instead, hit.instead, sizeof out->instead);
+    sequence_free(s);
+    return OK;
 }

@@ -107,6 +107,7 @@ static bool grow(struct engine *e, uint32_t i, uint32_t n)
     const struct replay *r = sequence_replays(s) ? &s->keeper->replay : NULL;
     struct kv_space *space = r ? r->space : s->space;
     const uint32_t to = (r ? r->n_past + r->n_done : s->n_done) + n;
+    kv_space_expect(space, r ? r->n_past + r->n : s->n_prompt);
     while (kv_space_grow(space, to) != OK) {
         if (!free_some(e, i))
             return false;
@@ -162,9 +163,11 @@ static uint32_t shares_with(const struct sequence *s, const struct sequence *run
 {
     const uint32_t all = sequence_reusable(s);
     const uint32_t most = strcmp(running->salt, s->salt) == 0 ? all : both_public(s, running);
-    if (s->cache_no_read || running->cache_no_write || !sequence_is_exact(running) || most == 0)
+    const uint32_t exact = sequence_n_exact(running);
+    if (s->cache_no_read || running->cache_no_write || exact == 0 || most == 0)
         return 0;
-    const uint32_t n = same_ids(running, s), end = all < most ? all : most;
+    const uint32_t same = same_ids(running, s), n = same < exact ? same : exact;
+    const uint32_t end = all < most ? all : most;
     return n < end ? n : end;
 }
 
@@ -184,21 +187,11 @@ static struct sequence *parent_of(const struct engine *e, const struct sequence 
     return parent;
 }
 
-static struct kv_hit find_now(const struct engine *e, const struct sequence *s)
-{
-    if (s->cache_no_read)
-        return (struct kv_hit){ .miss = KV_MISS_OFF };
-    if (sequence_reusable(s) == 0)
-        return (struct kv_hit){ .miss = KV_MISS_POLICY };
-    const struct wanted w = engine_wanted(s);
-    return engine_kept(e, &w);
-}
-
 /* Positions of s that need not be computed: kept in the index, or a running sequence's. */
 static uint32_t reusable(const struct engine *e, const struct sequence *s)
 {
     uint32_t of_running;
-    const uint32_t kept = find_now(e, s).n_position;
+    const uint32_t kept = engine_kept(e, s).n_position;
     parent_of(e, s, &of_running);
     const uint32_t n = kept > of_running ? kept : of_running;
     return n >= e->limits.n_cache_min ? n : 0;
@@ -316,7 +309,7 @@ static enum status take_frozen(struct engine *e, struct sequence *s, struct note
     struct frozen *f = frozen_find(&e->frozen, s);
     if (!f)
         return NOT_FOUND;
-    const enum status st = frozen_fork(&e->frozen, f, s, why);
+    const enum status st = frozen_fork(&e->frozen, f, &e->keeping, s, why);
     if (st != OK)
         return st;
     s->hit = (struct kv_hit){ .n_position = f->n, .miss = KV_MISS_POLICY, .miss_at = f->n };
@@ -329,12 +322,12 @@ static enum status take_frozen(struct engine *e, struct sequence *s, struct note
 /* Its space, with as much of its KV as is there already. FULL: none now. */
 static enum status take_space(struct engine *e, struct sequence *s, struct note *why)
 {
-    enum status st = NOT_FOUND;
     uint32_t n;
     struct sequence *parent = parent_of(e, s, &n);
-    if (st == NOT_FOUND && (st = take_frozen(e, s, why)) != NOT_FOUND)
+    enum status st = take_frozen(e, s, why);
+    if (st != NOT_FOUND)
         return st;
-    s->hit = find_now(e, s);
+    s->hit = engine_kept(e, s);
     const bool forks = parent && n > s->hit.n_position, enough = reusable(e, s) > 0;
     if (s->hit.miss == KV_MISS_COLD && !forks)
         s->hit.miss = kv_index_elsewhere(e->index, s->salt, s->ids, s->n_id);

@@ -29,6 +29,21 @@ static uint32_t kept_of(const struct engine *e, const struct sequence *s)
     return (uint32_t)((kv_excerpt_live_rows(s->keeper->excerpt, s->n_done) + n_list / 2) / n_list);
 }
 
+static uint32_t mean_of(uint64_t sum, uint64_t n)
+{
+    return n ? (uint32_t)((sum + n / 2) / n) : 0;
+}
+
+static void tell_reads(const struct keeper *k, struct akv_usage *u)
+{
+    if (!k->select)
+        return;
+    const struct kv_select_stats read = kv_select_stats_of(k->select);
+    u->n_read = mean_of(read.n_read, read.n_call);
+    u->n_there = mean_of(read.n_there, read.n_call);
+    u->kv_book_bytes = kv_select_bytes(k->select);
+}
+
 static struct akv_usage usage_of(const struct engine *e, const struct sequence *s, uint64_t now)
 {
     const uint32_t n_kept = kept_of(e, s);
@@ -65,6 +80,7 @@ static struct akv_usage usage_of(const struct engine *e, const struct sequence *
                       : by == KV_SHARES_LAYERS        ? "layers"
                                                       : "profile";
         snprintf(u.kv_policy, sizeof u.kv_policy, "%s", s->keeper->name);
+        tell_reads(s->keeper, &u);
     }
     return u;
 }
@@ -87,9 +103,9 @@ static void leave_space(struct engine *e, struct sequence *s, bool keep)
     if (!s->space)
         return;
     kv_index_drop(e->index, &s->public_trail);
-    if (keep && frozen_leave(&e->frozen, s))
+    if (keep && frozen_leave(&e->frozen, s)) {
         kv_index_drop(e->index, &s->trail);
-    else if (keep && sequence_is_exact(s)) {
+    } else if (keep && s->n_done <= sequence_n_exact(s)) {
         kv_index_leave(e->index, s->salt, s->ids, s->space, &s->trail);
     } else {
         kv_index_drop(e->index, &s->trail);
@@ -124,6 +140,7 @@ void engine_finish(struct engine *e, struct sequence *s, enum akv_stop stop, enu
         .stop = stop,
         .status = (enum akv_status)st,
         .message = done->bytes,
+        .stop_text = s->stop_met,
         .text = buf_text(&rest),
         .text_len = rest.len,
         .usage = usage_of(e, s, engine_now(e)),

@@ -40,6 +40,23 @@ enum status replay_begin(struct replay *r, const struct replay_text *text, struc
     return st;
 }
 
+enum status replay_probe_begin(struct replay *r, const struct replay_text *probe,
+                               struct kv_space *space, const struct kv_taps *taps, uint32_t n_past,
+                               struct note *why)
+{
+    *r = (struct replay){
+        .runs = true,
+        .n_past = n_past,
+        .taps = { .into = taps->into,
+                  .n_counted = UINT32_MAX,
+                  .n_query = taps->n_query,
+                  .query = taps->query },
+    };
+    const enum status st = chunk_begin(r, probe, space, why);
+    r->runs = st == OK;
+    return st;
+}
+
 enum status replay_went_on(struct replay *r, const struct replay_text *text, struct kv_space *space,
                            uint32_t n, bool *over, struct note *why)
 {

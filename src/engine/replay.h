@@ -1,14 +1,19 @@
 /* engine/replay.h - a scoring pass: rows that look back over a sequence's past and leave nothing behind but what its rows
- * received of them.
+ * received of them, or their queries.
  *
  *   past  [ 0 .......... n_past )   instruction, then a chunk of a text                   mass: the largest attention that
  *                                   in a space of its own, a fork, gone afterwards        each row of the past received
  *
+ *                                   probe: the end of a paragraph, and nothing else       queries: of its row
+ *
  * The text is the past itself, or what stands for questions to come (engine/episodes.h). A long one is read a chunk at a
  * time, each from position n_past on: the rows that score a chunk never see those that scored another.
  *
+ * Why a probe: the query of a past's last token is the query of whatever word the past happens to end with. Behind the end
+ * of a paragraph a model looks back at what may be asked for (bench/RESULTS.md has what that is worth).
+ *
  * Sources: Kim et al. 2025, "KVzip: Query-Agnostic KV Cache Compression with Context Reconstruction"; Kim et al. 2025,
- * "EpiCache: Episodic KV Cache Management for Long Conversational Question Answering".
+ * "EpiCache: Episodic KV Cache Management for Long Conversational Question Answering"; the probe is ours.
  * Lifetime  from replay_begin to replay_end, a few steps. Threads  the engine thread. */
 #ifndef ENGINE_REPLAY_H
 #define ENGINE_REPLAY_H
@@ -41,6 +46,11 @@ struct replay_text {
         past_alone; // mass is a share of the attention that goes to the past, not to the text itself
 };
 
+/* The probe: the break between two paragraphs, one token (of several, the last; n 0: the vocabulary has none). FULL: no
+ * memory. */
+must_use enum status replay_probe_make(struct replay_prefix *out, const struct vocab *v,
+                                       struct note *why);
+
 struct replay {
     bool runs;
     int32_t ids[REPLAY_PREFIX_MAX + REPLAY_CHUNK]; // of the chunk
@@ -58,6 +68,11 @@ struct replay {
 must_use enum status replay_begin(struct replay *r, const struct replay_text *text,
                                   struct kv_space *space, struct kv_excerpt *excerpt,
                                   uint32_t n_past, struct note *why);
+
+/* The same with a probe, a prefix before no text: its query goes where those of `taps` go, in the place of their oldest. */
+must_use enum status replay_probe_begin(struct replay *r, const struct replay_text *probe,
+                                        struct kv_space *space, const struct kv_taps *taps,
+                                        uint32_t n_past, struct note *why);
 
 /* n of its rows are computed. True: all of the text is read; the mass is there. With FULL the next chunk has no block
  * now: the call is to be made again with n = 0. */

@@ -192,9 +192,13 @@ static void penalize(const struct sampler *s)
     }
 }
 
-static void adjust(const struct sampler *s, const float *logits, const int32_t *forbidden,
-                   uint32_t n_forbidden)
+/* Logits after bias, penalties and bans: those given where there is none of that, as copying a large vocabulary takes as
+ * long as looking for its best. */
+static const float *adjusted(const struct sampler *s, const float *logits, const int32_t *forbidden,
+                             uint32_t n_forbidden)
 {
+    if (s->set.n_bias == 0 && s->count == NULL && n_forbidden == 0)
+        return logits;
     memcpy(s->logits, logits, s->n_vocab * sizeof *logits);
     for (uint32_t i = 0; i < s->set.n_bias; i++)
         s->logits[s->set.bias_id[i]] += s->set.bias[i];
@@ -204,6 +208,7 @@ static void adjust(const struct sampler *s, const float *logits, const int32_t *
         assert(forbidden[i] >= 0 && (uint32_t)forbidden[i] < s->n_vocab);
         s->logits[forbidden[i]] = -INFINITY;
     }
+    return s->logits;
 }
 
 int32_t sampler_pick(struct sampler *s, const float *logits, const int32_t *forbidden,
@@ -212,11 +217,11 @@ int32_t sampler_pick(struct sampler *s, const float *logits, const int32_t *forb
     const struct akv_sampling *p = &s->set;
     struct candidates c = { .at = s->at };
 
-    adjust(s, logits, forbidden, n_forbidden);
+    logits = adjusted(s, logits, forbidden, n_forbidden);
     if (candidates_max(s) < s->n_vocab)
-        candidates_best(&c, s->logits, s->n_vocab, candidates_max(s));
+        candidates_best(&c, logits, s->n_vocab, candidates_max(s));
     else
-        candidates_all(&c, s->logits, s->n_vocab);
+        candidates_all(&c, logits, s->n_vocab);
     if (c.n == 0)
         return -1;
     if (p->temperature == 0)

@@ -25,12 +25,6 @@ static enum status check(const struct akv_request *r, uint32_t n_vocab, uint32_t
             return BAD_INPUT;
         }
     }
-    if (r->n_predict == 0 && !r->prompt_logprobs) {
-        note_set(
-            why,
-            "n_predict is 0 and no prompt log-probabilities are asked for: there is nothing to do");
-        return BAD_INPUT;
-    }
     if (r->n_logprob > 64) {
         note_set(why, "n_logprob is %u; it must be at most 64", r->n_logprob);
         return BAD_INPUT;
@@ -272,15 +266,17 @@ static size_t begun(const struct buf *text, const char *stop)
     return 0;
 }
 
-/* Where the first stop text begins, or SIZE_MAX. */
-static size_t stop_at(const struct sequence *s)
+/* Where the first stop text begins, or SIZE_MAX; which it is. */
+static size_t stop_at(const struct sequence *s, uint32_t *which)
 {
     size_t first = SIZE_MAX;
     for (uint32_t i = 0; i < s->n_stop; i++) {
         const char *hit =
             s->text.len ? memmem(s->text.bytes, s->text.len, s->stop[i], strlen(s->stop[i])) : NULL;
-        if (hit && (size_t)(hit - s->text.bytes) < first)
+        if (hit && (size_t)(hit - s->text.bytes) < first) {
             first = (size_t)(hit - s->text.bytes);
+            *which = i;
+        }
     }
     return first;
 }
@@ -318,7 +314,7 @@ bool sequence_accept(struct sequence *s, int32_t id, struct buf *out)
     s->ids[s->n_id++] = id;
     detok_push(&s->detok, id, &s->text);
     out->failed |= s->text.failed;
-    size_t hit = stop_at(s);
+    size_t hit = stop_at(s, &s->stop_met);
     if (hit != SIZE_MAX) {
         text_leaves(s, hit, out);
         buf_clear(&s->text);

@@ -55,7 +55,7 @@ struct sequence {
     struct detok detok;
     struct buf text; // decoded, held back while it may begin a stop text
     char **stop;
-    uint32_t n_stop;
+    uint32_t n_stop, stop_met; // stop_met: which of them ended it
     int32_t *stop_id; // [n_stop_id] the vocabulary's n_end_id end tokens, then the request's
     uint32_t n_stop_id, n_end_id;
     uint32_t n_id_min; // prompt and tokens before which none of them may come
@@ -94,6 +94,14 @@ void sequence_free(struct sequence *s); // its space must be gone
 static inline bool sequence_is_exact(const struct sequence *s)
 {
     return !s->keeper || !s->keeper->pruned;
+}
+
+/* Positions from its first on whose KV is what the model computes. */
+static inline uint32_t sequence_n_exact(const struct sequence *s)
+{
+    if (!s->keeper || !s->keeper->select)
+        return sequence_is_exact(s) ? UINT32_MAX : 0;
+    return sequence_is_exact(s) ? kv_select_from(s->keeper->select) : 0;
 }
 
 /* Positions that need not be computed if somebody has them: all but its last, whose row gives the next token, and the last

@@ -157,6 +157,7 @@ static void add_sequence(struct snapshot *s, const struct engine *e, const struc
         .n_generated = q->n_id - q->n_prompt,
         .n_block = q->space ? mark_blocks(s, e, q, salt) : 0,
         .age_ns = now - q->submit_ns,
+        .policy = q->keeper ? q->keeper->choice.policy->name : "full",
     };
 }
 

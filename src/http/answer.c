@@ -105,6 +105,8 @@ void http_refuse(struct http_request *req, unsigned status, const struct http_fi
     vsnprintf(sentence.text, sizeof sentence.text, format, args);
     va_end(args);
     req->server->opt.error_text(&text, status, sentence.text);
+    if (req->server->opt.refused)
+        req->server->opt.refused(req->server->opt.arg, req, status);
     http_answer(req, status, req->server->opt.error_type, buf_text(&text), text.len, extra,
                 n_extra);
     buf_close(&text);

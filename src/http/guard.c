@@ -171,6 +171,17 @@ static unsigned check_length(const struct http_head *head, uint64_t body_bytes_m
     return 0;
 }
 
+/* RFC 9110 8.4. Nothing is unpacked here: a small body could become a large one. */
+static unsigned check_content(const struct http_head *head, struct note *why)
+{
+    const char *coding = NULL;
+    if (!find(head, "Content-Encoding", &coding) || !*coding || strcasecmp(coding, "identity") == 0)
+        return 0;
+    note_set(why, "the Content-Encoding of the request's body is '%.64s'; send it as it is",
+             coding);
+    return 415;
+}
+
 static unsigned check_expect(const struct http_head *head, struct note *why)
 {
     const char *expect = NULL;
@@ -192,6 +203,8 @@ unsigned http_guard_head(const struct http_head *head, uint64_t body_bytes_max, 
         status = check_coding(head, why);
     if (!status)
         status = check_length(head, body_bytes_max, why);
+    if (!status)
+        status = check_content(head, why);
     if (!status)
         status = check_expect(head, why);
     return status;

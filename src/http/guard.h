@@ -9,6 +9,7 @@
  * G2  HTTP/1.1 has one Host; HTTP/1.0 at most one.
  * G3  Method and header names are tokens; values hold no control character but tab.
  * G4  The head has its bounds: target, number of headers, their bytes.
+ * G5  The body is what it is: of a Content-Encoding other than identity nothing is read (415).
  *
  * A head it cannot see for itself stays libmicrohttpd's to refuse (no version, no colon, a Content-Length
  * that is no number or above 2^64, more head than a connection's memory): 400, 413, 414, 431 or 505 with

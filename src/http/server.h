@@ -34,6 +34,9 @@ struct http_server;
 /* Appends the body of an error answer. */
 typedef void http_error_text(struct buf *out, unsigned status, const char *sentence);
 
+/* Told of each http_refuse, from the thread that calls it, before the request is let go of. */
+typedef void http_refused(void *arg, const struct http_request *req, unsigned status);
+
 /* Zero or NULL means the default, in brackets. Texts are copied. */
 struct http_options {
     const char *host;                         // name or address [127.0.0.1]
@@ -49,8 +52,9 @@ struct http_options {
     const char *cors_origin;                  // one origin, or "*" [no CORS headers]
     http_error_text *error_text;              // [the sentence and a line end]
     const char *error_type;                   // its content type [text/plain]
+    http_refused *refused;                    // [nobody is told]
     http_handler *handler;
-    void *arg; // handler's
+    void *arg; // handler's and refused's
 };
 
 /* BAD_INPUT: a host that does not exist, keys that fit not. IO_ERROR: the port is taken or forbidden.

@@ -179,6 +179,7 @@ void kv_index_forget(struct kv_index *x, struct kv_trail *trail, uint32_t n_bloc
     while (n && depth > n_block && n->n_child == 0 && n->n_pin == 0) {
         struct kv_node *parent = n->parent;
         index_remove(x, n, KV_EVICT_POLICY);
+        x->stats.n_pruned++;
         n = parent;
         depth--;
     }

@@ -363,7 +363,7 @@ static void drop_all(struct keep *k)
 
 static bool is_nothing(const struct kv_keep_model *m, const struct kv_keep_job *job)
 {
-    return !job->choice->policy->rank || kv_whole_group(m->shape) >= m->shape->n_group;
+    return !kv_choice_drops(job->choice) || kv_whole_group(m->shape) >= m->shape->n_group;
 }
 
 enum status kv_keep_run(const struct kv_keep_model *m, const struct kv_keep_job *job,

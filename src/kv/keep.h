@@ -56,6 +56,9 @@ struct kv_floors {
     uint32_t budget;         // rows of each kv_head on average
     uint32_t n_sink, recent; // rows at each end that stay
 };
+/* Of what a query reads; and of what is kept, which is more where the policy says so (kv_policy.keep_factor). */
+struct kv_floors kv_read_floors(const struct kv_choice *c, const struct kv_shape *shape,
+                                uint32_t n_whole);
 struct kv_floors kv_keep_floors(const struct kv_choice *c, const struct kv_shape *shape,
                                 uint32_t n_whole);
 

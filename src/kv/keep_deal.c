@@ -34,7 +34,7 @@ static uint32_t budget_of(struct kv_amount a, const struct kv_shape *shape, uint
     return at_most(fmax(rows, 1), UINT32_MAX / 2);
 }
 
-struct kv_floors kv_keep_floors(const struct kv_choice *c, const struct kv_shape *shape,
+struct kv_floors kv_read_floors(const struct kv_choice *c, const struct kv_shape *shape,
                                 uint32_t n_whole)
 {
     const struct kv_common *o = &c->options.common;
@@ -43,6 +43,16 @@ struct kv_floors kv_keep_floors(const struct kv_choice *c, const struct kv_shape
     if (o->recent.unit == KV_PERCENT)
         recent = fmax(f.budget * o->recent.n / 100, c->policy->recent_least);
     f.recent = at_most(recent, UINT32_MAX / 2);
+    return f;
+}
+
+struct kv_floors kv_keep_floors(const struct kv_choice *c, const struct kv_shape *shape,
+                                uint32_t n_whole)
+{
+    struct kv_floors f = kv_read_floors(c, shape, n_whole);
+    if (c->policy->keep_factor)
+        f.budget =
+            at_most((double)f.budget * c->policy->keep_factor(c->options.bytes), UINT32_MAX / 2);
     return f;
 }
 
@@ -61,7 +71,7 @@ void kv_keep_deal(const struct kv_choice *c, const struct kv_shares *shares,
     const struct kv_shares *by = o->shares == KV_SHARES_EQUAL ? NULL : shares;
     if (by && o->shares == KV_SHARES_LAYERS)
         by = kv_shares_by_layer(by, &by_layer) ? &by_layer : NULL;
-    kv_shares_deal(by, g->n_layer, g->n_kv_head, f.budget, n_whole, least, rows);
+    kv_shares_deal(by, o->even, g->n_layer, g->n_kv_head, f.budget, n_whole, least, rows);
     if (o->round && f.budget >= ROUND_FROM && f.budget < n_whole)
         kv_shares_round(rows, n_list(shape), open < f.recent ? open : f.recent, least, n_whole);
 }
@@ -70,7 +80,7 @@ enum status kv_keep_bytes(const struct kv_choice *c, const struct kv_shares *sha
                           const struct kv_shape *shape, uint32_t n_whole, size_t *out)
 {
     const uint32_t n = n_list(shape);
-    if (!c->policy->rank || n == 0) {
+    if (!kv_choice_drops(c) || n == 0) {
         *out = 0;
         return OK;
     }

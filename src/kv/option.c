@@ -74,6 +74,10 @@ static enum status set_number(const struct kv_option *o, float *out, const char 
 {
     const char *end;
     double x;
+    if (strcmp(text, "inf") == 0 && isinf(o->most)) {
+        *out = INFINITY;
+        return OK;
+    }
     if (!take_number(text, &end, &x) || *end) {
         note_set(why, "%s: '%s' is no number", o->name, text);
         return BAD_INPUT;

@@ -1,6 +1,7 @@
 #include "kv/policy.h"
 
 #include <assert.h>
+#include <math.h>
 #include <string.h>
 
 #include "base/words.h"
@@ -15,19 +16,11 @@ static const struct kv_policy kv_policy_full = {
 };
 
 const struct kv_policy *const kv_policies[] = {
-    &kv_policy_full,
-    &kv_policy_auto,
-    &kv_policy_window,
-    &kv_policy_random,
-    &kv_policy_h2o,
-    &kv_policy_h2o_chunked,
-    &kv_policy_snapkv,
-    &kv_policy_tova,
-    &kv_policy_keydiff,
-    &kv_policy_expected,
-    &kv_policy_kvzip,
-    &kv_policy_epicache,
-    NULL,
+    &kv_policy_full,     &kv_policy_auto,       &kv_policy_window,
+    &kv_policy_random,   &kv_policy_h2o,        &kv_policy_h2o_chunked,
+    &kv_policy_snapkv,   &kv_policy_tova,       &kv_policy_keydiff,
+    &kv_policy_expected, &kv_policy_kvzip,      &kv_policy_epicache,
+    &kv_policy_quest,    &kv_policy_sentencekv, NULL,
 };
 
 /* ---- options of a policy ---- */
@@ -36,11 +29,14 @@ const struct kv_policy *const kv_policies[] = {
 
 const struct kv_option kv_common_options[KV_N_COMMON] = {
     { "budget", KV_OPTION_AMOUNT, COMMON(budget), "rows", "20%", NULL, 1, 16777216, NULL,
-      "rows kept of each kv_head on average: a number, a share of what is read, or bytes of KV" },
+      "rows of each kv_head that stay, on average, or that a query reads: a number, a share of "
+      "what "
+      "there is, or bytes of KV" },
     { "sinks", KV_OPTION_COUNT, COMMON(n_sink), "rows", "0", "4", 0, 65536, NULL,
-      "first positions that always stay" },
+      "first positions that always stay, or are read" },
     { "recent", KV_OPTION_AMOUNT, COMMON(recent), "rows", "0", NULL, 0, 16777216, NULL,
-      "newest positions that always stay, part of the budget: a number, or a share of the budget" },
+      "newest positions that always stay, or are read, part of the budget: a number, or a share of "
+      "it" },
     { "block", KV_OPTION_COUNT, COMMON(block), "tokens", "0", NULL, 0, 16777216, NULL,
       "drop also after each so many tokens of a prompt, which bounds its memory; 0: only at its "
       "end" },
@@ -51,11 +47,13 @@ const struct kv_option kv_common_options[KV_N_COMMON] = {
       "layers alone, as much as their keys change when rows are missing" },
     { "round", KV_OPTION_SWITCH, COMMON(round), NULL, "off", NULL, 0, 0, NULL,
       "budgets of heads fill whole blocks of 64 rows, so that memory falls to the budget" },
+    { "even", KV_OPTION_NUMBER, COMMON(even), NULL, "0", NULL, 0, 1, NULL,
+      "with shares=profile or layers, the part of the budget that all heads share equally" },
 };
 static const char *common_text(const struct kv_common_text *t, uint32_t i)
 {
     const char *const text[KV_N_COMMON] = { t->budget, t->sinks,  t->recent, t->block,
-                                            t->every,  t->shares, t->round };
+                                            t->every,  t->shares, t->round,  t->even };
     return text[i];
 }
 
@@ -66,11 +64,12 @@ static bool has_options(const struct kv_policy *p)
 
 const struct kv_option *kv_policy_option(const struct kv_policy *p, uint32_t i)
 {
+    const uint32_t n_common = p->rank ? KV_N_COMMON : KV_N_COMMON_SELECT;
     if (!has_options(p))
         return NULL;
-    if (i < KV_N_COMMON)
+    if (i < n_common)
         return &kv_common_options[i];
-    return i - KV_N_COMMON < p->n_option ? &p->option[i - KV_N_COMMON] : NULL;
+    return i - n_common < p->n_option ? &p->option[i - n_common] : NULL;
 }
 
 const char *kv_option_preset(const struct kv_policy *p, const struct kv_option *o, bool paper)
@@ -167,6 +166,12 @@ enum status kv_choice_set(struct kv_choice *c, const char *name, const char *val
         return set_preset(c, value, why);
     const struct kv_option *o = find_option(c->policy, name, why);
     return o ? kv_option_set(o, c->options.bytes, value, why) : BAD_INPUT;
+}
+
+bool kv_choice_drops(const struct kv_choice *c)
+{
+    const struct kv_policy *p = c->policy;
+    return p->rank && !(p->keep_factor && isinf(p->keep_factor(c->options.bytes)));
 }
 
 enum status kv_choice_check(const struct kv_choice *c, struct note *why)

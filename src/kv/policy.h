@@ -51,7 +51,8 @@ struct kv_option {
     const char *help;   // one sentence, without the default and the bounds
 };
 
-/* What every policy but `full` can be told; the options of each begin with it. */
+/* What every policy but `full` can be told; the options of each begin with it. What follows `recent` is of dropping: one
+ * that drops nothing has no such options. */
 struct kv_common {
     struct kv_amount budget; // rows kept of each kv_head, on average
     uint32_t n_sink;         // first positions that always stay
@@ -60,12 +61,13 @@ struct kv_common {
     uint32_t every;  // ... and each so many generated tokens; 0: never
     uint32_t shares; // enum kv_shares_of: how the budget is dealt to heads
     bool round;      // to budgets of heads that fill whole blocks
+    float even;      // of dealt shares: this part of the budget is dealt equally all the same
 };
 enum kv_shares_of { KV_SHARES_EQUAL, KV_SHARES_PROFILE, KV_SHARES_LAYERS };
 
 /* The common options' values in one policy, as typed; NULL: as of all. */
 struct kv_common_text {
-    const char *budget, *sinks, *recent, *block, *every, *shares, *round;
+    const char *budget, *sinks, *recent, *block, *every, *shares, *round, *even;
 };
 
 /* ---- policies ---- */
@@ -75,6 +77,7 @@ enum kv_need {
     KV_NEED_MASS_PEAK = 2, // of the replay below
     KV_NEED_QUERIES = 4,   // the last n_query(options) of them
     KV_NEED_MOMENTS = 8,
+    KV_NEED_PROBE = 16, // the oldest query gives its place to a probe's: behind a paragraph's end
 };
 
 /* What is read over the cache, by queries that leave no rows, before it is ranked. */
@@ -104,6 +107,8 @@ struct kv_policy {
     bool evicts_each;                      // one row a head leaves with each generated token (H2O)
     kv_rank_fn *rank;                      // NULL: not a keep policy
     const struct kv_select_policy *select; // NULL: not a select policy (kv/select.h)
+    /* Of a policy that does both: so many times the rows that a query reads are kept; INFINITY: all. NULL: as many. */
+    float (*keep_factor)(const void *options);
 };
 
 /* All policies, `full` first; NULL at the end. */
@@ -130,10 +135,13 @@ must_use enum status kv_choice_of(struct kv_choice *out, const char *policy, str
 must_use enum status kv_choice_set(struct kv_choice *c, const char *name, const char *value,
                                    struct note *why);
 
+/* Whether rows are ever dropped. */
+bool kv_choice_drops(const struct kv_choice *c);
+
 /* BAD_INPUT: options contradict each other. */
 must_use enum status kv_choice_check(const struct kv_choice *c, struct note *why);
 
-enum { KV_CHOICE_TEXT = 256 }; // bytes that print any choice
+enum { KV_CHOICE_TEXT = 384 }; // bytes that print any choice
 
 /* What stands in it, whole, so that parsing it gives the same: for logs and responses. Returns bytes as snprintf. */
 int kv_choice_print(const struct kv_choice *c, char *text, size_t size);

@@ -42,11 +42,16 @@ static void print_option(const struct kv_policy *p, const struct kv_option *o, s
     buf_close(&text);
 }
 
+static uint32_t n_common(const struct kv_policy *p)
+{
+    return p->rank ? KV_N_COMMON : KV_N_COMMON_SELECT;
+}
+
 /* Common options whose value is not that of all. */
 static void add_defaults(const struct kv_policy *p, bool paper, struct buf *text)
 {
     const struct kv_policy bare = { 0 };
-    for (uint32_t i = 0; i < KV_N_COMMON; i++) {
+    for (uint32_t i = 0; i < n_common(p); i++) {
         const struct kv_option *o = &kv_common_options[i];
         const char *value = kv_option_preset(p, o, paper);
         if (strcmp(value, kv_option_preset(&bare, o, paper)) != 0)
@@ -88,7 +93,7 @@ void kv_policies_print(struct buf *out)
     const struct kv_policy bare = { 0 }, *before = NULL;
     for (const struct kv_policy *const *p = kv_policies; *p; before = *p++)
         print_policy(*p, before, out);
-    buf_add_text(out, "all but full\n");
+    buf_add_text(out, "all but full (those that drop nothing: budget, sinks and recent alone)\n");
     for (uint32_t i = 0; i < KV_N_COMMON; i++)
         print_option(&bare, &kv_common_options[i], out);
     buf_addf(out, "%*s%-*s", INDENT, "", HELP - INDENT, "preset");

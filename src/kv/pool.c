@@ -59,6 +59,17 @@ void pool_make_free(struct kv_pool *p, struct pool_class *g, uint32_t i)
         block_set_add(b->memory == THERE ? &g->ready : &g->bare, i);
 }
 
+bool pool_punch(struct kv_pool *p, struct pool_class *g)
+{
+    const uint32_t i = block_set_run(&g->ready).first;
+    if (vm_punch(g->fd, (uint64_t)i * g->block_bytes, g->block_bytes) != OK)
+        return false;
+    block_set_remove(&g->ready, i);
+    count_bare(p, g, &g->block[i]);
+    block_set_add(&g->bare, i);
+    return true;
+}
+
 /* Keeps the promise, outside of the lock. FULL: it stands. */
 static enum status keep_promise(struct kv_pool *p, struct pool_class *g, uint32_t i)
 {
@@ -103,15 +114,8 @@ static bool punch_other(struct kv_pool *p, const struct pool_class *needy)
 {
     for (uint32_t i = 0; i < p->n_class; i++) {
         struct pool_class *g = &p->class[i];
-        if (g == needy || g->ready.n == 0)
-            continue;
-        uint32_t b = block_set_run(&g->ready).first;
-        if (vm_punch(g->fd, (uint64_t)b * g->block_bytes, g->block_bytes) != OK)
-            return false;
-        block_set_remove(&g->ready, b);
-        count_bare(p, g, &g->block[b]);
-        block_set_add(&g->bare, b);
-        return true;
+        if (g != needy && g->ready.n > 0)
+            return pool_punch(p, g);
     }
     return false;
 }
@@ -360,6 +364,36 @@ bool kv_pool_fits(const struct kv_pool *p, const uint32_t n_block[KV_CLASS_MAX])
         left -= n_block[i] * block_bytes;
     }
     return true;
+}
+
+/* Memory of blocks that could be taken at once. */
+static size_t spare_bytes(const struct kv_pool *p)
+{
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < p->n_class; i++)
+        bytes += p->class[i].ready.n * p->class[i].block_bytes;
+    return bytes;
+}
+
+size_t kv_pool_spare(struct kv_pool *p)
+{
+    pthread_mutex_lock(&p->lock);
+    const size_t bytes = spare_bytes(p);
+    pthread_mutex_unlock(&p->lock);
+    return bytes;
+}
+
+size_t kv_pool_trim(struct kv_pool *p, size_t bytes)
+{
+    size_t given = 0;
+    pthread_mutex_lock(&p->lock);
+    for (uint32_t i = 0; i < p->n_class; i++) {
+        struct pool_class *g = &p->class[i];
+        while (given < bytes && g->ready.n > 0 && pool_punch(p, g))
+            given += g->block_bytes;
+    }
+    pthread_mutex_unlock(&p->lock);
+    return given;
 }
 
 const struct kv_shape *kv_pool_shape(const struct kv_pool *p)

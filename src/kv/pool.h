@@ -122,6 +122,13 @@ bool kv_pool_fits(const struct kv_pool *p, const uint32_t n_block[KV_CLASS_MAX])
 
 const struct kv_shape *kv_pool_shape(const struct kv_pool *p);
 
+/* Memory of free blocks that nobody maps: what a take gets at once. */
+size_t kv_pool_spare(struct kv_pool *p);
+
+/* Gives at least so many bytes of that back to the system, in whole blocks, or all there is: how many. Not for a pool that
+ * populates ahead of use. */
+size_t kv_pool_trim(struct kv_pool *p, size_t bytes);
+
 /* What follows is for kv/space.c, the only one that maps blocks elsewhere. */
 
 /* Says that one more, or one fewer, mapping of b exists besides the pool's own (P6). */

@@ -72,6 +72,9 @@ bool pool_has_room(const struct kv_pool *p, const struct pool_class *g);
  * the lock. */
 void pool_make_free(struct kv_pool *p, struct pool_class *g, uint32_t i);
 
+/* Takes the memory of a free block of the class away. False: the system refuses. Under the lock. */
+bool pool_punch(struct kv_pool *p, struct pool_class *g);
+
 /* Gives block i, which is in no set, its memory; the lock is dropped meanwhile. FULL:
  * pool_make_free undoes it. */
 enum status pool_fill(struct kv_pool *p, struct pool_class *g, uint32_t i);

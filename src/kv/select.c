@@ -9,8 +9,13 @@
 /* Of one layer and kv_head. */
 struct selecting {
     void *book;
-    uint64_t *mask; // [n_block]
+    uint64_t *mask; // [n_block] by position
     uint32_t n_entered;
+    /* Of a past with rows dropped, once the first query has come: */
+    uint64_t *there, *slots; // [n_block] by position, by slot
+    uint32_t *slot_of;       // [n_position_max]
+    uint32_t n_gone;
+    bool knows;
     struct kv_select_stats stats;
 };
 
@@ -18,12 +23,26 @@ struct kv_select {
     struct kv_choice choice;
     const struct kv_shape *shape;
     uint32_t from, n_position_max, n_block, n_kv_head, n_list;
-    uint32_t group; // of the layers that select
+    uint32_t group;  // of the layers that select
+    uint32_t n_mask; // of a list
     size_t book_bytes;
     struct selecting *list; // [n_list]
-    uint64_t *masks, *ends; // [n_list][n_block], [n_block]
+    uint64_t *masks, *ends; // [n_list][3 where rows are dropped, else 1][n_block], [n_block]
+    uint32_t *slots;        // [n_list][n_position_max], or NULL
     char *books;
 };
+
+static void place(struct kv_select *s, uint32_t i)
+{
+    struct selecting *l = &s->list[i];
+    l->book = s->books + i * s->book_bytes;
+    l->mask = s->masks + (size_t)i * s->n_mask * s->n_block;
+    if (!s->slots)
+        return;
+    l->there = l->mask + s->n_block;
+    l->slots = l->there + s->n_block;
+    l->slot_of = s->slots + (size_t)i * s->n_position_max;
+}
 
 enum status kv_select_new(struct kv_select **out, const struct kv_select_config *config,
                           struct note *why)
@@ -49,15 +68,16 @@ enum status kv_select_new(struct kv_select **out, const struct kv_select_config 
         s->book_bytes = (bytes + 63) / 64 * 64;
     }
     s->list = mem_new(s->n_list, sizeof *s->list);
-    s->masks = mem_new((size_t)s->n_list * s->n_block, sizeof *s->masks);
+    const bool drops = kv_choice_drops(&s->choice);
+    s->n_mask = drops ? 3 : 1;
+    s->masks = mem_new((size_t)s->n_list * s->n_block * s->n_mask, sizeof *s->masks);
+    s->slots = drops ? mem_new((size_t)s->n_list * s->n_position_max, sizeof *s->slots) : NULL;
     s->ends = mem_new(s->n_block, sizeof *s->ends);
     s->books = mem_new_aligned(s->n_list, s->book_bytes, 64);
-    if (!s->list || !s->masks || !s->ends || !s->books)
+    if (!s->list || !s->masks || !s->ends || !s->books || (drops && !s->slots))
         goto full;
-    for (uint32_t i = 0; i < s->n_list; i++) {
-        s->list[i].book = s->books + i * s->book_bytes;
-        s->list[i].mask = s->masks + (size_t)i * s->n_block;
-    }
+    for (uint32_t i = 0; i < s->n_list; i++)
+        place(s, i);
     *out = s;
     return OK;
 full:
@@ -73,6 +93,7 @@ void kv_select_free(struct kv_select *s)
     mem_free(s->books);
     mem_free(s->ends);
     mem_free(s->masks);
+    mem_free(s->slots);
     mem_free(s->list);
     mem_free(s);
 }
@@ -90,25 +111,43 @@ uint32_t kv_select_from(const struct kv_select *s)
 
 size_t kv_select_bytes(const struct kv_select *s)
 {
-    return s->n_list * (s->book_bytes + s->n_block * sizeof *s->masks);
+    const size_t of_rows = s->slots ? s->n_position_max * sizeof *s->slots : 0;
+    return s->n_list * (s->book_bytes + s->n_mask * s->n_block * sizeof *s->masks + of_rows);
 }
 
-void kv_select_keys(const struct kv_select_in *in, uint32_t first, uint32_t n, float *k)
+void kv_select_key(const struct kv_select_in *in, uint32_t position, float *k)
 {
-    for (uint32_t i = first; i < first + n; i++)
-        in->kern->load_k(in->view.type, kv_view_k(&in->view, i / KV_BLOCK, in->kv_head),
-                         i % KV_BLOCK, k + (size_t)(i - first) * in->d, in->d);
+    const bool in_slot = in->list && position / KV_BLOCK < in->list->tail_first;
+    const uint32_t at = in_slot ? in->slot_of[position] : position;
+    const char *part =
+        in_slot ? in->list->block[at / KV_BLOCK] : kv_view_k(&in->view, at / KV_BLOCK, in->kv_head);
+    in->kern->load_k(in->view.type, part, at % KV_BLOCK, k, in->d);
 }
 
-/* Sets bits [from, to). */
-static void set_rows(uint64_t *mask, uint32_t from, uint32_t to)
+/* The bits of positions [from, to) in block b. */
+static uint64_t bits_between(uint32_t from, uint32_t to, uint32_t b)
 {
-    for (uint32_t i = from; i < to;) {
-        const uint32_t at = i % KV_BLOCK, left = KV_BLOCK - at;
-        const uint32_t n = to - i < left ? to - i : left;
-        mask[i / KV_BLOCK] |= (n == KV_BLOCK ? UINT64_MAX : (UINT64_C(1) << n) - 1) << at;
-        i += n;
-    }
+    const uint64_t first = (uint64_t)b * KV_BLOCK;
+    const uint64_t below = to - first < KV_BLOCK ? (UINT64_C(1) << (to - first)) - 1 : UINT64_MAX;
+    return from > first ? below & UINT64_MAX << (from - first) : below;
+}
+
+uint32_t kv_select_count(const struct kv_select_in *in, uint32_t from, uint32_t to)
+{
+    uint32_t n = 0;
+    if (from >= to)
+        return 0;
+    if (!in->there)
+        return to - from;
+    for (uint32_t b = from / KV_BLOCK; b * KV_BLOCK < to; b++)
+        n += (uint32_t)__builtin_popcountll(in->there[b] & bits_between(from, to, b));
+    return n;
+}
+
+void kv_select_set(uint64_t *mask, uint32_t from, uint32_t to)
+{
+    for (uint32_t b = from / KV_BLOCK; from < to && b * KV_BLOCK < to; b++)
+        mask[b] |= bits_between(from, to, b);
 }
 
 static uint32_t count_rows(const uint64_t *mask, uint32_t n_block)
@@ -119,29 +158,82 @@ static uint32_t count_rows(const uint64_t *mask, uint32_t n_block)
     return n;
 }
 
-const uint64_t *kv_select_rows(struct kv_select *s, struct kv_select_in *in)
+/* Which rows are left, and where: they stay there (L4). */
+static void get_to_know(const struct kv_select *s, struct selecting *l, const struct kv_list *list)
+{
+    for (uint32_t b = list->tail_first; b * KV_BLOCK < s->n_position_max; b++)
+        l->there[b] = list->tail_live[b];
+    for (uint32_t b = 0; b < list->n_block; b++) {
+        for (uint64_t left = list->live[b]; left; left &= left - 1) {
+            const uint32_t slot = b * KV_BLOCK + (uint32_t)__builtin_ctzll(left);
+            const uint32_t position = list->position[slot];
+            l->there[position / KV_BLOCK] |= UINT64_C(1) << position % KV_BLOCK;
+            l->slot_of[position] = slot;
+        }
+    }
+    l->n_gone = s->from - kv_select_count(&(struct kv_select_in){ .there = l->there }, 0, s->from);
+    l->knows = true;
+}
+
+/* What the policy names, in the list's mask; n_left: rows that there are. False: everything. */
+static bool choose(struct kv_select *s, struct selecting *l, struct kv_select_in *in,
+                   uint32_t n_left)
+{
+    const struct kv_select_policy *policy = s->choice.policy->select;
+    const uint32_t n = in->n_position + 1;
+    const struct kv_floors floors = kv_read_floors(&s->choice, s->shape, n);
+    if (floors.budget >= n_left)
+        return false;
+    in->n_position_max = s->n_position_max;
+    in->budget = floors.budget;
+    in->n_sink = floors.n_sink < n ? floors.n_sink : n;
+    in->recent = floors.recent + 1 < n ? n - 1 - floors.recent : 0;
+    in->ends = s->ends;
+    assert(in->n_position >= l->n_entered);
+    policy->enter(&s->choice.options, l->book, in, l->n_entered, in->n_position);
+    l->n_entered = in->n_position;
+    memset(l->mask, 0, (in->n_position / KV_BLOCK + 1) * sizeof *l->mask);
+    if (!policy->select(&s->choice.options, l->book, in, l->mask))
+        return false;
+    kv_select_set(l->mask, 0, in->n_sink);
+    kv_select_set(l->mask, in->recent, n);
+    return true;
+}
+
+/* The mask of positions as one of rows that are left, and one of slots. */
+static void find_slots(const struct kv_list *list, struct selecting *l, uint32_t n_block)
+{
+    for (uint32_t b = 0; b < n_block; b++)
+        l->mask[b] &= l->there[b];
+    for (uint32_t b = 0; b < list->n_block; b++) {
+        uint64_t bits = 0;
+        for (uint64_t left = list->live[b]; left; left &= left - 1) {
+            const uint32_t i = (uint32_t)__builtin_ctzll(left);
+            const uint32_t p = list->position[b * KV_BLOCK + i];
+            bits |= (l->mask[p / KV_BLOCK] >> p % KV_BLOCK & 1) << i;
+        }
+        l->slots[b] = bits;
+    }
+}
+
+bool kv_select_rows(struct kv_select *s, struct kv_select_in *in, struct kv_selected *out)
 {
     assert(s->shape->layer_group[in->layer] == s->group);
     struct selecting *l = &s->list[s->shape->layer_index[in->layer] * s->n_kv_head + in->kv_head];
-    const struct kv_select_policy *policy = s->choice.policy->select;
-    const void *options = &s->choice.options;
-    const uint32_t n = in->n_position + 1, n_block = in->n_position / KV_BLOCK + 1;
-    const struct kv_floors floors = kv_keep_floors(&s->choice, s->shape, n);
-    l->stats.n_there += n;
-    in->budget = floors.budget;
-    if (floors.budget >= n) {
-        l->stats.n_read += n;
-        return NULL;
-    }
-    assert(in->n_position >= l->n_entered);
-    policy->enter(options, l->book, in, l->n_entered, in->n_position, s->ends);
-    l->n_entered = in->n_position;
-    memset(l->mask, 0, n_block * sizeof *l->mask);
-    policy->select(options, l->book, in, l->mask);
-    set_rows(l->mask, 0, floors.n_sink < n ? floors.n_sink : n);
-    set_rows(l->mask, floors.recent + 1 < n ? n - 1 - floors.recent : 0, n);
-    l->stats.n_read += count_rows(l->mask, n_block);
-    return l->mask;
+    const uint32_t n_block = in->n_position / KV_BLOCK + 1;
+    if (in->list && !l->knows)
+        get_to_know(s, l, in->list);
+    in->there = l->knows ? l->there : NULL;
+    in->slot_of = l->slot_of;
+    const uint32_t n_left = in->n_position + 1 - l->n_gone;
+    const bool some = choose(s, l, in, n_left);
+    if (some && in->list)
+        find_slots(in->list, l, n_block);
+    l->stats.n_call++;
+    l->stats.n_there += n_left;
+    l->stats.n_read += some ? count_rows(l->mask, n_block) : n_left;
+    *out = (struct kv_selected){ l->mask, l->slots };
+    return some;
 }
 
 struct kv_select_stats kv_select_stats_of(const struct kv_select *s)
@@ -150,6 +242,7 @@ struct kv_select_stats kv_select_stats_of(const struct kv_select *s)
     for (uint32_t i = 0; i < s->n_list; i++) {
         sum.n_read += s->list[i].stats.n_read;
         sum.n_there += s->list[i].stats.n_there;
+        sum.n_call += s->list[i].stats.n_call;
     }
     return sum;
 }

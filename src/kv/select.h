@@ -9,7 +9,8 @@
  * L2  A budget at or above what there is selects everything: the bits are those of `full`.
  * L3  Whether and what is selected depends on the sequence and the position alone, not on how a pass is cut: rows of a
  *     prompt (below `from`) read everything, rows behind it select, each for itself and in order.
- * L4  Layers with a window are read as ever. A past that selects is whole: it has no excerpt with rows dropped.
+ * L4  Layers with a window are read as ever. Of a past with an excerpt the rows that are left are selected from; none of them
+ *     goes, or moves, once a row has selected.
  *
  * Lifetime  of its sequence. Threads  kv_select_rows is called by workers, one at a time for a layer and kv_head; the rest
  *           by the engine thread between steps.
@@ -25,27 +26,62 @@ struct kv_select; // one sequence's: choice, address books, masks
 
 struct kv_select_in {
     uint32_t layer, kv_head, group, d;
-    uint32_t n_position; // rows [0, n_position) may be selected; the query is at n_position
-    uint32_t budget;     // rows that the choice allows, floors among them
-    const float *q;      // [group][d] after RoPE
+    uint32_t n_position;     // rows [0, n_position) may be selected; the query is at n_position
+    uint32_t budget;         // rows that the choice allows, floors and the query's own among them
+    uint32_t n_position_max; // that the book has room for
+    uint32_t n_sink,
+        recent;     // floors: positions below and from here on are read, whatever is selected
+    const float *q; // [group][d] after RoPE
     float scale, softcap;
+    const uint64_t *ends; // bit i: a sentence ends with position i; known of those below n_position
     const struct kernels *kern;
-    struct kv_view view; // of the layer
+    void *scratch;              // as kernels ask for it: of `group` queries and d
+    struct kv_view view;        // of the layer
+    const struct kv_list *list; // of a past with rows dropped; NULL: all are there, in the view
+    const uint64_t *there;      // bit i: the row at position i is left; NULL: all are
+    const uint32_t *slot_of;    // [position] of a list's rows that are in slots
 };
 
-/* Keys of positions [first, first + n) as floats: k [n][d]. */
-void kv_select_keys(const struct kv_select_in *in, uint32_t first, uint32_t n, float *k);
+/* Whether the row at that position is left. */
+static inline bool kv_select_has(const struct kv_select_in *in, uint32_t position)
+{
+    return !in->there || (in->there[position / KV_BLOCK] >> position % KV_BLOCK & 1);
+}
+
+/* Rows left of positions [from, to). */
+uint32_t kv_select_count(const struct kv_select_in *in, uint32_t from, uint32_t to);
+
+/* The key of a row that is left, as floats: k [d]. */
+void kv_select_key(const struct kv_select_in *in, uint32_t position, float *k);
+
+/* Sets the bits of rows [from, to). */
+void kv_select_set(uint64_t *mask, uint32_t from, uint32_t to);
+
+/* How a text is cut into sentences for a policy: by its marks, at tokens that are marks, at lines, or after a fixed number of
+ * tokens; none has more than `longest`. */
+enum kv_boundaries {
+    KV_BOUNDARIES_AUTO,
+    KV_BOUNDARIES_STRICT,
+    KV_BOUNDARIES_LINES,
+    KV_BOUNDARIES_FIXED
+};
+struct kv_sentences {
+    enum kv_boundaries boundaries;
+    uint32_t longest; // tokens
+};
 
 /* What a select policy is. Its functions read only what they are given (policy.h, Y1). */
 struct kv_select_policy {
     /* Bytes of an address book of one kv_head, for up to n positions; it starts zeroed, at a multiple of 64. */
     size_t (*book_bytes)(const void *options, uint32_t n_position, uint32_t d);
     /* Positions [from, to) are passed: enters them into the book. Each call goes on where the one before ended, the first
-     * at 0, and how a range is cut into calls must not matter to the book. ends, bit i: a sentence ends with position i. */
+     * at 0, and how a range is cut into calls must not matter to the book. */
     void (*enter)(const void *options, void *book, const struct kv_select_in *in, uint32_t from,
-                  uint32_t to, const uint64_t *ends);
-    /* mask [n_position / 64 + 1], zeroed: sets the bits of rows that the query reads. All below n_position is entered. */
-    void (*select)(const void *options, void *book, const struct kv_select_in *in, uint64_t *mask);
+                  uint32_t to);
+    /* mask [n_position / 64 + 1], zeroed: sets the bits of positions whose rows the query reads besides floors, budget in
+     * all; those of rows that are not left do not matter. All below n_position is entered. False: the query reads everything. */
+    bool (*select)(const void *options, void *book, const struct kv_select_in *in, uint64_t *mask);
+    struct kv_sentences (*sentences)(const void *options); // NULL: it does not look at `ends`
 };
 
 struct kv_select_config {
@@ -60,20 +96,25 @@ must_use enum status kv_select_new(struct kv_select **out, const struct kv_selec
                                    struct note *why);
 void kv_select_free(struct kv_select *s); // NULL is allowed
 
-void kv_select_end_sentence(struct kv_select *s,
-                            uint32_t position); // it ends there; before it is passed
+/* One ends there; to be said before the first query behind it asks. */
+void kv_select_end_sentence(struct kv_select *s, uint32_t position);
 
 uint32_t kv_select_from(const struct kv_select *s);
 size_t kv_select_bytes(const struct kv_select *s); // of the process
 
-/* What the query of one row reads: a mask of rows by block of the space, valid until the next call for this layer and
- * kv_head; NULL: everything (L2). Queries of a layer and kv_head come in order of position, without a gap from the first
- * one behind a budget on. `in`: all but budget. */
-const uint64_t *kv_select_rows(struct kv_select *s, struct kv_select_in *in);
+/* Masks of rows: bit i of [b] is row i of block b of the space, or of block b of slots. */
+struct kv_selected {
+    const uint64_t *rows, *slots;
+};
 
-/* Rows read instead of all there were, summed over calls: for metrics and tests. */
+/* What the query of one row reads, valid until the next call for this layer and kv_head. False: everything (L2). Queries of
+ * a layer and kv_head come in order of position, without a gap from the first one behind a budget on. `in`: what is not
+ * said to be the mechanism's: layer to d, n_position, q to softcap, kern to list. */
+bool kv_select_rows(struct kv_select *s, struct kv_select_in *in, struct kv_selected *out);
+
+/* Rows read instead of all there were, summed over calls, and those. */
 struct kv_select_stats {
-    uint64_t n_read, n_there;
+    uint64_t n_read, n_there, n_call;
 };
 struct kv_select_stats kv_select_stats_of(const struct kv_select *s);
 

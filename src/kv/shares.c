@@ -62,7 +62,7 @@ bool kv_shares_by_layer(const struct kv_shares *s, struct kv_shares *out)
 /* No head is ever told nothing: a share of 0 would stay 0 however large the budget. */
 #define LEAST_SHARE 1e-3
 
-static double share_at(const struct kv_shares *s, size_t head, double percent)
+static double interpolated(const struct kv_shares *s, size_t head, double percent)
 {
     double below_percent = 0, below = s->share[0][head];
     for (uint32_t b = 0; b <= KV_SHARES_BUDGETS; b++) {
@@ -71,7 +71,7 @@ static double share_at(const struct kv_shares *s, size_t head, double percent)
         const double share = is_all ? 1 : s->share[b][head];
         if (percent <= at) {
             const double x = (percent - below_percent) / (at - below_percent);
-            return fmax(below + x * (share - below), LEAST_SHARE);
+            return below + x * (share - below);
         }
         below_percent = at;
         below = share;
@@ -81,13 +81,20 @@ static double share_at(const struct kv_shares *s, size_t head, double percent)
 
 struct deal {
     const struct kv_shares *shares;
+    double even;
     size_t n_head;
     double budget, n, least, percent;
 };
 
+static double share_of(const struct deal *d, size_t head)
+{
+    const double share = interpolated(d->shares, head, d->percent);
+    return fmax(share + d->even * (1 - share), LEAST_SHARE);
+}
+
 static double wanted(const struct deal *d, size_t head, double factor)
 {
-    const double rows = factor * share_at(d->shares, head, d->percent) * d->budget;
+    const double rows = factor * share_of(d, head) * d->budget;
     return fmin(d->n, fmax(d->least, rows));
 }
 
@@ -137,8 +144,8 @@ static void deal_whole(const struct deal *d, double factor, uint32_t *rows)
     }
 }
 
-void kv_shares_deal(const struct kv_shares *shares, uint32_t n_layer, uint32_t n_kv_head,
-                    uint32_t budget, uint32_t n, uint32_t least, uint32_t *rows)
+void kv_shares_deal(const struct kv_shares *shares, float even, uint32_t n_layer,
+                    uint32_t n_kv_head, uint32_t budget, uint32_t n, uint32_t least, uint32_t *rows)
 {
     const size_t n_head = (size_t)n_layer * n_kv_head;
     least = least < n ? least : n;
@@ -148,7 +155,7 @@ void kv_shares_deal(const struct kv_shares *shares, uint32_t n_layer, uint32_t n
             rows[i] = each;
         return;
     }
-    const struct deal d = { shares, n_head, budget, n, least, 100.0 * budget / n };
+    const struct deal d = { shares, (double)even, n_head, budget, n, least, 100.0 * budget / n };
     deal_whole(&d, find_factor(&d), rows);
 }
 

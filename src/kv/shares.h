@@ -43,9 +43,11 @@ void kv_shares_close(struct kv_shares *s); // a zeroed one too
 /* ---- dealing ---- */
 
 /* rows [n_layer][n_kv_head]: what a budget of `budget` rows a head on average gives each, over n rows: between `least` and n,
- * all together n_layer * n_kv_head * budget, as near as those bounds allow. shares NULL: equal. */
-void kv_shares_deal(const struct kv_shares *shares, uint32_t n_layer, uint32_t n_kv_head,
-                    uint32_t budget, uint32_t n, uint32_t least, uint32_t *rows);
+ * all together n_layer * n_kv_head * budget, as near as those bounds allow. shares NULL: equal; `even`, 0 to 1, is the part
+ * of the budget that is dealt equally beside them. */
+void kv_shares_deal(const struct kv_shares *shares, float even, uint32_t n_layer,
+                    uint32_t n_kv_head, uint32_t budget, uint32_t n, uint32_t least,
+                    uint32_t *rows);
 
 /* Makes dealt budgets fill whole blocks of 64 behind the first `loose` rows of each, which are not in blocks of their own;
  * those of `least` or of all n rows stay. All together no more than before. */

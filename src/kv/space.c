@@ -89,7 +89,7 @@ static enum status grow_blocks(struct kv_space *s, uint32_t n)
 {
     uint32_t old = n_block(s);
     enum status st = OK;
-    spaces_collect(s->all);
+    kv_spaces_collect(s->all);
     space_collect_ahead(s);
     for (uint32_t g = 0; g < s->all->shape->n_group; g++)
         use_ahead(s, &s->span[g], n);
@@ -107,9 +107,16 @@ static enum status grow_blocks(struct kv_space *s, uint32_t n)
 /* As soon as this step's rows have their place, so that it is done while the step computes. */
 static void map_next(struct kv_space *s)
 {
-    const uint32_t left = s->all->n_block_max - n_block(s);
-    if (s->all->map_ahead && !s->table && n_block(s) * KV_BLOCK - s->n_grown <= AHEAD_ROWS)
-        space_map_ahead(s, s->n_block_last < left ? s->n_block_last : left);
+    const uint32_t n = n_block(s), left = s->all->n_block_max - n, end = blocks_of(s->n_expected);
+    uint32_t ahead = end > n ? end - n : 1;
+    ahead = s->n_block_last < ahead ? s->n_block_last : ahead;
+    if (s->all->map_ahead && !s->table && n * KV_BLOCK - s->n_grown <= AHEAD_ROWS)
+        space_map_ahead(s, ahead < left ? ahead : left);
+}
+
+void kv_space_expect(struct kv_space *s, uint32_t n_position)
+{
+    s->n_expected = n_position;
 }
 
 enum status kv_space_grow(struct kv_space *s, uint32_t n_position)

@@ -33,7 +33,7 @@ struct kv_space;
 struct kv_spaces_config {
     struct kv_pool *pool;
     uint32_t n_position_max; // a sequence's longest context
-    bool map_ahead;          // map the next blocks in the background, as many as were last added
+    bool map_ahead;          // map the next blocks in the background (kv_space_expect)
     bool table;              // map nothing: views carry block addresses (--kv-map table)
     uint32_t n_vma_max;      // mappings of all spaces; 0: 4/5 of what vm.max_map_count leaves
 };
@@ -52,6 +52,10 @@ void kv_space_free(struct kv_space *s);
 /* Makes positions [0, n) writable where they are new: takes and maps blocks. FULL: the cap; nothing
  * changed. BAD_INPUT: n above n_position_max. */
 must_use enum status kv_space_grow(struct kv_space *s, uint32_t n_position);
+
+/* It is about to grow to so many positions, and slowly beyond them: so far blocks are mapped ahead as many as were last
+ * added, behind it one at a time. Unless told it is to the longest context. */
+void kv_space_expect(struct kv_space *s, uint32_t n_position);
 
 /* Blocks that grow(n) would have to take, of each class; grow succeeds where kv_pool_fits says they
  * fit. Pure. */
@@ -117,6 +121,9 @@ struct kv_spaces_stats {
     uint64_t n_left;        // times a space went over to the table form (S4)
 };
 void kv_spaces_stats(const struct kv_spaces *all, struct kv_spaces_stats *out);
+
+/* Takes note of what the mapper has unmapped since, and waits for nothing: those blocks are free for everybody now. */
+void kv_spaces_collect(struct kv_spaces *all);
 
 /* Waits until retired spaces are unmapped and the mapper is idle, or has been refused so often that
  * nobody knows when it will be: tests and shutdown. */

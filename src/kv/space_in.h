@@ -43,6 +43,7 @@ struct kv_space {
     bool dead;                      // freed, its mappings not yet taken away
     uint32_t n_grown, n_committed;
     uint32_t n_block_last; // blocks that the last growth added
+    uint32_t n_expected;   // position up to which it grows quickly
     uint32_t n_job;        // posted and not collected
     struct span span[KV_GROUP_MAX];
     struct map_job retire; // takes all away that a dead space has, or one that left its addresses
@@ -94,9 +95,5 @@ void space_abandon_ahead(struct kv_space *s, uint32_t group); // on the way to s
 void space_collect_ahead(struct kv_space *s);                 // waits until what is mapped ahead is
 
 void space_job_done(struct kv_space *s, struct map_job *job);
-
-/* ---- spaces.c ---- */
-
-void spaces_collect(struct kv_spaces *all); // finishes what the mapper did
 
 #endif

@@ -106,7 +106,7 @@ static void post(struct kv_space *s, struct map_job *job, enum map_kind kind)
 static bool wait_for(struct kv_space *s, const struct map_job *job)
 {
     bool done = mapper_wait(s->all->mapper, job);
-    spaces_collect(s->all);
+    kv_spaces_collect(s->all);
     return done;
 }
 
@@ -311,7 +311,7 @@ static void stop_jobs(struct kv_space *s, struct span *span)
     if (mapper_recall(s->all->mapper, &span->front))
         s->n_job--;
     else
-        spaces_collect(s->all);
+        kv_spaces_collect(s->all);
 }
 
 static void leave(struct kv_space *s)

@@ -81,7 +81,7 @@ void kv_spaces_free(struct kv_spaces *all)
     kv_spaces_settle(all);
     if (all->mapper)
         mapper_give_up(all->mapper);
-    spaces_collect(all);
+    kv_spaces_collect(all);
     mapper_free(all->mapper);
     while (all->unused) {
         struct kv_space *s = all->unused;
@@ -164,7 +164,7 @@ static void list_remove(struct kv_space **list, struct kv_space *s)
 enum status kv_space_new(struct kv_space **out, struct kv_spaces *all, struct note *why)
 {
     struct kv_space *s;
-    spaces_collect(all);
+    kv_spaces_collect(all);
     if (!all->unused) {
         enum status st = create(&s, all, why);
         if (st != OK)
@@ -178,6 +178,7 @@ enum status kv_space_new(struct kv_space **out, struct kv_spaces *all, struct no
     list_remove(&all->unused, s);
     list_add(&all->live, s);
     all->n_live++;
+    s->n_expected = all->n_position_max;
     *out = s;
     return OK;
 }
@@ -219,7 +220,7 @@ void kv_space_free(struct kv_space *s)
 
 /* ---- what the mapper did ---- */
 
-void spaces_collect(struct kv_spaces *all)
+void kv_spaces_collect(struct kv_spaces *all)
 {
     struct map_job *job;
     while (all->mapper && (job = mapper_collect(all->mapper)) != NULL) {
@@ -234,7 +235,7 @@ void spaces_collect(struct kv_spaces *all)
 void kv_spaces_settle(struct kv_spaces *all)
 {
     while (all->mapper && mapper_await_any(all->mapper))
-        spaces_collect(all);
+        kv_spaces_collect(all);
 }
 
 static bool drop_some_ahead(struct kv_spaces *all)
@@ -257,7 +258,7 @@ static bool let_go(void *arg)
 {
     struct kv_spaces *all = arg;
     if (all->mapper && mapper_await_any(all->mapper)) {
-        spaces_collect(all);
+        kv_spaces_collect(all);
         return true;
     }
     return drop_some_ahead(all);

@@ -161,13 +161,22 @@ static void select_row(struct attend_job *job, struct kv_select *select, const s
         .scale = run.scale,
         .softcap = run.softcap,
         .kern = p->kern,
+        .scratch = mine->scratch,
         .view = past.view,
+        .list = past.listed ? &past.list : NULL,
     };
-    assert(!past.listed);
+    struct kv_selected mask;
+    const bool some = kv_select_rows(select, &in, &mask);
+    const uint32_t first = past_first(&past, &run), end = past_end(&run);
     state_clear(mine->total, run.n_query, run.d_v);
+    if (past.listed) {
+        past_aim_at_slots(&run, &past);
+        run.row_mask = some ? mask.slots : run.row_mask;
+        attend_chunks(job, &run, 0, past.list.n_block, mine);
+    }
     past_aim_at_space(&run, &past, t->head);
-    run.row_mask = kv_select_rows(select, &in);
-    attend_chunks(job, &run, 0, past_end(&run), mine);
+    run.row_mask = some ? mask.rows : run.row_mask;
+    attend_chunks(job, &run, first, end, mine);
     finish_tile(job, t, mine);
 }
 

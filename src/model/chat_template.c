@@ -9,19 +9,33 @@ struct chat_template {
     const struct vocab *vocab;
     struct jinja *usual;
     struct jinja *with_tools; // NULL: the usual one
+    char *source;             // of the usual one
 };
 
 /* ---- which template ---- */
 
-/* Compiles the template at `key`; OK and nothing where the file lacks it. */
-static enum status load(struct jinja **out, const struct gguf *g, const char *key, struct note *why)
+/* The usual template. */
+static enum status compile(struct chat_template *t, const char *source, size_t len,
+                           struct note *why)
+{
+    t->source = mem_copy_text(source, len);
+    if (t->source)
+        return jinja_new(&t->usual, source, len, why);
+    note_set(why, "no memory for a chat template");
+    return FULL;
+}
+
+/* Compiles the template at `key`, the usual one or that with tools; OK and nothing where the file lacks it. */
+static enum status load(struct chat_template *t, bool usual, const struct gguf *g, const char *key,
+                        struct note *why)
 {
     struct gguf_text source;
     enum status st = gguf_get_text(g, key, &source, why);
     if (st == NOT_FOUND)
         return OK;
     if (st == OK)
-        st = jinja_new(out, source.bytes, source.len, why);
+        st = usual ? compile(t, source.bytes, source.len, why)
+                   : jinja_new(&t->with_tools, source.bytes, source.len, why);
     if (st != OK)
         note_prefix(why, "%s", key);
     return st;
@@ -29,9 +43,9 @@ static enum status load(struct jinja **out, const struct gguf *g, const char *ke
 
 static enum status load_all(struct chat_template *t, const struct gguf *g, struct note *why)
 {
-    enum status st = load(&t->usual, g, "tokenizer.chat_template", why);
+    enum status st = load(t, true, g, "tokenizer.chat_template", why);
     if (st == OK && !t->usual)
-        st = load(&t->usual, g, "tokenizer.chat_template.default", why);
+        st = load(t, true, g, "tokenizer.chat_template.default", why);
     if (st != OK)
         return st;
     if (!t->usual) {
@@ -39,7 +53,7 @@ static enum status load_all(struct chat_template *t, const struct gguf *g, struc
                       "--chat-template-file, or let it complete plain text");
         return NOT_FOUND;
     }
-    return load(&t->with_tools, g, "tokenizer.chat_template.tool_use", why);
+    return load(t, false, g, "tokenizer.chat_template.tool_use", why);
 }
 
 enum status chat_template_new(struct chat_template **out, const struct gguf *g,
@@ -52,7 +66,7 @@ enum status chat_template_new(struct chat_template **out, const struct gguf *g,
         return FULL;
     }
     t->vocab = v;
-    enum status st = source ? jinja_new(&t->usual, source, len, why) : load_all(t, g, why);
+    enum status st = source ? compile(t, source, len, why) : load_all(t, g, why);
     if (st != OK) {
         chat_template_free(t);
         return st;
@@ -67,7 +81,13 @@ void chat_template_free(struct chat_template *t)
         return;
     jinja_free(t->usual);
     jinja_free(t->with_tools);
+    mem_free(t->source);
     mem_free(t);
+}
+
+const char *chat_template_source(const struct chat_template *t)
+{
+    return t->source;
 }
 
 /* ---- the variables ---- */

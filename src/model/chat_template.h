@@ -34,6 +34,9 @@ must_use enum status chat_template_new(struct chat_template **out, const struct 
                                        struct note *why);
 void chat_template_free(struct chat_template *t);
 
+/* The text that the usual template was compiled from. */
+const char *chat_template_source(const struct chat_template *t);
+
 /* Renders a conversation. All members of `request` are variables of the template; "tools" is none
  * and "add_generation_prompt" is `prompt_after` where they are absent. A tool call's arguments
  * that are the text of a JSON object become that object, since templates write them out again.

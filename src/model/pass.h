@@ -19,7 +19,7 @@
 
 enum { LINEARS_MAX = 3, N_ROPE = 2, ATTN_QUERIES = 128, SPLIT_STATES = 512 };
 
-enum { TILE_ROWS_MAX = 16, NO_SEQ = UINT32_MAX, PASS_KEPT = 1 << 18 };
+enum { TILE_ROWS_FEW = 16, TILE_ROWS_MAX = 32, NO_SEQ = UINT32_MAX, PASS_KEPT = 1 << 18 };
 
 /* Rows that attend to one chunk of 1,024 positions together, their K and V read once. They are of one sequence, or of
  * several whose blocks of that chunk are the same ones. A chunk of slots (kv/excerpt.h) is always of one sequence; where a
@@ -70,7 +70,8 @@ struct pass {
     struct rope rope[N_ROPE]; // of full layers, of windowed layers
     float *angles[N_ROPE];    // [n_row][n_rot]
 
-    uint32_t queries_max, tile_rows;                         // of one attention task
+    uint32_t queries_max, tile_rows_max,
+        tile_rows; // of one attention task; tile_rows: of this batch
     uint32_t *seq_leader, *seq_shared, *seq_next, *seq_last; // [n_row] of sequences: attend_plan.c
     uint32_t *seq_slots,
         *seq_tail; // chunks of slots, and the first chunk behind those: attend_plan.c

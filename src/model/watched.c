@@ -55,8 +55,11 @@ static void quantise(struct acts *a, uint32_t first, uint32_t last)
 {
     reads_floats(a->f + (size_t)first * a->k, (size_t)(last - first) * a->k);
     for (uint32_t r = first; r < last; r++)
-        for (uint32_t b = 0; b < a->k / QBLOCK; b++)
+        for (uint32_t b = 0; b < a->k / QBLOCK; b++) {
+            struct acts_pairs *pairs = acts_pairs_of(a, r, b);
             writes_lane(acts_block_of(a, r, b), r % ACTS_ROWS);
+            writes(pairs->sum[r % ACTS_ROWS], sizeof pairs->sum[0]);
+        }
     real()->quantise(a, first, last);
 }
 

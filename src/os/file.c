@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -286,4 +287,53 @@ enum status file_write(int fd, const void *bytes, size_t len, const char *path, 
         at += n;
     }
     return OK;
+}
+
+/* ---- replacing ---- */
+
+static bool is_a_stream(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
+}
+
+/* A new file that is all on disk, under `name` of its own. */
+static enum status write_whole(const char *name, int flags, const void *bytes, size_t len,
+                               struct note *why)
+{
+    const int fd = refused() ? -1 : open(name, O_WRONLY | O_CLOEXEC | flags, 0666);
+    if (fd < 0) {
+        note_set(why, "cannot write '%s': %m", name);
+        return IO_ERROR;
+    }
+    enum status st = file_write(fd, bytes, len, name, why);
+    if (st == OK && flags && (refused() || fsync(fd) != 0)) {
+        note_set(why, "cannot bring '%s' to disk: %m", name);
+        st = IO_ERROR;
+    }
+    close(fd);
+    return st;
+}
+
+enum status file_replace(const char *path, const void *bytes, size_t len, struct note *why)
+{
+    struct buf part = { 0 };
+    if (is_a_stream(path))
+        return write_whole(path, 0, bytes, len, why);
+    buf_addf(&part, "%s.%ld.part", path, (long)getpid());
+    if (part.failed) {
+        note_set(why, "no memory for the name of '%s'", path);
+        buf_close(&part);
+        return FULL;
+    }
+    const char *name = buf_text(&part);
+    enum status st = write_whole(name, O_CREAT | O_TRUNC, bytes, len, why);
+    if (st == OK && (refused() || rename(name, path) != 0)) {
+        note_set(why, "cannot rename '%s' to '%s': %m", name, path);
+        st = IO_ERROR;
+    }
+    if (st != OK)
+        (void)unlink(name);
+    buf_close(&part);
+    return st;
 }

@@ -26,30 +26,34 @@ struct worker {
     struct workers *all;
     pthread_t thread;
     uint32_t part;
+    _Alignas(64) _Atomic uint32_t taken; // the last run whose part somebody took: W3
 };
 
 struct workers {
     uint32_t n;
     uint32_t n_started; // threads that exist
-    workers_fn *fn;     // written before `run` changes, read after
+    workers_fn *fn;     // written before `run` changes, read by who took a part of it
     void *arg;
-    bool quit;
+    _Atomic bool quit;
     _Alignas(64) struct gate run;  // counts runs
     _Alignas(64) struct gate done; // parts that have not finished the run yet
     struct worker worker[];
 };
 
-static void gate_wait_while(struct gate *g, uint32_t value)
+/* What it is then. */
+static uint32_t gate_wait_while(struct gate *g, uint32_t value)
 {
+    uint32_t now;
     for (uint32_t i = 0; i < SPINS; i++) {
-        if (atomic_load_explicit(&g->word, memory_order_acquire) != value)
-            return;
+        if ((now = atomic_load_explicit(&g->word, memory_order_acquire)) != value)
+            return now;
         __builtin_ia32_pause();
     }
     atomic_fetch_add(&g->sleepers, 1);
-    while (atomic_load(&g->word) == value)
+    while ((now = atomic_load(&g->word)) == value)
         syscall(SYS_futex, &g->word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
     atomic_fetch_sub(&g->sleepers, 1);
+    return now;
 }
 
 /* After the word was changed. Sequential consistency orders it against `sleepers`: no wake-up is lost. */
@@ -65,23 +69,37 @@ static void part_done(struct workers *w)
         gate_wake(&w->done);
 }
 
+/* W3. A run's parts are all taken before the next one begins: who comes late to an old run finds that number passed. */
+static bool part_take(struct worker *of, uint32_t run)
+{
+    uint32_t before = run - 1;
+    return atomic_compare_exchange_strong(&of->taken, &before, run);
+}
+
+static void part_run(struct workers *w, uint32_t part)
+{
+    w->fn(w->arg, part, w->n);
+    part_done(w);
+}
+
 static void *worker_main(void *arg)
 {
     struct worker *self = arg;
     struct workers *w = self->all;
-    for (uint32_t run = 0;; run++) {
-        gate_wait_while(&w->run, run);
+    for (uint32_t run = 0;;) {
+        run = gate_wait_while(&w->run, run);
         if (w->quit)
             return NULL;
-        w->fn(w->arg, self->part, w->n);
-        part_done(w);
+        if (part_take(self, run))
+            part_run(w, self->part);
     }
 }
 
-static void next_run(struct workers *w)
+static uint32_t next_run(struct workers *w)
 {
-    atomic_fetch_add(&w->run.word, 1);
+    const uint32_t run = atomic_fetch_add(&w->run.word, 1) + 1;
     gate_wake(&w->run);
+    return run;
 }
 
 void workers_run(struct workers *w, workers_fn *fn, void *arg)
@@ -93,9 +111,12 @@ void workers_run(struct workers *w, workers_fn *fn, void *arg)
     w->fn = fn;
     w->arg = arg;
     atomic_store_explicit(&w->done.word, w->n, memory_order_relaxed);
-    next_run(w);
-    fn(arg, 0, w->n);
-    part_done(w);
+    const uint32_t run = next_run(w);
+    part_run(w, 0);
+    for (uint32_t part = 1; part < w->n; part++) {
+        if (part_take(&w->worker[part], run))
+            part_run(w, part);
+    }
     for (uint32_t left; (left = atomic_load_explicit(&w->done.word, memory_order_acquire)) != 0;)
         gate_wait_while(&w->done, left);
 }

@@ -46,7 +46,8 @@ function addMessage(role, text) {
 function settings() {
   const form = new FormData($("settings")), body = {};
   for (const [name, value] of form) {
-    if (name !== "system" && value !== "") body[name] = Number(value);
+    if (name === "system" || value === "") continue;
+    body[name] = name === "kv" ? value : Number(value);
   }
   return { body, system: form.get("system").trim() };
 }

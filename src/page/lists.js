@@ -20,10 +20,11 @@ const some = (n, one, many = one + "s") => `${count(n)} ${n === 1 ? one : many}`
 // ---- sequences ----
 
 export class Sequences {
-  constructor(body, note, map) {
+  constructor(body, note, map, pictures) {
     this.body = body;
     this.note = note;
     this.map = map;
+    this.pictures = pictures; // of kept rows
     this.seen = new Map(); // id -> [{ t, n }] of the last two seconds
     this.rows = new Map(); // id -> row
   }
@@ -42,6 +43,7 @@ export class Sequences {
     tr.append(element("td"), element("td"), element("td"), element("td"), element("td"));
     tr.addEventListener("pointerenter", () => this.map.light((b) => b[3] === q.id));
     tr.addEventListener("pointerleave", () => this.map.light(null));
+    if (q.policy !== "full") tr.dataset.policy = q.policy;
     return tr;
   }
 
@@ -61,7 +63,15 @@ export class Sequences {
     const chip = element("i", "chip");
     chip.style.setProperty("--chip", this.map.css(q.owner));
     const [id, phase, tokens, blocks, speed] = tr.children;
-    id.replaceChildren(chip, "#" + q.id + (q.salt ? " " + q.salt : ""));
+    if (tr.dataset.policy && !id.querySelector("button")) {
+      const button = element("button", "text", q.policy);
+      button.type = "button";
+      button.title = "Shows which rows it kept";
+      button.addEventListener("click", () => this.pictures.choose(q.id));
+      id.replaceChildren(chip, "#" + q.id + (q.salt ? " " + q.salt : "") + " ", button);
+    } else if (!tr.dataset.policy) {
+      id.replaceChildren(chip, "#" + q.id + (q.salt ? " " + q.salt : ""));
+    }
     phase.replaceChildren(this.phase(q));
     tokens.textContent = `${count(q.prompt_tokens)} + ${count(q.generated_tokens)}`;
     tokens.title = `${some(q.prompt_tokens, "token")} of prompt, ${count(q.cached_tokens)} of them reused; ${count(q.generated_tokens)} generated`;
@@ -91,7 +101,15 @@ export class Sequences {
       td.colSpan = 5;
       rows.push(element("tr", "", td));
     }
-    this.body.replaceChildren(...rows);
+    this.replaceRows(rows);
+    this.pictures.show(now.sequences);
+  }
+
+  // A row that stays is not taken out, so that what has the keyboard keeps it.
+  replaceRows(rows) {
+    const wanted = new Set(rows);
+    for (const row of [...this.body.children]) if (!wanted.has(row)) row.remove();
+    rows.forEach((row, i) => { if (this.body.children[i] !== row) this.body.insertBefore(row, this.body.children[i] || null); });
   }
 }
 

@@ -5,6 +5,7 @@ import { showDefaults, startChat } from "/page/chat.js";
 import { Figures } from "/page/charts.js";
 import { BlockMap } from "/page/map.js";
 import { Sequences, Requests, Tree } from "/page/lists.js";
+import { Rows } from "/page/rows.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -40,14 +41,14 @@ async function showModel() {
 
 const map = new BlockMap($("maps"), $("legend"), $("details"));
 const figures = new Figures($("figures"));
-const sequences = new Sequences($("sequences"), $("sequences-note"), map);
+const sequences = new Sequences($("sequences"), $("sequences-note"), map, new Rows($("rows")));
 const tree = new Tree($("tree"), $("tree-note"), map);
 const requests = new Requests($("requests"), $("requests-note"), $("misses-only"));
 
 const mib = (bytes) => (bytes / 2 ** 20).toLocaleString("en", { maximumFractionDigits: 1 });
 
 function showHeld(now) {
-  const used = map.bytesInUse(), idle = Math.max(0, now.kv_bytes_held - used);
+  const used = map.bytesInUse() + now.kv_bytes_kept, idle = Math.max(0, now.kv_bytes_held - used);
   $("held").textContent = `${mib(now.kv_bytes_held)} of ${mib(now.kv_bytes_cap)} MiB held, ${mib(idle)} idle`;
   $("share").setAttribute("aria-label", $("held").textContent);
   $("share").children[0].style.width = 100 * used / now.kv_bytes_cap + "%";

@@ -42,6 +42,12 @@ static void it_streams_and_the_map_changes(void **state)
     check("streams");
 }
 
+static void it_shows_what_a_policy_kept(void **state)
+{
+    (void)state;
+    check("shows_kept_rows");
+}
+
 static void it_fits_a_narrow_screen(void **state)
 {
     (void)state;
@@ -90,6 +96,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_loads_without_complaints),
         cmocka_unit_test(it_streams_and_the_map_changes),
+        cmocka_unit_test(it_shows_what_a_policy_kept),
         cmocka_unit_test(it_fits_a_narrow_screen),
         cmocka_unit_test(keys_are_enough),
         cmocka_unit_test(it_asks_for_a_key_and_keeps_tenants_apart),

@@ -118,6 +118,17 @@ static void wrong_requests_get_words(void **state)
           "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}], \"stream\": true, "
           "\"stream_options\": {\"include_obfuscation\": true}}",
           501, "include_obfuscation", "padding" },
+        { "/v1/completions", "{\"prompt\": \"a\", \"logit_bias\": {\"no\": 1}}", 400, "logit_bias",
+          "'no'" },
+        { "/v1/completions", "{\"prompt\": \"a\", \"logit_bias\": {\"+5\": 1}}", 400, "logit_bias",
+          "'+5'" },
+        { "/v1/completions", "{\"prompt\": \"a\", \"logit_bias\": {\"99999999\": 1}}", 400,
+          "logit_bias", "'99999999'" },
+        { "/completion", "{\"prompt\": \"a\", \"logit_bias\": [[\"no\", false]]}", 400,
+          "logit_bias", "no" },
+        { "/completion", "{\"prompt\": \"a\", \"logit_bias\": [7]}", 400, "logit_bias", "''" },
+        { "/completion", "{\"prompt\": \"a\", \"logit_bias\": [[7, 101]]}", 400, "logit_bias",
+          "token 7" },
         { "/apply-template", "{\"messages\": []}", 400, "messages", "at least one" },
         { "/v1/embeddings", "{}", 501, NULL, "not supported" },
         { "/tokenize", "{}", 400, "content", "missing" },
@@ -159,7 +170,8 @@ static void the_description_is_of_this_server(void **state)
                 f.leave_at = 1;
             served_fetch(&server, &f, NULL, real, posts ? "[]" : NULL);
             const bool absent = json_at(operation, "responses/501") != NULL;
-            assert_int_equal(f.status, absent ? 501 : posts ? 400 : 200);
+            const bool nothing = strstr(path, "{sequence}"); /* none runs */
+            assert_int_equal(f.status, absent ? 501 : nothing ? 404 : posts ? 400 : 200);
             assert_true(json_string_length(json_at(operation, "summary")) > 0);
             buf_close(&f.body);
             n++;
@@ -287,6 +299,9 @@ static void dashboards_find_their_names(void **state)
         "akvifer_kv_blocks",
         "akvifer_kv_bytes",
         "akvifer_kv_evictions_total",
+        "akvifer_kv_rows_read_total",
+        "akvifer_kv_rows_there_total",
+        "akvifer_kv_book_bytes",
         "akvifer_cache_hit_total",
         "akvifer_cache_miss_total",
         "akvifer_step_seconds_total",
@@ -477,6 +492,19 @@ static void a_request_has_its_kv_policy(void **state)
     expect_text(whole, "choices/0/text", json_string_value(json_at(a, "choices/0/text")));
     json_decref(a);
     json_decref(whole);
+    a = ask_with_policy("{\"policy\": \"quest\", \"budget_tokens\": 32, \"dense\": 0}", 200);
+    assert_int_equal(json_number_at(a, "akvifer/kv/dropped_tokens"), 0);
+    assert_int_equal(json_number_at(a, "akvifer/kv/read_tokens"), 32);
+    assert_int_equal(json_number_at(a, "akvifer/kv/of_tokens"), 86); // of 81 to 91
+    assert_true(json_number_at(a, "akvifer/kv/book_bytes") > 0);
+    json_decref(a);
+    a = ask_with_policy("{\"policy\": \"sentencekv\", \"budget_tokens\": 20, \"keep_factor\": 2, "
+                        "\"recent\": 4, \"window\": 4}",
+                        200);
+    assert_int_equal(json_number_at(a, "akvifer/kv/dropped_tokens"), 40); // of the prompt's 80
+    assert_int_equal(json_number_at(a, "akvifer/kv/read_tokens"), 20);
+    assert_in_range(json_number_at(a, "akvifer/kv/of_tokens"), 41, 51);
+    json_decref(a);
     a = ask_with_policy("{\"policy\": \"hh2o\"}", 400);
     expect_text(a, "error/param", "kv");
     assert_non_null(strstr(json_string_value(json_at(a, "error/message")), "did you mean 'h2o'"));
@@ -484,6 +512,22 @@ static void a_request_has_its_kv_policy(void **state)
     json_decref(ask_with_policy("{\"policy\": \"h2o\", \"budget_tokens\": \"x\"}", 400));
     json_decref(ask_with_policy("{\"policy\": \"auto\", \"context\": 81}", 400));
     json_decref(ask_with_policy("7", 400));
+    assert_true(served_metric(&server, "akvifer_kv_evictions_total{reason=\"policy\"}") > 0);
+    assert_true(served_metric(&server, "akvifer_kv_bytes{class=\"kept\"}") ==
+                0); /* all have ended */
+}
+
+static void rows_are_of_a_running_request(void **state)
+{
+    static const char *const none[] = { "x", "-1", "987654321", "99999999999999999999" };
+    char path[64];
+    (void)state;
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+        snprintf(path, sizeof path, "/v1/kv/rows/%s", none[i]);
+        json_t *a = served_json(&server, NULL, path, NULL, 404);
+        assert_non_null(strstr(json_string_value(json_at(a, "error/message")), none[i]));
+        json_decref(a);
+    }
 }
 
 static void each_key_is_a_tenant(void **state)
@@ -617,6 +661,7 @@ int main(void)
         cmocka_unit_test(a_miss_is_explained),
         cmocka_unit_test(a_request_has_its_kv_policy),
         cmocka_unit_test(a_chat_has_episodes),
+        cmocka_unit_test(rows_are_of_a_running_request),
         cmocka_unit_test(each_key_is_a_tenant),
         cmocka_unit_test(a_public_beginning_is_everybodys),
         cmocka_unit_test(wrong_public_beginnings_get_words),

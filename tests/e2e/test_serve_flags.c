@@ -69,6 +69,14 @@ static void speaks_tls_with_a_certificate_of_our_own(void **state)
     assert_int_not_equal(system(command), 0);
     served_close(&server);
     program_expect(WORDS(SERVE, "--ssl-key-file", key), NULL, 1, NULL, "needs both a key file");
+
+    /* What a service asks before it starts. */
+    program_expect(WORDS(SERVE, "--ssl-key-file", key, "--ssl-cert-file", cert, "--dry-run"), NULL,
+                   0, NULL, "kv cap");
+    program_expect(WORDS(SERVE, "--ssl-key-file", key, "--ssl-cert-file", "no.pem", "--dry-run"),
+                   NULL, 1, NULL, "no.pem");
+    program_expect(WORDS(SERVE, "--ssl-key-file", cert, "--ssl-cert-file", key, "--dry-run"), NULL,
+                   1, NULL, "do the TLS key and certificate fit?");
 }
 
 /* ---- names, keys, switches ---- */

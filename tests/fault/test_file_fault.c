@@ -6,8 +6,10 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -91,6 +93,66 @@ static void every_call_fails(void **state)
     }
 }
 
+static uint32_t files_in(const char *folder)
+{
+    uint32_t n = 0;
+    DIR *dir = opendir(folder);
+    assert_non_null(dir);
+    for (const struct dirent *file; (file = readdir(dir));)
+        n += file->d_name[0] != '.';
+    closedir(dir);
+    return n;
+}
+
+static void expect_text(const char *path, const char *is)
+{
+    char *bytes;
+    size_t len;
+    assert_int_equal(file_read(&bytes, &len, path, 1 << 10, NULL), OK);
+    assert_string_equal(bytes, is);
+    mem_free(bytes);
+}
+
+/* Whichever call fails, the old file is whole, and nothing else is left. */
+static void a_file_is_replaced_or_as_it_was(void **state)
+{
+    (void)state;
+    const char *path = file_of("replaced", text, sizeof text - 1);
+    const uint32_t n_file = files_in(temp_dir());
+    enum status st = IO_ERROR;
+    for (uint64_t k = 1; st != OK; k++) {
+        struct note why = { "" };
+        expect_text(path, text);
+        file_fail_at(k);
+        st = file_replace(path, "new", 3, &why);
+        file_fail_at(0);
+        assert_true(st == OK || (st == IO_ERROR && strstr(why.text, path)));
+        assert_int_equal(files_in(temp_dir()), n_file);
+        assert_true(k < 8);
+    }
+    expect_text(path, "new");
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(file_replace(path, text, sizeof text - 1, NULL), OK);
+    expect_text(path, text);
+    assert_int_equal(unlink(path), 0);
+}
+
+/* What is no file is written to, and stays what it is. */
+static void a_pipe_is_written_to(void **state)
+{
+    (void)state;
+    char said[8] = "";
+    const char *path = in_dir("pipe");
+    assert_int_equal(mkfifo(path, 0600), 0);
+    const int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(file_replace(path, "new", 3, NULL), OK);
+    assert_int_equal(read(fd, said, sizeof said), 3);
+    assert_string_equal(said, "new");
+    close(fd);
+    assert_int_equal(unlink(path), 0);
+}
+
 /* The system itself says that pages are gone. */
 static void pages_that_went_are_an_error(void **state)
 {
@@ -148,8 +210,8 @@ static void a_fault_names_the_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_call_fails),
-        cmocka_unit_test(pages_that_went_are_an_error),
+        cmocka_unit_test(every_call_fails),       cmocka_unit_test(a_file_is_replaced_or_as_it_was),
+        cmocka_unit_test(a_pipe_is_written_to),   cmocka_unit_test(pages_that_went_are_an_error),
         cmocka_unit_test(a_fault_names_the_file),
     };
     return cmocka_run_group_tests_name("file fault", tests, temp_dir_make, temp_dir_remove);

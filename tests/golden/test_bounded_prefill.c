@@ -63,7 +63,7 @@ static size_t peak_of(const struct ids *prompt, const char *policy, size_t kv_by
     size_t peak = 0;
     bool done = false;
     still_engine_open(&s, &limits);
-    if (engine_submit(s.engine, &request, &id, &why) != OK)
+    if (engine_submit(s.engine, &request, 1, &id, &why) != OK)
         fail_msg("%s: %s", policy, why.text);
     while (!done) {
         struct outbox_event *event;

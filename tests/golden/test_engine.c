@@ -310,7 +310,7 @@ static void who_looks_waits_for_no_step(void **state)
     assert_int_equal(akv_snapshot_new(&seen, engine, NULL), AKV_OK);
     assert_int_equal(akv_submit(engine, &r, &id, NULL), AKV_OK);
     while (akv_next_event(engine, &event, 0) != AKV_OK) {
-        assert_int_equal(akv_cache_find(engine, ids, N_LONG, 0, NULL, &found, NULL), AKV_OK);
+        assert_int_equal(akv_cache_find(engine, &r, &found, NULL), AKV_OK);
         assert_int_equal(akv_snapshot_take(engine, seen, NULL), AKV_OK);
         n_look++;
         usleep(1000);
@@ -371,8 +371,8 @@ static void refusals_have_words(void **state)
     assert_string_equal(why.text, "--kv-type is 'q3'; it must be f16, f32 or int8");
 }
 
-/* Resident bytes of the model's file. */
-static size_t mapped_of_file(void)
+/* Resident bytes of mappings whose line in smaps has that name. */
+static size_t resident_of(const char *name)
 {
     char line[512];
     size_t kib, sum = 0;
@@ -381,7 +381,7 @@ static size_t mapped_of_file(void)
     assert_non_null(f);
     while (fgets(line, sizeof line, f)) {
         if (strchr(line, '-') && strstr(line, " r"))
-            its = strstr(line, ".gguf") != NULL;
+            its = strstr(line, name) != NULL;
         if (its && sscanf(line, "Rss: %zu", &kib) == 1)
             sum += kib << 10;
     }
@@ -407,7 +407,74 @@ static void a_long_prompt_does_not_hold_the_file(void **state)
     if (akv_submit(engine, &r, &id, &why) != AKV_OK)
         fail_msg("%s", why.text);
     wait_for(engine, &a);
-    assert_in_range(mapped_of_file(), 0, FEW);
+    assert_in_range(resident_of(".gguf"), 0, FEW);
+    akv_engine_free(engine);
+}
+
+/* What a policy drops is memory that the system has again, while the answer goes on. */
+static void a_pruned_prompt_leaves_memory(void **state)
+{
+    enum { N_LONG = 1024, N_LATER = 80, PER_TOKEN = 23040, FULL = N_LONG * PER_TOKEN };
+    akv_engine *engine =
+        engine_of((struct akv_limits){ .n_ctx = N_LONG + N_LATER + 64, .n_parallel = 1 });
+    struct akv_note why = { "" };
+    struct akv_event event = { 0 };
+    struct akv_stats stats = { 0 };
+    int32_t ids[N_LONG];
+    uint64_t id;
+    (void)state;
+    for (int i = 0; i < N_LONG; i++)
+        ids[i] = i * 29;
+    const struct akv_request r = { .ids = ids,
+                                   .n_id = N_LONG,
+                                   .n_predict = N_LATER + 60,
+                                   .sampling = akv_sampling_default(),
+                                   .ignore_eos = true,
+                                   .kv_policy = "window:budget=128,every=64" };
+    if (akv_submit(engine, &r, &id, &why) != AKV_OK)
+        fail_msg("%s", why.text);
+    for (uint32_t n = 0; n < N_LATER; n += event.kind == AKV_EVENT_TOKEN)
+        assert_int_equal(akv_next_event(engine, &event, TIMEOUT_MS), AKV_OK);
+    akv_stats(engine, &stats);
+    assert_in_range(stats.kv_bytes_held, FULL / 9, FULL / 4);
+    assert_in_range(stats.kv_bytes_backed, FULL / 9, FULL / 3);
+    assert_in_range(resident_of("akvifer-kv"), FULL / 9, FULL / 3);
+    akv_engine_free(engine);
+}
+
+/* A list enters as a whole, or leaves no trace: neither the room it would have taken, nor an id. */
+static void a_list_is_taken_whole_or_not_at_all(void **state)
+{
+    enum { N_LIST = 3 };
+    static const int32_t good = 100, bad = -1;
+    struct akv_request r[N_LIST];
+    struct akv_note why = { "" };
+    struct answer a[N_LIST] = { 0 }, before;
+    uint64_t id[N_LIST] = { 0 };
+    akv_engine *engine =
+        engine_of((struct akv_limits){ .n_ctx = 192, .n_parallel = 1, .n_queue = 2 });
+    (void)state;
+    for (int i = 0; i < N_LIST; i++)
+        r[i] = (struct akv_request){ .ids = &good,
+                                     .n_id = 1,
+                                     .n_predict = 1,
+                                     .sampling = akv_sampling_default(),
+                                     .ignore_eos = true,
+                                     .user = &a[i] };
+    r[N_LIST - 1].ids = &bad;
+    assert_int_equal(akv_submit_all(engine, r, N_LIST, id, &why), AKV_BAD_INPUT);
+    assert_non_null(strstr(why.text, "-1"));
+    r[N_LIST - 1].ids = &good;
+    submit(engine, 0, NULL, &before);
+    assert_int_equal(akv_submit_all(engine, r, N_LIST, id, &why), AKV_FULL);
+    assert_non_null(strstr(why.text, "the limit is 3"));
+    assert_true(id[0] == 0 && id[1] == 0 && id[2] == 0);
+    assert_int_equal(akv_submit_all(engine, r, N_LIST - 1, id, &why), AKV_OK);
+    assert_true(id[0] > 0 && id[1] == id[0] + 1 && id[2] == 0);
+    wait_for(engine, &before);
+    wait_for(engine, &a[0]);
+    wait_for(engine, &a[1]);
+    assert_true(a[0].n == 1 && a[1].n == 1 && !a[2].done);
     akv_engine_free(engine);
 }
 
@@ -424,8 +491,10 @@ int main(void)
         cmocka_unit_test(a_prompt_that_many_share_is_computed_once),
         cmocka_unit_test(who_looks_waits_for_no_step),
         cmocka_unit_test(a_long_prompt_does_not_hold_the_file),
+        cmocka_unit_test(a_pruned_prompt_leaves_memory),
         cmocka_unit_test(a_canceled_request_ends),
         cmocka_unit_test(refusals_have_words),
+        cmocka_unit_test(a_list_is_taken_whole_or_not_at_all),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);
 }

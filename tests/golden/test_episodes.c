@@ -233,7 +233,7 @@ static void ask(struct answer *a, const struct ids *chat, const char *policy, co
     struct note why = { "" };
     uint64_t id;
     *a = (struct answer){ 0 };
-    if (engine_submit(s.engine, &request, &id, &why) != OK)
+    if (engine_submit(s.engine, &request, 1, &id, &why) != OK)
         fail_msg("%s", why.text);
     while (!a->done) {
         struct outbox_event *event;

@@ -221,6 +221,7 @@ static void tiny_models_keep_what_the_twin_keeps(void **state)
         "h2o:budget=30%",
         "h2o-chunked:budget=25%,block=100,values=on",
         "snapkv:budget=40%",
+        "sentencekv:budget=16%,keep_factor=2.5",
         "tova:budget=20%",
         "keydiff:budget=20%",
         "expected:budget=25%,block=100",

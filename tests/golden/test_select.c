@@ -34,22 +34,22 @@ static size_t pages_bytes(const void *options, uint32_t n_position, uint32_t d)
 }
 
 static void pages_enter(const void *options, void *book, const struct kv_select_in *in,
-                        uint32_t from, uint32_t to, const uint64_t *ends)
+                        uint32_t from, uint32_t to)
 {
     struct page_book *b = book;
     float k[512];
-    (void)options, (void)ends;
+    (void)options;
     assert_int_equal(b->n_entered, from);
     b->n_entered = to;
     for (uint32_t p = from; p < to; p++) {
-        kv_select_keys(in, p, 1, k);
+        kv_select_key(in, p, k);
         for (uint32_t j = 0; j < in->d; j++)
             b->sum[p / PAGE * in->d + j] += k[j];
     }
 }
 
 /* As many pages as the budget has, the best ones first; also the last, that is not complete. */
-static void pages_select(const void *options, void *book, const struct kv_select_in *in,
+static bool pages_select(const void *options, void *book, const struct kv_select_in *in,
                          uint64_t *mask)
 {
     const struct page_book *b = book;
@@ -72,6 +72,7 @@ static void pages_select(const void *options, void *book, const struct kv_select
         taken[at] = true;
         mask[at * PAGE / KV_BLOCK] |= UINT64_C(0xffff) << at * PAGE % KV_BLOCK;
     }
+    return true;
 }
 
 static const struct kv_select_policy pages_select_policy = { .book_bytes = pages_bytes,

@@ -161,6 +161,58 @@ static void hostile_values_give_the_bits_of_ref(void **state)
 }
 
 /* Row r of a batch has the bits it has alone. */
+/* Where the floats of a file's block lie: its first bytes, or its last. All else are codes and integer scales. */
+static const struct floats {
+    enum dtype type;
+    uint8_t first, last;
+} floats_of[] = {
+    { DT_Q4_0, 2, 0 }, { DT_Q4_1, 4, 0 }, { DT_Q5_0, 2, 0 },   { DT_Q5_1, 4, 0 },
+    { DT_Q8_0, 2, 0 }, { DT_Q2_K, 0, 4 }, { DT_Q3_K, 0, 2 },   { DT_Q4_K, 4, 0 },
+    { DT_Q5_K, 4, 0 }, { DT_Q6_K, 0, 2 }, { DT_IQ4_NL, 2, 0 }, { DT_IQ4_XS, 2, 0 },
+};
+
+static void fill_codes(struct problem *p, const struct floats *f, uint8_t byte)
+{
+    const struct dtype_info *t = dtype_info(f->type);
+    char *block = p->rows.at;
+    for (size_t i = 0; i < (size_t)p->w.n * p->w.k / t->block_elems; i++, block += t->block_bytes)
+        memset(block + f->first, byte, t->block_bytes - f->first - f->last);
+    packed_fill(&p->w, p->rows.at, p->data.at, 0, p->w.n_panel);
+}
+
+/* Every q is 127 or -127, by the parity of some bits of k. */
+static void fill_signs(struct problem *p, uint32_t bits)
+{
+    float *x = p->f.at;
+    for (uint32_t i = 0; i < p->x.n_row * p->x.k; i++)
+        x[i] = __builtin_parity(i & bits) ? -1 : 1;
+    ref_quantise(&p->x, 0, p->x.n_row);
+}
+
+/* The largest codes times the largest q, of one sign in all that is added up before it is widened. */
+static void largest_sums_give_the_bits_of_ref(void **state)
+{
+    static const uint8_t bytes[] = { 0x00, 0xff, 0x80, 0x7f };
+    static const uint32_t bits[] = { 1, 2, 16, 18 };
+    enum { N = 16, K = 256, ROWS = 5 };
+    struct rng rng = rng_seeded(13, 1);
+    (void)state;
+    for (size_t i = 0; i < 16 * sizeof floats_of / sizeof *floats_of; i++) {
+        const struct floats *f = &floats_of[i / 16];
+        struct problem p = problem_new(f->type, N, K, ROWS, &rng, false);
+        fill_codes(&p, f, bytes[i / 4 % 4]);
+        fill_signs(&p, bits[i % 4]);
+        struct guarded want = outputs(ref_matmul, &p, 0, 1, N);
+        for (uint32_t t = 1; t < n_table; t++) {
+            struct guarded got = outputs(table[t].matmul, &p, 0, 1, N);
+            expect_equal(&table[t], &p, &want, &got, N);
+            guard_free(&got);
+        }
+        guard_free(&want);
+        problem_free(&p);
+    }
+}
+
 static void rows_do_not_know_their_batch(void **state)
 {
     (void)state;
@@ -217,9 +269,13 @@ static void quantise_gives_the_bits_of_ref(void **state)
             acts_place(&b, n_row, k, got.at);
             table[t].quantise(&b, first, last);
             for (uint32_t r = 0; r < n_row; r++)
-                for (uint32_t j = 0; j < k / QBLOCK; j++)
+                for (uint32_t j = 0; j < k / QBLOCK; j++) {
                     expect_equal_codes(acts_block_of(&a, r, j), acts_block_of(&b, r, j),
                                        r % ACTS_ROWS);
+                    assert_memory_equal(acts_pairs_of(&a, r, j)->sum[r % ACTS_ROWS],
+                                        acts_pairs_of(&b, r, j)->sum[r % ACTS_ROWS],
+                                        sizeof(struct acts_pairs) / ACTS_ROWS);
+                }
             guard_free(&got);
         }
         guard_free(&f);
@@ -233,6 +289,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(quantise_gives_the_bits_of_ref),
         cmocka_unit_test(usual_values_give_the_bits_of_ref),
         cmocka_unit_test(hostile_values_give_the_bits_of_ref),
+        cmocka_unit_test(largest_sums_give_the_bits_of_ref),
         cmocka_unit_test(rows_do_not_know_their_batch),
     };
     if (argc > 1 && strcmp(argv[1], "--bench") == 0)

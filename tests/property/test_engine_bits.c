@@ -81,6 +81,12 @@ static const char *some_policy(struct rng *rng, uint32_t n)
         "keydiff:budget=60%,block=128",
         "expected:budget=20%",
         "auto:budget=40%,block=96,every=16",
+        "quest:budget=40,dense=0",
+        "sentencekv:budget=40",
+        "sentencekv:budget=30,keep_factor=2,window=8,recent=8",
+        "sentencekv:budget=12%,keep_factor=3,window=8,block=64,least=1,recent=6",
+        "sentencekv:preset=paper,budget=60,sinks=4,recent=10,boundaries=fixed,longest=9",
+        "quest:budget=25%,page=8,dense=1,heads=max",
     };
     return policy[rng_below(rng, sizeof policy / sizeof *policy)];
 }
@@ -138,7 +144,7 @@ static void ask_make(struct world *w, struct ask *a)
 static void submit(struct world *w, struct ask *a)
 {
     struct note why = { "" };
-    if (engine_submit(w->still->engine, &a->request, &a->id, &why) != OK)
+    if (engine_submit(w->still->engine, &a->request, 1, &a->id, &why) != OK)
         fail_msg("%s", why.text);
 }
 

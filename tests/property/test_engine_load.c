@@ -97,7 +97,7 @@ static void client_arrive(struct world *w, struct client *c)
     struct note why = { "" };
     const struct engine *e = w->still->engine;
     const uint32_t n_inside = e->n_inside;
-    const enum status st = engine_submit(w->still->engine, &c->request, &c->id, &why);
+    const enum status st = engine_submit(w->still->engine, &c->request, 1, &c->id, &why);
     assert_true(st == OK || st == FULL);
     assert_int_equal(st == FULL, n_inside == N_QUEUE + N_PARALLEL);
     if (st == FULL) {

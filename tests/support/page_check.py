@@ -68,6 +68,27 @@ def streams(browser, url):
     return page
 
 
+def shows_kept_rows(browser, url):
+    page = opened(browser, url)
+    page.eval("document.querySelector('#settings-button').click()")
+    page.eval("document.querySelector('[name=kv]').value = 'window:budget=64,every=16'")
+    ask(page, "Tell me all about rivers. " * 30)
+    page.wait("document.querySelector('#sequences button')?.textContent === 'window'")
+    page.wait("document.querySelector('#sequences').textContent.includes('answering')")
+    page.eval("document.querySelector('#sequences button').focus()")
+    page.key("Enter")
+    page.wait("!document.querySelector('#rows').hidden")
+    # What is in the middle went, what is at both ends stayed, in the first layer and in the last.
+    alphas = """(() => { const c = document.querySelector('#rows canvas'), p = c.getContext('2d');
+        const at = (x, y) => p.getImageData(x, y, 1, 1).data[3];
+        return [0, c.height - 1].flatMap((y) => [at(0, y), at(c.width >> 1, y), at(c.width - 1, y)]); })()"""
+    assert page.eval(alphas) == [255, 0, 255, 255, 0, 255], page.eval(alphas)
+    said = page.eval("document.querySelector('#rows figcaption').textContent")
+    assert "% of the rows" in said and "30 layers" in said and "window:budget=64" in said, said
+    page.key("Escape")
+    return page
+
+
 def fits_narrow(browser, url):
     page = opened(browser, url, width=390, height=844, dark=True)
     for view in "memory", "chat":

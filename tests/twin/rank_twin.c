@@ -98,16 +98,16 @@ static void softmax(const struct rank_twin *t, uint32_t layer, uint32_t h, uint3
         weight[p] /= sum;
 }
 
-/* What the query at position q, of head g of the group, pays each row. */
+/* What the query of position q, of head g of the group, pays each row up to `last`. */
 static void attention(const struct rank_twin *t, uint32_t layer, uint32_t h, uint32_t g, uint32_t q,
-                      double *weight)
+                      uint32_t last, double *weight)
 {
     const uint32_t n_head = t->n_kv_head * t->group;
     const float *query =
         t->query + (((size_t)layer * t->n_max + q) * n_head + h * t->group + g) * t->d;
     for (uint32_t p = 0; p < t->n_position; p++)
         weight[p] = t->scale * dot(query, t->k + row_at(t, layer, h, p) * t->d, t->d);
-    softmax(t, layer, h, 0, q, weight);
+    softmax(t, layer, h, 0, last, weight);
 }
 
 /* The last n queries' weights, decayed, of one head. */
@@ -117,7 +117,7 @@ static void received(const struct rank_twin *t, uint32_t layer, uint32_t h, uint
     double *weight = mem_new(t->n_max, sizeof *weight);
     n = n < t->n_position ? n : t->n_position;
     for (uint32_t q = t->n_position - n; q < t->n_position; q++) {
-        attention(t, layer, h, g, q, weight);
+        attention(t, layer, h, g, q, q, weight);
         for (uint32_t p = 0; p < t->n_max; p++)
             sum[p] += pow(decay, t->n_position - 1 - q) * weight[p];
     }
@@ -158,9 +158,9 @@ static void h2o(const struct rank_twin *t, const struct kv_choice *c, uint32_t l
 }
 
 static void snapkv(const struct rank_twin *t, const struct kv_choice *c, uint32_t layer, uint32_t h,
-                   double *rank)
+                   uint32_t kernel, bool largest, double *rank)
 {
-    const uint32_t asked = (uint32_t)number(c, "window"), kernel = (uint32_t)number(c, "kernel");
+    const uint32_t asked = (uint32_t)number(c, "window");
     const uint32_t n_query = asked < t->n_position ? asked : t->n_position;
     double *sum = mem_new(t->n_max, sizeof *sum);
     uint32_t *order = mem_new(t->n_max, sizeof *order), n = 0;
@@ -178,17 +178,23 @@ static void snapkv(const struct rank_twin *t, const struct kv_choice *c, uint32_
                 top = fmax(top, sum[order[j]]);
                 all += sum[order[j]];
             }
-        rank[order[i]] = is(c, "pool", "max") ? top : all / kernel;
+        rank[order[i]] = largest ? top : all / kernel;
     }
     mem_free(sum);
     mem_free(order);
 }
 
-static void last_query(const struct rank_twin *t, uint32_t layer, double *rank)
+/* Of the query `back` positions before the next; it sees all rows. */
+static void one_query(const struct rank_twin *t, uint32_t layer, uint32_t back, double *rank)
 {
-    for (uint32_t h = 0; h < t->n_kv_head; h++)
-        for (uint32_t g = 0; g < t->group; g++)
-            received(t, layer, h, g, 1, 1, rank);
+    double *weight = mem_new(t->n_max, sizeof *weight);
+    for (uint32_t h = 0; h < t->n_kv_head && back <= t->n_position; h++)
+        for (uint32_t g = 0; g < t->group; g++) {
+            attention(t, layer, h, g, t->n_position - back, t->n_position - 1, weight);
+            for (uint32_t p = 0; p < t->n_max; p++)
+                rank[p] += weight[p];
+        }
+    mem_free(weight);
 }
 
 static void keydiff(const struct rank_twin *t, uint32_t layer, uint32_t h, double *rank)
@@ -358,15 +364,18 @@ static void joined(const struct rank_twin *t, const struct kv_choice *c, uint32_
     option_text(c, "ranks", by);
     for (uint32_t p = 0; p < t->n_position; p++)
         rank[p] = -1e9;
-    for (int i = 0; i < 3; i++) {
-        static const char *const names[] = { "last", "expected", "keydiff" };
+    const uint32_t probe_back = strstr(by, "last") ? 2 : 1; // the oldest of the queries is its
+    for (int i = 0; i < 4; i++) {
+        static const char *const names[] = { "last", "expected", "keydiff", "probe" };
         double *score = mem_new(t->n_max, sizeof *score);
         if (i == 0)
-            last_query(t, layer, score);
+            one_query(t, layer, 1, score);
         else if (i == 1)
             expected(t, layer, h, true, true, score);
-        else
+        else if (i == 2)
             keydiff(t, layer, h, score);
+        else
+            one_query(t, layer, probe_back, score);
         if (strstr(by, names[i]))
             join(t, layer, h, score, rank);
         mem_free(score);
@@ -381,9 +390,11 @@ void rank_twin_list(const struct rank_twin *t, const struct kv_choice *c, uint32
     if (strcmp(name, "h2o") == 0 || strcmp(name, "h2o-chunked") == 0)
         h2o(t, c, layer, h, rank);
     else if (strcmp(name, "snapkv") == 0)
-        snapkv(t, c, layer, h, rank);
+        snapkv(t, c, layer, h, (uint32_t)number(c, "kernel"), is(c, "pool", "max"), rank);
+    else if (strcmp(name, "sentencekv") == 0)
+        snapkv(t, c, layer, h, 7, true, rank);
     else if (strcmp(name, "tova") == 0)
-        last_query(t, layer, rank);
+        one_query(t, layer, 1, rank);
     else if (strcmp(name, "keydiff") == 0)
         keydiff(t, layer, h, rank);
     else if (strcmp(name, "expected") == 0)

@@ -226,16 +226,16 @@ static void work_follows_from_the_models_numbers(void **state)
     assert_float_equal(m.token.int8 + m.token.fp32, 2 * 30 * (attn + ffn), 0);
     assert_float_equal(m.logits.int8 + m.logits.fp32, 2.0 * 49152 * 576, 0);
 
-    struct amounts one = work_of_test(&m, 1000, &(struct bench_test){ 0, 1, 99, 1 });
+    struct amounts one = work_of_test(&m, 1000, &(struct bench_test){ 0, 1, 99, 1, NULL });
     assert_float_equal(one.int8, m.token.int8 + m.logits.int8, 0);
     assert_float_equal(one.fp32 - m.token.fp32 - m.logits.fp32, 30 * 9 * 4 * 64 * 100, 0);
     assert_float_equal(one.read, 1000 + 30 * 3 * 2 * 64 * 2 * 100, 0);
 
-    struct amounts four = work_of_test(&m, 1000, &(struct bench_test){ 0, 1, 99, 4 });
+    struct amounts four = work_of_test(&m, 1000, &(struct bench_test){ 0, 1, 99, 4, NULL });
     assert_float_equal(four.int8, 4 * one.int8, 0);
     assert_float_equal(four.read - 1000, 4 * (one.read - 1000), 0); // weights once for all
 
-    struct amounts read = work_of_test(&m, 1000, &(struct bench_test){ 10, 0, 0, 1 });
+    struct amounts read = work_of_test(&m, 1000, &(struct bench_test){ 10, 0, 0, 1, NULL });
     assert_float_equal(read.int8, 10 * m.token.int8 + m.logits.int8, 0);
     assert_true(isnan(read.read));
 }

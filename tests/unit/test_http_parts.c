@@ -150,6 +150,16 @@ static void guard_refuses_what_is_ambiguous(void **state)
     assert_int_equal(guarded("POST /x HTTP/1.0", "Transfer-Encoding:chunked", "", ""), 400);
 }
 
+static void guard_wants_bodies_as_they_are(void **state)
+{
+    static const char post[] = "POST /x HTTP/1.1", host[] = "Host:h";
+    (void)state;
+    assert_int_equal(guarded(post, host, "Content-Length:5", "Content-Encoding:gzip"), 415);
+    assert_int_equal(guarded(post, host, "Content-Length:5", "content-encoding:Deflate"), 415);
+    assert_int_equal(guarded(post, host, "Content-Length:5", "Content-Encoding:identity"), 0);
+    assert_int_equal(guarded(post, host, "Content-Length:5", "Content-Encoding:"), 0);
+}
+
 static void guard_has_bounds(void **state)
 {
     (void)state;
@@ -230,9 +240,13 @@ static void routes_fit_whole_paths(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(paths_are_decoded_strictly),      cmocka_unit_test(queries_are_pairs),
-        cmocka_unit_test(guard_refuses_what_is_ambiguous), cmocka_unit_test(guard_has_bounds),
-        cmocka_unit_test(events_keep_their_lines),         cmocka_unit_test(routes_fit_whole_paths),
+        cmocka_unit_test(paths_are_decoded_strictly),
+        cmocka_unit_test(queries_are_pairs),
+        cmocka_unit_test(guard_refuses_what_is_ambiguous),
+        cmocka_unit_test(guard_wants_bodies_as_they_are),
+        cmocka_unit_test(guard_has_bounds),
+        cmocka_unit_test(events_keep_their_lines),
+        cmocka_unit_test(routes_fit_whole_paths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

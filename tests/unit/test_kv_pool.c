@@ -141,6 +141,28 @@ static void what_has_memory_is_taken_first(void **state)
     kv_pool_free(p);
 }
 
+static void what_lies_free_goes_back(void **state)
+{
+    (void)state;
+    struct kv_pool *p = pool_new(1000 * PAGE);
+    block_id small[5], large = take(p, 1);
+    for (int i = 0; i < 5; i++)
+        small[i] = take(p, 0);
+    for (int i = 0; i < 4; i++)
+        kv_pool_release(p, small[i]);
+    kv_pool_release(p, large);
+    assert_int_equal(kv_pool_spare(p), 7 * PAGE);
+    assert_int_equal(kv_pool_trim(p, PAGE + 1), 2 * PAGE);
+    assert_int_equal(usage(p).bytes_backed, 6 * PAGE);
+    assert_int_equal(kv_pool_trim(p, SIZE_MAX), 5 * PAGE);
+    assert_int_equal(kv_pool_trim(p, SIZE_MAX), 0);
+    assert_int_equal(usage(p).bytes_backed, PAGE); // what is held stays
+    assert_int_equal(take(p, 1).n, large.n);
+    kv_pool_release(p, large);
+    kv_pool_release(p, small[4]);
+    kv_pool_free(p);
+}
+
 /* Sequences that grow in turn find their next block behind their last one nearly always. */
 static void growing_sequences_keep_their_neighbourhood(void **state)
 {
@@ -319,6 +341,7 @@ int main(void)
         cmocka_unit_test(a_block_lives_from_open_to_free),
         cmocka_unit_test(free_memory_moves_between_groups),
         cmocka_unit_test(what_has_memory_is_taken_first),
+        cmocka_unit_test(what_lies_free_goes_back),
         cmocka_unit_test(growing_sequences_keep_their_neighbourhood),
         cmocka_unit_test(a_mapped_block_is_not_taken),
         cmocka_unit_test(a_kept_block_is_let_go_of_when_short),

@@ -123,7 +123,7 @@ static void ask(struct still *s, uint32_t n_id, uint32_t n_predict, struct seen 
         .cache_no_write = true,
         .user = user,
     };
-    if (engine_submit(s->engine, &r, &id, &why) != OK)
+    if (engine_submit(s->engine, &r, 1, &id, &why) != OK)
         fail_msg("%s", why.text);
 }
 

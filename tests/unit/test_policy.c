@@ -73,8 +73,13 @@ static void presets_come_first(void **state)
 {
     (void)state;
     expect_text("full", "full");
+    expect_text(
+        "sentencekv:keep_factor=2.5,keep_factor=inf,budget=100",
+        "sentencekv:budget=100,sinks=4,recent=32,block=0,every=0,shares=equal,round=off,even=0,"
+        "keep_factor=inf,window=32,boundaries=auto,longest=64,least=4,query=token,heads=sum,"
+        "address=mean,score=dot,dense_first=0");
     expect_text("window:preset=paper", "window:budget=20%,sinks=4,recent=0,block=0,every=1,"
-                                       "shares=equal,round=off,pos=original");
+                                       "shares=equal,round=off,even=0,pos=original");
     struct kv_choice c = parsed("h2o:sinks=7,budget=300,preset=paper");
     assert_int_equal(c.options.common.n_sink, 7);
     assert_true(c.options.common.budget.unit == KV_ROWS && c.options.common.budget.n == 300);
@@ -101,9 +106,10 @@ static void amounts_have_units(void **state)
     for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
         char text[64], want[160];
         snprintf(text, sizeof text, "keydiff:budget=%s,sinks=0", of[i].text);
-        snprintf(want, sizeof want,
-                 "keydiff:budget=%s,sinks=0,recent=0,block=0,every=64,shares=equal,round=off",
-                 of[i].want);
+        snprintf(
+            want, sizeof want,
+            "keydiff:budget=%s,sinks=0,recent=0,block=0,every=64,shares=equal,round=off,even=0",
+            of[i].want);
         expect_text(text, want);
     }
 }
@@ -140,6 +146,9 @@ static void errors_say_what_there_is(void **state)
     expect_refused("h2o:group=max", "group=max|score=last");
     expect_refused("h2o:budget=8,recent=6",
                    "budget: 8 rows are fewer than the 10 that always stay");
+    expect_refused("sentencekv:keep_factor=0.5", "keep_factor: 0.5|1 to inf");
+    expect_refused("sentencekv:every=8", "every: 8|must be 0");
+    expect_refused("h2o:decay=inf", "'inf' is no number");
     expect_refused("h2o:recent=1MiB", "recent: bytes are for the budget");
     expect_refused("window:pos=rolling", "pos=rolling|pos=original");
     expect_refused("h2o:sinks=11111111111111111111111111111111111111111111111111111111111111111",
@@ -150,8 +159,8 @@ static void any_choice_is_printed_and_read(void **state)
 {
     (void)state;
     struct rng rng = rng_seeded(3, 9);
-    const char *const values[] = { "1",  "0",   "7",    "20%", "64MiB", "33.3%", "0.25", "1e-3",
-                                   "on", "off", "mean", "max", "last",  "paper", "tuned" };
+    const char *const values[] = { "1",  "0",   "7",    "20%", "64MiB", "33.3%", "0.25",  "1e-3",
+                                   "on", "off", "mean", "max", "last",  "paper", "tuned", "inf" };
     for (int round = 0; round < 20000; round++) {
         uint32_t n_policy = 0, n_option = 0;
         while (kv_policies[n_policy])

@@ -100,6 +100,34 @@ static void the_command_line_wins(void **state)
     unsetenv("AKV_ARG_PORT");
 }
 
+static void a_section_is_for_its_model(void **state)
+{
+    static const char text[] =
+        "port = 1\nname = all\n[qwen2]\nport = 2\n[ a-b ] # this\nname = ab\n"
+        "[qwen2]\nname = q\n";
+    static const struct {
+        const char *model, *name;
+        int port;
+    } expected[] = { { "qwen2", "q", 2 },           { "smollm2", "all", 1 },
+                     { "dir/a-b.gguf", "ab", 1 },   { "dir/a-b", "ab", 1 },
+                     { "a-b.gguf.gguf", "all", 1 }, { "qwen", "all", 1 } };
+    char *argv[] = { "test", NULL };
+    (void)state;
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        struct options o;
+        struct config c;
+        struct note why = { "" };
+        assert_int_equal(read_over(text, 1, argv, &o, &c, &why), OK);
+        config_choose(&c, expected[i].model);
+        config_choose(&c, expected[i].model); // the same again
+        o = (struct options){ 0 };
+        assert_int_equal(flags_parse_over(&table, &o, c.setting, c.n, 1, argv, NULL, &why), OK);
+        assert_string_equal(o.name, expected[i].name);
+        assert_int_equal(o.port, expected[i].port);
+        config_close(&c);
+    }
+}
+
 static void errors_name_file_and_line(void **state)
 {
     static const char *const wrong[][2] = {
@@ -111,6 +139,9 @@ static void errors_name_file_and_line(void **state)
         { "= 1\n", "f.conf:1: a line must be" },
         { "name = \"open\n", "f.conf:1: a line must be" },
         { "slots = maybe\n", "f.conf:1: slots: 'maybe' is neither on nor off" },
+        { "[m]\nprot = 1\n", "f.conf:2: there is no flag prot" },
+        { "[m\n", "f.conf:1: a section must be [model]" },
+        { "port = 1\n[ ]\n", "f.conf:2: a section must be [model]" },
     };
     char *argv[] = { "test", NULL };
     (void)state;
@@ -243,6 +274,9 @@ static void a_file_may_hold_flags_of_others(void **state)
     temp_dir_put("g.conf", "port = 1\nlora = a.gguf\n");
     assert_int_equal(serve_args_open(&a, 3, argv, &why), BAD_INPUT);
     assert_non_null(strstr(why.text, "g.conf:2: lora is not supported"));
+    temp_dir_put("g.conf", "[qwen2]\nm = smollm2\n");
+    assert_int_equal(serve_args_open(&a, 3, argv, &why), BAD_INPUT);
+    assert_non_null(strstr(why.text, "g.conf:2: m cannot stand in [qwen2]"));
     temp_dir_put("g.conf", "config = other\n");
     assert_int_equal(serve_args_open(&a, 3, argv, &why), BAD_INPUT);
     assert_non_null(strstr(why.text, "cannot name another"));
@@ -277,6 +311,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_command_line_wins),
+        cmocka_unit_test(a_section_is_for_its_model),
         cmocka_unit_test(errors_name_file_and_line),
         cmocka_unit_test(every_flag_may_stand_in_a_file),
         cmocka_unit_test(every_flag_of_llama_server_has_an_answer),

@@ -49,8 +49,9 @@ static void the_whole_budget_is_dealt(void **state)
         struct kv_shares s = random_shares(&rng, round % 2);
         const uint32_t n = 1 + rng_below(&rng, 8000), budget = 1 + rng_below(&rng, n + n / 8);
         const uint32_t least = rng_below(&rng, 100);
+        const float even = (float)(round % 3) / 2;
         uint32_t rows[N];
-        kv_shares_deal(&s, LAYERS, HEADS, budget, n, least, rows);
+        kv_shares_deal(&s, even, LAYERS, HEADS, budget, n, least, rows);
         const uint32_t floor = least < n ? least : n;
         for (uint32_t i = 0; i < N; i++)
             assert_true(rows[i] >= floor && rows[i] <= n);
@@ -66,16 +67,34 @@ static void larger_shares_get_more(void **state)
     struct rng rng = rng_seeded(6, 1);
     struct kv_shares s = random_shares(&rng, false);
     uint32_t rows[N], more[N];
-    kv_shares_deal(&s, LAYERS, HEADS, 819, 4096, 45, rows); // 20 %: the shares as stored
-    kv_shares_deal(&s, LAYERS, HEADS, 900, 4096, 45, more);
+    kv_shares_deal(&s, 0, LAYERS, HEADS, 819, 4096, 45, rows); // 20 %: the shares as stored
+    kv_shares_deal(&s, 0, LAYERS, HEADS, 900, 4096, 45, more);
     for (uint32_t i = 0; i < N; i++)
         for (uint32_t j = 0; j < N; j++)
             if (s.share[2][i] > s.share[2][j])
                 assert_true(rows[i] + 1 >= rows[j]);
     assert_true(sum_of(more) > sum_of(rows));
-    kv_shares_deal(NULL, LAYERS, HEADS, 819, 4096, 45, rows);
+    kv_shares_deal(NULL, 0, LAYERS, HEADS, 819, 4096, 45, rows);
     for (uint32_t i = 0; i < N; i++)
         assert_int_equal(rows[i], 819);
+    kv_shares_close(&s);
+}
+
+/* All of it evenly is as if there were no shares; a part of it brings heads that much nearer. */
+static void a_part_is_dealt_evenly(void **state)
+{
+    (void)state;
+    struct kv_shares s;
+    uint32_t rows[4];
+    assert_int_equal(kv_shares_open(&s, 2, 2), OK);
+    for (uint32_t b = 0; b < KV_SHARES_BUDGETS; b++)
+        for (uint32_t i = 0; i < 4; i++)
+            s.share[b][i] = i == 0 ? 2.5f : 0.5f;
+    kv_shares_deal(&s, 0.1f, 2, 2, 1000, 10000, 0, rows);
+    assert_true(abs((int)rows[0] - 2350) <= 1 && abs((int)rows[1] - 550) <= 1);
+    kv_shares_deal(&s, 1, 2, 2, 1000, 10000, 0, rows);
+    for (uint32_t i = 0; i < 4; i++)
+        assert_int_equal(rows[i], 1000);
     kv_shares_close(&s);
 }
 
@@ -89,14 +108,14 @@ static void shares_are_interpolated(void **state)
     for (uint32_t b = 0; b < KV_SHARES_BUDGETS; b++)
         for (uint32_t i = 0; i < 4; i++)
             s.share[b][i] = i == 0 ? 2.5f - 0.5f * (float)b : (1.5f + 0.5f * (float)b) / 3;
-    kv_shares_deal(&s, 2, 2, 1500, 10000, 0, rows); // 15 %: 1.75 of the mean
+    kv_shares_deal(&s, 0, 2, 2, 1500, 10000, 0, rows); // 15 %: 1.75 of the mean
     assert_true(abs((int)rows[0] - 2625) <= 2);
-    kv_shares_deal(&s, 2, 2, 300, 10000, 0, rows); // below 5 %: the shares of 5 %
+    kv_shares_deal(&s, 0, 2, 2, 300, 10000, 0, rows); // below 5 %: the shares of 5 %
     assert_true(abs((int)rows[0] - 750) <= 2);
-    kv_shares_deal(&s, 2, 2, 7500, 10000, 0, rows); // 75 %: 1.0 of 50 % and of 100 %
+    kv_shares_deal(&s, 0, 2, 2, 7500, 10000, 0, rows); // 75 %: 1.0 of 50 % and of 100 %
     assert_true(abs((int)rows[0] - 7500) <= 2);
     for (uint32_t budget = 100; budget <= 10000; budget += 100) {
-        kv_shares_deal(&s, 2, 2, budget, 10000, 0, rows);
+        kv_shares_deal(&s, 0, 2, 2, budget, 10000, 0, rows);
         assert_true(rows[0] >= last); // never fewer rows of a larger budget
         last = rows[0];
     }
@@ -113,7 +132,7 @@ static void rounded_budgets_fill_blocks(void **state)
         const uint32_t n = 300 + rng_below(&rng, 8000), budget = 1 + rng_below(&rng, n);
         const uint32_t least = rng_below(&rng, 100), loose = rng_below(&rng, KV_BLOCK);
         uint32_t rows[N], was[N];
-        kv_shares_deal(&s, LAYERS, HEADS, budget, n, least, rows);
+        kv_shares_deal(&s, 0, LAYERS, HEADS, budget, n, least, rows);
         memcpy(was, rows, sizeof was);
         kv_shares_round(rows, N, loose, least, n);
         for (uint32_t i = 0; i < N; i++) {
@@ -238,7 +257,7 @@ static void layers_have_budgets(void **state)
     assert_int_equal(kv_shares_open(&back, LAYERS, HEADS), OK);
     assert_int_equal(kv_shares_read(&back, &ID, buf_text(&text), text.len, &why), OK);
     assert_true(kv_shares_by_layer(&back, &by));
-    kv_shares_deal(&by, LAYERS, HEADS, BUDGET, OF, 0, rows);
+    kv_shares_deal(&by, 0, LAYERS, HEADS, BUDGET, OF, 0, rows);
     for (uint32_t i = 0; i < N; i++) {
         sum += rows[i];
         assert_true(rows[i] + 1 >= rows[i / HEADS * HEADS]);
@@ -281,6 +300,7 @@ int main(void)
         cmocka_unit_test(the_whole_budget_is_dealt),
         cmocka_unit_test(larger_shares_get_more),
         cmocka_unit_test(shares_are_interpolated),
+        cmocka_unit_test(a_part_is_dealt_evenly),
         cmocka_unit_test(rounded_budgets_fill_blocks),
         cmocka_unit_test(the_best_are_the_best),
         cmocka_unit_test(a_replay_is_counted),

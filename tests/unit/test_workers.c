@@ -5,8 +5,12 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "os/workers.h"
 
@@ -90,6 +94,60 @@ static void who_waits_for_a_run_sleeps(void **state)
     workers_free(w);
 }
 
+/* ---- a worker that does not get a processor ---- */
+
+static pthread_t caller, held;
+static atomic_bool found, is_held, let_go;
+
+static void hold(int signal)
+{
+    (void)signal;
+    atomic_store(&is_held, true);
+    while (!atomic_load(&let_go))
+        nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+}
+
+/* Part 1 says whose it is; part 0 gives it the time to be its worker's. */
+static void find_worker(void *arg, uint32_t part, uint32_t n_part)
+{
+    (void)arg, (void)n_part;
+    if (part == 0)
+        nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);
+    if (part == 1 && !pthread_equal(pthread_self(), caller)) {
+        held = pthread_self();
+        atomic_store(&found, true);
+    }
+}
+
+/* Whoever waits for it waits for ever: the alarm ends that. */
+static void a_run_waits_for_nobody_who_has_not_begun(void **state)
+{
+    struct count c = { 0 };
+    struct workers *w;
+    (void)state;
+    alarm(20);
+    caller = pthread_self();
+    assert_int_equal(workers_new(&w, 3, NULL), OK);
+    signal(SIGUSR1, hold);
+    while (!atomic_load(&found))
+        workers_run(w, find_worker, NULL);
+    assert_int_equal(pthread_kill(held, SIGUSR1), 0);
+    while (!atomic_load(&is_held))
+        be_gone();
+    for (uint32_t run = 1; run <= 300; run++) {
+        workers_run(w, hit, &c);
+        for (uint32_t part = 0; part < 3; part++)
+            assert_int_equal(c.hits[part], run);
+    }
+    atomic_store(&let_go, true);
+    for (uint32_t run = 301; run <= 600; run++) { /* somewhere in these it is there again */
+        workers_run(w, hit, &c);
+        assert_int_equal(c.total, 3 * run);
+    }
+    workers_free(w);
+    alarm(0);
+}
+
 static void refuses_silly_counts(void **state)
 {
     (void)state;
@@ -106,6 +164,7 @@ int main(void)
         cmocka_unit_test(each_part_runs_once_a_run),
         cmocka_unit_test(who_waits_for_a_part_sleeps),
         cmocka_unit_test(who_waits_for_a_run_sleeps),
+        cmocka_unit_test(a_run_waits_for_nobody_who_has_not_begun),
         cmocka_unit_test(refuses_silly_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

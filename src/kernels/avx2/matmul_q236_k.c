@@ -48,7 +48,6 @@ always_inline void unpack_q3_k(struct half_block *out, const uint8_t *record, in
         out->code[g] = _mm256_or_si256(two, bits(load_lanes(p->hmask[g], h), s, 2, 1));
     }
     pairs_of_halves(out->scale, _mm256_sub_epi8(scales, _mm256_set1_epi8(32)), s);
-    out->offset = _mm256_slli_epi16(both(out->scale), 2);
     out->ws = load_halves(p->d, h);
 }
 
@@ -62,7 +61,6 @@ always_inline void unpack_q6_k(struct half_block *out, const uint8_t *record, in
         out->code[g] = _mm256_or_si256(low, bits(load_lanes(p->qh[s / 4][g], h), 2 * t, 4, 3));
     }
     pairs_of_halves(out->scale, load_lanes(p->scales[s / 2], h), s);
-    out->offset = _mm256_slli_epi16(both(out->scale), 5);
     out->ws = load_halves(p->d, h);
 }
 
@@ -82,7 +80,7 @@ void avx2_matmul_q3_k(const struct matmul_call *c)
 
 void avx2_matmul_q6_k(const struct matmul_call *c)
 {
-    static const struct kind kind = { sizeof(struct panel_q6_k), 8, .depth = 2, .halves = true,
+    static const struct kind kind = { sizeof(struct panel_q6_k), 8, .depth = 4, .halves = true,
                                       .offset = 32 };
     matmul_of_kind(kind, unpack_q6_k, c);
 }

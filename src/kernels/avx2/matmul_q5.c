@@ -28,7 +28,7 @@ always_inline void unpack_q5_1(struct half_block *out, const uint8_t *record, in
 
 void avx2_matmul_q5_0(const struct matmul_call *c)
 {
-    static const struct kind kind = { sizeof(struct panel_q5_0), 1, .depth = 4, .offset = 16 };
+    static const struct kind kind = { sizeof(struct panel_q5_0), 1, .depth = 8, .offset = 16 };
     matmul_of_kind(kind, unpack_q5_0, c);
 }
 

@@ -1,21 +1,46 @@
+/* Four blocks at once: two of two rows, or four of one. What a block does alone, two trees over its lanes and a division,
+ * is a chain of latencies; four of them share the trees, and the division is one (two rows of 1,536: 1.66 -> 1.05 us, one:
+ * 0.95 -> 0.74). */
 #include <immintrin.h>
 #include <math.h>
 #include <string.h>
 
 #include "kernels/avx2/matmul_fns.h"
 
-static inline float largest(__m256 v)
+enum { AT_ONCE = 4 };
+
+static inline __m256 max_of(__m256 a, __m256 b)
 {
-    __m128 m = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-    m = _mm_max_ps(m, _mm_movehl_ps(m, m));
-    return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
+    return _mm256_max_ps(a, b);
 }
 
-static inline float least(__m256 v)
+static inline __m256 min_of(__m256 a, __m256 b)
 {
-    __m128 m = _mm_min_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-    m = _mm_min_ps(m, _mm_movehl_ps(m, m));
-    return _mm_cvtss_f32(_mm_min_ss(m, _mm_movehdup_ps(m)));
+    return _mm256_min_ps(a, b);
+}
+
+/* Lane i: the largest, or least, of v[i]. */
+static inline __attribute__((__always_inline__)) __m128 over_lanes(__m256 (*of)(__m256, __m256),
+                                                                   const __m256 v[AT_ONCE])
+{
+    __m256 ab = of(_mm256_unpacklo_ps(v[0], v[1]), _mm256_unpackhi_ps(v[0], v[1]));
+    __m256 cd = of(_mm256_unpacklo_ps(v[2], v[3]), _mm256_unpackhi_ps(v[2], v[3]));
+    __m256 all = of(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xee));
+    __m256 turned = _mm256_permute2f128_ps(all, all, 1);
+    return _mm256_castps256_ps128(of(all, turned));
+}
+
+/* Of both halves of 16 codes of four blocks, a dword each: sums of the first two of each four, and of the last two. */
+static inline __m256i sums_of_pairs(const __m256i q[AT_ONCE])
+{
+    __m256i s[AT_ONCE];
+    for (int i = 0; i < AT_ONCE; i++)
+        s[i] = _mm256_maddubs_epi16(_mm256_set1_epi8(1), q[i]);
+    __m256i ab =
+        _mm256_add_epi16(_mm256_unpacklo_epi32(s[0], s[1]), _mm256_unpackhi_epi32(s[0], s[1]));
+    __m256i cd =
+        _mm256_add_epi16(_mm256_unpacklo_epi32(s[2], s[3]), _mm256_unpackhi_epi32(s[2], s[3]));
+    return _mm256_add_epi16(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd));
 }
 
 /* A NaN gives -127: the first operand of max is dropped then. */
@@ -26,85 +51,152 @@ static inline __m256i to_codes(__m256 x, __m256 z, __m256 inv)
     return _mm256_cvtps_epi32(_mm256_min_ps(v, end));
 }
 
-/* Sums of both halves of 16 codes: in the low 16 bits of the low and the high dword. */
-static inline __m128i sums_of_halves(__m256i q)
+/* The 32 codes of a block in their order. */
+static inline __m256i codes(const float *f, float z, float inv)
 {
-    __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), q);
-    __m256i fours = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
-    __m128i s = _mm_hadd_epi32(_mm256_castsi256_si128(fours), _mm256_extracti128_si256(fours, 1));
-    return _mm_hadd_epi32(s, s);
+    __m256 vz = _mm256_set1_ps(z), vinv = _mm256_set1_ps(inv);
+    __m256i q[4];
+    for (int i = 0; i < 4; i++)
+        q[i] = to_codes(_mm256_loadu_ps(f + 8 * i), vz, vinv);
+    __m256i all =
+        _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
+    return _mm256_permutevar8x32_epi32(all, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
 }
 
-/* One row's 32 values. */
+/* NaN for blocks that hold one, else 0. */
+static inline __m128 nans(const __m256 odd[AT_ONCE])
+{
+    float nan[AT_ONCE];
+    if (!_mm256_movemask_ps(
+            _mm256_or_ps(_mm256_or_ps(odd[0], odd[1]), _mm256_or_ps(odd[2], odd[3]))))
+        return _mm_setzero_ps();
+    for (int i = 0; i < AT_ONCE; i++)
+        nan[i] = _mm256_movemask_ps(odd[i]) ? NAN : 0;
+    return _mm_loadu_ps(nan);
+}
+
+/* Four blocks' values; half and pair as they lie in acts_block and acts_pairs. */
 struct coded {
-    __m256i q;
-    float d, z, t;
-    int32_t low, high; // sums of halves
+    __m256i q[AT_ONCE];
+    float d[AT_ONCE], z[AT_ONCE], t[AT_ONCE];
+    int32_t half[AT_ONCE];
+    int64_t pair[AT_ONCE];
 };
 
-static inline struct coded code(const float *f)
+static inline void code_sums(struct coded *c, __m128 d)
 {
-    __m256 x[4];
-    for (int i = 0; i < 4; i++)
-        x[i] = _mm256_loadu_ps(f + 8 * i);
-    float hi = largest(_mm256_max_ps(_mm256_max_ps(x[0], x[1]), _mm256_max_ps(x[2], x[3])));
-    float lo = least(_mm256_min_ps(_mm256_min_ps(x[0], x[1]), _mm256_min_ps(x[2], x[3])));
-    __m256 odd = _mm256_or_ps(_mm256_cmp_ps(x[0], x[1], _CMP_UNORD_Q),
+    __m256i pairs = sums_of_pairs(c->q), halves = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+    __m128i first = _mm256_castsi256_si128(pairs), low = _mm256_castsi256_si128(halves);
+    __m128i both = _mm_add_epi16(first, _mm256_extracti128_si256(pairs, 1));
+    __m128i high = _mm256_extracti128_si256(halves, 1);
+    _mm_storeu_ps(c->t, _mm_mul_ps(d, _mm_cvtepi32_ps(_mm_add_epi32(low, high))));
+    _mm_storeu_si128((__m128i *)c->half, _mm_blend_epi16(low, _mm_slli_epi32(high, 16), 0xaa));
+    _mm_storeu_si128((__m128i *)c->pair, _mm_unpacklo_epi32(first, both));
+    _mm_storeu_si128((__m128i *)(c->pair + 2), _mm_unpackhi_epi32(first, both));
+}
+
+static inline void code(struct coded *c, const float *const f[AT_ONCE])
+{
+    __m256 top[AT_ONCE], bottom[AT_ONCE], odd[AT_ONCE], x[4];
+    float inv[AT_ONCE];
+    for (int i = 0; i < AT_ONCE; i++) {
+        for (int j = 0; j < 4; j++)
+            x[j] = _mm256_loadu_ps(f[i] + 8 * j);
+        top[i] = _mm256_max_ps(_mm256_max_ps(x[0], x[1]), _mm256_max_ps(x[2], x[3]));
+        bottom[i] = _mm256_min_ps(_mm256_min_ps(x[0], x[1]), _mm256_min_ps(x[2], x[3]));
+        odd[i] = _mm256_or_ps(_mm256_cmp_ps(x[0], x[1], _CMP_UNORD_Q),
                               _mm256_cmp_ps(x[2], x[3], _CMP_UNORD_Q));
-    float nan = _mm256_movemask_ps(odd) ? NAN : 0;
-    float width = hi - lo + nan, z = (hi + lo) * 0.5f + nan;
-    float inv = hi > lo ? 254.0f / width : 0;
-
-    __m256 vz = _mm256_set1_ps(z), vinv = _mm256_set1_ps(inv);
-    __m256i q01 = _mm256_packs_epi32(to_codes(x[0], vz, vinv), to_codes(x[1], vz, vinv));
-    __m256i q23 = _mm256_packs_epi32(to_codes(x[2], vz, vinv), to_codes(x[3], vz, vinv));
-    __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    __m256i q = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(q01, q23), order);
-    __m128i s = sums_of_halves(q);
-    int32_t low = _mm_cvtsi128_si32(s), high = _mm_extract_epi32(s, 1);
-    float d = width * (1.0f / 254);
-    return (struct coded){ q, d, z, d * (float)(low + high), low, high };
+    }
+    __m128 hi = over_lanes(max_of, top), lo = over_lanes(min_of, bottom), nan = nans(odd);
+    __m128 width = _mm_add_ps(_mm_sub_ps(hi, lo), nan),
+           d = _mm_mul_ps(width, _mm_set1_ps(1.0f / 254));
+    __m128 z = _mm_add_ps(_mm_mul_ps(_mm_add_ps(hi, lo), _mm_set1_ps(0.5f)), nan);
+    __m128 step = _mm_div_ps(_mm_set1_ps(254), width);
+    _mm_storeu_ps(inv, _mm_and_ps(step, _mm_cmpgt_ps(hi, lo)));
+    _mm_storeu_ps(c->z, z);
+    _mm_storeu_ps(c->d, d);
+    for (int i = 0; i < AT_ONCE; i++)
+        c->q[i] = codes(f[i], c->z[i], inv[i]);
+    code_sums(c, d);
 }
 
-static inline void store_scales(struct acts_block *to, uint32_t lane, const struct coded *c)
+static inline void store_sums(struct acts_block *to, struct acts_pairs *pairs, uint32_t lane,
+                              const struct coded *c, int i)
 {
-    to->d[lane] = c->d;
-    to->z[lane] = c->z;
-    to->t[lane] = c->t;
-    to->half[lane][0] = (int16_t)c->low;
-    to->half[lane][1] = (int16_t)c->high;
+    to->d[lane] = c->d[i];
+    to->z[lane] = c->z[i];
+    to->t[lane] = c->t[i];
+    memcpy(to->half[lane], &c->half[i], sizeof to->half[lane]);
+    memcpy(pairs->sum[lane], &c->pair[i], sizeof pairs->sum[lane]);
 }
 
-static inline void quantise_pair(struct acts_block *to, const float *f, uint32_t k)
+/* Codes i and i + 1 are both lanes of a block. */
+static inline void store_pair(struct acts_block *to, struct acts_pairs *pairs,
+                              const struct coded *c, int i)
 {
-    struct coded a = code(f), b = code(f + k);
-    __m256i low = _mm256_unpacklo_epi32(a.q, b.q), high = _mm256_unpackhi_epi32(a.q, b.q);
+    __m256i low = _mm256_unpacklo_epi32(c->q[i], c->q[i + 1]);
+    __m256i high = _mm256_unpackhi_epi32(c->q[i], c->q[i + 1]);
     _mm256_storeu_si256((__m256i *)to->q[0], _mm256_permute2x128_si256(low, high, 0x20));
     _mm256_storeu_si256((__m256i *)to->q[4], _mm256_permute2x128_si256(low, high, 0x31));
-    store_scales(to, 0, &a);
-    store_scales(to, 1, &b);
+    store_sums(to, pairs, 0, c, i);
+    store_sums(to, pairs, 1, c, i + 1);
 }
 
-static inline void quantise_one(struct acts_block *to, uint32_t lane, const float *f)
+static inline void store_one(struct acts_block *to, struct acts_pairs *pairs, uint32_t lane,
+                             const struct coded *c, int i)
 {
-    struct coded c = code(f);
     int32_t q[8];
-    _mm256_storeu_si256((__m256i *)q, c.q);
+    _mm256_storeu_si256((__m256i *)q, c->q[i]);
     for (int g = 0; g < 8; g++)
         memcpy(to->q[g][lane], &q[g], 4);
-    store_scales(to, lane, &c);
+    store_sums(to, pairs, lane, c, i);
+}
+
+/* Behind the last block the last one is coded again, and forgotten. */
+static const float *block_at(const float *f, uint32_t b, uint32_t n_block)
+{
+    return f + (size_t)(b < n_block ? b : n_block - 1) * QBLOCK;
+}
+
+static void quantise_two_rows(struct acts *a, uint32_t r)
+{
+    const uint32_t n_block = a->k / QBLOCK;
+    const float *f = a->f + (size_t)r * a->k;
+    struct acts_block *to = acts_block_of(a, r, 0);
+    struct acts_pairs *pairs = acts_pairs_of(a, r, 0);
+    struct coded c;
+    for (uint32_t b = 0; b < n_block; b += 2) {
+        const float *one = block_at(f, b, n_block), *two = block_at(f, b + 1, n_block);
+        code(&c, (const float *[]){ one, one + a->k, two, two + a->k });
+        store_pair(to + b, pairs + b, &c, 0);
+        if (b + 1 < n_block)
+            store_pair(to + b + 1, pairs + b + 1, &c, 2);
+    }
+}
+
+static void quantise_one_row(struct acts *a, uint32_t r)
+{
+    const uint32_t n_block = a->k / QBLOCK;
+    const float *f = a->f + (size_t)r * a->k;
+    struct acts_block *to = acts_block_of(a, r, 0);
+    struct acts_pairs *pairs = acts_pairs_of(a, r, 0);
+    struct coded c;
+    for (uint32_t b = 0; b < n_block; b += AT_ONCE) {
+        code(&c, (const float *[]){ block_at(f, b, n_block), block_at(f, b + 1, n_block),
+                                    block_at(f, b + 2, n_block), block_at(f, b + 3, n_block) });
+        for (uint32_t i = 0; i < AT_ONCE && b + i < n_block; i++)
+            store_one(to + b + i, pairs + b + i, r % ACTS_ROWS, &c, (int)i);
+    }
 }
 
 void avx2_quantise(struct acts *a, uint32_t first, uint32_t last)
 {
-    const uint32_t n_block = a->k / QBLOCK;
-    for (uint32_t r = first, n; r < last; r += n) {
-        const float *f = a->f + (size_t)r * a->k;
-        n = r % 2 == 0 && r + 2 <= last ? 2 : 1;
-        for (uint32_t b = 0; b < n_block; b++)
-            if (n == 2)
-                quantise_pair(acts_block_of(a, r, b), f + b * QBLOCK, a->k);
-            else
-                quantise_one(acts_block_of(a, r, b), r % 2, f + b * QBLOCK);
+    for (uint32_t r = first; r < last;) {
+        if (r % ACTS_ROWS == 0 && r + ACTS_ROWS <= last) {
+            quantise_two_rows(a, r);
+            r += ACTS_ROWS;
+        } else {
+            quantise_one_row(a, r++);
+        }
     }
 }

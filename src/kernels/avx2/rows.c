@@ -118,24 +118,43 @@ void avx2_scale(float *y, float s, uint32_t n)
         y[i] *= s;
 }
 
-void avx2_silu_gate(float *y, const float *gate, const float *up, uint32_t n)
+typedef void activation8_n(__m256 *y, const __m256 *x, int n);
+
+/* n_v vectors from element i on. */
+static inline __attribute__((__always_inline__)) void
+gate_vectors(activation8_n *activation, float *y, const float *gate, const float *up, int n_v)
+{
+    __m256 x[4];
+    for (int v = 0; v < n_v; v++)
+        x[v] = _mm256_loadu_ps(gate + 8 * v);
+    activation(x, x, n_v);
+    for (int v = 0; v < n_v; v++)
+        _mm256_storeu_ps(y + 8 * v, _mm256_mul_ps(x[v], _mm256_loadu_ps(up + 8 * v)));
+}
+
+static inline __attribute__((__always_inline__)) void
+gate_row(activation8_n *activation, float *y, const float *gate, const float *up, uint32_t n)
 {
     uint32_t i = 0;
+    for (; i + 32 <= n; i += 32)
+        gate_vectors(activation, y + i, gate + i, up + i, 4);
     for (; i + 8 <= n; i += 8)
-        _mm256_storeu_ps(y + i,
-                         _mm256_mul_ps(silu8(_mm256_loadu_ps(gate + i)), _mm256_loadu_ps(up + i)));
-    if (n & 7)
-        store_tail(y, n, _mm256_mul_ps(silu8(load_tail(gate, n)), load_tail(up, n)));
+        gate_vectors(activation, y + i, gate + i, up + i, 1);
+    if (n & 7) {
+        __m256 x = load_tail(gate, n);
+        activation(&x, &x, 1);
+        store_tail(y, n, _mm256_mul_ps(x, load_tail(up, n)));
+    }
+}
+
+void avx2_silu_gate(float *y, const float *gate, const float *up, uint32_t n)
+{
+    gate_row(silu8_n, y, gate, up, n);
 }
 
 void avx2_gelu_gate(float *y, const float *gate, const float *up, uint32_t n)
 {
-    uint32_t i = 0;
-    for (; i + 8 <= n; i += 8)
-        _mm256_storeu_ps(y + i,
-                         _mm256_mul_ps(gelu8(_mm256_loadu_ps(gate + i)), _mm256_loadu_ps(up + i)));
-    if (n & 7)
-        store_tail(y, n, _mm256_mul_ps(gelu8(load_tail(gate, n)), load_tail(up, n)));
+    gate_row(gelu8_n, y, gate, up, n);
 }
 
 void avx2_softcap(float *y, float cap, uint32_t n)

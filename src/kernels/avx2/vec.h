@@ -44,10 +44,20 @@ static inline __m256 exp8_low(__m256 x)
     return y;
 }
 
+static inline __attribute__((__always_inline__)) void exp8_n(__m256 *y, const __m256 *x, int n)
+{
+    exp8_low_n(y, x, n);
+    for (int i = 0; i < n; i++) {
+        __m256 above = _mm256_cmp_ps(x[i], _mm256_set1_ps(EXP_MAX), _CMP_GT_OQ);
+        y[i] = _mm256_blendv_ps(y[i], _mm256_set1_ps(INFINITY), above);
+    }
+}
+
 static inline __m256 exp8(__m256 x)
 {
-    __m256 above = _mm256_cmp_ps(x, _mm256_set1_ps(EXP_MAX), _CMP_GT_OQ);
-    return _mm256_blendv_ps(exp8_low(x), _mm256_set1_ps(INFINITY), above);
+    __m256 y;
+    exp8_n(&y, &x, 1);
+    return y;
 }
 
 static inline __m256 softcap8(__m256 x, __m256 cap)
@@ -57,18 +67,33 @@ static inline __m256 softcap8(__m256 x, __m256 cap)
     return _mm256_mul_ps(cap, _mm256_sub_ps(one, _mm256_div_ps(two, _mm256_add_ps(one, e))));
 }
 
-static inline __m256 silu8(__m256 x)
+/* x / (1 + exp(t)) of n vectors, at most 4. */
+static inline __attribute__((__always_inline__)) void over_exp8_n(__m256 *y, const __m256 *x,
+                                                                  const __m256 *t, int n)
 {
-    __m256 e = exp8(_mm256_xor_ps(x, _mm256_set1_ps(-0.0f)));
-    return _mm256_div_ps(x, _mm256_add_ps(_mm256_set1_ps(1), e));
+    __m256 e[4];
+    exp8_n(e, t, n);
+    for (int i = 0; i < n; i++)
+        y[i] = _mm256_div_ps(x[i], _mm256_add_ps(_mm256_set1_ps(1), e[i]));
 }
 
-static inline __m256 gelu8(__m256 x)
+static inline __attribute__((__always_inline__)) void silu8_n(__m256 *y, const __m256 *x, int n)
 {
-    __m256 w =
-        _mm256_fmadd_ps(_mm256_mul_ps(x, x), _mm256_set1_ps(GELU_W3), _mm256_set1_ps(GELU_W1));
-    __m256 e = exp8(_mm256_mul_ps(_mm256_xor_ps(x, _mm256_set1_ps(-0.0f)), w));
-    return _mm256_div_ps(x, _mm256_add_ps(_mm256_set1_ps(1), e));
+    __m256 t[4];
+    for (int i = 0; i < n; i++)
+        t[i] = _mm256_xor_ps(x[i], _mm256_set1_ps(-0.0f));
+    over_exp8_n(y, x, t, n);
+}
+
+static inline __attribute__((__always_inline__)) void gelu8_n(__m256 *y, const __m256 *x, int n)
+{
+    const __m256 w1 = _mm256_set1_ps(GELU_W1), w3 = _mm256_set1_ps(GELU_W3);
+    __m256 t[4];
+    for (int i = 0; i < n; i++) {
+        __m256 w = _mm256_fmadd_ps(_mm256_mul_ps(x[i], x[i]), w3, w1);
+        t[i] = _mm256_mul_ps(_mm256_xor_ps(x[i], _mm256_set1_ps(-0.0f)), w);
+    }
+    over_exp8_n(y, x, t, n);
 }
 
 /* The tree over lanes 0..7 (low) and 8..15 (high). */

@@ -6,6 +6,6 @@
 
 extern const struct kv_policy kv_policy_window, kv_policy_random, kv_policy_h2o,
     kv_policy_h2o_chunked, kv_policy_snapkv, kv_policy_tova, kv_policy_keydiff, kv_policy_expected,
-    kv_policy_auto, kv_policy_kvzip, kv_policy_epicache;
+    kv_policy_auto, kv_policy_kvzip, kv_policy_epicache, kv_policy_quest, kv_policy_sentencekv;
 
 #endif

@@ -1,17 +1,18 @@
-/* auto - what we recommend: a budget for each head from the model's profile, and in each head the rows that either of two
+/* auto - what we recommend: a budget for each head from the model's profile, and in each head the rows that any of three
  * measures wants.
  *
- *   rank = - min(place by the last query's attention, place by expected attention)
+ *   rank = - min(place by a probe's attention, place by the last query's attention, place by expected attention)
  *
- * Expected attention keeps what prose needs and loses single facts, the last query's attention does the opposite; a row
- * stays where one of them wants it much. Sources: budgets of heads as KVzip's replay deals them (Kim et al. 2025), measured
- * once a model (kv/shares.h); ranks of TOVA (Oren et al. 2024) and Expected Attention (Devoto et al. 2025). */
+ * Expected attention keeps what prose needs and loses single facts; the last query's keeps what the next sentence needs, and
+ * the facts if it happens to stand at a paragraph's end; a probe always stands there (engine/replay.h). A row stays where one
+ * of them wants it much. Sources: budgets of heads as KVzip's replay deals them (Kim et al. 2025), measured once a model
+ * (kv/shares.h); ranks of TOVA (Oren et al. 2024) and Expected Attention (Devoto et al. 2025); the probe is ours. */
 #include "kv/policy/all.h"
 #include "kv/policy/expected.h"
 #include "kv/policy/keydiff.h"
 #include "kv/policy/measure.h"
 
-enum { BY_LAST = 1, BY_EXPECTED = 2, BY_KEYS = 4 };
+enum { BY_LAST = 1, BY_EXPECTED = 2, BY_KEYS = 4, BY_PROBE = 8 };
 
 struct auto_options {
     struct kv_common common;
@@ -19,15 +20,23 @@ struct auto_options {
 };
 
 static const unsigned ranks_by[] = {
-    BY_LAST | BY_EXPECTED,           BY_EXPECTED, BY_LAST, BY_EXPECTED | BY_KEYS,
+    BY_LAST | BY_EXPECTED,
+    BY_EXPECTED,
+    BY_LAST,
+    BY_EXPECTED | BY_KEYS,
     BY_LAST | BY_EXPECTED | BY_KEYS,
+    BY_PROBE | BY_EXPECTED,
+    BY_PROBE | BY_LAST | BY_EXPECTED,
 };
 
 static const struct kv_option options[] = {
-    { "ranks", KV_OPTION_WORD, offsetof(struct auto_options, ranks), NULL, "last+expected", NULL, 0,
-      0, "last+expected expected last expected+keydiff last+expected+keydiff",
-      "measures of which the better place counts: the last query's attention, expected attention, "
-      "keys unlike others" },
+    { "ranks", KV_OPTION_WORD, offsetof(struct auto_options, ranks), NULL, "last+expected",
+      "probe+last+expected", 0, 0,
+      "last+expected expected last expected+keydiff last+expected+keydiff probe+expected "
+      "probe+last+expected",
+      "measures of which the best place counts: attention of the last query, of one at a "
+      "paragraph's end that is read behind the text and forgotten (probe), of queries to come "
+      "(expected), keys unlike others" },
 };
 
 static unsigned measures(const void *opt)
@@ -38,12 +47,14 @@ static unsigned measures(const void *opt)
 static unsigned auto_needs(const void *opt)
 {
     const unsigned by = measures(opt);
-    return (by & BY_LAST ? KV_NEED_QUERIES : 0) | (by & BY_EXPECTED ? KV_NEED_MOMENTS : 0);
+    return (by & (BY_LAST | BY_PROBE) ? KV_NEED_QUERIES : 0) | (by & BY_PROBE ? KV_NEED_PROBE : 0) |
+           (by & BY_EXPECTED ? KV_NEED_MOMENTS : 0);
 }
 
 static uint32_t auto_n_query(const void *opt)
 {
-    return measures(opt) & BY_LAST ? 1 : 0;
+    const unsigned by = measures(opt);
+    return (by & BY_LAST ? 1 : 0) + (by & BY_PROBE ? 1 : 0);
 }
 
 /* rank [n] = the larger of itself and minus each row's place by score. */
@@ -58,6 +69,7 @@ static bool join(const struct kv_rank_in *in, uint32_t h, const float *score, fl
     return true;
 }
 
+/* received [n_query][n_position]: attention of each query, summed over the layer. */
 static bool rank_head(const struct kv_rank_in *in, uint32_t h, unsigned by, const float *received,
                       float *rank)
 {
@@ -65,12 +77,14 @@ static bool rank_head(const struct kv_rank_in *in, uint32_t h, unsigned by, cons
     float *score = kv_rank_room(in, head->n, sizeof *score);
     if (!score)
         return false;
-    for (uint32_t i = 0; i < head->n; i++) {
+    for (uint32_t i = 0; i < head->n; i++)
         rank[i] = -(float)UINT32_MAX;
-        score[i] = by & BY_LAST ? received[head->position[i]] : 0;
+    for (uint32_t t = 0; t < in->n_query; t++) {
+        for (uint32_t i = 0; i < head->n; i++)
+            score[i] = received[(size_t)t * in->n_position + head->position[i]];
+        if (!join(in, h, score, rank))
+            return false;
     }
-    if (by & BY_LAST && !join(in, h, score, rank))
-        return false;
     if (by & BY_EXPECTED &&
         !(expected_of_head(in, h, true, true, score) && join(in, h, score, rank)))
         return false;
@@ -79,12 +93,15 @@ static bool rank_head(const struct kv_rank_in *in, uint32_t h, unsigned by, cons
 
 static void auto_rank(const void *opt, const struct kv_rank_in *in, float *const *rank)
 {
-    const unsigned by = measures(opt);
-    float *received = kv_rank_room(in, in->n_position, sizeof *received);
-    if (!received || (by & BY_LAST && !measure_last_query(in, received)))
+    const size_t n = in->n_position;
+    float *received = kv_rank_room(in, in->n_query * n + 1, sizeof *received);
+    if (!received)
         return;
+    for (uint32_t t = 0; t < in->n_query; t++)
+        if (!measure_query(in, t, received + t * n))
+            return;
     for (uint32_t h = 0; h < in->n_kv_head; h++)
-        if (!rank_head(in, h, by, received, rank[h]))
+        if (!rank_head(in, h, measures(opt), received, rank[h]))
             return;
 }
 
@@ -92,12 +109,12 @@ const struct kv_policy kv_policy_auto = {
     .name = "auto",
     .source = "ours: budgets of heads measured by replay (Kim et al. 2025, \"KVzip\"), ranks of "
               "Oren et al. 2024 and Devoto et al. 2025",
-    .summary = "a budget for each head from the model's profile, two ranks inside: recommended",
+    .summary = "a budget for each head from the model's profile, three ranks inside: recommended",
     .option = options,
     .n_option = sizeof options / sizeof *options,
     .options_bytes = sizeof(struct auto_options),
     .paper = { .sinks = "4", .recent = "5%", .every = "64", .shares = "profile" },
-    .tuned = { .round = "on" },
+    .tuned = { .round = "on", .even = "0.1" },
     .recent_least = 16,
     .needs = auto_needs,
     .n_query = auto_n_query,

@@ -59,15 +59,20 @@ bool measure_received(const struct kv_rank_in *in, uint32_t h, uint32_t g, uint3
     return true;
 }
 
-bool measure_last_query(const struct kv_rank_in *in, float *out)
+bool measure_query(const struct kv_rank_in *in, uint32_t t, float *out)
 {
+    struct kv_rank_in one = *in;
+    if (t >= in->n_query)
+        return true;
+    one.query = in->query + t;
+    one.n_query = 1;
     for (uint32_t h = 0; h < in->n_kv_head; h++) {
         const struct kv_rank_head *head = &in->head[h];
         float *of_head = kv_rank_room(in, head->n, sizeof *of_head);
         if (!of_head)
             return false;
-        for (uint32_t g = 0; g < in->group && in->n_query; g++)
-            if (!measure_received(in, h, g, in->n_query - 1, NULL, of_head))
+        for (uint32_t g = 0; g < in->group; g++)
+            if (!measure_received(&one, h, g, 0, NULL, of_head))
                 return false;
         for (uint32_t i = 0; i < head->n; i++)
             out[head->position[i]] += of_head[i];

@@ -12,8 +12,9 @@
 bool measure_received(const struct kv_rank_in *in, uint32_t h, uint32_t g, uint32_t from,
                       const float *factor, float *out);
 
-/* out [n_position] += the last query's weights, summed over all heads of the layer: of the row at each position. */
-bool measure_last_query(const struct kv_rank_in *in, float *out);
+/* out [n_position] += the weights of query t, summed over all heads of the layer: of the row at each position. It sees all
+ * rows. Where there is no such query: nothing. */
+bool measure_query(const struct kv_rank_in *in, uint32_t t, float *out);
 
 /* out [n]: the norm of each row's V; l1: the sum of absolute values, else the Euclidean one. */
 bool measure_values(const struct kv_rank_in *in, uint32_t h, bool l1, float *out);

@@ -19,7 +19,7 @@ static void tova_rank(const void *opt, const struct kv_rank_in *in, float *const
 {
     (void)opt;
     float *received = kv_rank_room(in, in->n_position, sizeof *received);
-    if (!received || !measure_last_query(in, received))
+    if (!received || !measure_query(in, 0, received))
         return;
     for (uint32_t h = 0; h < in->n_kv_head; h++)
         for (uint32_t i = 0; i < in->head[h].n; i++)

@@ -1,0 +1,280 @@
+/* quest and sentencekv on models: with the queries and keys of real passes, what each query reads is what the plain twin
+ * reads, of a whole past and of one with rows dropped. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "kv/select.h"
+#include "support/runner.h"
+#include "support/sanitized.h"
+#include "support/tiny_model.h"
+#include "twin/select_twin.h"
+
+#define SMOLLM2 "models/SmolLM2-135M-Instruct.Q4_1.gguf"
+
+enum { FROM = SANITIZED ? 100 : 200, N = FROM + 24, BUDGET = 60 };
+
+/* What a choice is to the twin. */
+struct as_twin {
+    const char *choice;
+    struct select_twin twin;
+};
+
+struct life {
+    struct runner r;
+    struct run run;
+    const struct hparams *h;
+    struct kv_taps taps;
+    struct kv_select *beside; // asked by the test what the pass asks its own
+    uint32_t group, n_list, n_kv_head, dense;
+    struct kv_excerpt *excerpt; // NULL: a whole past
+    bool ends[N];
+    bool *there;              // [n_list][N]
+    struct select_twin *twin; // [n_list]
+    float *k;                 // [n_list][N][d]
+    void *scratch;
+    uint32_t n_tie, n_look;
+};
+
+static struct kv_select *select_new(struct life *f, const struct kv_choice *c)
+{
+    const struct kv_select_config config = {
+        .choice = c, .shape = &f->r.shape, .n_position_max = N, .from = FROM
+    };
+    struct kv_select *s;
+    assert_int_equal(kv_select_new(&s, &config, NULL), OK);
+    for (uint32_t p = 0; p < N; p++)
+        if (f->ends[p])
+            kv_select_end_sentence(s, p);
+    return s;
+}
+
+static void open_twins(struct life *f, const struct as_twin *as)
+{
+    f->twin = mem_new(f->n_list, sizeof *f->twin);
+    f->k = mem_new((size_t)f->n_list * N * f->h->d_head, sizeof *f->k);
+    f->there = mem_new((size_t)f->n_list * N, sizeof *f->there);
+    memset(f->there, 1, (size_t)f->n_list * N);
+    for (uint32_t i = 0; i < f->n_list; i++) {
+        f->twin[i] = as->twin;
+        f->twin[i].d = f->h->d_head;
+        f->twin[i].group = f->group;
+        f->twin[i].budget = BUDGET;
+        f->twin[i].n_sink = 4;
+        f->twin[i].recent = 10;
+        f->twin[i].ends = f->ends;
+        f->twin[i].there = f->there + (size_t)i * N;
+        select_twin_open(&f->twin[i]);
+    }
+}
+
+static void open_life(struct life *f, const char *path, enum kv_type type, const int32_t *ids,
+                      const struct as_twin *as)
+{
+    const struct runner_config config = {
+        .path = path, .n_thread = 2, .n_position_max = N, .kv_type = type
+    };
+    struct rng rng = rng_seeded(5, 5);
+    struct kv_choice c;
+    memset(f, 0, sizeof *f);
+    runner_open(&f->r, &config);
+    run_open(&f->r, &f->run, ids);
+    f->h = model_hparams(f->r.model);
+    assert_int_equal(kv_choice_parse(&c, as->choice, NULL), OK);
+    for (uint32_t p = 0; p < N; p++)
+        f->ends[p] = p == FROM - 1 || rng_below(&rng, 9) == 0;
+    f->run.select = select_new(f, &c);
+    f->beside = select_new(f, &c);
+    const struct kv_group *g = &f->r.shape.group[kv_whole_group(&f->r.shape)];
+    f->n_kv_head = g->n_kv_head;
+    f->n_list = g->n_layer * g->n_kv_head;
+    f->group = f->h->n_head / g->n_kv_head;
+    f->scratch = mem_new_aligned(1, attn_scratch_bytes(f->group, f->h->d_head, f->h->d_head), 64);
+    open_twins(f, as);
+    f->taps = (struct kv_taps){
+        .n_query = 1,
+        .query = mem_new((size_t)f->h->n_layer * f->h->n_head * f->h->d_head, sizeof(float)),
+    };
+    f->run.taps = &f->taps;
+}
+
+static void close_life(struct life *f)
+{
+    for (uint32_t i = 0; i < f->n_list; i++)
+        select_twin_close(&f->twin[i]);
+    mem_free(f->twin);
+    mem_free(f->k);
+    mem_free(f->there);
+    kv_excerpt_free(f->excerpt);
+    mem_free(f->scratch);
+    mem_free(f->taps.query);
+    kv_select_free(f->beside);
+    kv_select_free(f->run.select);
+    run_close(&f->run);
+    runner_close(&f->r);
+}
+
+/* The query of the last position in one layer and kv_head. */
+static struct kv_select_in input(struct life *f, uint32_t layer, uint32_t h)
+{
+    const size_t d = f->h->d_head;
+    return (struct kv_select_in){
+        .layer = layer,
+        .kv_head = h,
+        .group = f->group,
+        .d = f->h->d_head,
+        .n_position = f->run.n_done - 1,
+        .q = f->taps.query + (layer * (size_t)f->h->n_head + (size_t)h * f->group) * d,
+        .scale = f->h->attn_scale,
+        .kern = model_kernels(f->r.model),
+        .scratch = f->scratch,
+        .view = kv_view_layer(f->run.space, layer),
+    };
+}
+
+/* Keys of rows that are there, while all of them lie in the space. */
+static void copy_keys(struct life *f, uint32_t from)
+{
+    for (uint32_t layer = 0; layer < f->h->n_layer; layer++) {
+        for (uint32_t h = 0; h < f->n_kv_head && !f->h->windowed[layer]; h++) {
+            const struct kv_select_in in = input(f, layer, h);
+            const uint32_t list = f->r.shape.layer_index[layer] * f->n_kv_head + h;
+            for (uint32_t p = from; p < f->run.n_done; p++)
+                kv_select_key(&in, p, f->k + ((size_t)list * N + p) * in.d);
+        }
+    }
+}
+
+/* About a third of each list's rows go, and most of what is left moves into slots. */
+static void drop_rows(struct life *f)
+{
+    const struct kv_excerpt_config config = { .pool = f->r.pool, .n_position_max = N };
+    struct rng rng = rng_seeded(9, 9);
+    assert_int_equal(kv_excerpt_new(&f->excerpt, &config, NULL), OK);
+    for (uint32_t layer = 0; layer < f->h->n_layer; layer++) {
+        for (uint32_t h = 0; h < f->n_kv_head && !f->h->windowed[layer]; h++) {
+            bool *there = f->there + (f->r.shape.layer_index[layer] * f->n_kv_head + h) * (size_t)N;
+            for (uint32_t p = 0; p < FROM; p++) {
+                there[p] = rng_below(&rng, 3) > 0;
+                if (!there[p])
+                    kv_excerpt_drop(f->excerpt, layer, h, KV_IN_TAIL | p);
+            }
+        }
+    }
+    assert_int_equal(kv_excerpt_settle(f->excerpt, f->run.space, FROM), OK);
+    f->run.excerpt = f->excerpt;
+}
+
+static void compare(struct life *f, uint32_t layer, uint32_t h)
+{
+    struct kv_select_in in = input(f, layer, h);
+    const uint32_t list = f->r.shape.layer_index[layer] * f->n_kv_head + h, n = in.n_position;
+    const float *k = f->k + (size_t)list * N * in.d;
+    struct kv_list rows;
+    bool reads[N];
+    struct kv_selected mask;
+    if (f->excerpt) {
+        rows = kv_excerpt_list(f->excerpt, layer, h);
+        in.list = &rows;
+    }
+    const bool some = kv_select_rows(f->beside, &in, &mask);
+    f->n_look++;
+    if (!select_twin_rows(&f->twin[list], in.q, k, n, reads)) {
+        f->n_tie++;
+        return;
+    }
+    for (uint32_t p = 0; p <= n; p++) {
+        const bool left = f->twin[list].there[p];
+        const bool is = left && (!some || (mask.rows[p / KV_BLOCK] >> p % KV_BLOCK & 1));
+        if (is != (left && (layer < f->dense || reads[p])))
+            fail_msg("layer %u, kv_head %u: the query at %u %s row %u", layer, h, n,
+                     is ? "reads" : "does not read", p);
+    }
+}
+
+static void live_with(const char *path, enum kv_type type, const struct as_twin *as, uint32_t dense,
+                      bool drops)
+{
+    struct life *f = mem_new(1, sizeof *f);
+    struct rng rng = rng_seeded(7, 7);
+    int32_t ids[N];
+    for (uint32_t i = 0; i < N; i++)
+        ids[i] = (int32_t)rng_below(&rng, 250);
+    open_life(f, path, type, ids, as);
+    f->dense = dense;
+    run_step(&f->r, &(struct run *){ &f->run }, &(uint32_t){ FROM }, 1);
+    kv_space_commit(f->run.space, FROM);
+    copy_keys(f, 0);
+    if (drops)
+        drop_rows(f);
+    while (f->run.n_done < N) {
+        run_step(&f->r, &(struct run *){ &f->run }, &(uint32_t){ 1 }, 1);
+        copy_keys(f, f->run.n_done - 1);
+        for (uint32_t layer = 0; layer < f->h->n_layer; layer++)
+            for (uint32_t h = 0; h < f->n_kv_head && !f->h->windowed[layer]; h++)
+                compare(f, layer, h);
+    }
+    const struct kv_select_stats pass = kv_select_stats_of(f->run.select),
+                                 beside = kv_select_stats_of(f->beside);
+    assert_memory_equal(&pass, &beside, sizeof pass);
+    assert_true(pass.n_read < pass.n_there);
+    if (f->n_tie > f->n_look / 10)
+        fail_msg("%s: %u of %u choices were decided by rounding", as->choice, f->n_tie, f->n_look);
+    close_life(f);
+    mem_free(f);
+}
+
+#define COMMON "budget=60,sinks=4,recent=10,"
+
+/* Where rows are dropped by the test, the choice must be one that may. */
+static const struct as_twin choices[] = {
+    { "quest:" COMMON "dense=0,heads=sum", { .page = 16, .address = TWIN_BOUNDS } },
+    { "quest:" COMMON "dense=0,page=7,heads=max",
+      { .page = 7, .address = TWIN_BOUNDS, .largest = true } },
+    { "sentencekv:" COMMON "query=mean,address=mean,keep_factor=2", { .least = 4, .mean = true } },
+    { "sentencekv:" COMMON "query=mean,least=1,dense_first=2,address=mean,keep_factor=2",
+      { .least = 1, .mean = true, .dense_first = 2 } },
+    { "sentencekv:" COMMON "query=token,heads=sum,score=cos,address=mean,keep_factor=2",
+      { .least = 4, .cosine = true } },
+    { "sentencekv:" COMMON "query=token,heads=max,address=spread,keep_factor=2",
+      { .least = 4, .address = TWIN_SPREAD, .largest = true } },
+};
+enum { N_CHOICE = sizeof choices / sizeof *choices };
+
+static void tiny_models_read_what_the_twin_reads(void **state)
+{
+    (void)state;
+    static const char *const archs[] = { "llama", "qwen2", "qwen3", "gemma3" };
+    for (uint32_t a = 0; a < 4; a++) {
+        char path[TINY_PATH];
+        tiny_model_save_temporary(tiny_model_of(archs[a], DT_F32), path);
+        for (uint32_t i = a % 2; i < N_CHOICE; i += 2)
+            live_with(path, (enum kv_type)((a + i) % 3), &choices[i], 0, i >= 2 && (a + i) % 4 > 0);
+        unlink(path);
+    }
+}
+
+static void the_default_model_reads_what_the_twin_reads(void **state)
+{
+    (void)state;
+    const struct as_twin two_dense = { "quest:" COMMON "dense=2,heads=sum", choices[0].twin };
+    live_with(SMOLLM2, KV_F16, &two_dense, 2, false);
+    live_with(SMOLLM2, KV_F16, &choices[2], 0, true);
+    live_with(SMOLLM2, KV_INT8, &choices[5], 0, false);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tiny_models_read_what_the_twin_reads),
+        cmocka_unit_test(the_default_model_reads_what_the_twin_reads),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,170 @@
+#include "twin/select_twin.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/f16.h"
+#include "base/mem.h"
+
+struct unit {
+    uint32_t first, end;
+    double score, scale; // scale: what the score's rounding is measured by
+};
+
+void select_twin_open(struct select_twin *t)
+{
+    t->asked = mem_new(t->d, sizeof *t->asked);
+    t->n_asked = 0;
+}
+
+void select_twin_close(struct select_twin *t)
+{
+    mem_free(t->asked);
+}
+
+static uint32_t cut(const struct select_twin *t, uint32_t n, struct unit *unit)
+{
+    uint32_t n_unit = 0;
+    for (uint32_t p = 0; p < n; p++) {
+        const bool first =
+            p == 0 ||
+            (t->page ? p % t->page == 0 : t->ends[p - 1] && p - unit[n_unit - 1].first >= t->least);
+        if (first)
+            unit[n_unit++] = (struct unit){ .first = p };
+        unit[n_unit - 1].end = p + 1;
+    }
+    return n_unit;
+}
+
+static double stored(double x)
+{
+    return f32_of_f16(f16_of_f32((float)x));
+}
+
+/* One element of the keys of a unit's rows. */
+struct element {
+    double n, sum, squares, least, largest;
+};
+
+static struct element element_of(const struct select_twin *t, const struct unit *u, const float *k,
+                                 uint32_t j)
+{
+    struct element e = { .least = INFINITY, .largest = -INFINITY };
+    for (uint32_t p = u->first; p < u->end; p++) {
+        const double x = k[(size_t)p * t->d + j];
+        if (!t->there[p])
+            continue;
+        e.n++;
+        e.sum += x;
+        e.squares += x * x;
+        e.least = fmin(e.least, x);
+        e.largest = fmax(e.largest, x);
+    }
+    return e;
+}
+
+static double score_of(const struct select_twin *t, struct unit *u, const float *k, const double *q)
+{
+    double first = 0, second = 0, square = 0, scale = 0;
+    for (uint32_t j = 0; j < t->d; j++) {
+        const struct element e = element_of(t, u, k, j);
+        if (e.n == 0)
+            return 0; /* nothing of it can be read */
+        const double mean = e.sum / e.n;
+        square += mean * mean;
+        if (t->address == TWIN_BOUNDS)
+            first += fmax(q[j] * stored(e.least), q[j] * stored(e.largest));
+        else
+            first += q[j] * stored(mean);
+        if (t->address == TWIN_SPREAD)
+            second += q[j] * q[j] * stored(fmax(e.squares / e.n - mean * mean, 0));
+        scale += fabs(q[j]) * fmax(fabs(e.least), fabs(e.largest));
+    }
+    const double length = t->cosine ? sqrt(square) : 1;
+    u->scale += scale / length;
+    return (first + 2 * sqrt(second)) / length;
+}
+
+static void score(const struct select_twin *t, struct unit *u, const float *k, const double *q,
+                  uint32_t n_query)
+{
+    u->score = t->largest ? -INFINITY : 0;
+    for (uint32_t i = 0; i < n_query; i++) {
+        const double s = score_of(t, u, k, q + (size_t)i * t->d);
+        u->score = t->largest ? fmax(u->score, s) : u->score + s;
+    }
+}
+
+static int by_score(const void *a, const void *b)
+{
+    const struct unit *x = a, *y = b;
+    if (x->score != y->score)
+        return x->score < y->score ? 1 : -1;
+    return x->first < y->first ? 1 : -1;
+}
+
+static bool too_near(const struct unit *a, const struct unit *b)
+{
+    return a->score - b->score < 2e-5 * (a->scale + b->scale);
+}
+
+/* Best first until the budget is spent. */
+static bool take(const struct select_twin *t, const struct unit *unit, uint32_t n_unit, uint32_t n,
+                 bool *reads)
+{
+    const uint32_t recent = t->recent < n ? n - t->recent : 0;
+    uint32_t left = t->budget, last = n_unit;
+    for (uint32_t p = 0; p <= n; p++) {
+        reads[p] = t->there[p] && (p < t->n_sink || p >= recent);
+        left -= reads[p];
+    }
+    for (uint32_t i = 0; i < n_unit && left > 0; i++) {
+        for (uint32_t p = unit[i].first; p < unit[i].end && left > 0; p++) {
+            left -= t->there[p] && !reads[p];
+            reads[p] = t->there[p];
+        }
+        last = i;
+    }
+    const bool before = last < n_unit && last > 0 && too_near(&unit[last - 1], &unit[last]);
+    const bool behind = last + 1 < n_unit && too_near(&unit[last], &unit[last + 1]);
+    return !before && !behind;
+}
+
+static void ask(struct select_twin *t, const float *q, uint32_t n)
+{
+    if (n == 0 || (t->mean && t->ends[n - 1])) {
+        memset(t->asked, 0, t->d * sizeof *t->asked);
+        t->n_asked = 0;
+    }
+    for (uint32_t g = 0; g < t->group; g++)
+        for (uint32_t j = 0; j < t->d; j++)
+            t->asked[j] += q[(size_t)g * t->d + j];
+    t->n_asked++;
+}
+
+bool select_twin_rows(struct select_twin *t, const float *q, const float *k, uint32_t n,
+                      bool *reads)
+{
+    struct unit *unit = mem_new(n + 1, sizeof *unit);
+    double *each = mem_new((size_t)t->group * t->d, sizeof *each);
+    ask(t, q, n);
+    for (uint32_t i = 0; i < t->group * t->d; i++)
+        each[i] = q[i];
+    uint32_t n_there = 0;
+    for (uint32_t p = 0; p <= n; p++)
+        n_there += t->there[p];
+    const bool all = t->budget >= n_there || (t->mean && t->n_asked <= t->dense_first);
+    const uint32_t n_unit = cut(t, n, unit);
+    for (uint32_t i = 0; !all && i < n_unit; i++)
+        score(t, &unit[i], k, t->mean ? t->asked : each, t->mean ? 1 : t->group);
+    qsort(unit, n_unit, sizeof *unit, by_score);
+    bool sure = true;
+    if (all)
+        memcpy(reads, t->there, n + 1);
+    else
+        sure = take(t, unit, n_unit, n, reads);
+    mem_free(each);
+    mem_free(unit);
+    return sure;
+}
