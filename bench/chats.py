@@ -4,7 +4,7 @@
     bench/chats.py [-m MODEL] [-n CHATS] [-p PROMPT] [-a ANSWER] [--kv-ram BYTES] [-s SECONDS] POLICY ...      (make chats)
 
 For each policy in turn, on a server of its own: CHATS requests of PROMPT random token ids each arrive at once and answer up to
-ANSWER tokens. When no prompt has moved for two seconds, all that fit run; for SECONDS from then on tokens are counted and
+ANSWER tokens. When none has been read for two seconds, all that fit run; for SECONDS from then on tokens are counted and
 memory is looked at. `resident` is what the system counts of the KV file, `peak` the most that was held while prompts were
 read. Printed is each, and its ratio to the first policy (say full).
 """
@@ -17,12 +17,14 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 
 
 class Server:
     def __init__(self, args, policy):
         command = [args.akvifer, "serve", "-m", args.model, "--port", "0", "-q", "--metrics", "--no-page", "-t", args.threads,
-                   "-c", str(args.prompt + args.answer), "-np", str(args.chats), "--kv-policy", policy, "--log-file",
+                   "-c", str(args.prompt + args.answer), "-np", str(args.chats), "--step-stretch", "-1",
+                   "--kv-policy", policy, "--log-file",
                    "/dev/null"]
         if args.kv_ram:
             command += ["--kv-ram", args.kv_ram]
@@ -51,13 +53,20 @@ class Server:
         except OSError:
             pass
 
+    def get(self, path):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}") as answer:
+            return answer.read().decode()
+
+    def sequences(self):
+        return json.loads(self.get("/v1/kv/sequences"))
+
+    def reads(self):
+        """Whether some prompt is being read, or nothing has begun."""
+        phases = [q["phase"] for q in self.sequences()["sequences"]]
+        return "prompt" in phases or "answer" not in phases
+
     def metrics(self):
-        s = socket.create_connection(("127.0.0.1", self.port))
-        s.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-        text = b""
-        while got := s.recv(65536):
-            text += got
-        rows = (line.rsplit(" ", 1) for line in text.decode().splitlines() if line and line[0] not in "#\r")
+        rows = (line.rsplit(" ", 1) for line in self.get("/metrics").splitlines() if line and line[0] != "#")
         return {re.sub(r"engine=.*", "", row[0]): float(row[1]) for row in rows if re.fullmatch(r"[-+.\deE]+", row[-1])}
 
     def resident(self):
@@ -78,22 +87,22 @@ def measure(args, policy):
     try:
         for _ in range(args.chats):
             server.ask([rng.randrange(300, 40000) for _ in range(args.prompt)], args.answer)
-        still, seen = time.monotonic(), -1
-        while time.monotonic() - still < 2 or seen <= 0:
-            now = server.metrics()
-            peak = max(peak, now["akvifer_kv_used_bytes"])
-            if now["llamacpp:prompt_tokens_total"] != seen:
-                still, seen = time.monotonic(), now["llamacpp:prompt_tokens_total"]
+        still = time.monotonic()
+        while time.monotonic() - still < 2:
+            peak = max(peak, server.metrics()["akvifer_kv_used_bytes"])
+            if server.reads():
+                still = time.monotonic()
             time.sleep(0.2)
         read_s = still - began
-        first, start = server.metrics(), time.monotonic()
+        first, start = server.sequences()["generated_tokens"], time.monotonic()
         time.sleep(args.seconds)
-        last, took = server.metrics(), time.monotonic() - start
+        n_token, took = server.sequences()["generated_tokens"] - first, time.monotonic() - start
+        last = server.metrics()
         if not last['akvifer_requests{state="running"}']:
             sys.exit(f"chats: under {policy} the answers were over before they were measured; give more tokens with -a")
         return {
             "running": last['akvifer_requests{state="running"}'],
-            "tokens/s": (last["llamacpp:tokens_predicted_total"] - first["llamacpp:tokens_predicted_total"]) / took,
+            "tokens/s": n_token / took,
             "used": last["akvifer_kv_used_bytes"] / 2**20,
             "resident": server.resident(),
             "peak": peak / 2**20,

@@ -171,8 +171,8 @@ struct kv_times {
 
 struct kv_index_stats {
     uint32_t n_node, n_salt;
-    /* by enum kv_evict: MEMORY, WINDOW, NODES, POLICY */
-    uint64_t n_evicted, n_window_dropped, n_crowded, n_pruned;
+    uint64_t n_evicted, n_window_dropped, n_crowded,
+        n_pruned;                   // by enum kv_evict: MEMORY, WINDOW, NODES, POLICY
     struct kv_times lifetime, idle; // of nodes that went: since they were put, since their last use
     struct kv_times reuse_gap;      // from one use of a node to the next
     uint64_t n_put, n_put_twice;    // nodes made; blocks that were here already

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -610,6 +611,7 @@ static int open_server(void **state)
     (void)state;
     it.log = tmpfile();
     assert_non_null(it.log);
+    assert_int_equal(fcntl(fileno(it.log), F_SETFL, O_APPEND), 0); /* wherever it is read */
     t.chat_template = TEMPLATE;
     tiny_model_save_temporary(t, path);
     assert_int_equal(akv_model_open(&it.model, &params, NULL), AKV_OK);
