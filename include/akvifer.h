@@ -187,6 +187,9 @@ struct akv_request {
      * them, and what follows is read at its true positions and stays. Requests of the same policy, salt
      * and context share the pruned state; then PROMPT events may begin at position n - 1. */
     uint32_t kv_context;
+    /* Of what follows the context, so many ids are the question: policies that look for what is asked about (epicache) read
+     * no further, so that every answer to it finds the same; 0: all of it. */
+    uint32_t kv_question;
 
     void *user; /* comes back with every event */
 };
@@ -265,7 +268,11 @@ struct akv_usage {
     uint32_t n_kept, n_dropped;
     size_t kv_bytes_end;   /* of KV at the end */
     char kv_policy[384];   /* as it was understood, with all options; "": everything stays */
-    const char *kv_shares; /* how its budget was dealt to heads: "profile" or "equal" */
+    const char *kv_shares; /* how its budget was dealt to heads: "profile", "layers" or "equal" */
+    /* Episodes that the history was divided into (0: none were), the one that was read, and how near the question is to
+     * it (a cosine). */
+    uint32_t kv_n_episode, kv_episode;
+    float kv_similarity;
     /* Of a policy that selects: positions that each row behind the prompt read on average, and that there were (0: there was
      * no such row, or it does not select); memory of the process that its choice took. */
     uint32_t n_read, n_there;
@@ -315,6 +322,8 @@ struct akv_times {
 /* Of the engine's last step; sums since its start. */
 struct akv_stats {
     size_t kv_bytes_max, kv_bytes_backed, kv_bytes_held;
+    size_t kv_bytes_parked; /* of episodes, outside of the cap (policy epicache, park=ram) */
+    uint64_t n_episode_parked, n_episode_unparked; /* times that one went there and came back */
     uint32_t n_running, n_waiting;
     uint32_t n_block_held;    /* by sequences, or idle for reuse; */
     uint32_t n_block_indexed; /*   of them, those that another request could reuse */

@@ -30,6 +30,9 @@ void cache_json(const struct akv_usage *u, struct buf *out)
                  ",\"shares\":\"%s\",\"kept_tokens\":%u,\"dropped_tokens\":%u,\"bytes\":%zu,"
                  "\"peak_bytes\":%zu",
                  u->kv_shares, u->n_kept, u->n_dropped, u->kv_bytes_end, u->kv_bytes_peak);
+        if (u->kv_n_episode)
+            buf_addf(out, ",\"episodes\":%u,\"episode\":%u,\"similarity\":%.4f", u->kv_n_episode,
+                     u->kv_episode, (double)u->kv_similarity);
         if (u->n_there)
             buf_addf(out, ",\"read_tokens\":%u,\"of_tokens\":%u,\"book_bytes\":%zu", u->n_read,
                      u->n_there, u->kv_book_bytes);

@@ -373,6 +373,13 @@ static void own_kv(const struct text *t, const struct akv_stats *s)
           (double)s->kv_bytes_held);
     plain(t, "akvifer_kv_backed_bytes", "gauge", "KV memory taken from the system.",
           (double)s->kv_bytes_backed);
+    plain(t, "akvifer_kv_parked_bytes", "gauge", "KV of episodes outside of the cap (park=ram).",
+          (double)s->kv_bytes_parked);
+    labelled(t, "akvifer_kv_episodes_total", "counter", "Episodes that left the cap or came back.",
+             "way",
+             (const struct labelled[]){ { "parked", (double)s->n_episode_parked },
+                                        { "back", (double)s->n_episode_unparked } },
+             2);
     labelled(t, "akvifer_kv_evictions_total", "counter", "Blocks forgotten, by why.", "reason",
              (const struct labelled[]){ { "memory", (double)s->n_evicted },
                                         { "window", (double)s->n_window_dropped },

@@ -37,6 +37,7 @@ static enum status next_tail(void *arg, struct score_ids *out, struct note *why)
         .label = u->tail++,
         .policy = u->policy,
         .n_context = context->n,
+        .n_question = tail->n_given,
     };
     return OK;
 }

@@ -3,6 +3,7 @@
  *   {"ids": [504, 3575, 282, 4649], "context": 2}
  *                    -->  {"next": [null, -3.1, -0.2], "top": [[], [[..]], ..]}
  *
+ * "question": n says that of the ids behind the context n are what is asked: policies that look for it read no further.
  * Lines of one context share one pruned state of it, and only one of them computes what is inside:
  * so rows before the last of a context are null in all. */
 #include <jansson.h>
@@ -63,21 +64,22 @@ struct logprobs {
     int exit_code;
 };
 
-/* "context" of a line that has n_id ids; 0 where it has none. */
-static enum status read_context(const json_t *line, size_t n_id, uint32_t *out, struct note *why)
+/* "context" or "question" of a line that has n_id ids; 0 where it has none. */
+static enum status read_count(const json_t *line, const char *name, size_t n_id, uint32_t *out,
+                              struct note *why)
 {
-    const json_t *context = json_object_get(line, "context");
-    const json_int_t n = json_integer_value(context);
+    const json_t *count = json_object_get(line, name);
+    const json_int_t n = json_integer_value(count);
     *out = 0;
-    if (!context)
+    if (!count)
         return OK;
-    if (!json_is_integer(context) || n < 1 || (uint64_t)n > n_id) {
+    if (!json_is_integer(count) || n < 1 || (uint64_t)n > n_id) {
         struct buf value = { 0 };
-        json_to_text(context, &value);
+        json_to_text(count, &value);
         note_set(why,
-                 "\"context\" is %.40s; it must be a whole number from 1 to %zu, which is how many "
+                 "\"%s\" is %.40s; it must be a whole number from 1 to %zu, which is how many "
                  "ids the line has",
-                 buf_text(&value), n_id);
+                 name, buf_text(&value), n_id);
         buf_close(&value);
         return BAD_INPUT;
     }
@@ -92,7 +94,7 @@ static enum status next_line(void *arg, struct score_ids *out, struct note *why)
     const char *line;
     size_t len;
     json_t *value = NULL;
-    uint32_t n_context = 0;
+    uint32_t n_context = 0, n_question = 0;
     l->read = line_next(&l->in, &line, &len, &l->read_why);
     if (l->read != OK)
         return NOT_FOUND;
@@ -102,13 +104,16 @@ static enum status next_line(void *arg, struct score_ids *out, struct note *why)
     if (st == OK)
         st = read_json_ids(value, &l->ids, why);
     if (st == OK)
-        st = read_context(value, l->ids.n, &n_context, why);
+        st = read_count(value, "context", l->ids.n, &n_context, why);
+    if (st == OK)
+        st = read_count(value, "question", l->ids.n - n_context, &n_question, why);
     json_decref(value);
     *out = (struct score_ids){
         .id = l->ids.id,
         .n = (uint32_t)l->ids.n,
         .label = l->in.number,
         .n_context = n_context,
+        .n_question = n_question,
     };
     return st;
 }

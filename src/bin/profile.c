@@ -121,6 +121,10 @@ static enum status measure(struct profiling *p, uint32_t i, const struct calibra
             half->share[b][h] += one.share[b][h];
         }
     }
+    for (uint32_t l = 0; st == OK && l < one.n_layer; l++) {
+        p->all.change[l] += one.change[l];
+        half->change[l] += one.change[l];
+    }
     kv_shares_close(&one);
     return st;
 }

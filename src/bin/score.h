@@ -21,9 +21,10 @@
 struct score_ids {
     const int32_t *id; // [n]
     uint32_t n;
-    uint64_t label;     // the caller's, for its messages
-    const char *policy; // of KV, as akv_request.kv_policy; NULL: the engine's
-    uint32_t n_context; // ids that the policy prunes behind, once; 0: on its own schedule
+    uint64_t label;      // the caller's, for its messages
+    const char *policy;  // of KV, as akv_request.kv_policy; NULL: the engine's
+    uint32_t n_context;  // ids that the policy prunes behind, once; 0: on its own schedule
+    uint32_t n_question; // ids behind those that say what is asked; 0: all
 };
 
 struct scored {

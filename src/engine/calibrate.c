@@ -1,5 +1,7 @@
 #include "engine/calibrate.h"
 
+#include <math.h>
+
 #include "base/embed.h"
 #include "base/mem.h"
 #include "engine/replay.h"
@@ -21,7 +23,8 @@ struct calibration {
 };
 
 /* Rows ids[0..n) into the space, from `position` on. FULL: no block. */
-static enum status read_rows(struct calibration *c, struct kv_space *space, const int32_t *ids,
+static enum status read_past(struct calibration *c, struct kv_space *space,
+                             const struct kv_excerpt *excerpt, const int32_t *ids,
                              uint32_t position, uint32_t n, struct kv_taps *taps)
 {
     for (uint32_t done = 0; done < n;) {
@@ -29,7 +32,7 @@ static enum status read_rows(struct calibration *c, struct kv_space *space, cons
         const struct batch_seq seq = { .space = space,
                                        .n_row = now,
                                        .position = position + done,
-                                       .excerpt = c->excerpt,
+                                       .excerpt = excerpt,
                                        .taps = taps };
         const struct batch batch = { .n_row = now, .n_seq = 1, .id = ids + done, .seq = &seq };
         const enum status st = kv_space_grow(space, position + done + now);
@@ -40,6 +43,12 @@ static enum status read_rows(struct calibration *c, struct kv_space *space, cons
         kv_space_commit(space, position + done);
     }
     return OK;
+}
+
+static enum status read_rows(struct calibration *c, struct kv_space *space, const int32_t *ids,
+                             uint32_t position, uint32_t n, struct kv_taps *taps)
+{
+    return read_past(c, space, c->excerpt, ids, position, n, taps);
 }
 
 static enum status open_kv(struct calibration *c, struct note *why)
@@ -64,13 +73,14 @@ static enum status open_kv(struct calibration *c, struct note *why)
 
 static enum status replay_all(struct calibration *c, struct note *why)
 {
+    const struct replay_text text = { .prefix = &c->prefix, .ids = c->ids.id, .n = c->n };
     struct replay r;
     bool over = false;
-    enum status st = replay_begin(&r, &c->prefix, c->ids.id, c->space, c->excerpt, c->n, why);
+    enum status st = replay_begin(&r, &text, c->space, c->excerpt, c->n, why);
     while (st == OK && !over) {
         st = read_rows(c, r.space, r.ids, r.n_past, r.n, &r.taps);
         if (st == OK)
-            st = replay_went_on(&r, &c->prefix, c->ids.id, c->space, r.n, &over, why);
+            st = replay_went_on(&r, &text, c->space, r.n, &over, why);
     }
     replay_end(&r);
     return st;
@@ -106,6 +116,100 @@ static enum status add(const struct calibration *c, struct kv_shares *sum, struc
     return st;
 }
 
+/* ---- layers ---- */
+
+/* What a small budget leaves: the first rows, and the newest. */
+enum { SINKS = 64, NEWEST = 128 };
+
+static double cosine(const float *a, const float *b, uint32_t d)
+{
+    double ab = 0, aa = 0, bb = 0;
+    for (uint32_t i = 0; i < d; i++) {
+        ab += (double)a[i] * (double)b[i];
+        aa += (double)a[i] * (double)a[i];
+        bb += (double)b[i] * (double)b[i];
+    }
+    return aa > 0 && bb > 0 ? ab / sqrt(aa * bb) : 1;
+}
+
+/* Adds 1 - cosine of the keys of rows [first, end) in two spaces, summed over rows and heads, to change [n_layer]. key:
+ * room for two. */
+static void compare_keys(const struct calibration *c, const struct kv_space *masked, uint32_t first,
+                         uint32_t end, float *key, double *change)
+{
+    const struct kernels *kern = model_kernels(c->m);
+    const uint32_t whole = kv_whole_group(&c->shape);
+    const struct kv_group *g = &c->shape.group[whole];
+    float *a = key, *b = key + g->d_k;
+    for (uint32_t layer = 0; layer < c->shape.n_layer; layer++) {
+        if (c->shape.layer_group[layer] != whole)
+            continue;
+        const struct kv_view x = kv_view_layer(c->space, layer), y = kv_view_layer(masked, layer);
+        for (uint32_t h = 0; h < g->n_kv_head; h++)
+            for (uint32_t p = first; p < end; p++) {
+                kern->load_k(c->shape.type, kv_view_k(&x, p / KV_BLOCK, h), p % KV_BLOCK, a,
+                             g->d_k);
+                kern->load_k(c->shape.type, kv_view_k(&y, p / KV_BLOCK, h), p % KV_BLOCK, b,
+                             g->d_k);
+                change[c->shape.layer_index[layer]] += 1 - cosine(a, b, g->d_k);
+            }
+    }
+}
+
+/* Rows [first, end) of every list are not read any more. */
+static void hide(const struct calibration *c, struct kv_excerpt *e, uint32_t first, uint32_t end)
+{
+    const uint32_t whole = kv_whole_group(&c->shape);
+    for (uint32_t layer = 0; layer < c->shape.n_layer; layer++)
+        for (uint32_t h = 0; h < c->shape.group[whole].n_kv_head; h++)
+            for (uint32_t p = first; c->shape.layer_group[layer] == whole && p < end; p++)
+                kv_excerpt_drop(e, layer, h, KV_IN_TAIL | p);
+}
+
+/* The text once more, block by block over its first and newest rows alone. */
+static enum status read_masked(struct calibration *c, struct kv_space *masked,
+                               struct kv_excerpt *excerpt, float *key, double *change)
+{
+    enum status st = OK;
+    for (uint32_t first = 0, hidden = SINKS; first < c->n && st == OK; first += UBATCH) {
+        const uint32_t n = c->n - first < UBATCH ? c->n - first : UBATCH, end = first + n;
+        st = read_past(c, masked, excerpt, c->ids.id + first, first, n, NULL);
+        if (st != OK)
+            break;
+        compare_keys(c, masked, first, end, key, change);
+        if (end > hidden + NEWEST) {
+            hide(c, excerpt, hidden, end - NEWEST);
+            hidden = end - NEWEST;
+        }
+    }
+    return st;
+}
+
+static enum status add_changes(struct calibration *c, struct kv_shares *sum, struct note *why)
+{
+    const struct kv_excerpt_config config = { .pool = c->pool, .n_position_max = c->n };
+    struct kv_space *masked = NULL;
+    struct kv_excerpt *excerpt = NULL;
+    double *change = mem_new(sum->n_layer, sizeof *change);
+    float *key = mem_new(2 * (size_t)c->shape.group[kv_whole_group(&c->shape)].d_k, sizeof *key);
+    enum status st = kv_space_new(&masked, c->spaces, why);
+    if (st == OK)
+        st = kv_excerpt_new(&excerpt, &config, why);
+    if (st == OK)
+        st = change && key ? read_masked(c, masked, excerpt, key, change) : FULL;
+    for (uint32_t l = 0; st == OK && l < sum->n_layer; l++) {
+        const double mean = change[l] / ((double)c->n * sum->n_kv_head);
+        sum->change[l] += mean > 0 ? (float)mean : 0; // rounding: layer 0 attends to nothing before
+    }
+    if (st == FULL)
+        note_set(why, "no memory to compare the keys of %u rows", c->n);
+    kv_excerpt_free(excerpt);
+    kv_space_free(masked);
+    mem_free(change);
+    mem_free(key);
+    return st;
+}
+
 static void close(struct calibration *c)
 {
     kv_excerpt_free(c->excerpt);
@@ -120,7 +224,7 @@ enum status calibrate(struct kv_shares *sum, struct model *m, const struct vocab
 {
     struct calibration c = { .m = m, .vocab = v };
     hparams_kv_shape(model_hparams(m), type, &c.shape);
-    enum status st = replay_prefix_make(&c.prefix, model_file(m), v, why);
+    enum status st = replay_prefix_make(&c.prefix, replay_repeat, model_file(m), v, why);
     if (st == OK)
         st = vocab_encode(v, text->bytes, text->len, VOCAB_BOS, &c.ids, why);
     c.n = c.ids.n < CALIBRATION_TOKENS ? (uint32_t)c.ids.n : CALIBRATION_TOKENS;
@@ -138,6 +242,8 @@ enum status calibrate(struct kv_shares *sum, struct model *m, const struct vocab
         st = replay_all(&c, why);
     if (st == OK)
         st = add(&c, sum, why);
+    if (st == OK)
+        st = add_changes(&c, sum, why);
     close(&c);
     return st;
 }

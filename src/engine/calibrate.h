@@ -3,7 +3,9 @@
  *   text --pass--> its KV;  [instruction, text] --pass over it--> mass: the largest attention each row received
  *        --kv_shares_add--> what each head gets of a budget that the best rows of all heads spend together
  *
- * Source: Kim et al. 2025 (KVzip); docs/POLICIES.md has the recipe.
+ *   text --pass over its first and newest rows alone--> its keys, beside what they were: the change of each layer
+ *
+ * Sources: Kim et al. 2025 (KVzip), Kim et al. 2025 (EpiCache, layers); docs/POLICIES.md has the recipe.
  * Threads  one at a time; it uses the model's workers, and memory for the KV of one text twice. */
 #ifndef ENGINE_CALIBRATE_H
 #define ENGINE_CALIBRATE_H

@@ -105,7 +105,7 @@ static void pruned(struct engine *e, struct sequence *s)
 static void remember_context(struct engine *e, const struct share *sh)
 {
     const uint32_t row = sh->first_row + sh->n_row - 1;
-    if (frozen_applies(sh->seq) && sh->seq->n_done == sh->seq->keeper->n_context)
+    if (frozen_applies(sh->seq) && sh->seq->n_done == keeper_shared(sh->seq->keeper))
         keeper_remember(sh->seq->keeper, model_logits(e->model, &row, 1),
                         model_hparams(e->model)->n_vocab);
 }
@@ -113,20 +113,20 @@ static void remember_context(struct engine *e, const struct share *sh)
 void engine_prune(struct engine *e, struct sequence *s, uint32_t n_replayed)
 {
     struct keeper *k = s->keeper;
-    const bool context = s->n_done == k->n_context;
+    const bool context = s->n_done == keeper_shared(k) && !k->skips;
     struct note why = { "" };
     bool pruned_now;
     enum status st;
     do {
         st = n_replayed ? keeper_replayed(k, &e->keeping, e->model, s->space, s->ids, s->n_done,
                                           n_replayed, &pruned_now, &why)
-                        : keeper_after(k, &e->keeping, e->model, s->space, s->ids, s->n_done,
+                        : keeper_after(k, &e->keeping, e->model, s->space, s->ids, &s->n_done,
                                        &pruned_now, &why);
         if (pruned_now)
             pruned(e, s);
         n_replayed = 0;
     } while (st == FULL && keeper_is_stalled(k, s->n_done) && engine_evict(e));
-    if (context && k->due != s->n_done)
+    if (context && (k->due != s->n_done || k->skips))
         frozen_put(&e->frozen, s, model_hparams(e->model)->n_vocab);
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "kv/policy/epicache.h"
 #include "kv/rank.h"
 
 enum { NOWHERE = UINT32_MAX };
@@ -40,22 +41,46 @@ static bool drops(const struct keeper *k)
 /* What percentages of the budget are of; and behind it rows select. */
 static uint32_t whole_of(const struct keeper *k)
 {
+    if (k->episodes)
+        return k->episodes->n_base ? k->episodes->n_base : k->n_prompt;
     return k->n_context ? k->n_context : k->n_prompt;
 }
 
-/* The first position above n_done at which keep runs, or rows begin to select. */
+/* The next end of a block, or `end`. */
+static uint32_t block_end(const struct keeper *k, uint32_t n_done, uint32_t end)
+{
+    const uint32_t block = k->choice.options.common.block;
+    return block ? min_u32(n_done / block * block + block, end) : end;
+}
+
+/* Blocks of the history, then what is skipped. */
+static uint32_t due_of_episodes(const struct keeper *k, uint32_t n_done)
+{
+    const struct episodes *e = k->episodes;
+    if (n_done < e->n_base)
+        return block_end(k, n_done, e->n_base);
+    return k->n_skipped < e->n_skip ? e->skip[k->n_skipped].first : NOWHERE;
+}
+
+/* The first position above n_done at which keep runs, rows begin to select, or from which on some are skipped. */
 static uint32_t due_after(const struct keeper *k, uint32_t n_done)
 {
     const struct kv_common *c = &k->choice.options.common;
+    if (k->episodes)
+        return due_of_episodes(k, n_done);
     if (k->n_context || !drops(k))
         return n_done < whole_of(k) ? whole_of(k) : NOWHERE;
-    if (n_done < k->n_prompt) {
-        const uint32_t next = c->block ? n_done / c->block * c->block + c->block : k->n_prompt;
-        return min_u32(next, k->n_prompt);
-    }
+    if (n_done < k->n_prompt)
+        return block_end(k, n_done, k->n_prompt);
     if (k->choice.policy->evicts_each)
         return n_done + 1;
     return c->every ? n_done + c->every - (n_done - k->n_prompt) % c->every : NOWHERE;
+}
+
+static void look_ahead(struct keeper *k, uint32_t n_done)
+{
+    k->due = due_after(k, n_done);
+    k->skips = k->episodes && n_done >= k->episodes->n_base;
 }
 
 uint32_t keeper_rows(const struct keeper *k, uint32_t n_done, uint32_t n)
@@ -66,12 +91,18 @@ uint32_t keeper_rows(const struct keeper *k, uint32_t n_done, uint32_t n)
 uint32_t keeper_reusable(const struct keeper *k)
 {
     const uint32_t first = due_after(k, 0);
-    if (needs_of(k) & ~(unsigned)(KV_NEED_QUERIES | KV_NEED_PROBE))
+    const unsigned at_the_end = KV_NEED_QUERIES | KV_NEED_MASS_PEAK | KV_NEED_PROBE;
+    if (needs_of(k) & ~at_the_end) /* written down from the first row on */
         return 0;
     return first > queries_of(k) ? first - queries_of(k) : 0;
 }
 
 /* ---- what is written down ---- */
+
+static uint32_t whole_blocks(uint32_t rows)
+{
+    return (rows + KV_BLOCK - 1) / KV_BLOCK * KV_BLOCK;
+}
 
 /* Rows of the tail at once: up to the first keep, or from one keep to the next beside a block in progress. */
 static uint32_t tail_rows(const struct keeper *k)
@@ -79,8 +110,17 @@ static uint32_t tail_rows(const struct keeper *k)
     const struct kv_common *c = &k->choice.options.common;
     const uint32_t between = (c->block > c->every ? c->block : c->every) + 2 * KV_BLOCK;
     const uint32_t first = due_after(k, 0) + KV_BLOCK;
-    const uint32_t rows = first > between ? first : between;
-    return (rows + KV_BLOCK - 1) / KV_BLOCK * KV_BLOCK;
+    return whole_blocks(first > between ? first : between);
+}
+
+/* Those that count mass: until the budget is exceeded no keep drops anything, and the tail is all there is. */
+static uint32_t mass_rows(const struct keeper *k, const struct kv_shape *shape)
+{
+    const uint32_t rows = tail_rows(k), most = whole_blocks(k->n_position_max);
+    const uint32_t budget = kv_keep_floors(&k->choice, shape, whole_of(k)).budget;
+    if (k->n_context && !k->episodes)
+        return rows;
+    return min_u32(whole_blocks(budget) + rows, most > rows ? most : rows);
 }
 
 static enum status taps_open(struct keeper *k, const struct keeper_frame *f)
@@ -113,20 +153,36 @@ static bool taps_are_on(const struct kv_taps *t)
 
 /* ---- life ---- */
 
-enum status keeper_new(struct keeper **out, const struct kv_choice *choice, uint32_t n_context,
-                       uint32_t n_prompt, uint32_t n_position_max, struct note *why)
+/* Of a policy that knows episodes: those of its history. */
+static enum status find_episodes(struct keeper *k, const struct keeper_prompt *p, struct note *why)
+{
+    const struct episodes_in in = {
+        .model = p->model,
+        .vocab = p->vocab,
+        .shape = p->shape,
+        .choice = &k->choice,
+        .ids = p->ids,
+        .n_prompt = p->n,
+        .n_context = p->n_context,
+        .n_question = p->n_question,
+        .once = p->told,
+    };
+    if (k->choice.policy->replay != KV_REPLAY_EPISODE)
+        return OK;
+    k->episodes = mem_new(1, sizeof *k->episodes);
+    if (k->episodes)
+        return episodes_make(k->episodes, &in, why);
+    note_set(why, "no memory for the episodes of a conversation");
+    return FULL;
+}
+
+enum status keeper_new(struct keeper **out, const struct kv_choice *choice,
+                       const struct keeper_prompt *prompt, struct note *why)
 {
     *out = NULL;
-    if (n_context > n_prompt) {
-        note_set(why, "the context is %u tokens, but the prompt has %u", n_context, n_prompt);
-        return BAD_INPUT;
-    }
-    if (choice->policy->replay == KV_REPLAY_EPISODE) {
-        note_set(
-            why,
-            "KV policy '%s' needs episodes of a conversation, which are not made yet; take auto, "
-            "or kvzip, which reads the whole context again",
-            choice->policy->name);
+    if (prompt->n_context > prompt->n) {
+        note_set(why, "the context is %u tokens, but the prompt has %u", prompt->n_context,
+                 prompt->n);
         return BAD_INPUT;
     }
     if (!choice->policy->rank && !choice->policy->select)
@@ -137,11 +193,16 @@ enum status keeper_new(struct keeper **out, const struct kv_choice *choice, uint
         return FULL;
     }
     *k = (struct keeper){ .choice = *choice,
-                          .n_prompt = n_prompt,
-                          .n_context = n_context,
-                          .n_position_max = n_position_max };
+                          .n_prompt = prompt->n,
+                          .n_context = prompt->n_context,
+                          .n_position_max = prompt->n_position_max };
     kv_choice_print(choice, k->name, sizeof k->name);
-    k->due = due_after(k, 0);
+    const enum status st = find_episodes(k, prompt, why);
+    if (st != OK) {
+        keeper_free(k);
+        return st;
+    }
+    look_ahead(k, 0);
     *out = k;
     return OK;
 }
@@ -151,6 +212,9 @@ void keeper_free(struct keeper *k)
     if (!k)
         return;
     keeper_end(k);
+    if (k->episodes)
+        episodes_close(k->episodes);
+    mem_free(k->episodes);
     mem_free(k->logits);
     mem_free(k);
 }
@@ -200,10 +264,11 @@ enum status keeper_begin(struct keeper *k, const struct keeper_frame *f, struct 
     const struct kv_excerpt_config config = {
         .pool = f->pool,
         .n_position_max = k->n_position_max + REPLAY_ROWS,
-        .n_tail_mass = mass ? tail_rows(k) + beside : 0,
+        .n_tail_mass = mass ? mass_rows(k, f->model.shape) + beside : 0,
     };
-    k->due = due_after(k, 0);
+    k->n_skipped = 0;
     k->pruned = k->judging = false;
+    look_ahead(k, 0);
     enum status st = select_begin(k, f, why);
     if (st == OK && drops(k))
         st = kv_excerpt_new(&k->excerpt, &config, why);
@@ -243,14 +308,18 @@ void keeper_remember(struct keeper *k, const float *logits, uint32_t n_vocab)
 }
 
 enum status keeper_adopt(struct keeper *k, const struct keeper_frame *f, struct kv_excerpt *excerpt,
-                         struct note *why)
+                         uint32_t n_done, struct note *why)
 {
+    const struct episodes *e = k->episodes;
     const enum status st = select_begin(k, f, why);
     if (st != OK)
         return st;
     k->excerpt = excerpt;
     k->pruned = true;
-    k->due = NOWHERE;
+    for (k->n_skipped = 0; e && k->n_skipped < e->n_skip; k->n_skipped++)
+        if (e->skip[k->n_skipped].end > n_done)
+            break;
+    look_ahead(k, n_done);
     return OK;
 }
 
@@ -258,7 +327,7 @@ enum status keeper_adopt(struct keeper *k, const struct keeper_frame *f, struct 
 static uint32_t most_in_space(const struct keeper *k, uint32_t n_position)
 {
     const struct kv_common *c = &k->choice.options.common;
-    const uint32_t first = due_after(k, 0), last = k->n_context ? k->n_context : k->n_prompt;
+    const uint32_t first = due_after(k, 0), last = whole_of(k);
     const bool goes_on = !k->n_context && (c->every || k->choice.policy->evicts_each);
     const uint32_t behind = goes_on || n_position < last ? tail_rows(k) : n_position - last;
     return first > behind ? first : behind;
@@ -268,8 +337,22 @@ static uint32_t most_in_space(const struct keeper *k, uint32_t n_position)
 static size_t replay_bytes(const struct keeper *k, const struct keeper_frame *f)
 {
     const bool again = needs_of(k) & KV_NEED_MASS_PEAK;
-    const uint32_t n = again ? min_u32(whole_of(k), REPLAY_CHUNK) + REPLAY_PREFIX_MAX : f->probe.n;
+    const uint32_t most = k->choice.policy->replay == KV_REPLAY_EPISODE
+                              ? episodes_text_max(&k->choice)
+                              : REPLAY_CHUNK;
+    const uint32_t n = again ? min_u32(whole_of(k), most) + REPLAY_PREFIX_MAX : f->probe.n;
     return replays(k) ? kv_sequence_bytes(f->model.shape, n + KV_BLOCK, n + KV_BLOCK) : 0;
+}
+
+/* Positions in the space at once: a block of the history, or what is read behind it. */
+static uint32_t most_of_episodes(const struct keeper *k, uint32_t n_position)
+{
+    const struct episodes *e = k->episodes;
+    uint32_t behind = n_position > e->n_base ? n_position - e->n_base : 0;
+    const uint32_t first = e->n_base ? min_u32(block_end(k, 0, e->n_base), n_position) : 0;
+    for (uint32_t i = 0; i < e->n_skip; i++)
+        behind -= e->skip[i].end - e->skip[i].first;
+    return first > behind ? first : behind;
 }
 
 size_t keeper_bytes(const struct keeper *k, const struct keeper_frame *f, uint32_t n_position,
@@ -281,7 +364,9 @@ size_t keeper_bytes(const struct keeper *k, const struct keeper_frame *f, uint32
         return kv_sequence_bytes(shape, n_position, n_step);
     if (kv_keep_bytes(&k->choice, f->shares, shape, whole_of(k), &slots) != OK)
         return SIZE_MAX;
-    const uint32_t rows = min_u32(most_in_space(k, n_position) + KV_BLOCK, n_position);
+    const uint32_t most =
+        k->episodes ? most_of_episodes(k, n_position) : most_in_space(k, n_position);
+    const uint32_t rows = min_u32(most + KV_BLOCK, n_position);
     return kv_sequence_bytes(shape, rows, n_step) + slots + replay_bytes(k, f);
 }
 
@@ -345,57 +430,121 @@ static enum status judge(struct keeper *k, const struct keeper_frame *f, const s
     const bool one = k->choice.policy->evicts_each && !k->n_context && n_done > k->n_prompt;
     const enum status st = one ? keep_one(k, f, s, n_done, why) : keep(k, f, m, s, n_done, why);
     k->judging = st != OK;
+    *pruned_now = !k->pruned && !kv_excerpt_is_whole(k->excerpt); // also when tidying has to wait
+    k->pruned |= *pruned_now;
     if (st != OK)
         return st;
     forget_mass(k);
-    *pruned_now = !k->pruned && !kv_excerpt_is_whole(k->excerpt);
-    k->pruned |= *pruned_now;
-    k->due = due_after(k, n_done);
+    look_ahead(k, n_done);
     if (k->due == NOWHERE)
         taps_close(&k->taps);
     return OK;
 }
 
-/* What is read behind the past first. */
-static const struct replay_prefix *prefix_of(const struct keeper *k, const struct keeper_frame *f)
+/* What keeps all there is judges nothing, so nothing is replayed for it; and not every vocabulary has a probe. */
+static bool has_to_replay(struct keeper *k, const struct keeper_frame *f, struct kv_space *s,
+                          uint32_t n_done)
 {
-    return needs_of(k) & KV_NEED_PROBE ? &f->probe : &f->prefix;
+    const bool reads = needs_of(k) & KV_NEED_PROBE ? f->probe.n > 0 : replays(k);
+    const struct kv_keep_job job = job_of(k, f, s, n_done);
+    return reads && kv_keep_may_drop(&f->model, &job);
 }
 
-/* A budget that holds all there is judges nothing, so nothing is replayed for it. */
-static bool has_to_replay(const struct keeper *k, const struct keeper_frame *f, uint32_t n_done)
+static const struct epicache_options *options_of(const struct keeper *k)
 {
-    return replays(k) && prefix_of(k, f)->n > 0 &&
-           kv_keep_floors(&k->choice, f->model.shape, whole_of(k)).budget < n_done;
+    return (const struct epicache_options *)k->choice.options.bytes;
+}
+
+bool keeper_parks(const struct keeper *k)
+{
+    return k->episodes && options_of(k)->park == EPICACHE_RAM;
+}
+
+/* What is read behind the past. */
+static struct replay_text text_of(const struct keeper *k, const struct keeper_frame *f,
+                                  const int32_t *ids, uint32_t n_done)
+{
+    const struct episodes *e = k->episodes;
+    if (needs_of(k) & KV_NEED_PROBE)
+        return (struct replay_text){ .prefix = &f->probe };
+    if (!e)
+        return (struct replay_text){ .prefix = &f->repeat, .ids = ids, .n = n_done };
+    return (struct replay_text){ .prefix = &f->essential,
+                                 .ids = e->text,
+                                 .n = e->n_text,
+                                 .past_alone = options_of(k)->support == EPICACHE_PAST };
+}
+
+/* ---- what is not read ---- */
+
+static void drop_positions(struct keeper *k, const struct keeper_frame *f, uint32_t first,
+                           uint32_t end)
+{
+    const struct kv_shape *shape = f->model.shape;
+    for (uint32_t layer = 0; layer < shape->n_layer; layer++)
+        for (uint32_t h = 0; h < shape->group[shape->layer_group[layer]].n_kv_head; h++)
+            for (uint32_t p = first; p < end; p++)
+                kv_excerpt_drop(k->excerpt, layer, h, KV_IN_TAIL | p);
+}
+
+/* Goes over a stretch block by block, so that its memory is one block's. No layer has a window (engine/episodes.h Z3).
+ * FULL: goes on where it was. */
+static enum status skip(struct keeper *k, const struct keeper_frame *f, struct kv_space *s,
+                        uint32_t *n_done, bool *pruned_now)
+{
+    const uint32_t end = k->episodes->skip[k->n_skipped].end;
+    for (;;) {
+        if (k->judging && kv_excerpt_settle(k->excerpt, s, *n_done) != OK)
+            return FULL;
+        k->judging = false;
+        if (*n_done == end)
+            break;
+        const uint32_t next = min_u32((*n_done / KV_BLOCK + 1) * KV_BLOCK, end);
+        if (kv_space_grow(s, next) != OK)
+            return FULL;
+        kv_space_commit(s, next);
+        drop_positions(k, f, *n_done, next);
+        *pruned_now |= !k->pruned;
+        k->pruned = true;
+        k->judging = next % KV_BLOCK == 0; // a full block goes back
+        *n_done = k->due = next;
+    }
+    k->n_skipped++;
+    look_ahead(k, end);
+    return OK;
 }
 
 enum status keeper_after(struct keeper *k, const struct keeper_frame *f, const struct model *m,
-                         struct kv_space *s, const int32_t *ids, uint32_t n_done, bool *pruned_now,
+                         struct kv_space *s, const int32_t *ids, uint32_t *n_done, bool *pruned_now,
                          struct note *why)
 {
     *pruned_now = false;
-    if (n_done != k->due)
+    if (*n_done != k->due)
         return OK;
     if (!drops(k)) {
         k->due = NOWHERE;
         return OK;
     }
+    if (k->skips)
+        return skip(k, f, s, n_done, pruned_now);
     if (k->replay.runs) /* a chunk of it could not begin */
-        return keeper_replayed(k, f, m, s, ids, n_done, 0, pruned_now, why);
-    if (k->judging || !has_to_replay(k, f, n_done))
-        return judge(k, f, m, s, n_done, pruned_now, why);
+        return keeper_replayed(k, f, m, s, ids, *n_done, 0, pruned_now, why);
+    if (k->judging || !has_to_replay(k, f, s, *n_done))
+        return judge(k, f, m, s, *n_done, pruned_now, why);
+    const struct replay_text text = text_of(k, f, ids, *n_done);
     if (needs_of(k) & KV_NEED_PROBE)
-        return replay_probe_begin(&k->replay, &f->probe, ids, s, &k->taps, n_done, why);
-    return replay_begin(&k->replay, &f->prefix, ids, s, k->excerpt, n_done, why);
+        return replay_probe_begin(&k->replay, &text, s, &k->taps, *n_done, why);
+    return replay_begin(&k->replay, &text, s, k->excerpt, *n_done, why);
 }
 
 enum status keeper_replayed(struct keeper *k, const struct keeper_frame *f, const struct model *m,
                             struct kv_space *s, const int32_t *ids, uint32_t n_done, uint32_t n,
                             bool *pruned_now, struct note *why)
 {
+    const struct replay_text text = text_of(k, f, ids, n_done);
     bool over;
     *pruned_now = false;
-    const enum status st = replay_went_on(&k->replay, prefix_of(k, f), ids, s, n, &over, why);
+    const enum status st = replay_went_on(&k->replay, &text, s, n, &over, why);
     if (!over)
         return st;
     replay_end(&k->replay);

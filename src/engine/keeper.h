@@ -5,6 +5,7 @@
  *
  *   own schedule   at multiples of `block` inside the prompt, at its end, and while it answers
  *   n_context      once, behind so many positions of the prompt; what follows stays
+ *   episodes       at multiples of `block` inside the history, and at its end; behind it turns of other episodes are skipped
  *
  * A policy may also select (kv/select.h): rows behind the prompt, or behind n_context, read some of their past.
  *
@@ -19,6 +20,7 @@
 #ifndef ENGINE_KEEPER_H
 #define ENGINE_KEEPER_H
 
+#include "engine/episodes.h"
 #include "engine/replay.h"
 #include "kv/keep.h"
 #include "kv/select.h"
@@ -28,10 +30,13 @@
 struct keeper {
     struct kv_choice choice;
     uint32_t n_prompt, n_context; // n_context 0: its own schedule
+    struct episodes *episodes;    // of its history, or NULL: the policy knows none
+    uint32_t n_skipped;           // of their stretches
     uint32_t n_position_max;      // of the sequence
     uint32_t due;                 // where keep runs next; UINT32_MAX: nowhere
     bool pruned;                  // rows were dropped, so its KV is no longer exact
     bool judging;                 // what is due has begun, and lacked blocks to tidy into
+    bool skips;                   // what is due is positions that are not read
     struct kv_excerpt *excerpt;   // NULL: not begun, or the policy drops nothing
     struct kv_select *select;     // NULL: not begun, or the policy selects nothing
     struct kv_select_stats told;  // of what it read, already counted by the engine
@@ -50,23 +55,44 @@ struct keeper_frame {
     const struct kv_shares *shares; // NULL: every head the same
     uint32_t n_layer;               // of the model
     const struct vocab *vocab;
-    struct replay_prefix prefix, probe;
+    struct replay_prefix repeat, essential; // before a past, and before an episode's text
+    struct replay_prefix probe;             // behind a past; n 0: the vocabulary has none
+};
+
+/* A prompt, and what of it is context. */
+struct keeper_prompt {
+    const struct model *model;
+    const struct vocab *vocab;
+    const struct kv_shape *shape;
+    const int32_t *ids; // [n]
+    uint32_t n, n_context;
+    uint32_t n_question;     // ids behind the context that say what is asked; 0: all
+    uint32_t n_position_max; // prompt and answer
+    bool told;               // its rows are: none is skipped
 };
 
 /* The choice for a prompt. BAD_INPUT: a budget or context that cannot be, with the numbers; FULL: no memory. `full` makes
  * none: *out is NULL. */
 must_use enum status keeper_new(struct keeper **out, const struct kv_choice *choice,
-                                uint32_t n_context, uint32_t n_prompt, uint32_t n_position_max,
-                                struct note *why);
+                                const struct keeper_prompt *prompt, struct note *why);
 void keeper_free(struct keeper *k); // NULL is allowed
 
 must_use enum status keeper_begin(struct keeper *k, const struct keeper_frame *f, struct note *why);
 void keeper_end(struct keeper *k); // also one that was not begun
 
-/* Begins behind its context with the rows that another of the same kept: the excerpt is its own from here on. FULL: no
+/* Begins behind n_done positions with the rows that another of the same kept: the excerpt is its own from here on. FULL: no
  * memory, it is not. */
 must_use enum status keeper_adopt(struct keeper *k, const struct keeper_frame *f,
-                                  struct kv_excerpt *excerpt, struct note *why);
+                                  struct kv_excerpt *excerpt, uint32_t n_done, struct note *why);
+
+/* Where others of the same may begin: behind its context or its episodes' history. 0: nowhere. */
+static inline uint32_t keeper_shared(const struct keeper *k)
+{
+    return k->episodes ? k->episodes->n_base : k->n_context;
+}
+
+/* Whether what it kept may be parked when blocks are short. */
+bool keeper_parks(const struct keeper *k);
 
 /* ids [0, n) will be in the pass to come: tells the policy where sentences end in them. */
 void keeper_scan(struct keeper *k, const int32_t *ids, uint32_t n);
@@ -96,13 +122,13 @@ uint32_t keeper_rows(const struct keeper *k, uint32_t n_done, uint32_t n);
 size_t keeper_bytes(const struct keeper *k, const struct keeper_frame *f, uint32_t n_position,
                     uint32_t n_step);
 
-/* Positions below n_done of ids are committed: does what is due, or begins to replay (then the next rows are those of
- * k->replay). FULL: the pool lacks blocks to tidy into or to replay in; it is stalled, and to be called again when there are
- * some (the order in which rows lie, and so the bits, are those of tidying at once). *pruned_now: rows went for the first
- * time. */
+/* Positions below *n_done of ids are committed: does what is due, or begins to replay (then the next rows are those of
+ * k->replay); *n_done passes what is skipped. FULL: the pool lacks blocks to tidy into or to replay in; it is stalled, and
+ * to be called again when there are some (the order in which rows lie, and so the bits, are those of tidying at once).
+ * *pruned_now: rows went for the first time. */
 must_use enum status keeper_after(struct keeper *k, const struct keeper_frame *f,
                                   const struct model *m, struct kv_space *s, const int32_t *ids,
-                                  uint32_t n_done, bool *pruned_now, struct note *why);
+                                  uint32_t *n_done, bool *pruned_now, struct note *why);
 
 /* n rows of the replay are computed; behind its last row what is due is done. Otherwise as keeper_after. */
 must_use enum status keeper_replayed(struct keeper *k, const struct keeper_frame *f,

@@ -67,7 +67,7 @@ uint32_t engine_limits_context(const struct engine_limits *l, const struct kv_ch
                                bool once)
 {
     struct kv_choice c = *choice;
-    if (once)
+    if (once && choice->policy->replay != KV_REPLAY_EPISODE)
         c.options.common.block = 0;
     return longest_under(l, &c, l->n_ctx, l->kv_bytes);
 }

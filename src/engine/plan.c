@@ -221,7 +221,8 @@ static bool make_room(struct engine *e, const struct sequence *s)
         return true; /* alone it fits: L1 */
     if (has_room(e, s, reusable(e, s), 0))
         return true;
-    if (!has_room(e, s, 0, kv_index_idle_bytes(e->index)))
+    if (!has_room(e, s, 0,
+                  kv_index_idle_bytes(e->index) + frozen_bytes(&e->frozen, &e->limits.shape)))
         return false;
     while (!has_room(e, s, reusable(e, s), 0)) {
         if (!engine_evict(e))
@@ -250,9 +251,9 @@ static bool waits_for_context(struct engine *e, struct sequence *s)
         return false;
     for (uint32_t i = 0; i < e->n_running; i++) {
         const struct sequence *r = e->running[i];
-        if (frozen_same(r, s) && r->n_done < r->keeper->n_context) {
+        if (frozen_same(r, s) && r->n_done < keeper_shared(r->keeper)) {
             s->wait_for = r->id;
-            s->wait_until = r->keeper->n_context;
+            s->wait_until = keeper_shared(r->keeper);
             return true;
         }
     }
@@ -308,7 +309,7 @@ static enum status take_frozen(struct engine *e, struct sequence *s, struct note
     struct frozen *f = frozen_find(&e->frozen, s);
     if (!f)
         return NOT_FOUND;
-    const enum status st = frozen_fork(f, &e->keeping, s, why);
+    const enum status st = frozen_fork(&e->frozen, f, &e->keeping, s, why);
     if (st != OK)
         return st;
     s->hit = (struct kv_hit){ .n_position = f->n, .miss = KV_MISS_POLICY, .miss_at = f->n };

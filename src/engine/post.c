@@ -66,8 +66,19 @@ static struct akv_usage usage_of(const struct engine *e, const struct sequence *
         .kv_bytes_end = s->space ? sequence_kv_bytes(s, &e->limits.shape, 1) : 0,
     };
     if (s->keeper) {
-        const bool wants = s->keeper->choice.options.common.shares == KV_SHARES_PROFILE;
-        u.kv_shares = wants && e->heads.there ? "profile" : "equal";
+        if (s->keeper->episodes) {
+            u.kv_n_episode = s->keeper->episodes->n_episode;
+            u.kv_episode = s->keeper->episodes->episode;
+            u.kv_similarity = s->keeper->episodes->similarity;
+        }
+        const uint32_t by = s->keeper->choice.options.common.shares;
+        struct kv_shares layers;
+        const bool there = by == KV_SHARES_LAYERS
+                               ? e->heads.there && kv_shares_by_layer(&e->heads.shares, &layers)
+                               : e->heads.there;
+        u.kv_shares = !there || by == KV_SHARES_EQUAL ? "equal"
+                      : by == KV_SHARES_LAYERS        ? "layers"
+                                                      : "profile";
         snprintf(u.kv_policy, sizeof u.kv_policy, "%s", s->keeper->name);
         tell_reads(s->keeper, &u);
     }
@@ -92,7 +103,9 @@ static void leave_space(struct engine *e, struct sequence *s, bool keep)
     if (!s->space)
         return;
     kv_index_drop(e->index, &s->public_trail);
-    if (keep && s->n_done <= sequence_n_exact(s)) {
+    if (keep && frozen_leave(&e->frozen, s)) {
+        kv_index_drop(e->index, &s->trail);
+    } else if (keep && s->n_done <= sequence_n_exact(s)) {
         kv_index_leave(e->index, s->salt, s->ids, s->space, &s->trail);
     } else {
         kv_index_drop(e->index, &s->trail);

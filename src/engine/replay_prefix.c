@@ -7,7 +7,10 @@
 #include "model/chat_template.h"
 
 static const char PROBE[] = "\n\n";
-static const char INSTRUCTION[] = "\n\nRepeat the previous context exactly.";
+const char replay_repeat[] = "\n\nRepeat the previous context exactly.";
+const char replay_essential[] =
+    "\n\nList the essential facts of this conversation: names, dates, places, amounts, plans, "
+    "preferences and decisions.";
 static const char WORDS[] =
     "Hello"; // of the user: what stands behind them in the rendered text is wanted
 
@@ -53,11 +56,11 @@ static enum status encode(struct replay_prefix *out, const struct vocab *v, cons
     return st;
 }
 
-enum status replay_prefix_make(struct replay_prefix *out, const struct gguf *file,
-                               const struct vocab *v, struct note *why)
+enum status replay_prefix_make(struct replay_prefix *out, const char *instruction,
+                               const struct gguf *file, const struct vocab *v, struct note *why)
 {
     struct buf text = { 0 };
-    buf_add_text(&text, INSTRUCTION);
+    buf_add_text(&text, instruction);
     enum status st = add_turn(&text, file, v);
     if (st == OK)
         st = encode(out, v, buf_text(&text), text.len, why);

@@ -78,12 +78,14 @@ static enum status copy_stops(struct sequence *s, const struct akv_request *r)
     return OK;
 }
 
-enum status sequence_frame_open(struct sequence_frame *f, const struct vocab *vocab,
-                                uint32_t n_vocab, const struct engine_limits *limits,
+enum status sequence_frame_open(struct sequence_frame *f, const struct model *m,
+                                const struct vocab *vocab, const struct engine_limits *limits,
                                 struct note *why)
 {
     const uint32_t n_token = vocab_n_token(vocab);
-    *f = (struct sequence_frame){ .vocab = vocab, .n_vocab = n_vocab, .limits = limits };
+    *f = (struct sequence_frame){
+        .model = m, .vocab = vocab, .n_vocab = model_hparams(m)->n_vocab, .limits = limits
+    };
     for (uint32_t i = 0; i < n_token; i++)
         f->n_end_id += vocab_is_end(vocab, (int32_t)i);
     f->end_id = mem_new(f->n_end_id, sizeof *f->end_id);
@@ -132,6 +134,42 @@ static enum status choose_policy(const struct akv_request *r, const struct seque
     return st;
 }
 
+/* What its policy does with this prompt. BAD_INPUT: its question and what is to be kept do not fit the cap together. */
+static enum status choose_keeper(struct sequence *s, const struct akv_request *r,
+                                 const struct sequence_frame *frame, const struct kv_choice *choice,
+                                 struct note *why)
+{
+    const struct engine_limits *l = frame->limits;
+    const struct keeper_frame keeping = { .model.shape = &l->shape };
+    const struct keeper_prompt prompt = {
+        .model = frame->model,
+        .vocab = frame->vocab,
+        .shape = &l->shape,
+        .ids = s->ids,
+        .n = s->n_prompt,
+        .n_context = r->kv_context,
+        .n_question = r->kv_question,
+        .n_position_max = s->n_id_max,
+        .told = r->prompt_logprobs,
+    };
+    const enum status st = keeper_new(&s->keeper, choice, &prompt, why);
+    if (st != OK || !s->keeper || !s->keeper->episodes)
+        return st;
+    const size_t bytes = keeper_bytes(s->keeper, &keeping, s->n_prompt + 1, l->n_ubatch);
+    if (bytes > l->kv_bytes) {
+        note_set(why,
+                 "what is read behind the history, and what is kept of that, need %zu bytes of KV; "
+                 "the cap (--kv-ram) is %zu: lower the budget, or ask less at once",
+                 bytes, l->kv_bytes);
+        return BAD_INPUT;
+    }
+    while (keeper_bytes(s->keeper, &keeping, s->n_id_max, l->n_ubatch) > l->kv_bytes) {
+        s->n_id_max -= (s->n_id_max - s->n_prompt + 1) / 2;
+        s->length_is_context = true;
+    }
+    return OK;
+}
+
 enum status sequence_new(struct sequence **out, const struct akv_request *r,
                          const struct sequence_frame *frame, struct note *why)
 {
@@ -170,7 +208,7 @@ enum status sequence_new(struct sequence **out, const struct akv_request *r,
     memcpy(s->ids, r->ids, r->n_id * sizeof *s->ids);
     /* The answer goes on with a text, unless a control token stands before it. */
     s->detok.started = vocab_piece(frame->vocab, s->ids[s->n_id - 1], false).len > 0;
-    st = keeper_new(&s->keeper, &choice, r->kv_context, s->n_prompt, s->n_id_max, why);
+    st = choose_keeper(s, r, frame, &choice, why);
     if (st == OK)
         st = sampler_new(&s->sampler, &r->sampling, frame->n_vocab, why);
     for (size_t i = 0; st == OK && i < r->n_id; i++)

@@ -71,6 +71,7 @@ struct sequence {
 
 /* What all sequences of an engine have in common. */
 struct sequence_frame {
+    const struct model *model;
     const struct vocab *vocab;
     uint32_t n_vocab; // logits
     const struct engine_limits *limits;
@@ -79,9 +80,9 @@ struct sequence_frame {
 };
 
 /* FULL: no memory. */
-must_use enum status sequence_frame_open(struct sequence_frame *f, const struct vocab *vocab,
-                                         uint32_t n_vocab, const struct engine_limits *limits,
-                                         struct note *why);
+must_use enum status sequence_frame_open(struct sequence_frame *f, const struct model *m,
+                                         const struct vocab *vocab,
+                                         const struct engine_limits *limits, struct note *why);
 void sequence_frame_close(struct sequence_frame *f);
 
 /* A copy of the request, checked against the limits. BAD_INPUT: what is wrong, with numbers. */

@@ -48,6 +48,8 @@ static enum status keeping_open(struct engine *e, const struct akv_limits *wish,
                                 const char *model_path, struct note *why)
 {
     const struct hparams *h = model_hparams(e->model);
+    e->frozen.spaces = e->spaces;
+    e->frozen.parked_bytes_max = e->limits.kv_bytes;
     e->keeping = (struct keeper_frame){
         .model = { .kern = model_kernels(e->model),
                    .workers = model_workers(e->model),
@@ -67,7 +69,10 @@ static enum status keeping_open(struct engine *e, const struct akv_limits *wish,
         note_set(why, "no memory for the ranks of KV policies");
         return st;
     }
-    st = replay_prefix_make(&e->keeping.prefix, model_file(e->model), e->frame.vocab, why);
+    const struct gguf *file = model_file(e->model);
+    st = replay_prefix_make(&e->keeping.repeat, replay_repeat, file, e->frame.vocab, why);
+    if (st == OK)
+        st = replay_prefix_make(&e->keeping.essential, replay_essential, file, e->frame.vocab, why);
     if (st == OK)
         st = replay_probe_make(&e->keeping.probe, e->frame.vocab, why);
     if (st != OK)
@@ -99,7 +104,7 @@ enum status engine_new_still(struct engine **out, struct model *m, const struct 
     enum status st = engine_limits_choose(&e->limits, wish, m, why);
     e->pace.stretch = e->limits.step_stretch;
     if (st == OK)
-        st = sequence_frame_open(&e->frame, vocab, model_hparams(m)->n_vocab, &e->limits, why);
+        st = sequence_frame_open(&e->frame, m, vocab, &e->limits, why);
     if (st == OK)
         st = arrays_new(e, why);
     if (st == OK)

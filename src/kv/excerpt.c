@@ -123,12 +123,27 @@ static void share_slots(struct kv_pool *pool, struct slots *to, const struct slo
     to->free_from = from->free_from;
 }
 
-enum status kv_excerpt_fork(struct kv_excerpt **out, struct kv_excerpt *e, struct note *why)
+/* Rows of the tail; those behind the end of either one are still to come. */
+static void copy_tail(struct kv_excerpt *to, const struct kv_excerpt *from)
+{
+    const size_t n_to = blocks_for(to->config.n_position_max),
+                 n_from = blocks_for(from->config.n_position_max),
+                 n = n_to < n_from ? n_to : n_from;
+    for (uint32_t i = 0; i < from->n_list; i++)
+        memcpy(to->tail + i * n_to, from->tail + i * n_from, n * sizeof *to->tail);
+    if (from->config.n_tail_mass > 0)
+        memcpy(to->tail_mass, from->tail_mass,
+               from->n_list * (size_t)from->config.n_tail_mass * sizeof *to->tail_mass);
+}
+
+enum status kv_excerpt_fork(struct kv_excerpt **out, struct kv_excerpt *e, uint32_t n_position_max,
+                            struct note *why)
 {
     const bool mass = e->config.n_tail_mass > 0;
-    const size_t n_block = blocks_for(e->config.n_position_max);
+    struct kv_excerpt_config config = e->config;
     struct kv_excerpt *fork;
-    enum status st = kv_excerpt_new(&fork, &e->config, why);
+    config.n_position_max = n_position_max;
+    enum status st = kv_excerpt_new(&fork, &config, why);
     if (st != OK)
         return st;
     for (uint32_t i = 0; i < e->n_list && st == OK; i++)
@@ -140,10 +155,7 @@ enum status kv_excerpt_fork(struct kv_excerpt **out, struct kv_excerpt *e, struc
     }
     for (uint32_t i = 0; i < e->n_list; i++)
         share_slots(e->config.pool, &fork->list[i], &e->list[i]);
-    memcpy(fork->tail, e->tail, e->n_list * n_block * sizeof *e->tail);
-    if (mass)
-        memcpy(fork->tail_mass, e->tail_mass,
-               e->n_list * (size_t)e->config.n_tail_mass * sizeof *e->tail_mass);
+    copy_tail(fork, e);
     fork->tail_first = e->tail_first;
     fork->n_slot_block = e->n_slot_block;
     fork->dropped = e->dropped;

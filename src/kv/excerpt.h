@@ -45,10 +45,10 @@ must_use enum status kv_excerpt_new(struct kv_excerpt **out, const struct kv_exc
                                     struct note *why);
 void kv_excerpt_free(struct kv_excerpt *e); // releases its blocks; NULL is allowed
 
-/* One that has the same rows live: it holds the slots' blocks together with `e` and copies the rest. Its space is that of
- * kv_space_fork_rest. FULL: no memory. */
+/* One for a sequence of up to n_position_max positions that has the same rows live: it holds the slots' blocks together
+ * with `e` and copies the rest. Its space is that of kv_space_fork_rest. FULL: no memory. */
 must_use enum status kv_excerpt_fork(struct kv_excerpt **out, struct kv_excerpt *e,
-                                     struct note *why);
+                                     uint32_t n_position_max, struct note *why);
 
 /* What attention, taps and policies see of one layer of one kv_head. Valid until the next call that changes it. */
 struct kv_list {

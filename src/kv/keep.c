@@ -390,6 +390,17 @@ enum status kv_keep_run(const struct kv_keep_model *m, const struct kv_keep_job 
     return st;
 }
 
+bool kv_keep_may_drop(const struct kv_keep_model *m, const struct kv_keep_job *job)
+{
+    struct keep k;
+    if (is_nothing(m, job))
+        return false;
+    if (begin(&k, m, job, NULL) != OK)
+        return true;
+    gather(&k);
+    return any_is_above(&k);
+}
+
 /* ---- one row a token ---- */
 
 /* The lowest row of a list behind no floor; its end where all are floors. */

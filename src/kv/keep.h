@@ -78,6 +78,9 @@ must_use enum status kv_keep_bytes(const struct kv_choice *c, const struct kv_sh
 must_use enum status kv_keep_run(const struct kv_keep_model *m, const struct kv_keep_job *job,
                                  struct note *why);
 
+/* Whether a run would drop something: what ranks need is worth finding out. (Without memory to say: yes.) */
+bool kv_keep_may_drop(const struct kv_keep_model *m, const struct kv_keep_job *job);
+
 /* The row that leaves with each generated token (kv_policy.evicts_each): of every list that is above its budget, the lowest
  * ranked row behind no floor. Nothing moves. FULL: no memory, nothing changed. */
 must_use enum status kv_keep_one(const struct kv_keep_model *m, const struct kv_keep_job *job,

@@ -67,8 +67,11 @@ void kv_keep_deal(const struct kv_choice *c, const struct kv_shares *shares,
     const struct kv_floors f = kv_keep_floors(c, shape, n_whole);
     const struct kv_group *g = &shape->group[kv_whole_group(shape)];
     const uint32_t least = f.n_sink + f.recent, open = n_position % KV_BLOCK;
-    kv_shares_deal(o->shares == KV_SHARES_PROFILE ? shares : NULL, o->even, g->n_layer,
-                   g->n_kv_head, f.budget, n_whole, least, rows);
+    struct kv_shares by_layer;
+    const struct kv_shares *by = o->shares == KV_SHARES_EQUAL ? NULL : shares;
+    if (by && o->shares == KV_SHARES_LAYERS)
+        by = kv_shares_by_layer(by, &by_layer) ? &by_layer : NULL;
+    kv_shares_deal(by, o->even, g->n_layer, g->n_kv_head, f.budget, n_whole, least, rows);
     if (o->round && f.budget >= ROUND_FROM && f.budget < n_whole)
         kv_shares_round(rows, n_list(shape), open < f.recent ? open : f.recent, least, n_whole);
 }

@@ -42,12 +42,13 @@ const struct kv_option kv_common_options[KV_N_COMMON] = {
       "end" },
     { "every", KV_OPTION_COUNT, COMMON(every), "tokens", "0", "64", 0, 16777216, NULL,
       "drop again after each so many generated tokens; 0: never" },
-    { "shares", KV_OPTION_WORD, COMMON(shares), NULL, "equal", NULL, 0, 0, "equal profile",
-      "how the budget is dealt to heads: the same to all, or as the model's profile has it" },
+    { "shares", KV_OPTION_WORD, COMMON(shares), NULL, "equal", NULL, 0, 0, "equal profile layers",
+      "how the budget is dealt to heads: the same to all, as the model's profile has it, or by its "
+      "layers alone, as much as their keys change when rows are missing" },
     { "round", KV_OPTION_SWITCH, COMMON(round), NULL, "off", NULL, 0, 0, NULL,
       "budgets of heads fill whole blocks of 64 rows, so that memory falls to the budget" },
     { "even", KV_OPTION_NUMBER, COMMON(even), NULL, "0", NULL, 0, 1, NULL,
-      "with shares=profile, the part of the budget that all heads share equally" },
+      "with shares=profile or layers, the part of the budget that all heads share equally" },
 };
 static const char *common_text(const struct kv_common_text *t, uint32_t i)
 {

@@ -61,9 +61,9 @@ struct kv_common {
     uint32_t every;  // ... and each so many generated tokens; 0: never
     uint32_t shares; // enum kv_shares_of: how the budget is dealt to heads
     bool round;      // to budgets of heads that fill whole blocks
-    float even;      // of shares=profile: this part of the budget is dealt equally all the same
+    float even;      // of dealt shares: this part of the budget is dealt equally all the same
 };
-enum kv_shares_of { KV_SHARES_EQUAL, KV_SHARES_PROFILE };
+enum kv_shares_of { KV_SHARES_EQUAL, KV_SHARES_PROFILE, KV_SHARES_LAYERS };
 
 /* The common options' values in one policy, as typed; NULL: as of all. */
 struct kv_common_text {

@@ -1,7 +1,7 @@
 /* kv/shares.h - how a budget is dealt to the heads of a model: shares measured once, stored beside the model.
  *
  *     {"akvifer_profile": 1, "model": "<fingerprint>", "kv_type": "f16",
- *      "shares": {"5": [[kv_head 0, kv_head 1, ..] of each layer], "10": .., "20": .., "50": ..}}
+ *      "layers": [change of each layer's keys], "shares": {"5": [[kv_head 0, kv_head 1, ..] of each layer], "10": .., ..}}
  *
  * A share is a head's rows by the mean rows of a head, at a budget of so many percent; between two budgets it is
  * interpolated, and at 100 % all are 1. Layers are those without a window, in order.
@@ -9,12 +9,17 @@
  * Measured by replay: a text is read once more over its own cache, and z of a row is the largest attention that any replayed
  * token pays it. The best rows of all heads together spend the budget; what each head got of them is its share. Heads
  * differ much, texts hardly.
+ *
+ * The change of a layer's keys is 1 - the mean cosine of what they are and of what they become when the text is read with
+ * its first and newest rows alone: the more, the more that layer needs of the rest. A profile may lack them.
  * Sources: Kim et al. 2025 (KVzip, 2505.23416), Feng et al. 2024 (AdaKV, 2407.11550), Xiao et al. 2024 (DuoAttention,
  * 2410.10819); docs/POLICIES.md.
  *
  * Lifetime  loaded at start, constant. Threads  any may read. */
 #ifndef KV_SHARES_H
 #define KV_SHARES_H
+
+#include <stdbool.h>
 
 #include "base/buf.h"
 #include "base/note.h"
@@ -27,6 +32,8 @@ extern const uint32_t kv_shares_percent[KV_SHARES_BUDGETS]; // 5, 10, 20, 50
 struct kv_shares {
     uint32_t n_layer, n_kv_head;     // layers without a window, in order
     float *share[KV_SHARES_BUDGETS]; // [n_layer][n_kv_head]
+    float *change;                   // [n_layer]; all 0: not measured
+    float *by_layer; // [n_layer][n_kv_head] shares that follow from them: their squares
 };
 
 /* All zero. FULL: no memory. */
@@ -45,6 +52,12 @@ void kv_shares_deal(const struct kv_shares *shares, float even, uint32_t n_layer
 /* Makes dealt budgets fill whole blocks of 64 behind the first `loose` rows of each, which are not in blocks of their own;
  * those of `least` or of all n rows stay. All together no more than before. */
 void kv_shares_round(uint32_t *rows, uint32_t n_list, uint32_t loose, uint32_t least, uint32_t n);
+
+/* Makes by_layer of the changes: EpiCache's layer budgets with alpha = 2, no layer below a quarter of the mean. */
+void kv_shares_set_layers(struct kv_shares *s);
+
+/* Dealt by layers, at any budget; false: they were not measured. Borrows from s. */
+bool kv_shares_by_layer(const struct kv_shares *s, struct kv_shares *out);
 
 /* ---- measuring ---- */
 

@@ -14,7 +14,10 @@ void kv_shares_write(const struct kv_shares *s, const struct kv_shares_id *of, s
     buf_add_json_text(out, of->model, strlen(of->model));
     buf_addf(out, ", \"kv_type\": ");
     buf_add_json_text(out, of->kv_type, strlen(of->kv_type));
-    buf_add_text(out, ", \"shares\": {");
+    buf_add_text(out, ", \"layers\": [");
+    for (uint32_t l = 0; l < s->n_layer; l++)
+        buf_addf(out, "%s%.4g", l ? ", " : "", (double)s->change[l]);
+    buf_add_text(out, "], \"shares\": {");
     for (uint32_t b = 0; b < KV_SHARES_BUDGETS; b++) {
         buf_addf(out, "%s\n\"%u\": [", b ? "," : "", kv_shares_percent[b]);
         for (uint32_t l = 0; l < s->n_layer; l++) {
@@ -40,11 +43,11 @@ static enum status check_word(const json_t *file, const char *name, const char *
     return NOT_FOUND;
 }
 
-static bool read_layer(const json_t *row, uint32_t n_kv_head, float *share)
+static bool read_numbers(const json_t *row, uint32_t n, float *share)
 {
-    if (!json_is_array(row) || json_array_size(row) != n_kv_head)
+    if (!json_is_array(row) || json_array_size(row) != n)
         return false;
-    for (uint32_t h = 0; h < n_kv_head; h++) {
+    for (uint32_t h = 0; h < n; h++) {
         const json_t *x = json_array_get(row, h);
         const double value = json_is_number(x) ? json_number_value(x) : -1;
         if (!(value >= 0 && value <= 1e6))
@@ -62,12 +65,22 @@ static enum status read_budget(const json_t *shares, struct kv_shares *into, uin
     const json_t *layers = json_object_get(shares, name);
     bool fits = json_is_array(layers) && json_array_size(layers) == into->n_layer;
     for (uint32_t l = 0; fits && l < into->n_layer; l++)
-        fits = read_layer(json_array_get(layers, l), into->n_kv_head,
-                          into->share[b] + (size_t)l * into->n_kv_head);
+        fits = read_numbers(json_array_get(layers, l), into->n_kv_head,
+                            into->share[b] + (size_t)l * into->n_kv_head);
     if (fits)
         return OK;
     note_set(why, "the profile's shares at %s %% are not %u layers of %u numbers from 0 up", name,
              into->n_layer, into->n_kv_head);
+    return BAD_INPUT;
+}
+
+/* Those of an older profile are 0: not measured. */
+static enum status read_changes(const json_t *file, struct kv_shares *into, struct note *why)
+{
+    const json_t *layers = json_object_get(file, "layers");
+    if (!layers || read_numbers(layers, into->n_layer, into->change))
+        return OK;
+    note_set(why, "the profile's layers are not %u numbers from 0 up", into->n_layer);
     return BAD_INPUT;
 }
 
@@ -83,7 +96,7 @@ static enum status read_profile(const json_t *file, const struct kv_shares_id *o
         st = check_word(file, "kv_type", of->kv_type, why);
     for (uint32_t b = 0; st == OK && b < KV_SHARES_BUDGETS; b++)
         st = read_budget(json_object_get(file, "shares"), into, b, why);
-    return st;
+    return st == OK ? read_changes(file, into, why) : st;
 }
 
 enum status kv_shares_read(struct kv_shares *out, const struct kv_shares_id *of, const char *text,
@@ -99,6 +112,8 @@ enum status kv_shares_read(struct kv_shares *out, const struct kv_shares_id *of,
     if (st == OK) {
         const size_t n = (size_t)out->n_layer * out->n_kv_head;
         memcpy(out->share[0], read.share[0], KV_SHARES_BUDGETS * n * sizeof **out->share);
+        memcpy(out->change, read.change, out->n_layer * sizeof *out->change);
+        kv_shares_set_layers(out);
     }
     json_decref(file);
     kv_shares_close(&read);

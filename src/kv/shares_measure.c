@@ -56,6 +56,9 @@ void kv_shares_mean(struct kv_shares *sum, uint32_t n_text)
     for (uint32_t b = 0; b < KV_SHARES_BUDGETS; b++)
         for (size_t h = 0; h < n_head; h++)
             sum->share[b][h] /= (float)n_text;
+    for (uint32_t l = 0; l < sum->n_layer; l++)
+        sum->change[l] /= (float)n_text;
+    kv_shares_set_layers(sum);
 }
 
 double kv_shares_correlation(const struct kv_shares *a, const struct kv_shares *b, uint32_t budget)

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "kv/space_in.h"
 #include "os/clock.h"
 
@@ -290,25 +291,92 @@ enum status kv_space_fork_rest(struct kv_space **out, struct kv_space *s, uint32
     return fork_held(out, s, n_position, why);
 }
 
-enum status kv_space_adopt(struct kv_space **out, struct kv_spaces *all, uint32_t n_position,
-                           const block_id *block, struct note *why)
+/* A new space over sealed blocks that the caller holds; the partial last one is copied. */
+static enum status adopt(struct kv_space **out, struct kv_spaces *all, const struct blocks *from,
+                         uint32_t n_position, struct note *why)
 {
-    assert(n_position > 0);
-    assert(n_position <= all->n_position_max);
     const uint32_t whole = n_position / KV_BLOCK;
-    struct blocks from = { 0 };
-    for (uint32_t g = 0; g < all->shape->n_group; g++) {
-        from.first[g] = kv_first_seen(all->shape, g, n_position);
-        from.of[g] = block + (size_t)g * blocks_of(n_position);
-    }
-    enum status st = space_over(out, all, &from, n_position, why);
+    enum status st = space_over(out, all, from, n_position, why);
     for (uint32_t g = 0; st == OK && n_position % KV_BLOCK && g < all->shape->n_group; g++) {
-        const block_id tail = from.of[g][whole];
+        const block_id tail = from->of[g][whole];
         memcpy(address_of(*out, g, whole), kv_pool_address(all->pool, tail),
                (*out)->span[g].block_bytes);
         if (!(*out)->table)
             kv_pool_hide(all->pool, tail);
     }
+    return st;
+}
+
+enum status kv_space_adopt(struct kv_space **out, struct kv_spaces *all, uint32_t n_position,
+                           const block_id *block, struct note *why)
+{
+    struct blocks from = { 0 };
+    assert(n_position > 0);
+    assert(n_position <= all->n_position_max);
+    for (uint32_t g = 0; g < all->shape->n_group; g++) {
+        from.first[g] = kv_first_seen(all->shape, g, n_position);
+        from.of[g] = block + (size_t)g * blocks_of(n_position);
+    }
+    return adopt(out, all, &from, n_position, why);
+}
+
+/* ---- out of the pool, and back ---- */
+
+size_t kv_space_save(const struct kv_space *s, char *bytes)
+{
+    size_t n = 0;
+    assert(s->n_committed == s->n_grown);
+    for (uint32_t g = 0; g < s->all->shape->n_group; g++) {
+        const struct span *span = &s->span[g];
+        for (uint32_t i = span->first; i < n_block(s); i++, n += span->block_bytes)
+            if (bytes)
+                memcpy(bytes + n, address_of(s, g, i), span->block_bytes);
+    }
+    return n;
+}
+
+/* Takes a block, fills it and seals it: nobody is to write it again. */
+static enum status take_filled(struct kv_spaces *all, uint32_t group, const char *bytes,
+                               block_id *out)
+{
+    const enum status st = kv_pool_take(all->pool, group, out);
+    if (st != OK)
+        return st;
+    memcpy(kv_pool_address(all->pool, *out), bytes, kv_block_bytes(all->shape, group));
+    kv_pool_seal(all->pool, *out);
+    if (!all->table)
+        kv_pool_hide(all->pool, *out);
+    return OK;
+}
+
+enum status kv_space_restore(struct kv_space **out, struct kv_spaces *all, uint32_t n_position,
+                             const uint32_t first[KV_GROUP_MAX], const char *bytes,
+                             struct note *why)
+{
+    const uint32_t n_group = all->shape->n_group, n = blocks_of(n_position);
+    struct blocks from = { 0 };
+    uint32_t g = 0, i = n_group ? first[0] : 0;
+    block_id *block = mem_new((size_t)n_group * n, sizeof *block);
+    enum status st = block ? OK : FULL;
+    for (; st == OK && g < n_group; g++) {
+        from.first[g] = first[g];
+        from.of[g] = block + (size_t)g * n;
+        for (i = first[g]; i < n; i++, bytes += kv_block_bytes(all->shape, g)) {
+            st = take_filled(all, g, bytes, &block[(size_t)g * n + i]);
+            if (st != OK)
+                break;
+        }
+        if (st != OK)
+            break;
+    }
+    if (st == OK)
+        st = adopt(out, all, &from, n_position, why);
+    else
+        note_set(why, "no KV block is free for %u positions that come back", n_position);
+    for (uint32_t h = 0; block && h < n_group && h <= g; h++) // the space holds them itself
+        for (uint32_t j = first[h]; j < (h < g ? n : i); j++)
+            kv_pool_release(all->pool, block[(size_t)h * n + j]);
+    mem_free(block);
     return st;
 }
 

@@ -234,6 +234,11 @@ struct workers *model_workers(const struct model *m)
     return m->workers;
 }
 
+void model_embedding(const struct model *m, int32_t id, float *out)
+{
+    weights_embedding(&m->weights, m->h.n_embd, id, out);
+}
+
 void model_rope_mean(const struct model *m, uint32_t from, uint32_t n, float *pairs)
 {
     float at[2 * ROPE_PAIRS_MAX];

@@ -54,6 +54,9 @@ const char *model_arch_name(const struct model *m);
 const char *model_file_path(const struct model *m); // as it was opened
 uint32_t model_n_thread(const struct model *m);
 
+/* Row `id` of the input embedding: out [n_embd]. Threads  any. */
+void model_embedding(const struct model *m, int32_t id, float *out);
+
 /* Rows that a workspace of about `bytes` allows, a multiple of 64 between 64 and 512. */
 uint32_t model_rows_for(const struct model *m, size_t bytes);
 

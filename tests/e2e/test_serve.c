@@ -429,6 +429,52 @@ static json_t *ask_with_policy(const char *kv, unsigned status)
     return answer;
 }
 
+/* Of a chat of n questions, each answered but the last. */
+static json_t *ask_a_chat(uint32_t n, const char *last)
+{
+    static const char *const topic[] = { "a train from Leeds to York at nine",
+                                         "a dentist for my tooth on Monday" };
+    struct buf body = { 0 };
+    buf_add_text(&body, "{\"messages\": [");
+    for (uint32_t i = 0; i < n; i++)
+        buf_addf(&body,
+                 "{\"role\": \"user\", \"content\": \"I need %s, please, %u.\"}, "
+                 "{\"role\": \"assistant\", \"content\": \"I found %s.\"}, ",
+                 topic[i / 3 % 2], i, topic[i / 3 % 2]);
+    buf_addf(&body,
+             "{\"role\": \"user\", \"content\": \"%s\"}], \"max_tokens\": 4, \"temperature\": 0, "
+             "\"kv\": {\"policy\": \"epicache\", \"budget_tokens\": 80, \"block\": 64, "
+             "\"episodes\": 2, \"segment\": 2}}",
+             last);
+    json_t *answer = served_json(&server, NULL, "/v1/chat/completions", buf_text(&body), 200);
+    buf_close(&body);
+    return answer;
+}
+
+static void a_chat_has_episodes(void **state)
+{
+    (void)state;
+    json_t *train = ask_a_chat(9, "When is my train to York?"),
+           *tooth = ask_a_chat(9, "Which day is the dentist?"),
+           *again = ask_a_chat(9, "When is my train to York?"), *brief = ask_a_chat(1, "Hello?");
+    assert_int_equal(json_number_at(train, "akvifer/kv/episodes"), 2);
+    assert_int_not_equal(json_number_at(train, "akvifer/kv/episode"),
+                         json_number_at(tooth, "akvifer/kv/episode"));
+    assert_int_equal(json_number_at(train, "akvifer/kv/episode"),
+                     json_number_at(again, "akvifer/kv/episode"));
+    const double near = json_real_value(json_at(train, "akvifer/kv/similarity"));
+    assert_true(near > 0 && near <= 1.0001);
+    assert_true(json_number_at(train, "akvifer/kv/dropped_tokens") > 0);
+    assert_true(json_number_at(again, "akvifer/cached_tokens") > 80);
+    assert_string_equal(json_string_value(json_at(train, "choices/0/message/content")),
+                        json_string_value(json_at(again, "choices/0/message/content")));
+    assert_null(json_at(brief, "akvifer/kv/episode")); /* there is nothing to divide yet */
+    json_decref(train);
+    json_decref(tooth);
+    json_decref(again);
+    json_decref(brief);
+}
+
 static void a_request_has_its_kv_policy(void **state)
 {
     (void)state;
@@ -614,6 +660,7 @@ int main(void)
         cmocka_unit_test(tokens_go_there_and_back),
         cmocka_unit_test(a_miss_is_explained),
         cmocka_unit_test(a_request_has_its_kv_policy),
+        cmocka_unit_test(a_chat_has_episodes),
         cmocka_unit_test(rows_are_of_a_running_request),
         cmocka_unit_test(each_key_is_a_tenant),
         cmocka_unit_test(a_public_beginning_is_everybodys),

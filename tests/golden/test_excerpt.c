@@ -69,7 +69,7 @@ static void in_company(const struct subject *s, const struct runner_config *conf
     struct note why = { "" };
     p[1] = p[0];
     assert_int_equal(kv_space_fork_rest(&p[1].run.space, p[0].run.space, most, &why), OK);
-    assert_int_equal(kv_excerpt_fork(&p[1].excerpt, p[0].excerpt, &why), OK);
+    assert_int_equal(kv_excerpt_fork(&p[1].excerpt, p[0].excerpt, PRUNED_POSITIONS, &why), OK);
     p[1].run.excerpt = p[1].excerpt;
     p[0].run.logits = NULL;
     pruned_run(&r, p, (uint32_t[]){ 2, 1 }, 2, s->n);

@@ -20,7 +20,8 @@
 
 enum { PAST = 150, CHUNK = 50, PROBE = 3, N = PAST + PROBE, BESIDE = PROBE + KV_BLOCK };
 
-static const struct replay_prefix probe = { .id = { 11, 7, 42 }, .n = PROBE };
+static const struct replay_prefix prefix = { .id = { 11, 7, 42 }, .n = PROBE };
+static const struct replay_text probe = { .prefix = &prefix };
 
 struct reading {
     struct runner r;
@@ -42,7 +43,7 @@ static void open_reading(struct reading *f, const char *path)
     f->n_query = (size_t)h->n_layer * h->n_head * h->d_head;
     for (uint32_t i = 0; i < PAST; i++)
         f->ids[i] = (int32_t)rng_below(&rng, f->r.n_vocab);
-    memcpy(f->ids + PAST, probe.id, sizeof f->ids - PAST * sizeof *f->ids);
+    memcpy(f->ids + PAST, prefix.id, sizeof f->ids - PAST * sizeof *f->ids);
     f->taps = (struct kv_taps){ .n_counted = UINT32_MAX,
                                 .n_query = 1,
                                 .query = mem_new(f->n_query, sizeof(float)) };
@@ -81,12 +82,11 @@ static void probe_past(struct reading *f)
 {
     struct replay r;
     bool over = false;
-    assert_int_equal(replay_probe_begin(&r, &probe, f->ids, f->run.space, &f->taps, PAST, NULL),
-                     OK);
+    assert_int_equal(replay_probe_begin(&r, &probe, f->run.space, &f->taps, PAST, NULL), OK);
     assert_true(r.runs);
     assert_int_equal(r.n, PROBE);
     forward_replay(f, &r);
-    assert_int_equal(replay_went_on(&r, &probe, f->ids, f->run.space, r.n, &over, NULL), OK);
+    assert_int_equal(replay_went_on(&r, &probe, f->run.space, r.n, &over, NULL), OK);
     assert_true(over);
     replay_end(&r);
 }

@@ -63,6 +63,11 @@ static const char *some_policy(struct rng *rng, uint32_t n)
 {
     if (n < 60 && rng_below(rng, 4) == 0)
         return "kvzip:budget=50%"; /* its replay wants as much again */
+    if (n < 200 &&
+        rng_below(rng, 4) == 0) /* so does the text of an episode, beside what it keeps */
+        return rng_below(rng, 2)
+                   ? "epicache:budget=30%,block=64,episodes=3,recent=4"
+                   : "epicache:budget=24,recent=4,block=32,embed=self,support=all,park=ram";
     static const char *const policy[] = {
         NULL,
         NULL,

@@ -342,7 +342,7 @@ static void fork_one(struct life *f, uint32_t s)
         f->n_full++;
         return;
     }
-    assert_int_equal(kv_excerpt_fork(&f->excerpt[to], f->excerpt[s], &why), OK);
+    assert_int_equal(kv_excerpt_fork(&f->excerpt[to], f->excerpt[s], POSITIONS, &why), OK);
     assert_int_equal(kv_excerpt_is_whole(f->excerpt[to]), kv_excerpt_is_whole(f->excerpt[s]));
     f->twin[to] = malloc(sizeof *f->twin[to]);
     *f->twin[to] = *f->twin[s];

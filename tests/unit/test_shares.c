@@ -238,6 +238,38 @@ static void a_profile_is_read_back(void **state)
     buf_close(&text);
 }
 
+/* Budgets of layers as their keys change: squares, and all of the budget is spent. */
+static void layers_have_budgets(void **state)
+{
+    (void)state;
+    enum { BUDGET = 100, OF = 1000 };
+    struct kv_shares s, by, back;
+    struct buf text = { 0 };
+    struct note why = { "" };
+    uint32_t rows[N];
+    uint64_t sum = 0;
+    assert_int_equal(kv_shares_open(&s, LAYERS, HEADS), OK);
+    assert_false(kv_shares_by_layer(&s, &by)); /* not measured */
+    for (uint32_t l = 0; l < LAYERS; l++)
+        s.change[l] = 0.01f * (float)(l + 1);
+    kv_shares_set_layers(&s);
+    kv_shares_write(&s, &ID, &text);
+    assert_int_equal(kv_shares_open(&back, LAYERS, HEADS), OK);
+    assert_int_equal(kv_shares_read(&back, &ID, buf_text(&text), text.len, &why), OK);
+    assert_true(kv_shares_by_layer(&back, &by));
+    kv_shares_deal(&by, 0, LAYERS, HEADS, BUDGET, OF, 0, rows);
+    for (uint32_t i = 0; i < N; i++) {
+        sum += rows[i];
+        assert_true(rows[i] + 1 >= rows[i / HEADS * HEADS]);
+        assert_true(i < HEADS || rows[i] + 1 >= rows[i - HEADS]);
+    }
+    assert_true(rows[N - 1] > 2 * rows[0]);
+    assert_int_equal(sum, N * BUDGET);
+    kv_shares_close(&back);
+    kv_shares_close(&s);
+    buf_close(&text);
+}
+
 static void broken_profiles_are_refused(void **state)
 {
     (void)state;
@@ -265,10 +297,15 @@ static void broken_profiles_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_whole_budget_is_dealt),   cmocka_unit_test(larger_shares_get_more),
-        cmocka_unit_test(shares_are_interpolated),     cmocka_unit_test(a_part_is_dealt_evenly),
-        cmocka_unit_test(rounded_budgets_fill_blocks), cmocka_unit_test(the_best_are_the_best),
-        cmocka_unit_test(a_replay_is_counted),         cmocka_unit_test(a_profile_is_read_back),
+        cmocka_unit_test(the_whole_budget_is_dealt),
+        cmocka_unit_test(larger_shares_get_more),
+        cmocka_unit_test(shares_are_interpolated),
+        cmocka_unit_test(a_part_is_dealt_evenly),
+        cmocka_unit_test(rounded_budgets_fill_blocks),
+        cmocka_unit_test(the_best_are_the_best),
+        cmocka_unit_test(a_replay_is_counted),
+        cmocka_unit_test(a_profile_is_read_back),
+        cmocka_unit_test(layers_have_budgets),
         cmocka_unit_test(broken_profiles_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

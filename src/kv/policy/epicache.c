@@ -1,8 +1,37 @@
 /* epicache - blocks of the history are read with an episode's own text behind them, and what that looks at stays.
  * Source: Kim et al. 2025, "EpiCache: Episodic KV Cache Management for Long Conversational Question Answering". Heads of a
- * layer share its budget. This is its rank; episodes and their texts are made above (docs/POLICIES.md). */
+ * layer share its budget. This is its rank; episodes and their texts are made above (engine/episodes.h). */
+#include "kv/policy/epicache.h"
+
 #include "kv/policy/all.h"
 #include "kv/policy/measure.h"
+
+#define AT(field) offsetof(struct epicache_options, field)
+
+static const struct kv_option options[] = {
+    { "episodes", KV_OPTION_COUNT, AT(n_episode), NULL, "4", NULL, 0, 64, NULL,
+      "topics that a history is divided into; 0: 2 to 8, as many as divide it best" },
+    { "segment", KV_OPTION_COUNT, AT(n_turn), "turns", "4", NULL, 1, 64, NULL,
+      "turns in a row that count as one when topics are looked for" },
+    { "reps", KV_OPTION_COUNT, AT(n_rep), "segments", "1", "8", 1, 64, NULL,
+      "segments nearest to its middle that are an episode's own text" },
+    { "embed", KV_OPTION_WORD, AT(embed), NULL, "tfidf", NULL, 0, 0, "tfidf self",
+      "what says how near two texts are: rare words, or the model's own input embeddings" },
+    { "blur", KV_OPTION_NUMBER, AT(blur), NULL, "0", "0.5", 0, 1, NULL,
+      "part of the segments before and behind in what a segment is about" },
+    { "support", KV_OPTION_WORD, AT(support), NULL, "past", NULL, 0, 0, "past all",
+      "attention is counted as a share of what goes to the history, or of all that an episode's "
+      "text looks at, itself included" },
+    { "new", KV_OPTION_NUMBER, AT(new_below), NULL, "0", NULL, 0, 1, NULL,
+      "a question less near than this to every episode begins one of its own; 0: never" },
+    { "stay", KV_OPTION_NUMBER, AT(stay), NULL, "0", "0.02", 0, 1, NULL,
+      "a turn leaves the episode of the one before it only where another is nearer by this" },
+    { "park", KV_OPTION_WORD, AT(park), NULL, "off", NULL, 0, 0, "off ram",
+      "where an episode goes that nobody reads when blocks are short: away, to be built again, or "
+      "into memory outside of the cap, as much as the cap at most" },
+    { "route", KV_OPTION_WORD, AT(route), NULL, "nearest", NULL, 0, 0, "nearest random",
+      "the episode that a question reads: the nearest, or (a control) one drawn by a hash" },
+};
 
 static unsigned epicache_needs(const void *opt)
 {
@@ -22,7 +51,9 @@ const struct kv_policy kv_policy_epicache = {
     .source = "Kim et al. 2025, \"EpiCache: Episodic KV Cache Management for Long Conversational "
               "Question Answering\"",
     .summary = "keeps, for each episode of a conversation, what its own text looks at",
-    .options_bytes = sizeof(struct kv_common),
+    .option = options,
+    .n_option = sizeof options / sizeof *options,
+    .options_bytes = sizeof(struct epicache_options),
     .paper = { .block = "512" },
     .tuned = { .recent = "32", .every = "0" },
     .scope = KV_SCOPE_LAYER,
