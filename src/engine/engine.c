@@ -251,6 +251,8 @@ static void give_back(struct engine *e)
         const size_t given = kv_pool_trim(e->pool, wanted);
         spare->surplus -= given >= wanted && given < spare->surplus ? given : spare->surplus;
     }
+    if (spare->pruned && spare->n_step == PRUNED_STEPS / 2)
+        spare->least = SIZE_MAX; // by now the mapper is done with what was dropped
     const size_t now = kv_pool_spare(e->pool);
     spare->least = now < spare->least ? now : spare->least;
     if (++spare->n_step < (spare->pruned ? PRUNED_STEPS : SPARE_STEPS))

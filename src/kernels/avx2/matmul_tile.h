@@ -102,7 +102,7 @@ always_inline void dots(struct kind kind, int n_row, int n_half, const struct ha
         UNROLL(4)
         for (int r = 0; r < n_row; r++) {
             const struct acts_block *a = tile_block(x, r, b);
-            __m256i q = broadcast_4(a->q[g][r % ACTS_ROWS]), start;
+            __m256i q = broadcast_4(a->q[g][r % ACTS_ROWS]), start = _mm256_setzero_si256();
             if (kind.offset && step == 0)
                 start = excess(kind, x, r, b, g / kind.depth);
             UNROLL(2)
