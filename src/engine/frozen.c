@@ -22,11 +22,15 @@ static uint32_t skips_below(const struct episodes *e, uint32_t n)
     return n_skip;
 }
 
+static bool same_skips(const struct stretch *a, const struct stretch *b, uint32_t n)
+{
+    return n == 0 || memcmp(a, b, n * sizeof *a) == 0;
+}
+
 static bool is_of_episode(const struct frozen *f, const struct episodes *e)
 {
     return f->n_base == e->n_base && f->episode == e->episode &&
-           f->n_skip == skips_below(e, f->n) &&
-           memcmp(f->skip, e->skip, f->n_skip * sizeof *f->skip) == 0 &&
+           f->n_skip == skips_below(e, f->n) && same_skips(f->skip, e->skip, f->n_skip) &&
            (f->n_skip == e->n_skip || e->skip[f->n_skip].first >= f->n);
 }
 
@@ -176,8 +180,7 @@ static bool goes_on(const struct frozen *f, const struct frozen *g)
 {
     return f->n > f->n_base && f->n <= g->n && f->n_base == g->n_base && f->episode == g->episode &&
            f->n_skip <= g->n_skip && strcmp(f->salt, g->salt) == 0 &&
-           strcmp(f->policy, g->policy) == 0 &&
-           memcmp(f->skip, g->skip, f->n_skip * sizeof *f->skip) == 0 &&
+           strcmp(f->policy, g->policy) == 0 && same_skips(f->skip, g->skip, f->n_skip) &&
            memcmp(f->ids, g->ids, f->n * sizeof *f->ids) == 0;
 }
 
