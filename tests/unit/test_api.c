@@ -13,11 +13,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "api/api.h"
 #include "api/log.h"
-#include "support/http_client.h"
+#include "support/api_service.h"
 #include "support/served.h"
-#include "support/tiny_model.h"
 
 enum { N_PARALLEL = 2, N_QUEUE = 62, N_CTX = 512, N_REFUSED = 3 };
 
@@ -25,29 +23,19 @@ enum { N_PARALLEL = 2, N_QUEUE = 62, N_CTX = 512, N_REFUSED = 3 };
     "{% for m in messages %}{{ m['role'] + ': ' + m['content'] }}{% endfor %}"                     \
     "{% if add_generation_prompt %}>{% endif %}"
 
-static struct {
-    akv_model *model;
-    akv_engine *engine;
-    struct api api;
-    struct http_server *http;
-    FILE *log;
-} it;
+static struct api_service it;
+static FILE *log_file;
 
 /* ---- asking ---- */
 
 /* Its status and body. */
 static int ask_anything(struct buf *out, const char *key, const char *path, const char *body)
 {
-    struct buf text = { 0 };
     struct reply r = { 0 };
-    buf_addf(&text, "%s %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n",
-             body ? "POST" : "GET", path, key);
-    buf_addf(&text, "Content-Length: %zu\r\n\r\n%s", body ? strlen(body) : 0, body ? body : "");
-    client_ask(http_server_port(it.http), buf_text(&text), &r);
+    api_service_ask(&it, key, path, body, &r);
     *out = r.body;
     r.body = (struct buf){ 0 };
     reply_close(&r);
-    buf_close(&text);
     return r.status;
 }
 
@@ -89,7 +77,7 @@ static void wait_inside(uint32_t n)
 /* A request that stays: of a client that sends it, and reads nothing. */
 static int ask_for_long(void)
 {
-    const int fd = client_connect(http_server_port(it.http));
+    const int fd = client_connect(it.port);
     client_send(fd, "POST /v1/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer bob\r\n"
                     "Content-Length: 49\r\n\r\n"
                     "{\"prompt\":[9],\"max_tokens\":500,\"ignore_eos\":true}");
@@ -502,7 +490,7 @@ static json_t *warnings_of(FILE *log)
 static json_t *await_warning(const char *path)
 {
     for (int tries = 0; tries < 5000; tries++) {
-        json_t *all = warnings_of(it.log);
+        json_t *all = warnings_of(log_file);
         json_t *last = json_array_get(all, json_array_size(all) - 1);
         const char *its = json_string_value(json_object_get(last, "path"));
         if (its && strcmp(its, path) == 0)
@@ -601,57 +589,35 @@ static void refusals_do_not_flood_the_log(void **state)
 static int open_server(void **state)
 {
     static const struct api_key keys[] = { { "alice", "a" }, { "bob", "b" } };
-    char path[TINY_PATH];
-    struct note why = { "" };
     struct tiny_model t = tiny_model_of("llama", DT_Q8_0);
-    const struct akv_model_params params = { .path = path, .n_thread = 1 };
     const struct akv_limits limits = {
         .n_ctx = N_CTX, .kv_bytes = 32 << 20, .n_parallel = N_PARALLEL, .n_queue = N_QUEUE
     };
     (void)state;
-    it.log = tmpfile();
-    assert_non_null(it.log);
-    assert_int_equal(fcntl(fileno(it.log), F_SETFL, O_APPEND), 0); /* wherever it is read */
+    log_file = tmpfile();
+    assert_non_null(log_file);
+    assert_int_equal(fcntl(fileno(log_file), F_SETFL, O_APPEND), 0); /* wherever it is read */
     t.chat_template = TEMPLATE;
-    tiny_model_save_temporary(t, path);
-    assert_int_equal(akv_model_open(&it.model, &params, NULL), AKV_OK);
-    unlink(path);
-    assert_int_equal(akv_engine_new(&it.engine, it.model, &limits, NULL), AKV_OK);
-    const struct api_options options = {
-        .model = it.model,
-        .engine = it.engine,
-        .name = "tiny",
-        .path = "tiny",
-        .kv_type = "f16",
-        .key = keys,
-        .n_key = sizeof keys / sizeof *keys,
-        .metrics_key = "operator",
-        .sampling = akv_sampling_default(),
-        .n_predict = -1,
-        .metrics = true,
-        .slots = true,
-        .log = it.log,
-    };
-    assert_int_equal(api_open(&it.api, &options, &why), OK);
-    const struct http_options http = {
-        .n_thread = 2,
-        .error_text = api_error_text,
-        .refused = api_refused,
-        .handler = api_handle,
-        .arg = &it.api,
-    };
-    assert_int_equal(http_server_new(&it.http, &http, &why), OK);
+    api_service_open(&it, t, limits,
+                     (struct api_options){
+                         .kv_type = "f16",
+                         .key = keys,
+                         .n_key = sizeof keys / sizeof *keys,
+                         .metrics_key = "operator",
+                         .sampling = akv_sampling_default(),
+                         .n_predict = -1,
+                         .metrics = true,
+                         .slots = true,
+                         .log = log_file,
+                     });
     return 0;
 }
 
 static int close_server(void **state)
 {
     (void)state;
-    http_server_free(it.http);
-    api_close(&it.api);
-    akv_engine_free(it.engine);
-    akv_model_close(it.model);
-    fclose(it.log);
+    api_service_close(&it);
+    fclose(log_file);
     return 0;
 }
 

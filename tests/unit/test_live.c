@@ -11,36 +11,23 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "api/api.h"
-#include "support/http_client.h"
-#include "support/tiny_model.h"
+#include "support/api_service.h"
 
 enum { N_PROMPT = 150, N_ANSWER = 20 };
 
-static struct {
-    akv_model *model;
-    akv_engine *engine;
-    struct api api;
-    struct http_server *http;
-    uint16_t port;
-} it;
+static struct api_service it;
 
 /* ---- asking ---- */
 
 static json_t *get_as(const char *key, const char *path, const char *body)
 {
-    struct buf text = { 0 };
     struct reply r = { 0 };
-    buf_addf(&text, "%s %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n",
-             body ? "POST" : "GET", path, key);
-    buf_addf(&text, "Content-Length: %zu\r\n\r\n%s", body ? strlen(body) : 0, body ? body : "");
-    client_ask(it.port, buf_text(&text), &r);
+    api_service_ask(&it, key, path, body, &r);
     if (r.status != 200)
         fail_msg("%s: %d %s", path, r.status, buf_text(&r.body));
     json_t *json = json_loadb(r.body.bytes, r.body.len, 0, NULL);
     assert_non_null(json);
     reply_close(&r);
-    buf_close(&text);
     return json;
 }
 
@@ -217,50 +204,27 @@ static int open_server(void **state)
     static const struct api_key keys[] = {
         { "alice", "a" }, { "bob", "b" }, { "carol", "c" }, { "dave", "d" }, { "erin", "e" },
     };
-    char path[TINY_PATH];
-    struct note why = { "" };
     struct tiny_model t = tiny_model_of("llama", DT_Q8_0);
-    const struct akv_model_params params = { .path = path, .n_thread = 1 };
-    const struct akv_limits limits = { .n_ctx = 512, .kv_bytes = 32 << 20 };
     (void)state;
     t.n_embd = 64;
     t.n_head = 2;
     t.n_kv_head = 1;
     t.d_head = 32;
     t.n_ff = 96;
-    tiny_model_save_temporary(t, path);
-    assert_int_equal(akv_model_open(&it.model, &params, NULL), AKV_OK);
-    unlink(path);
-    assert_int_equal(akv_engine_new(&it.engine, it.model, &limits, NULL), AKV_OK);
-    const struct api_options options = {
-        .model = it.model,
-        .engine = it.engine,
-        .name = "tiny",
-        .path = "tiny",
-        .key = keys,
-        .n_key = sizeof keys / sizeof *keys,
-        .sampling = akv_sampling_default(),
-        .n_predict = -1,
-    };
-    assert_int_equal(api_open(&it.api, &options, &why), OK);
-    const struct http_options http = {
-        .n_thread = 2,
-        .error_text = api_error_text,
-        .handler = api_handle,
-        .arg = &it.api,
-    };
-    assert_int_equal(http_server_new(&it.http, &http, &why), OK);
-    it.port = http_server_port(it.http);
+    api_service_open(&it, t, (struct akv_limits){ .n_ctx = 512, .kv_bytes = 32 << 20 },
+                     (struct api_options){
+                         .key = keys,
+                         .n_key = sizeof keys / sizeof *keys,
+                         .sampling = akv_sampling_default(),
+                         .n_predict = -1,
+                     });
     return 0;
 }
 
 static int close_server(void **state)
 {
     (void)state;
-    http_server_free(it.http);
-    api_close(&it.api);
-    akv_engine_free(it.engine);
-    akv_model_close(it.model);
+    api_service_close(&it);
     return 0;
 }
 
