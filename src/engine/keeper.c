@@ -1,50 +1,17 @@
-#include "engine/keeper.h"
+#include "engine/keeper_in.h"
 
 #include <string.h>
 
 #include "base/mem.h"
-#include "kv/policy/epicache.h"
 #include "kv/rank.h"
-
-enum { NOWHERE = UINT32_MAX };
-
-static unsigned needs_of(const struct keeper *k)
-{
-    const struct kv_policy *p = k->choice.policy;
-    return p->needs ? p->needs(&k->choice.options) : 0;
-}
-
-/* Whether something is read over the past before it is judged. */
-static bool replays(const struct keeper *k)
-{
-    return needs_of(k) & (KV_NEED_MASS_PEAK | KV_NEED_PROBE);
-}
 
 static uint32_t queries_of(const struct keeper *k)
 {
     const struct kv_policy *p = k->choice.policy;
-    return p->n_query && needs_of(k) & KV_NEED_QUERIES ? p->n_query(&k->choice.options) : 0;
-}
-
-static uint32_t min_u32(uint32_t a, uint32_t b)
-{
-    return a < b ? a : b;
+    return p->n_query && keeper_needs(k) & KV_NEED_QUERIES ? p->n_query(&k->choice.options) : 0;
 }
 
 /* ---- the schedule ---- */
-
-static bool drops(const struct keeper *k)
-{
-    return kv_choice_drops(&k->choice);
-}
-
-/* What percentages of the budget are of; and behind it rows select. */
-static uint32_t whole_of(const struct keeper *k)
-{
-    if (k->episodes)
-        return k->episodes->n_base ? k->episodes->n_base : k->n_prompt;
-    return k->n_context ? k->n_context : k->n_prompt;
-}
 
 /* The next end of a block, or `end`. */
 static uint32_t block_end(const struct keeper *k, uint32_t n_done, uint32_t end)
@@ -59,7 +26,7 @@ static uint32_t due_of_episodes(const struct keeper *k, uint32_t n_done)
     const struct episodes *e = k->episodes;
     if (n_done < e->n_base)
         return block_end(k, n_done, e->n_base);
-    return k->n_skipped < e->n_skip ? e->skip[k->n_skipped].first : NOWHERE;
+    return k->n_skipped < e->n_skip ? e->skip[k->n_skipped].first : KEEPER_NOTHING;
 }
 
 /* The first position above n_done at which keep runs, rows begin to select, or from which on some are skipped. */
@@ -68,16 +35,16 @@ static uint32_t due_after(const struct keeper *k, uint32_t n_done)
     const struct kv_common *c = &k->choice.options.common;
     if (k->episodes)
         return due_of_episodes(k, n_done);
-    if (k->n_context || !drops(k))
-        return n_done < whole_of(k) ? whole_of(k) : NOWHERE;
+    if (k->n_context || !keeper_drops(k))
+        return n_done < keeper_whole(k) ? keeper_whole(k) : KEEPER_NOTHING;
     if (n_done < k->n_prompt)
         return block_end(k, n_done, k->n_prompt);
     if (k->choice.policy->evicts_each)
         return n_done + 1;
-    return c->every ? n_done + c->every - (n_done - k->n_prompt) % c->every : NOWHERE;
+    return c->every ? n_done + c->every - (n_done - k->n_prompt) % c->every : KEEPER_NOTHING;
 }
 
-static void look_ahead(struct keeper *k, uint32_t n_done)
+void keeper_look_ahead(struct keeper *k, uint32_t n_done)
 {
     k->due = due_after(k, n_done);
     k->skips = k->episodes && n_done >= k->episodes->n_base;
@@ -92,7 +59,7 @@ uint32_t keeper_reusable(const struct keeper *k)
 {
     const uint32_t first = due_after(k, 0);
     const unsigned at_the_end = KV_NEED_QUERIES | KV_NEED_MASS_PEAK | KV_NEED_PROBE;
-    if (needs_of(k) & ~at_the_end) /* written down from the first row on */
+    if (keeper_needs(k) & ~at_the_end) /* written down from the first row on */
         return 0;
     return first > queries_of(k) ? first - queries_of(k) : 0;
 }
@@ -117,7 +84,7 @@ static uint32_t tail_rows(const struct keeper *k)
 static uint32_t mass_rows(const struct keeper *k, const struct kv_shape *shape)
 {
     const uint32_t rows = tail_rows(k), most = whole_blocks(k->n_position_max);
-    const uint32_t budget = kv_keep_floors(&k->choice, shape, whole_of(k)).budget;
+    const uint32_t budget = kv_keep_floors(&k->choice, shape, keeper_whole(k)).budget;
     if (k->n_context && !k->episodes)
         return rows;
     return min_u32(whole_blocks(budget) + rows, most > rows ? most : rows);
@@ -125,7 +92,7 @@ static uint32_t mass_rows(const struct keeper *k, const struct kv_shape *shape)
 
 static enum status taps_open(struct keeper *k, const struct keeper_frame *f)
 {
-    const unsigned needs = needs_of(k);
+    const unsigned needs = keeper_needs(k);
     const struct kv_group *g = &f->model.shape->group[0];
     const size_t row = (size_t)f->model.n_head * g->d_k;
     k->taps = (struct kv_taps){
@@ -144,11 +111,6 @@ static enum status taps_open(struct keeper *k, const struct keeper_frame *f)
     const bool queries = !k->taps.n_query || k->taps.query;
     const bool moments = !(needs & KV_NEED_MOMENTS) || (k->taps.sum && k->taps.outer);
     return queries && moments ? OK : FULL;
-}
-
-static bool taps_are_on(const struct kv_taps *t)
-{
-    return t->mass || t->n_query || t->sum;
 }
 
 /* ---- life ---- */
@@ -202,7 +164,7 @@ enum status keeper_new(struct keeper **out, const struct kv_choice *choice,
         keeper_free(k);
         return st;
     }
-    look_ahead(k, 0);
+    keeper_look_ahead(k, 0);
     *out = k;
     return OK;
 }
@@ -234,7 +196,7 @@ static enum status select_begin(struct keeper *k, const struct keeper_frame *f, 
         .choice = &k->choice,
         .shape = f->model.shape,
         .n_position_max = k->n_position_max,
-        .from = whole_of(k),
+        .from = keeper_whole(k),
     };
     const struct kv_select_policy *p = k->choice.policy->select;
     k->told = (struct kv_select_stats){ 0 };
@@ -252,15 +214,15 @@ void keeper_scan(struct keeper *k, const int32_t *ids, uint32_t n)
         return;
     for (; k->n_scanned < n; k->n_scanned++) {
         const bool ended = sentences_next(&k->sentences, ids[k->n_scanned]);
-        if (k->n_scanned > 0 && (ended || k->n_scanned == whole_of(k)))
+        if (k->n_scanned > 0 && (ended || k->n_scanned == keeper_whole(k)))
             kv_select_end_sentence(k->select, k->n_scanned - 1);
     }
 }
 
 enum status keeper_begin(struct keeper *k, const struct keeper_frame *f, struct note *why)
 {
-    const bool mass = needs_of(k) & (KV_NEED_MASS_SUM | KV_NEED_MASS_PEAK);
-    const uint32_t beside = needs_of(k) & KV_NEED_MASS_PEAK ? REPLAY_ROWS : 0;
+    const bool mass = keeper_needs(k) & (KV_NEED_MASS_SUM | KV_NEED_MASS_PEAK);
+    const uint32_t beside = keeper_needs(k) & KV_NEED_MASS_PEAK ? REPLAY_ROWS : 0;
     const struct kv_excerpt_config config = {
         .pool = f->pool,
         .n_position_max = k->n_position_max + REPLAY_ROWS,
@@ -268,9 +230,9 @@ enum status keeper_begin(struct keeper *k, const struct keeper_frame *f, struct 
     };
     k->n_skipped = 0;
     k->pruned = k->judging = false;
-    look_ahead(k, 0);
+    keeper_look_ahead(k, 0);
     enum status st = select_begin(k, f, why);
-    if (st == OK && drops(k))
+    if (st == OK && keeper_drops(k))
         st = kv_excerpt_new(&k->excerpt, &config, why);
     if (st == OK && taps_open(k, f) != OK) {
         note_set(why, "no memory for what KV policy '%s' writes down", k->choice.policy->name);
@@ -281,7 +243,7 @@ enum status keeper_begin(struct keeper *k, const struct keeper_frame *f, struct 
     return st;
 }
 
-static void taps_close(struct kv_taps *t)
+void keeper_close_taps(struct kv_taps *t)
 {
     mem_free(t->query);
     mem_free(t->sum);
@@ -296,7 +258,7 @@ void keeper_end(struct keeper *k)
     k->excerpt = NULL;
     kv_select_free(k->select);
     k->select = NULL;
-    taps_close(&k->taps);
+    keeper_close_taps(&k->taps);
 }
 
 void keeper_remember(struct keeper *k, const float *logits, uint32_t n_vocab)
@@ -319,7 +281,7 @@ enum status keeper_adopt(struct keeper *k, const struct keeper_frame *f, struct 
     for (k->n_skipped = 0; e && k->n_skipped < e->n_skip; k->n_skipped++)
         if (e->skip[k->n_skipped].end > n_done)
             break;
-    look_ahead(k, n_done);
+    keeper_look_ahead(k, n_done);
     return OK;
 }
 
@@ -327,7 +289,7 @@ enum status keeper_adopt(struct keeper *k, const struct keeper_frame *f, struct 
 static uint32_t most_in_space(const struct keeper *k, uint32_t n_position)
 {
     const struct kv_common *c = &k->choice.options.common;
-    const uint32_t first = due_after(k, 0), last = whole_of(k);
+    const uint32_t first = due_after(k, 0), last = keeper_whole(k);
     const bool goes_on = !k->n_context && (c->every || k->choice.policy->evicts_each);
     const uint32_t behind = goes_on || n_position < last ? tail_rows(k) : n_position - last;
     return first > behind ? first : behind;
@@ -336,12 +298,12 @@ static uint32_t most_in_space(const struct keeper *k, uint32_t n_position)
 /* Of the fork that replays, a partial block of the past copied with it. */
 static size_t replay_bytes(const struct keeper *k, const struct keeper_frame *f)
 {
-    const bool again = needs_of(k) & KV_NEED_MASS_PEAK;
+    const bool again = keeper_needs(k) & KV_NEED_MASS_PEAK;
     const uint32_t most = k->choice.policy->replay == KV_REPLAY_EPISODE
                               ? episodes_text_max(&k->choice)
                               : REPLAY_CHUNK;
-    const uint32_t n = again ? min_u32(whole_of(k), most) + REPLAY_PREFIX_MAX : f->probe.n;
-    return replays(k) ? kv_sequence_bytes(f->model.shape, n + KV_BLOCK, n + KV_BLOCK) : 0;
+    const uint32_t n = again ? min_u32(keeper_whole(k), most) + REPLAY_PREFIX_MAX : f->probe.n;
+    return keeper_reads_over(k) ? kv_sequence_bytes(f->model.shape, n + KV_BLOCK, n + KV_BLOCK) : 0;
 }
 
 /* Positions in the space at once: a block of the history, or what is read behind it. */
@@ -360,193 +322,12 @@ size_t keeper_bytes(const struct keeper *k, const struct keeper_frame *f, uint32
 {
     const struct kv_shape *shape = f->model.shape;
     size_t slots = 0;
-    if (n_position < due_after(k, 0) || !drops(k))
+    if (n_position < due_after(k, 0) || !keeper_drops(k))
         return kv_sequence_bytes(shape, n_position, n_step);
-    if (kv_keep_bytes(&k->choice, f->shares, shape, whole_of(k), &slots) != OK)
+    if (kv_keep_bytes(&k->choice, f->shares, shape, keeper_whole(k), &slots) != OK)
         return SIZE_MAX;
     const uint32_t most =
         k->episodes ? most_of_episodes(k, n_position) : most_in_space(k, n_position);
     const uint32_t rows = min_u32(most + KV_BLOCK, n_position);
     return kv_sequence_bytes(shape, rows, n_step) + slots + replay_bytes(k, f);
-}
-
-/* ---- at work ---- */
-
-static struct kv_keep_job job_of(struct keeper *k, const struct keeper_frame *f, struct kv_space *s,
-                                 uint32_t n_done)
-{
-    return (struct kv_keep_job){
-        .choice = &k->choice,
-        .shares = f->shares,
-        .excerpt = k->excerpt,
-        .space = s,
-        .taps = taps_are_on(&k->taps) ? &k->taps : NULL,
-        .n_position = n_done,
-        .n_whole = whole_of(k),
-    };
-}
-
-static enum status keep(struct keeper *k, const struct keeper_frame *f, const struct model *m,
-                        struct kv_space *s, uint32_t n_done, struct note *why)
-{
-    struct kv_keep_job job = job_of(k, f, s, n_done);
-    float *future = NULL;
-    if (k->taps.sum) {
-        future = mem_new(f->model.n_rot, sizeof *future);
-        if (!future) {
-            note_set(why, "no memory for the angles of %d positions", KV_FUTURE);
-            return FULL;
-        }
-        model_rope_mean(m, n_done, KV_FUTURE, future);
-        job.future = future;
-    }
-    const enum status st = kv_keep_run(&f->model, &job, why);
-    mem_free(future);
-    return st;
-}
-
-/* One row of each list leaves with each token; blocks come back when the tail has filled one. */
-static enum status keep_one(struct keeper *k, const struct keeper_frame *f, struct kv_space *s,
-                            uint32_t n_done, struct note *why)
-{
-    const struct kv_keep_job job = job_of(k, f, s, n_done);
-    const enum status st = kv_keep_one(&f->model, &job, why);
-    if (st != OK || n_done % KV_BLOCK || kv_excerpt_is_whole(k->excerpt))
-        return st;
-    return kv_excerpt_settle(k->excerpt, s, n_done);
-}
-
-/* What the replay wrote down is for one keep. */
-static void forget_mass(struct keeper *k)
-{
-    if (needs_of(k) & KV_NEED_MASS_PEAK)
-        kv_excerpt_clear_mass(k->excerpt);
-}
-
-/* FULL: it is to be called again, and goes on. */
-static enum status judge(struct keeper *k, const struct keeper_frame *f, const struct model *m,
-                         struct kv_space *s, uint32_t n_done, bool *pruned_now, struct note *why)
-{
-    const bool one = k->choice.policy->evicts_each && !k->n_context && n_done > k->n_prompt;
-    const enum status st = one ? keep_one(k, f, s, n_done, why) : keep(k, f, m, s, n_done, why);
-    k->judging = st != OK;
-    *pruned_now = !k->pruned && !kv_excerpt_is_whole(k->excerpt); // also when tidying has to wait
-    k->pruned |= *pruned_now;
-    if (st != OK)
-        return st;
-    forget_mass(k);
-    look_ahead(k, n_done);
-    if (k->due == NOWHERE)
-        taps_close(&k->taps);
-    return OK;
-}
-
-/* What keeps all there is judges nothing, so nothing is replayed for it; and not every vocabulary has a probe. */
-static bool has_to_replay(struct keeper *k, const struct keeper_frame *f, struct kv_space *s,
-                          uint32_t n_done)
-{
-    const bool reads = needs_of(k) & KV_NEED_PROBE ? f->probe.n > 0 : replays(k);
-    const struct kv_keep_job job = job_of(k, f, s, n_done);
-    return reads && kv_keep_may_drop(&f->model, &job);
-}
-
-static const struct epicache_options *options_of(const struct keeper *k)
-{
-    return (const struct epicache_options *)k->choice.options.bytes;
-}
-
-bool keeper_parks(const struct keeper *k)
-{
-    return k->episodes && options_of(k)->park == EPICACHE_RAM;
-}
-
-/* What is read behind the past. */
-static struct replay_text text_of(const struct keeper *k, const struct keeper_frame *f,
-                                  const int32_t *ids, uint32_t n_done)
-{
-    const struct episodes *e = k->episodes;
-    if (needs_of(k) & KV_NEED_PROBE)
-        return (struct replay_text){ .prefix = &f->probe };
-    if (!e)
-        return (struct replay_text){ .prefix = &f->repeat, .ids = ids, .n = n_done };
-    return (struct replay_text){ .prefix = &f->essential,
-                                 .ids = e->text,
-                                 .n = e->n_text,
-                                 .past_alone = options_of(k)->support == EPICACHE_PAST };
-}
-
-/* ---- what is not read ---- */
-
-static void drop_positions(struct keeper *k, const struct keeper_frame *f, uint32_t first,
-                           uint32_t end)
-{
-    const struct kv_shape *shape = f->model.shape;
-    for (uint32_t layer = 0; layer < shape->n_layer; layer++)
-        for (uint32_t h = 0; h < shape->group[shape->layer_group[layer]].n_kv_head; h++)
-            for (uint32_t p = first; p < end; p++)
-                kv_excerpt_drop(k->excerpt, layer, h, KV_IN_TAIL | p);
-}
-
-/* Goes over a stretch block by block, so that its memory is one block's. No layer has a window (engine/episodes.h Z3).
- * FULL: goes on where it was. */
-static enum status skip(struct keeper *k, const struct keeper_frame *f, struct kv_space *s,
-                        uint32_t *n_done, bool *pruned_now)
-{
-    const uint32_t end = k->episodes->skip[k->n_skipped].end;
-    for (;;) {
-        if (k->judging && kv_excerpt_settle(k->excerpt, s, *n_done) != OK)
-            return FULL;
-        k->judging = false;
-        if (*n_done == end)
-            break;
-        const uint32_t next = min_u32((*n_done / KV_BLOCK + 1) * KV_BLOCK, end);
-        if (kv_space_grow(s, next) != OK)
-            return FULL;
-        kv_space_commit(s, next);
-        drop_positions(k, f, *n_done, next);
-        *pruned_now |= !k->pruned;
-        k->pruned = true;
-        k->judging = next % KV_BLOCK == 0; // a full block goes back
-        *n_done = k->due = next;
-    }
-    k->n_skipped++;
-    look_ahead(k, end);
-    return OK;
-}
-
-enum status keeper_after(struct keeper *k, const struct keeper_frame *f, const struct model *m,
-                         struct kv_space *s, const int32_t *ids, uint32_t *n_done, bool *pruned_now,
-                         struct note *why)
-{
-    *pruned_now = false;
-    if (*n_done != k->due)
-        return OK;
-    if (!drops(k)) {
-        k->due = NOWHERE;
-        return OK;
-    }
-    if (k->skips)
-        return skip(k, f, s, n_done, pruned_now);
-    if (k->replay.runs) /* a chunk of it could not begin */
-        return keeper_replayed(k, f, m, s, ids, *n_done, 0, pruned_now, why);
-    if (k->judging || !has_to_replay(k, f, s, *n_done))
-        return judge(k, f, m, s, *n_done, pruned_now, why);
-    const struct replay_text text = text_of(k, f, ids, *n_done);
-    if (needs_of(k) & KV_NEED_PROBE)
-        return replay_probe_begin(&k->replay, &text, s, &k->taps, *n_done, why);
-    return replay_begin(&k->replay, &text, s, k->excerpt, *n_done, why);
-}
-
-enum status keeper_replayed(struct keeper *k, const struct keeper_frame *f, const struct model *m,
-                            struct kv_space *s, const int32_t *ids, uint32_t n_done, uint32_t n,
-                            bool *pruned_now, struct note *why)
-{
-    const struct replay_text text = text_of(k, f, ids, n_done);
-    bool over;
-    *pruned_now = false;
-    const enum status st = replay_went_on(&k->replay, &text, s, n, &over, why);
-    if (!over)
-        return st;
-    replay_end(&k->replay);
-    return judge(k, f, m, s, n_done, pruned_now, why);
 }

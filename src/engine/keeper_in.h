@@ -1,0 +1,51 @@
+/* engine/keeper_in.h - the keeper from the inside. Private to keeper.c (its schedule, memory and life) and keeper_work.c (what
+ * is done when something is due). */
+#ifndef ENGINE_KEEPER_IN_H
+#define ENGINE_KEEPER_IN_H
+
+#include "engine/keeper.h"
+
+enum { KEEPER_NOTHING = UINT32_MAX }; // nothing is due any more
+
+static inline unsigned keeper_needs(const struct keeper *k)
+{
+    const struct kv_policy *p = k->choice.policy;
+    return p->needs ? p->needs(&k->choice.options) : 0;
+}
+
+/* Whether something is read over the past before it is judged. */
+static inline bool keeper_reads_over(const struct keeper *k)
+{
+    return keeper_needs(k) & (KV_NEED_MASS_PEAK | KV_NEED_PROBE);
+}
+
+static inline uint32_t min_u32(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline bool keeper_drops(const struct keeper *k)
+{
+    return kv_choice_drops(&k->choice);
+}
+
+/* What percentages of the budget are of; and behind it rows select. */
+static inline uint32_t keeper_whole(const struct keeper *k)
+{
+    if (k->episodes)
+        return k->episodes->n_base ? k->episodes->n_base : k->n_prompt;
+    return k->n_context ? k->n_context : k->n_prompt;
+}
+
+static inline bool keeper_writes_down(const struct kv_taps *t)
+{
+    return t->mass || t->n_query || t->sum;
+}
+
+/* What is due behind n_done. */
+void keeper_look_ahead(struct keeper *k, uint32_t n_done);
+
+/* Nothing is written down any more. */
+void keeper_close_taps(struct kv_taps *t);
+
+#endif
