@@ -13,7 +13,7 @@
  * or the number of mappings), errno says why; nothing changed. Tests make the k-th call fail with vm_fail_at().
  *
  * Threads  any. Cost (4 KiB pages, EPYC): about 80 us a MiB to map populated, the same to unmap,
- *          700 us to back. */
+ *          600 us to back. */
 #ifndef OS_VM_H
 #define OS_VM_H
 
@@ -46,9 +46,8 @@ must_use enum status vm_map(char *at, size_t bytes, int fd, uint64_t offset, enu
 must_use enum status vm_unmap(char *at, size_t bytes); // back to PROT_NONE, still reserved
 must_use enum status vm_protect(char *at, size_t bytes, enum vm_access access);
 
-/* Gives a hole of the file memory, zeroed, through its writable mapping at `at`; FULL leaves the
- * hole. The page tables there stay empty: what is mapped twice counts twice in the resident memory
- * of a process. */
+/* Gives a hole of the file memory, zeroed; `at` is its writable mapping. FULL leaves the hole. The page tables there stay
+ * empty: what is mapped twice counts twice in the resident memory of a process. */
 must_use enum status vm_back(char *at, size_t bytes, int fd, uint64_t offset);
 must_use enum status vm_punch(int fd, uint64_t offset, size_t bytes); // takes the memory away again
 uint64_t vm_file_backed(int fd); // bytes of the file that have memory
