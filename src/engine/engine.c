@@ -273,7 +273,8 @@ static void step(struct engine *e)
     const uint32_t n_row = engine_plan(e, &n_share);
     tables_let_go(&e->tables);
     if (n_row == 0) {
-        engine_publish(e, 0); // whoever was to run has ended
+        outbox_post(&e->outbox, &e->told); // whoever was to run has ended
+        engine_publish(e, 0);
         return;
     }
     const uint64_t planned = engine_now(e);
@@ -285,6 +286,7 @@ static void step(struct engine *e)
     commit_all(e, n_share);
     sample_shares(e, n_share);
     finish_lost(e);
+    outbox_post(&e->outbox, &e->told);
     give_back(e);
     const uint64_t took = engine_now(e) - began;
     pace_measured(&e->pace, e->n_answer, n_row - e->n_answer, took);

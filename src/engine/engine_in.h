@@ -88,6 +88,7 @@ struct engine {
     struct batch_seq *batch_seq; // [n_parallel]
     int32_t *batch_id;           // [n_ubatch]
     struct buf text;             // what leaves with one token
+    struct outbox_batch told;    // events since the outbox had some
 };
 
 static inline uint64_t engine_now(const struct engine *e)

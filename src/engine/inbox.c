@@ -75,6 +75,7 @@ bool engine_drain(struct engine *e)
         queue_push(&e->waiting, s);
     finish_all_due(e);
     tables_let_go(&e->tables);
+    outbox_post(&e->outbox, &e->told);
     return !quit;
 }
 

@@ -36,15 +36,31 @@ void outbox_event_free(struct outbox_event *e)
     mem_free(e);
 }
 
-void outbox_post(struct outbox *o, struct outbox_event *e)
+void outbox_add(struct outbox_batch *b, struct outbox_event *e)
 {
     e->next = NULL;
+    if (b->first)
+        b->last->next = e;
+    else
+        b->first = e;
+    b->last = e;
+    b->n++;
+}
+
+void outbox_post(struct outbox *o, struct outbox_batch *b)
+{
+    if (b->n == 0)
+        return;
     pthread_mutex_lock(&o->lock);
-    *o->last = e;
-    o->last = &e->next;
-    o->n++;
-    pthread_cond_signal(&o->arrived);
+    *o->last = b->first;
+    o->last = &b->last->next;
+    o->n += b->n;
     pthread_mutex_unlock(&o->lock);
+    if (b->n == 1)
+        pthread_cond_signal(&o->arrived);
+    else
+        pthread_cond_broadcast(&o->arrived);
+    *b = (struct outbox_batch){ 0 };
 }
 
 struct outbox_event *outbox_take(struct outbox *o, int timeout_ms)

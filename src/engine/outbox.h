@@ -22,6 +22,12 @@ struct outbox_event {
     _Alignas(16) char bytes[];
 };
 
+/* Some events, in order, that only one thread knows of. */
+struct outbox_batch {
+    struct outbox_event *first, *last;
+    uint32_t n;
+};
+
 struct outbox {
     pthread_mutex_t lock;
     pthread_cond_t arrived, drained;
@@ -37,7 +43,9 @@ void outbox_close(struct outbox *o); // frees what was not read
 must_use struct outbox_event *outbox_event_new(size_t extra);
 void outbox_event_free(struct outbox_event *e);
 
-void outbox_post(struct outbox *o, struct outbox_event *e);
+void outbox_add(struct outbox_batch *b, struct outbox_event *e);
+/* All of the batch at once: to wake a reader costs more than to lock. Leaves it empty. */
+void outbox_post(struct outbox *o, struct outbox_batch *b);
 /* The oldest event, or NULL when none came within timeout_ms (-1: for ever). */
 struct outbox_event *outbox_take(struct outbox *o, int timeout_ms);
 /* Waits until fewer than OUTBOX_MAX events wait to be read, or outbox_quit. */

@@ -9,7 +9,7 @@ static void post(struct engine *e, struct sequence *s, struct outbox_event *even
 {
     event->event.id = s->id;
     event->event.user = s->user;
-    outbox_post(&e->outbox, event);
+    outbox_add(&e->told, event);
 }
 
 enum kv_miss miss_to_tell(enum kv_miss miss)

@@ -154,6 +154,7 @@ static void finish_all(struct engine *e)
     }
     for (struct sequence *s; (s = queue_pop(&e->waiting)) || (s = queue_pop(&e->inbox));)
         engine_finish(e, s, AKV_STOP_CANCELED, CANCELED, "the engine was stopped");
+    outbox_post(&e->outbox, &e->told);
 }
 
 void engine_free(struct engine *e)
