@@ -6,8 +6,8 @@
     alone    ACTIVE streams of TOKENS tokens each
     beside   the same, and IDLE more requests whose streams are open and silent: they wait for a place
 
-Both in turn on one server; what counts is the time from each active stream's token FROM to its token TO, when all idle
-streams are open. Printed are the medians of the pairs and their ratio.
+Both in turn on one server, each first in every other pair; what counts is the time from each active stream's token FROM to its
+token TO, when all idle streams are open. Printed are the medians of the pairs and their ratio.
 """
 import argparse
 import json
@@ -98,13 +98,18 @@ def measure(port, args, n_idle, salt):
     return sum((TO - FROM) / s for s in spans), statistics.median(gaps)
 
 
+def pair(port, args, i):
+    first, second = (measure(port, args, args.idle if (i + j) % 2 else 0, 2 * i + j) for j in (0, 1))
+    return (second, first) if i % 2 else (first, second)
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--akvifer", default="build/akvifer")
     p.add_argument("-m", "--model", default="smollm2")
     p.add_argument("-n", "--idle", type=int, default=1000)
     p.add_argument("-a", "--active", type=int, default=8)
-    p.add_argument("-r", "--pairs", type=int, default=3)
+    p.add_argument("-r", "--pairs", type=int, default=8)
     args = p.parse_args()
     command = [args.akvifer, "serve", "-m", args.model, "--port", "0", "-c", "1024", "-q", "--metrics", "--no-page",
                "-np", str(args.active), "--queue", str(args.idle + 8), "--connections", str(args.idle + 64),
@@ -115,7 +120,7 @@ def main():
         if not port:
             sys.exit("idle: the server did not start")
         measure(port, args, 0, 90)  # warm
-        got = [(measure(port, args, 0, 2 * i), measure(port, args, args.idle, 2 * i + 1)) for i in range(args.pairs)]
+        got = [pair(port, args, i) for i in range(args.pairs)]
     finally:
         server.terminate()
         server.wait()
