@@ -285,7 +285,7 @@ struct akv_event {
     void *user;
 
     /* TOKEN: one generated token, and the complete characters that it brought (maybe none);
-     * DONE: token is unset, and the text is what was still held back. */
+     * DONE: the text is what was still held back, and token, with AKV_STOP_END, the one that ended it (else -1). */
     int32_t token;
     const char *text; /* zero-terminated */
     size_t text_len;

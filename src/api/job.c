@@ -236,6 +236,7 @@ static void take_done(struct choice *c, const struct akv_event *e)
     buf_add(&c->text, e->text, e->text_len);
     c->stop = e->stop;
     c->stop_text = e->stop_text;
+    c->stop_id = e->token;
     c->usage = e->usage;
     c->done = true;
     j->n_done++;

@@ -30,6 +30,7 @@ struct choice {
     struct ids ids; // generated, where they are asked for
     enum akv_stop stop;
     uint32_t stop_text;     // which of the request's it was, where one was met
+    int32_t stop_id;        // the token that ended it, where one did
     struct akv_usage usage; // whole once it is done; n_generated grows with its tokens
     uint64_t last_ns;       // when its last token left; 0: none has
     bool done;

@@ -35,13 +35,42 @@ static void add_ids(const struct job *j, const struct choice *c, struct buf *out
     buf_add_byte(out, ']');
 }
 
+static bool is_asked_for(const struct akv_request *r, int32_t id)
+{
+    for (uint32_t i = 0; i < r->n_stop_id; i++) {
+        if (r->stop_id[i] == id)
+            return true;
+    }
+    return false;
+}
+
+/* As vLLM: the stop text or the id of stop_token_ids that was met, null where the model ended. Ours are "context" and
+ * "time": finish_reason has but one word for all that cuts an answer. */
+static void add_stop_reason(const struct job *j, const struct choice *c, struct buf *out)
+{
+    const struct akv_request *r = &j->request.like;
+    const char *text = c->stop == AKV_STOP_TEXT      ? r->stop[c->stop_text]
+                       : c->stop == AKV_STOP_CONTEXT ? "context"
+                       : c->stop == AKV_STOP_TIME    ? "time"
+                                                     : NULL;
+    buf_add_text(out, ",\"stop_reason\":");
+    if (text)
+        buf_add_json_text(out, text, strlen(text));
+    else if (c->stop == AKV_STOP_END && is_asked_for(r, c->stop_id))
+        buf_addf(out, "%d", c->stop_id);
+    else
+        buf_add_text(out, "null");
+}
+
 /* Why it ended, its ids, and the end of the choice. */
 static void add_finish(const struct job *j, const struct choice *c, struct buf *out)
 {
-    if (c->done)
+    if (c->done) {
         buf_addf(out, ",\"finish_reason\":\"%s\"", job_finish_reason(c->stop));
-    else
+        add_stop_reason(j, c, out);
+    } else {
         buf_add_text(out, ",\"finish_reason\":null");
+    }
     add_ids(j, c, out);
     buf_add_byte(out, '}');
 }

@@ -41,13 +41,15 @@ static const struct shape {
                "cache_miss_at:integer evicted?:Evicted kv?:object" },
     { "Chat", "id:string object:string created:integer model:string system_fingerprint:string "
               "choices:[ChatChoice] usage:Usage akvifer:Cache" },
-    { "ChatChoice", "index:integer message:ChatMessage logprobs:object? finish_reason:string "
-                    "token_ids?:[integer]" },
+    { "ChatChoice",
+      "index:integer message:ChatMessage logprobs:object? finish_reason:string stop_reason:any "
+      "token_ids?:[integer]" },
     { "ChatMessage", "role:string content:string refusal:string?" },
     { "Text", "id:string object:string created:integer model:string system_fingerprint:string "
               "choices:[TextChoice] usage:Usage akvifer:Cache" },
-    { "TextChoice", "index:integer text:string logprobs:TextLogprobs? finish_reason:string "
-                    "token_ids?:[integer]" },
+    { "TextChoice",
+      "index:integer text:string logprobs:TextLogprobs? finish_reason:string stop_reason:any "
+      "token_ids?:[integer]" },
     { "TextLogprobs", "tokens:[string] token_logprobs:[number?] top_logprobs:[object?] "
                       "text_offset:[integer]" },
     { "Completion", NULL }, // one CompletionOne, or an array of them

@@ -58,6 +58,7 @@ static bool generate(struct engine *e, struct sequence *s, int32_t id, const flo
         return false;
     }
     if (sequence_is_stop(s, id)) {
+        s->end_id = id;
         engine_finish(e, s, AKV_STOP_END, OK, "");
         return false;
     }

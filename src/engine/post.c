@@ -137,6 +137,7 @@ void engine_finish(struct engine *e, struct sequence *s, enum akv_stop stop, enu
     done->text = rest.bytes; // the event's from here on
     done->event = (struct akv_event){
         .kind = AKV_EVENT_DONE,
+        .token = s->end_id,
         .stop = stop,
         .status = (enum akv_status)st,
         .message = done->bytes,

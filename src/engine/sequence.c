@@ -197,6 +197,7 @@ enum status sequence_new(struct sequence **out, const struct akv_request *r,
     s->n_public = r->n_public / KV_BLOCK * KV_BLOCK;
     s->prompt_logprobs = r->prompt_logprobs;
     s->n_logprob = r->n_logprob;
+    s->end_id = -1;
     s->line_limit_ns = r->line_limit_ms * UINT64_C(1000000);
     detok_open(&s->detok, frame->vocab, false);
     s->ids = mem_new(s->n_id_max, sizeof *s->ids);

@@ -56,6 +56,7 @@ struct sequence {
     struct buf text; // decoded, held back while it may begin a stop text
     char **stop;
     uint32_t n_stop, stop_met; // stop_met: which of them ended it
+    int32_t end_id;            // what ended it of stop_id; -1: nothing did
     int32_t *stop_id; // [n_stop_id] the vocabulary's n_end_id end tokens, then the request's
     uint32_t n_stop_id, n_end_id;
     uint32_t n_id_min; // prompt and tokens before which none of them may come

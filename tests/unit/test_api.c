@@ -406,6 +406,36 @@ static void pieces_of_characters_are_bytes(void **state)
     json_decref(a);
 }
 
+/* finish_reason has few words; stop_reason says what exactly ended an answer, as vLLM's does. */
+static void what_ended_an_answer_is_told(void **state)
+{
+    char body[256];
+    (void)state;
+    json_t *a =
+        ask_json("/v1/completions",
+                 "{\"prompt\":[61,62,63],\"max_tokens\":2,\"temperature\":0,\"ignore_eos\":true,"
+                 "\"return_token_ids\":true}",
+                 200);
+    const int first = json_number_at(a, "choices/0/token_ids/0");
+    assert_true(json_is_null(json_at(a, "choices/0/stop_reason")));
+    json_decref(a);
+    snprintf(body, sizeof body,
+             "{\"prompt\":[61,62,63],\"max_tokens\":2,\"temperature\":0,\"ignore_eos\":true,"
+             "\"stop_token_ids\":[%d]}",
+             first);
+    a = ask_json("/v1/completions", body, 200);
+    expect_text(a, "choices/0/finish_reason", "stop");
+    assert_int_equal(json_number_at(a, "choices/0/stop_reason"), first);
+    json_decref(a);
+    a = ask_json("/v1/chat/completions",
+                 "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"temperature\":0,"
+                 "\"ignore_eos\":true,\"max_tokens\":100000}",
+                 200);
+    expect_text(a, "choices/0/finish_reason", "length");
+    expect_text(a, "choices/0/stop_reason", "context");
+    json_decref(a);
+}
+
 /* A request that wants nothing of the cache, or whose policy has to see its prompt computed, gets nothing, and is told so
  * before it is run. */
 static void who_asks_for_no_reuse_is_told_so(void **state)
@@ -636,6 +666,7 @@ int main(void)
         cmocka_unit_test(no_seed_is_another_one_each_time),
         cmocka_unit_test(a_prompt_can_be_computed_alone),
         cmocka_unit_test(pieces_of_characters_are_bytes),
+        cmocka_unit_test(what_ended_an_answer_is_told),
         cmocka_unit_test(who_asks_for_no_reuse_is_told_so),
         cmocka_unit_test(metrics_tell_a_tenant_nothing_of_another),
         cmocka_unit_test(refusals_are_logged_without_their_words),
