@@ -78,7 +78,7 @@ static void presets_come_first(void **state)
         "sentencekv:budget=100,sinks=4,recent=32,block=0,every=0,shares=equal,round=off,even=0,"
         "alpha=2,"
         "keep_factor=inf,window=32,boundaries=auto,longest=64,least=4,query=token,heads=sum,"
-        "address=mean,score=dot,dense_first=0");
+        "address=mean,score=dot,dense_first=0,rerank=every,drift=0.98");
     expect_text("window:preset=paper", "window:budget=20%,sinks=4,recent=0,block=0,every=1,"
                                        "shares=equal,round=off,even=0,alpha=2,pos=original");
     struct kv_choice c = parsed("h2o:sinks=7,budget=300,preset=paper");
