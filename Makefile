@@ -1,6 +1,6 @@
 # Akvifer: `make help` lists what there is. Everything is built under $(B); no file is written beside the sources.
 SAN     ?=
-MODELS  ?= smollm2
+MODELS  ?= smollm2 minilm
 MODEL   ?= smollm2
 PREFIX  ?= /usr/local
 CC      ?= gcc
@@ -56,7 +56,7 @@ help:
 #: make            build build/akvifer, build/libakvifer.a and build/libakvifer.so
 #: make chat       install what it needs, build, fetch the model, and talk to it (ASK="..." answers once; MODEL=qwen2)
 #: make serve      the same, and serve it on http://127.0.0.1:8080 (MODEL=qwen2, PORT=9000)
-#: make test       install what it needs, build, and run every test (MODELS=all: with all three models;
+#: make test       install what it needs, build, and run every test (MODELS=all: with all models;
 #:                 KINDS="unit property": only those of tests/unit and tests/property)
 #: make fuzz       run schemathesis against the server and the fuzz targets, each for long (SECONDS_EACH=600)
 #: make soak       20,000 short requests, and what memory they leave (REQUESTS=4000 MODEL=smollm2: of that model)
@@ -94,7 +94,7 @@ clients: deps
 test: deps clients
 	@$(MAKE) --no-print-directory all tests
 	@mkdir -p models
-	@for m in $(if $(filter all,$(MODELS)),smollm2 gemma3 qwen2,$(MODELS)); do $(B)/akvifer pull $$m || exit 1; done
+	@for m in $(if $(filter all,$(MODELS)),smollm2 gemma3 qwen2 minilm,$(MODELS)); do $(B)/akvifer pull $$m || exit 1; done
 	@B=$(B) SAN=$(SAN) CC=$(CC) tools/run_tests.sh $(TESTBIN)
 
 soak: deps

@@ -123,6 +123,9 @@ struct akv_limits {
     /* A profile of the model's heads, as `akvifer profile` writes it, for policies that deal a budget to
      * them; NULL: the file beside the model, MODEL.gguf.kv.json, or the program's own, or none. */
     const char *kv_profile;
+    /* A GGUF file of a BERT-shaped sentence encoder, for policies that compare texts
+     * (epicache:embed=minilm); it is read when it is first needed. NULL: none. */
+    const char *encoder;
 };
 
 /* One engine a model at a time: its workspace and threads are not shared. AKV_BAD_INPUT: a limit

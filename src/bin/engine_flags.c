@@ -77,10 +77,21 @@ static void answer_help(const struct engine_flags *f)
     exit(EXIT_DONE);
 }
 
+/* The sentence encoder that is meant: the named one, else minilm where it is on this machine; empty: there is none. */
+static enum status find_encoder(struct buf *out, const struct engine_flags *f, struct note *why)
+{
+    if (f->encoder)
+        return model_path_resolve(out, f->encoder, why);
+    const enum status st = model_path_resolve(out, "minilm", why);
+    if (st == NOT_FOUND)
+        buf_clear(out);
+    return st == NOT_FOUND ? OK : st;
+}
+
 enum status engine_open(struct engine_opened *out, const struct engine_flags *f, struct note *why)
 {
     static const char *const maps[] = { "space", "table" };
-    const struct akv_limits limits = {
+    struct akv_limits limits = {
         .n_ctx = (uint32_t)f->n_ctx,
         .kv_bytes = f->kv_ram,
         .kv_type = kv_type_name((enum kv_type)f->kv_type),
@@ -93,13 +104,16 @@ enum status engine_open(struct engine_opened *out, const struct engine_flags *f,
         .step_stretch = (float)f->step_stretch,
         .n_cache_min = (uint32_t)f->n_cache_min,
     };
-    struct buf path = { 0 };
+    struct buf path = { 0 }, encoder = { 0 };
     struct akv_note inner = { "" };
     *out = (struct engine_opened){ 0 };
     answer_help(f);
     enum status st = model_path_resolve(&path, f->model, why);
+    if (st == OK)
+        st = find_encoder(&encoder, f, why);
     if (st != OK)
         goto done;
+    limits.encoder = encoder.len ? encoder.bytes : NULL;
     st = open_model(out, f, buf_text(&path), &inner);
     if (st == OK) {
         akv_model_info(out->model, &out->info);
@@ -118,6 +132,7 @@ enum status engine_open(struct engine_opened *out, const struct engine_flags *f,
                 akv_plan_text(out->engine));
 done:
     buf_close(&path);
+    buf_close(&encoder);
     if (st != OK)
         engine_close(out);
     return st;

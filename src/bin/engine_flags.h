@@ -16,7 +16,7 @@
 struct engine_flags {
     const char *model, *cpu;
     const char *chat_template; // a Jinja text, or NULL; no flag sets it
-    const char *kv_policy, *kv_profile;
+    const char *kv_policy, *kv_profile, *encoder;
     int64_t n_thread, n_ctx, n_ubatch, n_parallel, n_queue, n_cache_min;
     uint64_t kv_ram;
     uint32_t kv_type, kv_map;
@@ -74,6 +74,13 @@ struct engine_flags {
           .shown = "MODEL.gguf.kv.json beside the model, if it is there",                          \
           .help = "Shares of the model's heads in a KV budget, as `akvifer profile` writes "       \
                   "them." },                                                                       \
+        { .names = "--encoder",                                                                    \
+          .type = FLAG_TEXT,                                                                       \
+          .at = FLAG_AT(S, F.encoder),                                                             \
+          .unit = "FILE",                                                                          \
+          .shown = "minilm, if it was pulled",                                                     \
+          .help = "A sentence encoder (BERT-shaped, GGUF), for epicache:embed=minilm; it is read " \
+                  "when it is first needed." },                                                    \
         { .names = "--kv-map",                                                                     \
           .type = FLAG_ENUM,                                                                       \
           .at = FLAG_AT(S, F.kv_map),                                                              \

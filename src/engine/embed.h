@@ -2,22 +2,31 @@
  *
  *   tfidf   words, by how few stretches have them            needs nothing but the text
  *   self    the model's own input embeddings, each token by how few stretches have it; what all have in common taken away
+ *   encoder a sentence encoder's (model/encoder.h), as they are
  *
- * Fitted to the stretches of one conversation: what is rare among them counts. The weight of what df of n stretches have is
+ * The first two are fitted to the stretches of one conversation: what is rare among them counts. The weight of what df of n stretches have is
  * sqrt((n - df + 1/2) / (df + 1/2)): near nothing for what most of them have, as the logarithm of the same is in BM25, and
  * the same bits on every machine.
  *
- * B1  The same ids, stretches and model give the same bits.
+ * B1  The same ids, stretches, model and encoder give the same bits.
  * Sources: Robertson and Sparck Jones 1976 (the weight); Arora et al. 2017, "A Simple but Tough-to-Beat Baseline for Sentence
  * Embeddings" (means of tokens by rarity, without what is common).
  * Lifetime  from fit to close. Threads  any; it reads the model's embedding. */
 #ifndef ENGINE_EMBED_H
 #define ENGINE_EMBED_H
 
+#include "model/encoder.h"
 #include "model/model.h"
 #include "text/vocab.h"
 
-enum embed_kind { EMBED_TFIDF, EMBED_SELF };
+enum embed_kind { EMBED_TFIDF, EMBED_SELF, EMBED_ENCODER };
+
+/* What is read for it. */
+struct embed_from {
+    const struct model *model;
+    const struct vocab *vocab;
+    struct encoder *encoder; // NULL: there is none
+};
 
 struct stretch {
     uint32_t first, end; // ids [first, end)
@@ -25,21 +34,20 @@ struct stretch {
 
 struct embedder {
     enum embed_kind kind;
-    const struct vocab *vocab;
-    const struct model *model;
-    uint32_t dim, n_weight; // elements of a vector; of places (tfidf) or tokens (self)
+    struct embed_from from;
+    uint32_t dim, n_weight; // elements of a vector; of places (tfidf), tokens (self) or nothing
     float *weight;          // [n_weight]
     float *mean;            // [dim], or NULL
 };
 
-/* FULL: no memory. */
-must_use enum status embedder_fit(struct embedder *out, enum embed_kind kind, const struct model *m,
-                                  const struct vocab *v, const int32_t *ids,
+/* FULL: no memory. EMBED_ENCODER with an encoder alone; errors then are encoder_dim's, too. */
+must_use enum status embedder_fit(struct embedder *out, enum embed_kind kind,
+                                  const struct embed_from *from, const int32_t *ids,
                                   const struct stretch *stretch, uint32_t n, struct note *why);
 void embedder_close(struct embedder *e); // a zeroed one too
 
-/* vector [dim], of length 1; zeros where the stretch says nothing. */
+/* vector [dim], of length 1; zeros where the stretch says nothing. Errors as above. */
 must_use enum status embed(const struct embedder *e, const int32_t *ids, struct stretch s,
-                           float *vector);
+                           float *vector, struct note *why);
 
 #endif

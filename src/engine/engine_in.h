@@ -43,6 +43,7 @@ struct engine {
     struct engine_clock clock;
     struct model *model;
     struct sequence_frame frame;
+    struct encoder *encoder; // of sentences; NULL: there is none
     struct keeper_frame keeping;
     struct heads heads;
     struct engine_limits limits;

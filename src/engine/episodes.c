@@ -76,13 +76,14 @@ static uint32_t drawn(const struct walk *w, struct stretch s)
 }
 
 /* Where a turn belongs; a new episode where it is far from all. */
-static enum status route(struct walk *w, struct stretch s, uint32_t *episode, float *similarity)
+static enum status route(struct walk *w, struct stretch s, uint32_t *episode, float *similarity,
+                         struct note *why)
 {
     const uint32_t d = w->topics.embedder.dim, k = w->topics.cluster.k;
     float *vector = mem_new(d, sizeof *vector);
     if (!vector)
         return FULL;
-    const enum status st = embed(&w->topics.embedder, w->in->ids, s, vector);
+    const enum status st = embed(&w->topics.embedder, w->in->ids, s, vector, why);
     *episode = nearest(w, vector, similarity);
     if (w->begins && *similarity < w->opt->new_below && w->n_episode < EPISODES_MAX) {
         memcpy(w->middle + (size_t)(w->n_episode - k) * d, vector, d * sizeof *vector);
@@ -100,8 +101,8 @@ static enum status route(struct walk *w, struct stretch s, uint32_t *episode, fl
 static enum status make_topics(struct walk *w, uint32_t n_base, struct note *why)
 {
     topics_close(&w->topics);
-    const enum status st = topics_make(&w->topics, w->opt, w->in->model, w->in->vocab, w->in->ids,
-                                       &w->turns, n_base, why);
+    const enum status st =
+        topics_make(&w->topics, w->opt, &w->in->from, w->in->ids, &w->turns, n_base, why);
     if (st != OK)
         return st;
     mem_free(w->middle);
@@ -160,7 +161,7 @@ static enum status add_round(struct walk *w, uint32_t i, uint32_t end, struct no
         return n > budget_of(w, n) + episodes_text_max(w->in->choice) ? make_topics(w, n, why) : OK;
     uint32_t e;
     float similarity;
-    const enum status st = route(w, speech_at(w, i), &e, &similarity);
+    const enum status st = route(w, speech_at(w, i), &e, &similarity, why);
     if (st != OK)
         return st;
     const uint32_t who = w->begins ? e : 0; /* Z3: all grow together */
@@ -205,7 +206,7 @@ static enum status begin(struct walk *w, struct note *why)
 {
     const struct episodes_in *in = w->in;
     const uint32_t n_cut = in->n_context ? in->n_context : in->n_prompt;
-    const enum status st = turns_cut(&w->turns, in->vocab, in->ids, n_cut, why);
+    const enum status st = turns_cut(&w->turns, in->from.vocab, in->ids, n_cut, why);
     if (st != OK)
         return st;
     if (in->n_context) {
@@ -248,12 +249,12 @@ static enum status find_skips(const struct walk *w, struct episodes *out)
     return OK;
 }
 
-static enum status finish(struct walk *w, struct episodes *out)
+static enum status finish(struct walk *w, struct episodes *out, struct note *why)
 {
     struct ids text = { 0 };
     if (w->n_base == 0)
         return OK;
-    enum status st = route(w, w->question, &out->episode, &out->similarity);
+    enum status st = route(w, w->question, &out->episode, &out->similarity, why);
     out->n_base = w->n_base;
     out->n_episode = w->n_episode;
     if (st == OK && w->begins)
@@ -266,27 +267,40 @@ static enum status finish(struct walk *w, struct episodes *out)
     return st;
 }
 
+enum status episodes_check(const struct kv_choice *choice, const struct encoder *encoder,
+                           struct note *why)
+{
+    const struct epicache_options *opt = (const struct epicache_options *)choice->options.bytes;
+    if (choice->policy->replay != KV_REPLAY_EPISODE || opt->embed != EPICACHE_MINILM || encoder)
+        return OK;
+    note_set(why, "embed=minilm needs a sentence encoder, and none is here: `akvifer pull minilm` "
+                  "fetches it (--encoder names another file)");
+    return BAD_INPUT;
+}
+
 enum status episodes_make(struct episodes *out, const struct episodes_in *in, struct note *why)
 {
     struct walk w = { .in = in,
                       .opt = (const struct epicache_options *)in->choice->options.bytes,
                       .now = NOBODY };
     *out = (struct episodes){ 0 };
-    enum status st = begin(&w, why);
+    enum status st = episodes_check(in->choice, in->from.encoder, why);
+    if (st == OK)
+        st = begin(&w, why);
     const bool once = in->once || in->n_context || !w.turns.is_chat;
     w.begins = !once && !has_windows(in->shape);
     if (st == OK && w.n_history > 0)
         st = once ? make_topics(&w, w.n_history, why) : walk_history(&w, why);
     if (st == OK)
-        st = finish(&w, out);
+        st = finish(&w, out, why);
     turns_close(&w.turns);
     topics_close(&w.topics);
     mem_free(w.middle);
     mem_free(w.owner);
-    if (st != OK) {
+    if (st == FULL)
         note_set(why, "no memory for the episodes of a conversation of %u tokens", in->n_prompt);
+    if (st != OK)
         episodes_close(out);
-    }
     return st;
 }
 

@@ -17,7 +17,7 @@
  *
  * Source: Kim et al. 2025, "EpiCache: Episodic KV Cache Management for Long Conversational Question Answering", stages 1, 3.
  * Lifetime  of its request. Threads  built by the submitting thread, constant from then on.
- * Cost      of 8k tokens: some 20 ms each time that episodes are made. */
+ * Cost      of 8k tokens: some 20 ms each time that episodes are made; with an encoder seconds, once for each text. */
 #ifndef ENGINE_EPISODES_H
 #define ENGINE_EPISODES_H
 
@@ -37,8 +37,7 @@ struct episodes {
 
 /* What is asked. */
 struct episodes_in {
-    const struct model *model;
-    const struct vocab *vocab;
+    struct embed_from from;
     const struct kv_shape *shape;
     const struct kv_choice *choice; // of epicache
     const int32_t *ids;
@@ -48,7 +47,11 @@ struct episodes_in {
     bool once;           // Z2: no turn is skipped
 };
 
-/* FULL: no memory. */
+/* BAD_INPUT: the choice asks for a sentence encoder, and there is none; the note says how to get one. */
+must_use enum status episodes_check(const struct kv_choice *choice, const struct encoder *encoder,
+                                    struct note *why);
+
+/* FULL: no memory; BAD_INPUT as above; others are the encoder's (model/encoder.h). */
 must_use enum status episodes_make(struct episodes *out, const struct episodes_in *in,
                                    struct note *why);
 void episodes_close(struct episodes *e); // a zeroed one too

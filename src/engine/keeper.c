@@ -119,8 +119,7 @@ static enum status taps_open(struct keeper *k, const struct keeper_frame *f)
 static enum status find_episodes(struct keeper *k, const struct keeper_prompt *p, struct note *why)
 {
     const struct episodes_in in = {
-        .model = p->model,
-        .vocab = p->vocab,
+        .from = p->from,
         .shape = p->shape,
         .choice = &k->choice,
         .ids = p->ids,

@@ -61,8 +61,7 @@ struct keeper_frame {
 
 /* A prompt, and what of it is context. */
 struct keeper_prompt {
-    const struct model *model;
-    const struct vocab *vocab;
+    struct embed_from from;
     const struct kv_shape *shape;
     const int32_t *ids; // [n]
     uint32_t n, n_context;

@@ -72,10 +72,8 @@ static struct akv_usage usage_of(const struct engine *e, const struct sequence *
             u.kv_similarity = s->keeper->episodes->similarity;
         }
         const uint32_t by = s->keeper->choice.options.common.shares;
-        struct kv_shares layers;
-        const bool there = by == KV_SHARES_LAYERS
-                               ? e->heads.there && kv_shares_by_layer(&e->heads.shares, &layers)
-                               : e->heads.there;
+        const bool there =
+            e->heads.there && (by != KV_SHARES_LAYERS || kv_shares_has_layers(&e->heads.shares));
         u.kv_shares = !there || by == KV_SHARES_EQUAL ? "equal"
                       : by == KV_SHARES_LAYERS        ? "layers"
                                                       : "profile";

@@ -79,13 +79,15 @@ static enum status copy_stops(struct sequence *s, const struct akv_request *r)
 }
 
 enum status sequence_frame_open(struct sequence_frame *f, const struct model *m,
-                                const struct vocab *vocab, const struct engine_limits *limits,
-                                struct note *why)
+                                const struct vocab *vocab, struct encoder *encoder,
+                                const struct engine_limits *limits, struct note *why)
 {
     const uint32_t n_token = vocab_n_token(vocab);
-    *f = (struct sequence_frame){
-        .model = m, .vocab = vocab, .n_vocab = model_hparams(m)->n_vocab, .limits = limits
-    };
+    *f = (struct sequence_frame){ .model = m,
+                                  .vocab = vocab,
+                                  .encoder = encoder,
+                                  .n_vocab = model_hparams(m)->n_vocab,
+                                  .limits = limits };
     for (uint32_t i = 0; i < n_token; i++)
         f->n_end_id += vocab_is_end(vocab, (int32_t)i);
     f->end_id = mem_new(f->n_end_id, sizeof *f->end_id);
@@ -142,8 +144,7 @@ static enum status choose_keeper(struct sequence *s, const struct akv_request *r
     const struct engine_limits *l = frame->limits;
     const struct keeper_frame keeping = { .model.shape = &l->shape };
     const struct keeper_prompt prompt = {
-        .model = frame->model,
-        .vocab = frame->vocab,
+        .from = { frame->model, frame->vocab, frame->encoder },
         .shape = &l->shape,
         .ids = s->ids,
         .n = s->n_prompt,

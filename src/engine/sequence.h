@@ -74,7 +74,8 @@ struct sequence {
 struct sequence_frame {
     const struct model *model;
     const struct vocab *vocab;
-    uint32_t n_vocab; // logits
+    uint32_t n_vocab;        // logits
+    struct encoder *encoder; // of sentences; NULL: there is none
     const struct engine_limits *limits;
     int32_t *end_id; // [n_end_id] the vocabulary's end tokens, looked for once
     uint32_t n_end_id;
@@ -82,7 +83,7 @@ struct sequence_frame {
 
 /* FULL: no memory. */
 must_use enum status sequence_frame_open(struct sequence_frame *f, const struct model *m,
-                                         const struct vocab *vocab,
+                                         const struct vocab *vocab, struct encoder *encoder,
                                          const struct engine_limits *limits, struct note *why);
 void sequence_frame_close(struct sequence_frame *f);
 

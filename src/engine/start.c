@@ -103,8 +103,12 @@ enum status engine_new_still(struct engine **out, struct model *m, const struct 
     tables_open(&e->tables);
     enum status st = engine_limits_choose(&e->limits, wish, m, why);
     e->pace.stretch = e->limits.step_stretch;
+    if (st == OK && wish->encoder)
+        st = encoder_new(&e->encoder, wish->encoder, model_kernels(m), why);
     if (st == OK)
-        st = sequence_frame_open(&e->frame, m, vocab, &e->limits, why);
+        st = episodes_check(&e->limits.policy, e->encoder, why);
+    if (st == OK)
+        st = sequence_frame_open(&e->frame, m, vocab, e->encoder, &e->limits, why);
     if (st == OK)
         st = arrays_new(e, why);
     if (st == OK)
@@ -181,6 +185,7 @@ void engine_free(struct engine *e)
     pthread_cond_destroy(&e->work);
     tables_close(&e->tables);
     sequence_frame_close(&e->frame);
+    encoder_free(e->encoder);
     mem_free(e->inside);
     mem_free(e->running);
     mem_free(e->share);

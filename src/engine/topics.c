@@ -20,7 +20,7 @@ static enum status cut_segments(struct topics *t, const struct turns *turns, uin
     return OK;
 }
 
-static enum status embed_segments(struct topics *t, const int32_t *ids)
+static enum status embed_segments(struct topics *t, const int32_t *ids, struct note *why)
 {
     const uint32_t d = t->embedder.dim;
     enum status st = OK;
@@ -28,7 +28,7 @@ static enum status embed_segments(struct topics *t, const int32_t *ids)
     if (!t->vector)
         return FULL;
     for (uint32_t i = 0; i < t->n && st == OK; i++)
-        st = embed(&t->embedder, ids, t->segment[i], t->vector + (size_t)i * d);
+        st = embed(&t->embedder, ids, t->segment[i], t->vector + (size_t)i * d, why);
     return st;
 }
 
@@ -60,24 +60,25 @@ static enum status divide(struct topics *t, uint32_t n_episode)
 }
 
 enum status topics_make(struct topics *out, const struct epicache_options *opt,
-                        const struct model *m, const struct vocab *v, const int32_t *ids,
+                        const struct embed_from *from, const int32_t *ids,
                         const struct turns *turns, uint32_t n_base, struct note *why)
 {
-    static const enum embed_kind kind[] = {
-        [EPICACHE_TFIDF] = EMBED_TFIDF, [EPICACHE_SELF] = EMBED_SELF
-    };
+    static const enum embed_kind kind[] = { [EPICACHE_TFIDF] = EMBED_TFIDF,
+                                            [EPICACHE_SELF] = EMBED_SELF,
+                                            [EPICACHE_MINILM] = EMBED_ENCODER };
     struct topics t = { 0 };
     enum status st = cut_segments(&t, turns, opt->n_turn, n_base);
     if (st == OK)
-        st = embedder_fit(&t.embedder, kind[opt->embed], m, v, ids, t.segment, t.n, why);
+        st = embedder_fit(&t.embedder, kind[opt->embed], from, ids, t.segment, t.n, why);
     if (st == OK)
-        st = embed_segments(&t, ids);
+        st = embed_segments(&t, ids, why);
     if (st == OK && opt->blur > 0)
         st = blur(&t, opt->blur);
     if (st == OK)
         st = divide(&t, opt->n_episode);
     if (st != OK) {
-        note_set(why, "no memory for the episodes of a history of %u tokens", n_base);
+        if (st == FULL)
+            note_set(why, "no memory for the episodes of a history of %u tokens", n_base);
         topics_close(&t);
         return st;
     }

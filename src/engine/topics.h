@@ -19,9 +19,9 @@ struct topics {
     struct kmeans cluster;
 };
 
-/* Of turns below n_base, one at least. FULL: no memory. */
+/* Of turns below n_base, one at least. FULL: no memory; others are an encoder's. */
 must_use enum status topics_make(struct topics *out, const struct epicache_options *opt,
-                                 const struct model *m, const struct vocab *v, const int32_t *ids,
+                                 const struct embed_from *from, const int32_t *ids,
                                  const struct turns *turns, uint32_t n_base, struct note *why);
 void topics_close(struct topics *t); // a zeroed one too
 

@@ -68,9 +68,13 @@ void kv_keep_deal(const struct kv_choice *c, const struct kv_shares *shares,
     const struct kv_group *g = &shape->group[kv_whole_group(shape)];
     const uint32_t least = f.n_sink + f.recent, open = n_position % KV_BLOCK;
     struct kv_shares by_layer;
+    float layer[KV_LAYER_MAX];
     const struct kv_shares *by = o->shares == KV_SHARES_EQUAL ? NULL : shares;
-    if (by && o->shares == KV_SHARES_LAYERS)
-        by = kv_shares_by_layer(by, &by_layer) ? &by_layer : NULL;
+    if (by && o->shares == KV_SHARES_LAYERS) {
+        by = kv_shares_has_layers(by) ? &by_layer : NULL;
+        if (by)
+            kv_shares_by_layer(shares, o->alpha, layer, &by_layer);
+    }
     kv_shares_deal(by, o->even, g->n_layer, g->n_kv_head, f.budget, n_whole, least, rows);
     if (o->round && f.budget >= ROUND_FROM && f.budget < n_whole)
         kv_shares_round(rows, n_list(shape), open < f.recent ? open : f.recent, least, n_whole);

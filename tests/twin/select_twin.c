@@ -12,15 +12,20 @@ struct unit {
     double score, scale; // scale: what the score's rounding is measured by
 };
 
-void select_twin_open(struct select_twin *t)
+void select_twin_open(struct select_twin *t, uint32_t n_max)
 {
     t->asked = mem_new(t->d, sizeof *t->asked);
+    t->asked_then = mem_new(t->d, sizeof *t->asked_then);
+    t->chosen = mem_new(n_max, sizeof *t->chosen);
     t->n_asked = 0;
+    t->has = false;
 }
 
 void select_twin_close(struct select_twin *t)
 {
     mem_free(t->asked);
+    mem_free(t->asked_then);
+    mem_free(t->chosen);
 }
 
 static uint32_t cut(const struct select_twin *t, uint32_t n, struct unit *unit)
@@ -133,9 +138,10 @@ static bool take(const struct select_twin *t, const struct unit *unit, uint32_t 
 
 static void ask(struct select_twin *t, const float *q, uint32_t n)
 {
-    if (n == 0 || (t->mean && t->ends[n - 1])) {
+    if (n == 0 || t->ends[n - 1]) {
         memset(t->asked, 0, t->d * sizeof *t->asked);
         t->n_asked = 0;
+        t->has = false;
     }
     for (uint32_t g = 0; g < t->group; g++)
         for (uint32_t j = 0; j < t->d; j++)
@@ -143,28 +149,93 @@ static void ask(struct select_twin *t, const float *q, uint32_t n)
     t->n_asked++;
 }
 
-bool select_twin_rows(struct select_twin *t, const float *q, const float *k, uint32_t n,
-                      bool *reads)
+/* What asks as one vector: of the sentence, or of this query's heads. */
+static void question(const struct select_twin *t, const float *q, double *sum)
+{
+    for (uint32_t j = 0; j < t->d; j++) {
+        sum[j] = t->mean ? t->asked[j] : 0;
+        for (uint32_t g = 0; g < t->group && !t->mean; g++)
+            sum[j] += q[(size_t)g * t->d + j];
+    }
+}
+
+/* Whether what was chosen before is read again; *sure: rounding has no say in that. */
+static bool stays(const struct select_twin *t, const double *now, bool *sure)
+{
+    double product = 0, a = 0, b = 0;
+    *sure = true;
+    if (!t->once || !t->has || t->drift == 0)
+        return t->once && t->has;
+    for (uint32_t j = 0; j < t->d; j++) {
+        product += now[j] * t->asked_then[j];
+        a += now[j] * now[j];
+        b += t->asked_then[j] * t->asked_then[j];
+    }
+    const double cosine = product / sqrt(a * b);
+    *sure = fabs(cosine - t->drift) > 1e-5;
+    return cosine >= t->drift;
+}
+
+static bool is_floor(const struct select_twin *t, uint32_t p, uint32_t n)
+{
+    return p < t->n_sink || p + t->recent >= n;
+}
+
+static bool read_again(const struct select_twin *t, uint32_t n, bool *reads)
+{
+    for (uint32_t p = 0; p <= n; p++)
+        reads[p] = t->there[p] && (is_floor(t, p, n) || t->chosen[p]);
+    return t->sure;
+}
+
+static void remember(struct select_twin *t, const double *now, uint32_t n, const bool *reads,
+                     bool sure)
+{
+    t->has = true;
+    t->sure = sure;
+    memcpy(t->asked_then, now, t->d * sizeof *now);
+    for (uint32_t p = 0; p <= n; p++)
+        t->chosen[p] = reads[p] && !is_floor(t, p, n);
+}
+
+static bool choose(struct select_twin *t, const float *q, const float *k, uint32_t n, bool *reads)
 {
     struct unit *unit = mem_new(n + 1, sizeof *unit);
     double *each = mem_new((size_t)t->group * t->d, sizeof *each);
-    ask(t, q, n);
     for (uint32_t i = 0; i < t->group * t->d; i++)
         each[i] = q[i];
-    uint32_t n_there = 0;
-    for (uint32_t p = 0; p <= n; p++)
-        n_there += t->there[p];
-    const bool all = t->budget >= n_there || (t->mean && t->n_asked <= t->dense_first);
     const uint32_t n_unit = cut(t, n, unit);
-    for (uint32_t i = 0; !all && i < n_unit; i++)
+    for (uint32_t i = 0; i < n_unit; i++)
         score(t, &unit[i], k, t->mean ? t->asked : each, t->mean ? 1 : t->group);
     qsort(unit, n_unit, sizeof *unit, by_score);
-    bool sure = true;
-    if (all)
-        memcpy(reads, t->there, n + 1);
-    else
-        sure = take(t, unit, n_unit, n, reads);
+    const bool sure = take(t, unit, n_unit, n, reads);
     mem_free(each);
     mem_free(unit);
+    return sure;
+}
+
+bool select_twin_rows(struct select_twin *t, const float *q, const float *k, uint32_t n,
+                      bool *reads)
+{
+    uint32_t n_there = 0;
+    bool same = true;
+    ask(t, q, n);
+    for (uint32_t p = 0; p <= n; p++)
+        n_there += t->there[p];
+    if (t->budget >= n_there || (t->mean && t->n_asked <= t->dense_first)) {
+        memcpy(reads, t->there, n + 1);
+        return true;
+    }
+    double *now = mem_new(t->d, sizeof *now);
+    question(t, q, now);
+    bool sure;
+    if (stays(t, now, &same)) {
+        t->sure &= same;
+        sure = read_again(t, n, reads);
+    } else {
+        sure = choose(t, q, k, n, reads) && same;
+        remember(t, now, n, reads, sure);
+    }
+    mem_free(now);
     return sure;
 }

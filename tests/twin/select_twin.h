@@ -19,9 +19,16 @@ struct select_twin {
     const bool *ends, *there;                  // [position]
     double *asked;                             // [d] of the sentence so far
     uint32_t n_asked;
+    /* Sentences are chosen once for a sentence; with a drift also where the cosine falls below it. */
+    bool once;
+    double drift;       // 0: none
+    bool has, sure;     // something was chosen for this sentence, and rounding had no say
+    bool *chosen;       // [n_max] rows of that besides the floors
+    double *asked_then; // [d]
 };
 
-void select_twin_open(struct select_twin *t);
+/* For up to n_max positions. */
+void select_twin_open(struct select_twin *t, uint32_t n_max);
 void select_twin_close(struct select_twin *t);
 
 /* The query at position n over keys k [n][d] of rows that are there, those it follows asked before: reads [n + 1]. False: rounding decides which

@@ -238,33 +238,54 @@ static void a_profile_is_read_back(void **state)
     buf_close(&text);
 }
 
-/* Budgets of layers as their keys change: squares, and all of the budget is spent. */
+/* What each head gets by its layer's change. */
+static void deal_by_layer(const struct kv_shares *s, float alpha, uint32_t budget, uint32_t n,
+                          uint32_t *rows)
+{
+    struct kv_shares by;
+    float layer[LAYERS];
+    kv_shares_by_layer(s, alpha, layer, &by);
+    kv_shares_deal(&by, 0, LAYERS, HEADS, budget, n, 0, rows);
+}
+
+/* Budgets of layers as their keys change, to a power, and all of the budget is spent. */
 static void layers_have_budgets(void **state)
 {
     (void)state;
-    enum { BUDGET = 100, OF = 1000 };
-    struct kv_shares s, by, back;
+    enum { BUDGET = 1000, OF = 100000 };
+    static const float alphas[] = { 0, 0.5f, 1, 2, 4 };
+    struct kv_shares s, back;
     struct buf text = { 0 };
     struct note why = { "" };
     uint32_t rows[N];
-    uint64_t sum = 0;
     assert_int_equal(kv_shares_open(&s, LAYERS, HEADS), OK);
-    assert_false(kv_shares_by_layer(&s, &by)); /* not measured */
+    assert_false(kv_shares_has_layers(&s)); /* not measured */
     for (uint32_t l = 0; l < LAYERS; l++)
-        s.change[l] = 0.01f * (float)(l + 1);
-    kv_shares_set_layers(&s);
+        s.change[l] = 0.01f * (float)(l + 10);
     kv_shares_write(&s, &ID, &text);
     assert_int_equal(kv_shares_open(&back, LAYERS, HEADS), OK);
     assert_int_equal(kv_shares_read(&back, &ID, buf_text(&text), text.len, &why), OK);
-    assert_true(kv_shares_by_layer(&back, &by));
-    kv_shares_deal(&by, 0, LAYERS, HEADS, BUDGET, OF, 0, rows);
-    for (uint32_t i = 0; i < N; i++) {
-        sum += rows[i];
-        assert_true(rows[i] + 1 >= rows[i / HEADS * HEADS]);
-        assert_true(i < HEADS || rows[i] + 1 >= rows[i - HEADS]);
+    assert_true(kv_shares_has_layers(&back));
+    for (size_t a = 0; a < sizeof alphas / sizeof *alphas; a++) {
+        double sum = 0, least = 1;
+        uint64_t dealt = 0;
+        for (uint32_t l = 0; l < LAYERS; l++)
+            sum += pow((double)s.change[l], (double)alphas[a]) / LAYERS;
+        deal_by_layer(&back, alphas[a], BUDGET, OF, rows);
+        for (uint32_t l = 0; l < LAYERS; l++)
+            least = fmin(least, pow((double)s.change[l], (double)alphas[a]) / sum);
+        for (uint32_t i = 0; i < N; i++) {
+            const double share = pow((double)s.change[i / HEADS], (double)alphas[a]) / sum;
+            dealt += rows[i];
+            if (least > 0.25) /* no floor moves what others get */
+                assert_true(fabs(rows[i] - share * BUDGET) < 2);
+        }
+        assert_int_equal(dealt, N * BUDGET);
     }
-    assert_true(rows[N - 1] > 2 * rows[0]);
-    assert_int_equal(sum, N * BUDGET);
+    s.change[0] = 0;
+    deal_by_layer(&s, 2, BUDGET, OF, rows);
+    assert_true(rows[0] > BUDGET / 5 &&
+                rows[0] < BUDGET / 3); /* a quarter of the mean, or nearly */
     kv_shares_close(&back);
     kv_shares_close(&s);
     buf_close(&text);

@@ -15,8 +15,9 @@ static const struct kv_option options[] = {
       "turns in a row that count as one when topics are looked for" },
     { "reps", KV_OPTION_COUNT, AT(n_rep), "segments", "1", "8", 1, 64, NULL,
       "segments nearest to its middle that are an episode's own text" },
-    { "embed", KV_OPTION_WORD, AT(embed), NULL, "tfidf", NULL, 0, 0, "tfidf self",
-      "what says how near two texts are: rare words, or the model's own input embeddings" },
+    { "embed", KV_OPTION_WORD, AT(embed), NULL, "tfidf", NULL, 0, 0, "tfidf self minilm",
+      "what says how near two texts are: rare words, the model's own input embeddings, or a "
+      "sentence encoder (`akvifer pull minilm`)" },
     { "blur", KV_OPTION_NUMBER, AT(blur), NULL, "0", "0.5", 0, 1, NULL,
       "part of the segments before and behind in what a segment is about" },
     { "support", KV_OPTION_WORD, AT(support), NULL, "past", NULL, 0, 0, "past all",

@@ -4,7 +4,7 @@
 
 #include "kv/policy.h"
 
-enum epicache_embed { EPICACHE_TFIDF, EPICACHE_SELF };
+enum epicache_embed { EPICACHE_TFIDF, EPICACHE_SELF, EPICACHE_MINILM };
 enum epicache_support { EPICACHE_PAST, EPICACHE_ALL };
 enum epicache_park { EPICACHE_OFF, EPICACHE_RAM };
 enum epicache_route { EPICACHE_NEAREST, EPICACHE_RANDOM };

@@ -3,7 +3,8 @@
  *   sentence    the mean of its keys is its address
  *   query       the mean of the queries of the sentence being written, this one's among them, over the heads of the group
  *   keep        of the prompt, keep_factor times the budget, by what its last queries look at: the rest is dropped
- *   read        sinks, recent rows, and the sentences with the largest product of the two, up to the budget
+ *   read        sinks, recent rows, and the sentences with the largest product of the two, up to the budget; chosen anew for
+ *               each query, or once a sentence, or where what asks has turned away from what asked
  *
  * Source: Zhu et al. 2025, "SentenceKV: Efficient LLM Inference via Sentence-Level Semantic KV Caching". One choice a kv_head
  * (the authors' code has one a head, over KV that it repeats for every head). The open sentence can be read by its rows so
@@ -12,6 +13,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/kmeans.h"
 #include "kernels/kernels.h"
 #include "kv/policy/all.h"
 #include "kv/policy/observed.h"
@@ -19,15 +21,20 @@
 
 enum query { QUERY_MEAN, QUERY_TOKEN };
 enum score { SCORE_DOT, SCORE_COS };
+enum rerank { RERANK_EVERY, RERANK_BOUNDARY, RERANK_DRIFT };
 
-enum { NEIGHBOURS = 7 }; // rows that share in a row's rank, as in the source
+enum {
+    NEIGHBOURS = 7,
+    KEY_MAX = 512
+}; // rows that share in a row's rank, as in the source; elements of a key
 
 struct sentencekv_options {
     struct kv_common common;
     float keep_factor;
     uint32_t window, boundaries, longest, least;
     uint32_t query, heads, address, score;
-    uint32_t dense_first;
+    uint32_t dense_first, rerank;
+    float drift;
 };
 
 #define AT(field) offsetof(struct sentencekv_options, field)
@@ -58,18 +65,42 @@ static const struct kv_option options[] = {
       "product of query and mean, or that by the mean's length" },
     { "dense_first", KV_OPTION_COUNT, AT(dense_first), "tokens", "2", "0", 0, 64, NULL,
       "first tokens of a written sentence, which read everything" },
+    { "rerank", KV_OPTION_WORD, AT(rerank), NULL, "every", NULL, 0, 0, "every boundary drift",
+      "when sentences are chosen: for every query, for the first of a written sentence, or also "
+      "where what asks has turned away from what asked then" },
+    { "drift", KV_OPTION_NUMBER, AT(drift), NULL, "0.98", NULL, -1, 1, NULL,
+      "with rerank=drift, the cosine between the two below which it has" },
 };
 
-/* In front of the units. The sum begins anew with each sentence. */
+/* In front of the units: what asks, and what was chosen last. The sum begins anew with each sentence. */
 struct asking {
-    uint32_t n; // queries of the sentence
-    uint32_t unused[15];
-    float sum[]; // [d]
+    uint32_t n;      // queries of the sentence
+    uint32_t n_word; // of the mask that was chosen for one of them; 0: none was yet
+    uint32_t unused[14];
+    float sum[]; // [d]; behind it the query that chose [d], and the mask
 };
 
-static size_t asking_bytes(uint32_t d)
+static size_t whole_lines(size_t bytes)
 {
-    return sizeof(struct asking) + ((size_t)d * sizeof(float) + 63) / 64 * 64;
+    return (bytes + 63) / 64 * 64;
+}
+
+static float *asked_of(struct asking *a, uint32_t d)
+{
+    return a->sum + whole_lines(d * sizeof(float)) / sizeof(float);
+}
+
+static uint64_t *chosen_of(struct asking *a, uint32_t d)
+{
+    return (uint64_t *)(asked_of(a, d) + whole_lines(d * sizeof(float)) / sizeof(float));
+}
+
+/* Of up to n_position positions; nothing is remembered where every query chooses. */
+static size_t asking_bytes(const struct sentencekv_options *o, uint32_t n_position, uint32_t d)
+{
+    const size_t row = whole_lines(d * sizeof(float)),
+                 mask = whole_lines((n_position / KV_BLOCK + 1) * sizeof(uint64_t));
+    return sizeof(struct asking) + row + (o->rerank == RERANK_EVERY ? 0 : row + mask);
 }
 
 static float sentencekv_factor(const void *opt)
@@ -112,14 +143,14 @@ static struct units_kind sentences_of(const struct sentencekv_options *o)
 static size_t sentencekv_bytes(const void *opt, uint32_t n_position, uint32_t d)
 {
     const struct units_kind kind = sentences_of(opt);
-    return asking_bytes(d) + units_bytes(&kind, n_position, d);
+    return asking_bytes(opt, n_position, d) + units_bytes(&kind, n_position, d);
 }
 
 static void sentencekv_enter(const void *opt, void *book, const struct kv_select_in *in,
                              uint32_t from, uint32_t to)
 {
     const struct units_kind kind = sentences_of(opt);
-    units_enter(&kind, (char *)book + asking_bytes(in->d), in, from, to);
+    units_enter(&kind, (char *)book + asking_bytes(opt, in->n_position_max, in->d), in, from, to);
 }
 
 static bool ended_before(const struct kv_select_in *in)
@@ -132,7 +163,7 @@ static bool ended_before(const struct kv_select_in *in)
 static void ask(struct asking *a, const struct kv_select_in *in)
 {
     if (ended_before(in)) {
-        a->n = 0;
+        a->n = a->n_word = 0;
         memset(a->sum, 0, in->d * sizeof *a->sum);
     }
     for (uint32_t g = 0; g < in->group; g++)
@@ -140,20 +171,66 @@ static void ask(struct asking *a, const struct kv_select_in *in)
     a->n++;
 }
 
+/* What asks, as one vector: of the sentence, or of the token. */
+static const float *query_of(const struct sentencekv_options *o, const struct asking *a,
+                             const struct kv_select_in *in, float *sum)
+{
+    if (o->query == QUERY_MEAN)
+        return a->sum;
+    memcpy(sum, in->q, in->d * sizeof *sum);
+    for (uint32_t g = 1; g < in->group; g++)
+        in->kern->add(sum, in->q + (size_t)g * in->d, in->d);
+    return sum;
+}
+
+/* Whether what was chosen for an earlier query of the sentence is read again. */
+static bool stays(const struct sentencekv_options *o, struct asking *a,
+                  const struct kv_select_in *in)
+{
+    float sum[KEY_MAX];
+    if (a->n_word == 0 || o->rerank != RERANK_DRIFT)
+        return a->n_word > 0;
+    const float *now = query_of(o, a, in, sum), *then = asked_of(a, in->d);
+    const float lengths = dot_of(now, now, in->d) * dot_of(then, then, in->d);
+    return dot_of(now, then, in->d) >= o->drift * sqrtf(lengths);
+}
+
+static void choose(const struct sentencekv_options *o, void *book, const struct kv_select_in *in,
+                   uint64_t *mask)
+{
+    const struct units_kind kind = sentences_of(o);
+    const struct asking *a = book;
+    void *units = (char *)book + asking_bytes(o, in->n_position_max, in->d);
+    const bool mean = o->query == QUERY_MEAN;
+    units_score(&kind, units, in, mean ? a->sum : in->q, mean ? 1 : in->group,
+                mean || o->heads == 0 ? UNITS_SUM : UNITS_MAX, o->score == SCORE_COS);
+    units_take(&kind, units, in, mask);
+}
+
+static void remember(const struct sentencekv_options *o, struct asking *a,
+                     const struct kv_select_in *in, const uint64_t *mask)
+{
+    float sum[KEY_MAX];
+    a->n_word = in->n_position / KV_BLOCK + 1;
+    memcpy(asked_of(a, in->d), query_of(o, a, in, sum), in->d * sizeof *sum);
+    memcpy(chosen_of(a, in->d), mask, a->n_word * sizeof *mask);
+}
+
 static bool sentencekv_select(const void *opt, void *book, const struct kv_select_in *in,
                               uint64_t *mask)
 {
     const struct sentencekv_options *o = opt;
-    const struct units_kind kind = sentences_of(o);
     struct asking *a = book;
-    void *units = (char *)book + asking_bytes(in->d);
-    const bool mean = o->query == QUERY_MEAN;
     ask(a, in);
     if (a->n <= o->dense_first)
         return false;
-    units_score(&kind, units, in, mean ? a->sum : in->q, mean ? 1 : in->group,
-                mean || o->heads == 0 ? UNITS_SUM : UNITS_MAX, o->score == SCORE_COS);
-    units_take(&kind, units, in, mask);
+    if (stays(o, a, in)) {
+        memcpy(mask, chosen_of(a, in->d), a->n_word * sizeof *mask);
+        return true;
+    }
+    choose(o, book, in, mask);
+    if (o->rerank != RERANK_EVERY)
+        remember(o, a, in, mask);
     return true;
 }
 
