@@ -190,6 +190,10 @@ struct akv_request {
     /* Of what follows the context, so many ids are the question: policies that look for what is asked about (epicache) read
      * no further, so that every answer to it finds the same; 0: all of it. */
     uint32_t kv_question;
+    /* Requests of other policies have the same context, and it is to be read once for all of them: whatever one of them may
+     * want to know of it is written down, and what was read stays beside what each of them keeps until blocks are short.
+     * The answers are the same. Without kv_context it means nothing. */
+    bool kv_compare;
 
     void *user; /* comes back with every event */
 };

@@ -151,6 +151,7 @@ static enum status choose_keeper(struct sequence *s, const struct akv_request *r
         .n_question = r->kv_question,
         .n_position_max = s->n_id_max,
         .told = r->prompt_logprobs,
+        .compared = r->kv_compare,
     };
     const enum status st = keeper_new(&s->keeper, choice, &prompt, why);
     if (st != OK || !s->keeper || !s->keeper->episodes)
