@@ -37,10 +37,10 @@ static uint32_t due_after(const struct keeper *k, uint32_t n_done)
     const struct kv_common *c = &k->choice.options.common;
     if (k->episodes)
         return due_of_episodes(k, n_done);
+    if (n_done < keeper_whole(k))
+        return keeper_drops(k) ? block_end(k, n_done, keeper_whole(k)) : keeper_whole(k);
     if (k->n_context || !keeper_drops(k))
-        return n_done < keeper_whole(k) ? keeper_whole(k) : KEEPER_NOTHING;
-    if (n_done < k->n_prompt)
-        return block_end(k, n_done, k->n_prompt);
+        return KEEPER_NOTHING;
     if (k->choice.policy->evicts_each)
         return n_done + 1;
     return c->every ? n_done + c->every - (n_done - k->n_prompt) % c->every : KEEPER_NOTHING;
@@ -87,7 +87,7 @@ static uint32_t mass_rows(const struct keeper *k, const struct kv_shape *shape)
 {
     const uint32_t rows = tail_rows(k), most = whole_blocks(k->n_position_max);
     const uint32_t budget = kv_keep_floors(&k->choice, shape, keeper_whole(k)).budget;
-    if (k->n_context && !k->episodes)
+    if (k->n_context && !k->episodes && !k->choice.options.common.block)
         return rows;
     return min_u32(whole_blocks(budget) + rows, most > rows ? most : rows);
 }
@@ -120,7 +120,8 @@ static enum status taps_open(struct keeper *k, const struct keeper_frame *f, str
 static bool may_compare(const struct keeper *k)
 {
     return keeper_drops(k) && !k->choice.policy->select && !k->episodes && k->n_context > 0 &&
-           k->n_context < k->n_prompt && !(keeper_needs(k) & KV_NEED_MASS_PEAK);
+           k->n_context < k->n_prompt && !k->choice.options.common.block &&
+           !(keeper_needs(k) & KV_NEED_MASS_PEAK);
 }
 
 static enum status wide_open(struct keeper *k, const struct keeper_frame *f, struct note *why)

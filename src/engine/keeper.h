@@ -4,7 +4,7 @@
  *                          ^ keep        ^ keep        ^ keep     ^ each `every` tokens, or one row with each
  *
  *   own schedule   at multiples of `block` inside the prompt, at its end, and while it answers
- *   n_context      once, behind so many positions of the prompt; what follows stays
+ *   n_context      at multiples of `block` inside so many positions of the prompt, and behind them; what follows stays
  *   episodes       at multiples of `block` inside the history, and at its end; behind it turns of other episodes are skipped
  *
  * A policy may also select (kv/select.h): rows behind the prompt, or behind n_context, read some of their past.

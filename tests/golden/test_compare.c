@@ -31,13 +31,14 @@ static const char *const judging[] = {
     "keydiff:budget=20%",
     "auto:budget=100%",
 };
-/* They read it again, or look on while it is read. */
+/* They read it again, look on while it is read, or prune inside it. */
 static const char *const others[] = {
     "full",
     "kvzip:budget=20%",
     "quest:budget=40,dense=0",
     "sentencekv:budget=30,keep_factor=2,window=8,recent=8",
     "epicache:budget=40,recent=4,block=64,episodes=2",
+    "auto:budget=40,block=64",
 };
 enum {
     N_JUDGING = sizeof judging / sizeof *judging,
