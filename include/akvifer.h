@@ -186,13 +186,17 @@ struct akv_request {
     /* What stays of its KV: "full", or a policy with options, e.g. "h2o:budget=20%,recent=256"
      * (docs/POLICIES.md); NULL: the engine's. */
     const char *kv_policy;
-    /* 0: the policy's own schedule. n: the first n ids are the context; the policy prunes once behind
-     * them, and what follows is read at its true positions and stays. Requests of the same policy, salt
-     * and context share the pruned state; then PROMPT events may begin at position n - 1. */
+    /* 0: the policy's own schedule. n: the first n ids are the context; the policy prunes behind them (and inside them at
+     * its blocks, if it has a `block`), and what follows is read at its true positions and stays. Requests of the same
+     * policy, salt and context share the pruned state; then PROMPT events may begin at position n - 1. */
     uint32_t kv_context;
     /* Of what follows the context, so many ids are the question: policies that look for what is asked about (epicache) read
      * no further, so that every answer to it finds the same; 0: all of it. */
     uint32_t kv_question;
+    /* Requests of other policies have the same context, and it is to be read once for all of them: whatever one of them may
+     * want to know of it is written down, and what was read stays beside what each of them keeps until blocks are short.
+     * The answers are the same. Without kv_context it means nothing. */
+    bool kv_compare;
 
     void *user; /* comes back with every event */
 };

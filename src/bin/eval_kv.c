@@ -86,60 +86,81 @@ static enum status prepare(struct eval_kv *k, struct note *why)
 
 /* ---- running it ---- */
 
-/* One row. `full` are the scores to compare with, NULL while they are those being made: then *made
- * gets them. */
-static enum status run_row(struct eval_kv *k, struct eval_table *t, const struct eval_scores *full,
-                           struct eval_scores *made, struct note *why)
+/* The row of one policy, from its scores and those under full. */
+static enum status make_row(struct eval_table *t, const struct eval_run *run,
+                            const struct eval_scores *s, const struct eval_scores *full,
+                            uint64_t seed, struct note *why)
 {
     struct eval_row *row = &t->row[t->n_row];
+    *row = (struct eval_row){ .policy = &run->policies->policy[t->n_row++], .kept = NAN };
+    row->failed = s->status != OK;
+    row->why = s->why;
+    if (row->failed)
+        return OK;
+    row->value = mem_new((size_t)t->cases.n_item * run->task->n_measure, sizeof *row->value);
+    if (!row->value) {
+        note_set(why, "no memory for the values of %u cases", t->cases.n_item);
+        return FULL;
+    }
+    eval_run_values(row->value, run, s, full);
+    row->kept = s->n_kept / s->n_context;
+    row->read = s->n_there > 0 ? s->n_read / s->n_there : NAN;
+    row->kv_bytes_peak = s->kv_bytes_peak;
+    return eval_row_sum(row, t, seed, why);
+}
+
+/* Without full there is nothing to compare with; any other policy may fail alone. */
+static enum status tell(struct eval_kv *k, struct eval_table *t, const struct eval_run *run,
+                        const struct eval_scores *s, struct note *why)
+{
+    enum status st = s[0].status;
+    if (st != OK) {
+        *why = s[0].why;
+        return st;
+    }
+    eval_table_begin(t);
+    while (st == OK && t->n_row < k->policies.n) {
+        struct eval_row *row = &t->row[t->n_row];
+        st = make_row(t, run, &s[t->n_row], &s[0], k->o->seed, why);
+        k->failed |= row->failed;
+        if (st == OK)
+            eval_row_print(t, row);
+    }
+    return st;
+}
+
+static enum status score(struct eval_kv *k, struct eval_table *t, struct eval_scores *s,
+                         struct note *why)
+{
     struct progress bar;
     const struct eval_run run = {
         .task = t->chosen->task,
         .cases = &t->cases,
+        .policies = &k->policies,
         .engine = k->opened.engine,
         .n_slot = 2 * (uint32_t)k->o->engine.n_parallel,
         .bar = &bar,
     };
     const uint64_t start_ns = os_now_ns();
-    char label[40];
-    *made = (struct eval_scores){ 0 };
-    *row = (struct eval_row){ .policy = &k->policies.policy[t->n_row++], .kept = NAN };
-    row->value = mem_new((size_t)t->cases.n_item * run.task->n_measure, sizeof *row->value);
-    if (!row->value) {
-        note_set(why, "no memory for the values of %u cases", t->cases.n_item);
-        return FULL;
-    }
-    snprintf(label, sizeof label, "%s %u/%u", run.task->name, t->n_row, k->policies.n);
-    progress_begin(&bar, label, PROGRESS_COUNT, 0, t->cases.n_tail);
-    enum status st = eval_run_policy(made, &run, row->policy->text, why);
+    progress_begin(&bar, run.task->name, PROGRESS_COUNT, 0,
+                   (uint64_t)t->cases.n_tail * k->policies.n);
+    enum status st = eval_run_all(s, &run, why);
     progress_end(&bar);
-    if (st != OK)
-        return st;
-    eval_run_values(row->value, &run, made, full ? full : made);
-    row->kept = made->n_kept / made->n_read;
-    row->kv_bytes_peak = made->kv_bytes_peak;
-    row->seconds = (double)(os_now_ns() - start_ns) * 1e-9;
-    return eval_row_sum(row, t, k->o->seed, why);
+    t->seconds = (double)(os_now_ns() - start_ns) * 1e-9;
+    return st == OK ? tell(k, t, &run, s, why) : st;
 }
 
-/* Without full there is nothing to compare with; any other policy may fail alone. */
 static enum status run_task(struct eval_kv *k, struct eval_table *t, struct note *why)
 {
-    struct eval_scores full, other;
-    eval_table_begin(t);
-    enum status st = run_row(k, t, NULL, &full, why);
-    if (st == OK)
-        eval_row_print(t, &t->row[0]);
-    while (st == OK && t->n_row < k->policies.n) {
-        struct eval_row *row = &t->row[t->n_row];
-        struct note reason = { "" };
-        row->failed = run_row(k, t, &full, &other, &reason) != OK;
-        row->why = reason;
-        k->failed |= row->failed;
-        eval_row_print(t, row);
-        eval_scores_close(&other);
+    struct eval_scores *s = mem_new(k->policies.n, sizeof *s);
+    if (!s) {
+        note_set(why, "no memory for the scores of %u policies", k->policies.n);
+        return FULL;
     }
-    eval_scores_close(&full);
+    const enum status st = score(k, t, s, why);
+    for (uint32_t i = 0; i < k->policies.n; i++)
+        eval_scores_close(&s[i]);
+    mem_free(s);
     return st;
 }
 

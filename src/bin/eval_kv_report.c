@@ -69,7 +69,7 @@ static int decimals(enum eval_kind kind)
 
 static void print_rule(const struct eval_task *task)
 {
-    printf("| ---------------------- | ------: | -----: | -------: |");
+    printf("| ---------------------- | ------: | -----: | -----: | -------: |");
     for (uint32_t m = 0; m < task->n_measure; m++)
         printf(" %.*s: |", WIDTH - 1, "-----------------------------");
     putchar('\n');
@@ -86,7 +86,7 @@ void eval_table_begin(const struct eval_table *t)
     printf("\n%s - %s\n%s; %u contexts, %u cases\n\n", task->name, task->summary,
            buf_text(&options), t->cases.n_context, t->cases.n_item);
     buf_close(&options);
-    printf("| %-22s | %7s | %6s | %8s |", "policy", "budget", "kept %", "KV MiB");
+    printf("| %-22s | %7s | %6s | %6s | %8s |", "policy", "budget", "kept %", "read %", "KV MiB");
     for (uint32_t m = 0; m < task->n_measure; m++) {
         char name[WIDTH + 8];
         snprintf(name, sizeof name, "%s%s", task->measure[m].name,
@@ -106,7 +106,10 @@ void eval_row_print(const struct eval_table *t, const struct eval_row *row)
         printf("%s |\n", row->why.text);
         return;
     }
-    printf("%6.1f | %8.2f |", 100 * row->kept, (double)row->kv_bytes_peak / 1048576);
+    char read[16] = "";
+    if (!isnan(row->read))
+        snprintf(read, sizeof read, "%.1f", 100 * row->read);
+    printf("%6.1f | %6s | %8.2f |", 100 * row->kept, read, (double)row->kv_bytes_peak / 1048576);
     for (uint32_t m = 0; m < task->n_measure; m++) {
         char text[WIDTH + 40];
         const int d = decimals(task->measure[m].kind);
@@ -163,8 +166,8 @@ static json_t *row_json(const struct eval_table *t, const struct eval_row *row)
         return all;
     }
     json_object_set_new(all, "kept", real(row->kept));
+    json_object_set_new(all, "read", real(row->read));
     json_object_set_new(all, "kv_bytes_peak", json_integer((json_int_t)row->kv_bytes_peak));
-    json_object_set_new(all, "seconds", real(row->seconds));
     json_object_set_new(all, "measures", measures_json(t->chosen->task, row));
     json_object_set_new(all, "items", items_json(t, row));
     return all;
@@ -182,8 +185,8 @@ static json_t *table_json(const struct eval_table *t)
     }
     for (uint32_t i = 0; i < t->n_row; i++)
         json_array_append_new(rows, row_json(t, &t->row[i]));
-    return json_pack("{ss ss ss so so}", "task", task->name, "summary", task->summary, "source",
-                     task->source, "options", options, "rows", rows);
+    return json_pack("{ss ss ss so sf so}", "task", task->name, "summary", task->summary, "source",
+                     task->source, "options", options, "seconds", t->seconds, "rows", rows);
 }
 
 json_t *eval_tables_json(const struct eval_table *t, uint32_t n, const struct eval_setting *set)

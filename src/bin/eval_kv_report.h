@@ -17,10 +17,10 @@
 struct eval_row {
     const struct eval_policy *policy;
     bool failed;
-    struct note why;      // failed: the reason
-    double kept;          // share of the contexts' rows
-    size_t kv_bytes_peak; // of a sequence
-    double seconds;
+    struct note why; // failed: the reason
+    double kept;     // share of the contexts' rows
+    double read;     // share of the rows behind a query that it reads; NAN: the policy chooses none
+    size_t kv_bytes_peak;                        // of a sequence
     double *value;                               // [n_item][n_measure]
     struct eval_interval measure[EVAL_MEASURES]; // as shown: percent, or e to the mean
 };
@@ -30,13 +30,14 @@ struct eval_table {
     struct eval_cases cases;
     struct eval_row *row; // [n_row], the first is full
     uint32_t n_row;
+    double seconds; // that all of them took
 };
 
 /* Intervals of a row from its values. FULL: no memory. */
 must_use enum status eval_row_sum(struct eval_row *row, const struct eval_table *t, uint64_t seed,
                                   struct note *why);
 
-/* The table on standard output, row by row as they come: a run may take long. */
+/* The table on standard output. */
 void eval_table_begin(const struct eval_table *t);
 void eval_row_print(const struct eval_table *t, const struct eval_row *row);
 

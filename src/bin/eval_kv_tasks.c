@@ -4,8 +4,8 @@
 #include "bin/eval_kv_tasks.h"
 
 const struct eval_task *const eval_tasks[] = {
-    &eval_task_book,   &eval_task_agree,    &eval_task_needle,   &eval_task_pairs,
-    &eval_task_choice, &eval_task_dialogue, &eval_task_multihop,
+    &eval_task_book,   &eval_task_agree,  &eval_task_needle,   &eval_task_pairs,
+    &eval_task_choice, &eval_task_labels, &eval_task_dialogue, &eval_task_multihop,
 };
 const uint32_t n_eval_task = sizeof eval_tasks / sizeof *eval_tasks;
 

@@ -5,7 +5,7 @@
 #include "bin/eval_kv_task.h"
 
 extern const struct eval_task eval_task_book, eval_task_agree, eval_task_needle, eval_task_pairs,
-    eval_task_choice, eval_task_dialogue, eval_task_multihop;
+    eval_task_choice, eval_task_labels, eval_task_dialogue, eval_task_multihop;
 
 /* Passages of the texts as cases of one tail each: n_context tokens, one given, n_tail scored.
  * BAD_INPUT: the texts have not so many. */

@@ -41,6 +41,7 @@ static enum status submit(struct ring *r, struct scored *s)
         .kv_policy = r->ids.policy,
         .kv_context = r->ids.n_context,
         .kv_question = r->ids.n_question,
+        .kv_compare = r->ids.compare,
         .user = s,
     };
     struct akv_note why;

@@ -22,7 +22,7 @@ static void batch_of(struct engine *e, uint32_t n_share, uint32_t n_row, struct 
             .position = r ? r->n_past + r->n_done : sh->seq->n_done,
             .excerpt = k ? k->excerpt : NULL,
             .taps = sh->replay ? &k->replay.taps
-                    : k        ? &k->taps
+                    : k        ? keeper_taps(k)
                                : NULL,
             .select = k && !sh->replay ? k->select : NULL,
         };
@@ -91,12 +91,13 @@ static bool is_waited_for(const struct engine *e, const struct sequence *s)
     return false;
 }
 
-/* What its policy did: what it put into the index gives its memory back with the rest, unless somebody waits for it. */
+/* What its policy did: what it put into the index gives its memory back with the rest, unless somebody waits for it or is
+ * to find it. */
 static void pruned(struct engine *e, struct sequence *s)
 {
     e->spare = (struct spare){ .least = SIZE_MAX, .surplus = e->spare.surplus, .pruned = true };
     kv_index_drop(e->index, &s->public_trail);
-    if (is_waited_for(e, s))
+    if (s->keeper->compares || is_waited_for(e, s))
         kv_index_drop(e->index, &s->trail);
     else
         kv_index_forget(e->index, &s->trail, s->n_cached / KV_BLOCK);
@@ -159,6 +160,7 @@ static void commit(struct engine *e, const struct share *sh)
         return;
     count_reads(e, s->keeper);
     remember_context(e, sh);
+    tapped_put(&e->tapped, &e->keeping, s, model_hparams(e->model)->n_vocab);
     engine_prune(e, s, 0);
 }
 

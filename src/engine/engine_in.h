@@ -11,6 +11,7 @@
 #include "engine/heads.h"
 #include "engine/pace.h"
 #include "engine/tables.h"
+#include "engine/tapped.h"
 #include "kv/index.h"
 #include "os/clock.h"
 
@@ -51,6 +52,7 @@ struct engine {
     struct kv_spaces *spaces;
     struct kv_index *index;
     struct frozen_table frozen;
+    struct tapped_table tapped;
     struct outbox outbox;
     pthread_t thread;
     bool started;

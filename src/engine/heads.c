@@ -9,6 +9,7 @@
 enum { PROFILE_BYTES_MAX = 16 << 20 };
 
 EMBED(profile_smollm2, "src/engine/profiles/smollm2.kv.json");
+EMBED(profile_qwen2, "src/engine/profiles/qwen2.kv.json");
 
 const char *heads_model_name(const struct model *m, char text[HEADS_MODEL])
 {
@@ -49,7 +50,8 @@ static enum status read_beside(struct heads *h, const struct kv_shares_id *of,
 /* One of the program's own that is of this model and KV type. NOT_FOUND: none is. */
 static enum status read_own(struct heads *h, const struct kv_shares_id *of)
 {
-    const char *const own[][2] = { { profile_smollm2, profile_smollm2_end } };
+    const char *const own[][2] = { { profile_smollm2, profile_smollm2_end },
+                                   { profile_qwen2, profile_qwen2_end } };
     enum status st = NOT_FOUND;
     for (size_t i = 0; i < sizeof own / sizeof *own && st == NOT_FOUND; i++)
         st = kv_shares_read(&h->shares, of, own[i][0], (size_t)(own[i][1] - own[i][0]), NULL);

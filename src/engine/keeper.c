@@ -5,6 +5,8 @@
 #include "base/mem.h"
 #include "kv/rank.h"
 
+enum { WIDE_QUERIES = 64 }; // written down for policies that are not known yet
+
 static uint32_t queries_of(const struct keeper *k)
 {
     const struct kv_policy *p = k->choice.policy;
@@ -35,10 +37,10 @@ static uint32_t due_after(const struct keeper *k, uint32_t n_done)
     const struct kv_common *c = &k->choice.options.common;
     if (k->episodes)
         return due_of_episodes(k, n_done);
+    if (n_done < keeper_whole(k))
+        return keeper_drops(k) ? block_end(k, n_done, keeper_whole(k)) : keeper_whole(k);
     if (k->n_context || !keeper_drops(k))
-        return n_done < keeper_whole(k) ? keeper_whole(k) : KEEPER_NOTHING;
-    if (n_done < k->n_prompt)
-        return block_end(k, n_done, k->n_prompt);
+        return KEEPER_NOTHING;
     if (k->choice.policy->evicts_each)
         return n_done + 1;
     return c->every ? n_done + c->every - (n_done - k->n_prompt) % c->every : KEEPER_NOTHING;
@@ -59,7 +61,7 @@ uint32_t keeper_reusable(const struct keeper *k)
 {
     const uint32_t first = due_after(k, 0);
     const unsigned at_the_end = KV_NEED_QUERIES | KV_NEED_MASS_PEAK | KV_NEED_PROBE;
-    if (keeper_needs(k) & ~at_the_end) /* written down from the first row on */
+    if (k->compares || keeper_needs(k) & ~at_the_end) /* written down from the first row on */
         return 0;
     return first > queries_of(k) ? first - queries_of(k) : 0;
 }
@@ -85,16 +87,20 @@ static uint32_t mass_rows(const struct keeper *k, const struct kv_shape *shape)
 {
     const uint32_t rows = tail_rows(k), most = whole_blocks(k->n_position_max);
     const uint32_t budget = kv_keep_floors(&k->choice, shape, keeper_whole(k)).budget;
-    if (k->n_context && !k->episodes)
+    if (k->n_context && !k->episodes && !k->choice.options.common.block)
         return rows;
     return min_u32(whole_blocks(budget) + rows, most > rows ? most : rows);
 }
 
-static enum status taps_open(struct keeper *k, const struct keeper_frame *f)
+static struct kv_taps_size size_of(const struct keeper_frame *f)
+{
+    return (struct kv_taps_size){ f->n_layer, f->model.n_head, f->model.shape->group[0].d_k };
+}
+
+static enum status taps_open(struct keeper *k, const struct keeper_frame *f, struct note *why)
 {
     const unsigned needs = keeper_needs(k);
-    const struct kv_group *g = &f->model.shape->group[0];
-    const size_t row = (size_t)f->model.n_head * g->d_k;
+    const struct kv_taps_size size = size_of(f);
     k->taps = (struct kv_taps){
         .mass = needs & KV_NEED_MASS_SUM ? KV_TAP_MASS_SUM : KV_TAP_NO_MASS,
         .into = k->excerpt,
@@ -102,15 +108,55 @@ static enum status taps_open(struct keeper *k, const struct keeper_frame *f)
         .n_query = queries_of(k),
         .moments_from = KV_OUTLIERS,
     };
-    if (k->taps.n_query)
-        k->taps.query = mem_new(f->n_layer * (size_t)k->taps.n_query * row, sizeof(float));
-    if (needs & KV_NEED_MOMENTS) {
-        k->taps.sum = mem_new(f->n_layer * row, sizeof(float));
-        k->taps.outer = mem_new(f->n_layer * row * g->d_k, sizeof(float));
-    }
-    const bool queries = !k->taps.n_query || k->taps.query;
-    const bool moments = !(needs & KV_NEED_MOMENTS) || (k->taps.sum && k->taps.outer);
-    return queries && moments ? OK : FULL;
+    const enum status st = kv_taps_open(&k->taps, &size, needs & KV_NEED_MOMENTS);
+    if (st != OK)
+        note_set(why, "no memory for what KV policy '%s' writes down", k->choice.policy->name);
+    return st;
+}
+
+/* ---- for others ---- */
+
+/* A policy that drops rows once, behind a context, by what reading it alone has shown. */
+static bool may_compare(const struct keeper *k)
+{
+    return keeper_drops(k) && !k->choice.policy->select && !k->episodes && k->n_context > 0 &&
+           k->n_context < k->n_prompt && !k->choice.options.common.block &&
+           !(keeper_needs(k) & KV_NEED_MASS_PEAK);
+}
+
+static enum status wide_open(struct keeper *k, const struct keeper_frame *f, struct note *why)
+{
+    const uint32_t own = queries_of(k);
+    const struct kv_taps_size size = size_of(f);
+    k->wide = (struct kv_taps){
+        .mass = KV_TAP_MASS_SUM,
+        .into = k->excerpt,
+        .n_counted = UINT32_MAX,
+        .n_query = own > WIDE_QUERIES ? own : WIDE_QUERIES,
+        .moments_from = KV_OUTLIERS,
+    };
+    const enum status st = kv_taps_open(&k->wide, &size, true);
+    if (st != OK)
+        note_set(why, "no memory for what other KV policies may need to know of a context");
+    return st;
+}
+
+bool keeper_may_judge(const struct keeper *k, const struct kv_taps *read)
+{
+    return k->compares && queries_of(k) <= read->n_query;
+}
+
+void keeper_learn(struct keeper *k, const struct keeper_frame *f, const struct kv_taps *read)
+{
+    const struct kv_taps_size size = size_of(f);
+    kv_taps_copy(&k->taps, read, &size, k->n_context);
+}
+
+struct kv_taps keeper_give_wide(struct keeper *k)
+{
+    const struct kv_taps wide = k->wide;
+    k->wide = (struct kv_taps){ 0 };
+    return wide;
 }
 
 /* ---- life ---- */
@@ -163,6 +209,7 @@ enum status keeper_new(struct keeper **out, const struct kv_choice *choice,
         keeper_free(k);
         return st;
     }
+    k->compares = prompt->compared && may_compare(k);
     keeper_look_ahead(k, 0);
     *out = k;
     return OK;
@@ -220,7 +267,7 @@ void keeper_scan(struct keeper *k, const int32_t *ids, uint32_t n)
 
 enum status keeper_begin(struct keeper *k, const struct keeper_frame *f, struct note *why)
 {
-    const bool mass = keeper_needs(k) & (KV_NEED_MASS_SUM | KV_NEED_MASS_PEAK);
+    const bool mass = k->compares || keeper_needs(k) & (KV_NEED_MASS_SUM | KV_NEED_MASS_PEAK);
     const uint32_t beside = keeper_needs(k) & KV_NEED_MASS_PEAK ? REPLAY_ROWS : 0;
     const struct kv_excerpt_config config = {
         .pool = f->pool,
@@ -233,21 +280,30 @@ enum status keeper_begin(struct keeper *k, const struct keeper_frame *f, struct 
     enum status st = select_begin(k, f, why);
     if (st == OK && keeper_drops(k))
         st = kv_excerpt_new(&k->excerpt, &config, why);
-    if (st == OK && taps_open(k, f) != OK) {
-        note_set(why, "no memory for what KV policy '%s' writes down", k->choice.policy->name);
-        st = FULL;
-    }
+    if (st == OK)
+        st = taps_open(k, f, why);
+    if (st == OK && k->compares)
+        st = wide_open(k, f, why);
     if (st != OK)
         keeper_end(k);
     return st;
 }
 
-void keeper_close_taps(struct kv_taps *t)
+enum status keeper_begin_behind(struct keeper *k, const struct keeper_frame *f,
+                                struct kv_excerpt *excerpt, const struct kv_taps *read,
+                                struct note *why)
 {
-    mem_free(t->query);
-    mem_free(t->sum);
-    mem_free(t->outer);
-    *t = (struct kv_taps){ 0 };
+    k->pruned = k->judging = false;
+    k->excerpt = excerpt;
+    const enum status st = taps_open(k, f, why);
+    if (st != OK) {
+        k->excerpt = NULL;
+        return st;
+    }
+    keeper_learn(k, f, read);
+    k->due = k->n_context;
+    k->skips = false;
+    return OK;
 }
 
 void keeper_end(struct keeper *k)
@@ -257,7 +313,8 @@ void keeper_end(struct keeper *k)
     k->excerpt = NULL;
     kv_select_free(k->select);
     k->select = NULL;
-    keeper_close_taps(&k->taps);
+    kv_taps_close(&k->taps);
+    kv_taps_close(&k->wide);
 }
 
 void keeper_remember(struct keeper *k, const float *logits, uint32_t n_vocab)

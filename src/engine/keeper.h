@@ -4,7 +4,7 @@
  *                          ^ keep        ^ keep        ^ keep     ^ each `every` tokens, or one row with each
  *
  *   own schedule   at multiples of `block` inside the prompt, at its end, and while it answers
- *   n_context      once, behind so many positions of the prompt; what follows stays
+ *   n_context      at multiples of `block` inside so many positions of the prompt, and behind them; what follows stays
  *   episodes       at multiples of `block` inside the history, and at its end; behind it turns of other episodes are skipped
  *
  * A policy may also select (kv/select.h): rows behind the prompt, or behind n_context, read some of their past.
@@ -30,6 +30,7 @@
 struct keeper {
     struct kv_choice choice;
     uint32_t n_prompt, n_context; // n_context 0: its own schedule
+    bool compares;                // its context is read for keepers of other policies too
     struct episodes *episodes;    // of its history, or NULL: the policy knows none
     uint32_t n_skipped;           // of their stretches
     uint32_t n_position_max;      // of the sequence
@@ -42,7 +43,9 @@ struct keeper {
     struct kv_select_stats told;  // of what it read, already counted by the engine
     struct sentences sentences;   // where the policy wants to know it, of ids below n_scanned
     uint32_t n_scanned;
-    struct kv_taps taps;
+    struct kv_taps taps; // what its policy needs
+    struct kv_taps
+        wide; // what any policy may need, while it reads for others; open until its context ends
     struct replay replay;      // while it runs, the sequence's rows are those
     float *logits;             // of the context's last row, or NULL
     char name[KV_CHOICE_TEXT]; // the choice, printed
@@ -68,6 +71,7 @@ struct keeper_prompt {
     uint32_t n_question;     // ids behind the context that say what is asked; 0: all
     uint32_t n_position_max; // prompt and answer
     bool told;               // its rows are: none is skipped
+    bool compared;           // others of the same context judge it by policies of their own
 };
 
 /* The choice for a prompt. BAD_INPUT: a budget or context that cannot be, with the numbers; FULL: no memory. `full` makes
@@ -84,10 +88,37 @@ void keeper_end(struct keeper *k); // also one that was not begun
 must_use enum status keeper_adopt(struct keeper *k, const struct keeper_frame *f,
                                   struct kv_excerpt *excerpt, uint32_t n_done, struct note *why);
 
+/* What a pass over its own rows writes down. */
+static inline struct kv_taps *keeper_taps(struct keeper *k)
+{
+    return k->wide.into ? &k->wide : &k->taps;
+}
+
+/* Whether `read`, which was written down over n_context positions, has all that its policy needs. */
+bool keeper_may_judge(const struct keeper *k, const struct kv_taps *read);
+
+/* Its context is read: what its policy needs of `read` becomes its own. */
+void keeper_learn(struct keeper *k, const struct keeper_frame *f, const struct kv_taps *read);
+
+/* Gives away what it wrote down for others. */
+struct kv_taps keeper_give_wide(struct keeper *k);
+
+/* Begins behind its context, which another has read and nobody has judged: with that one's rows, an excerpt that is its own
+ * from here on, and what was written down. What is due is its first keep. FULL: no memory; the excerpt is the caller's. */
+must_use enum status keeper_begin_behind(struct keeper *k, const struct keeper_frame *f,
+                                         struct kv_excerpt *excerpt, const struct kv_taps *read,
+                                         struct note *why);
+
 /* Where others of the same may begin: behind its context or its episodes' history. 0: nowhere. */
 static inline uint32_t keeper_shared(const struct keeper *k)
 {
     return k->episodes ? k->episodes->n_base : k->n_context;
+}
+
+/* Whether it is not yet where others of the same may begin: that far it has to read, and to judge. */
+static inline bool keeper_is_before_shared(const struct keeper *k, uint32_t n_done)
+{
+    return n_done < keeper_shared(k) || (n_done == k->due && !k->skips);
 }
 
 /* Whether what it kept may be parked when blocks are short. */

@@ -45,7 +45,4 @@ static inline bool keeper_writes_down(const struct kv_taps *t)
 /* What is due behind n_done. */
 void keeper_look_ahead(struct keeper *k, uint32_t n_done);
 
-/* Nothing is written down any more. */
-void keeper_close_taps(struct kv_taps *t);
-
 #endif

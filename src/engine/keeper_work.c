@@ -72,7 +72,7 @@ static enum status judge(struct keeper *k, const struct keeper_frame *f, const s
     forget_mass(k);
     keeper_look_ahead(k, n_done);
     if (k->due == KEEPER_NOTHING)
-        keeper_close_taps(&k->taps);
+        kv_taps_close(&k->taps);
     return OK;
 }
 

@@ -63,13 +63,9 @@ static uint32_t longest_fit(const struct engine_limits *l, uint32_t n_ctx, size_
     return longest_under(l, &l->policy, n_ctx, bytes);
 }
 
-uint32_t engine_limits_context(const struct engine_limits *l, const struct kv_choice *choice,
-                               bool once)
+uint32_t engine_limits_context(const struct engine_limits *l, const struct kv_choice *choice)
 {
-    struct kv_choice c = *choice;
-    if (once && choice->policy->replay != KV_REPLAY_EPISODE)
-        c.options.common.block = 0;
-    return longest_under(l, &c, l->n_ctx, l->kv_bytes);
+    return longest_under(l, choice, l->n_ctx, l->kv_bytes);
 }
 
 static enum status choose_kv_bytes(struct engine_limits *l, const struct akv_limits *wish,

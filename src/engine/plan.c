@@ -64,7 +64,7 @@ void engine_stop_running(struct engine *e, const struct sequence *s)
 
 bool engine_evict(struct engine *e)
 {
-    return kv_index_evict(e->index) || frozen_evict(&e->frozen);
+    return kv_index_evict(e->index) || frozen_evict(&e->frozen) || tapped_evict(&e->tapped);
 }
 
 static void pause_sequence(struct engine *e, struct sequence *s)
@@ -214,17 +214,31 @@ static bool has_room(const struct engine *e, const struct sequence *s, uint32_t 
            kv.bytes_max - kv.bytes_held + idle + shared_bytes(shape, n_hit);
 }
 
+/* Positions whose blocks it would share. */
+static uint32_t begins_behind(struct engine *e, const struct sequence *s)
+{
+    const struct tapped *t = tapped_find(&e->tapped, s);
+    return t ? t->n : reusable(e, s);
+}
+
+/* What nobody runs with, and can go. */
+static size_t idle_bytes(const struct engine *e)
+{
+    const struct kv_shape *shape = &e->limits.shape;
+    return kv_index_idle_bytes(e->index) + frozen_bytes(&e->frozen, shape) +
+           tapped_bytes(&e->tapped, shape);
+}
+
 /* Evicts until the sequence has room. False: it would only be paused again, those that run go on. */
 static bool make_room(struct engine *e, const struct sequence *s)
 {
     if (e->n_running == 0)
         return true; /* alone it fits: L1 */
-    if (has_room(e, s, reusable(e, s), 0))
+    if (has_room(e, s, begins_behind(e, s), 0))
         return true;
-    if (!has_room(e, s, 0,
-                  kv_index_idle_bytes(e->index) + frozen_bytes(&e->frozen, &e->limits.shape)))
+    if (!has_room(e, s, 0, idle_bytes(e)))
         return false;
-    while (!has_room(e, s, reusable(e, s), 0)) {
+    while (!has_room(e, s, begins_behind(e, s), 0)) {
         if (!engine_evict(e))
             return false;
     }
@@ -244,20 +258,32 @@ static bool still_waits(const struct engine *e, const struct sequence *s)
     return false;
 }
 
-/* Whether one that runs is on its way to the pruned context that this one could begin with. */
+/* One that runs and is on its way to what s could begin with, as `same` says. */
+static const struct sequence *on_the_way(const struct engine *e, const struct sequence *s,
+                                         bool (*same)(const struct sequence *running,
+                                                      const struct sequence *s))
+{
+    for (uint32_t i = 0; i < e->n_running; i++) {
+        const struct sequence *r = e->running[i];
+        if (same(r, s) && keeper_is_before_shared(r->keeper, r->n_done))
+            return r;
+    }
+    return NULL;
+}
+
+/* Whether one that runs is on its way to the context that this one could begin with: pruned, or read for both. */
 static bool waits_for_context(struct engine *e, struct sequence *s)
 {
     if (frozen_find(&e->frozen, s))
         return false;
-    for (uint32_t i = 0; i < e->n_running; i++) {
-        const struct sequence *r = e->running[i];
-        if (frozen_same(r, s) && r->n_done < keeper_shared(r->keeper)) {
-            s->wait_for = r->id;
-            s->wait_until = keeper_shared(r->keeper);
-            return true;
-        }
-    }
-    return false;
+    const struct sequence *r = on_the_way(e, s, frozen_same);
+    if (!r && !tapped_find(&e->tapped, s))
+        r = on_the_way(e, s, tapped_same);
+    if (!r)
+        return false;
+    s->wait_for = r->id;
+    s->wait_until = keeper_shared(r->keeper);
+    return true;
 }
 
 /* Whether a running sequence is about to compute rows that this one shares and that are not there yet, enough of them:
@@ -319,12 +345,30 @@ static enum status take_frozen(struct engine *e, struct sequence *s, struct note
     return OK;
 }
 
+/* Begins behind its context, which another has read for it. NOT_FOUND: none has. */
+static enum status take_tapped(struct engine *e, struct sequence *s, struct note *why)
+{
+    const struct tapped *t = tapped_find(&e->tapped, s);
+    if (!t)
+        return NOT_FOUND;
+    const enum status st = tapped_begin(t, &e->keeping, s, model_hparams(e->model)->n_vocab, why);
+    if (st != OK)
+        return st;
+    s->hit = (struct kv_hit){ .n_position = t->n, .miss = KV_MISS_POLICY, .miss_at = t->n };
+    s->n_done = t->n;
+    if (s->prompt_logprobs && s->n_posted < s->n_done)
+        engine_post_forked(e, s, t->logits);
+    return OK;
+}
+
 /* Its space, with as much of its KV as is there already. FULL: none now. */
 static enum status take_space(struct engine *e, struct sequence *s, struct note *why)
 {
     uint32_t n;
     struct sequence *parent = parent_of(e, s, &n);
     enum status st = take_frozen(e, s, why);
+    if (st == NOT_FOUND)
+        st = take_tapped(e, s, why);
     if (st != NOT_FOUND)
         return st;
     s->hit = engine_kept(e, s);

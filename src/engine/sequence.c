@@ -131,12 +131,13 @@ static enum status choose_policy(const struct akv_request *r, const struct seque
     *choice = frame->limits->policy;
     *n_ctx = frame->limits->n_ctx;
     const enum status st = r->kv_policy ? kv_choice_parse(choice, r->kv_policy, why) : OK;
-    if (st == OK && (r->kv_policy || r->kv_context))
-        *n_ctx = engine_limits_context(frame->limits, choice, r->kv_context > 0);
+    if (st == OK && r->kv_policy)
+        *n_ctx = engine_limits_context(frame->limits, choice);
     return st;
 }
 
-/* What its policy does with this prompt. BAD_INPUT: its question and what is to be kept do not fit the cap together. */
+/* What its policy does with this prompt. BAD_INPUT: what follows its context, all of which stays, and what is to be kept of
+ * that do not fit the cap together. */
 static enum status choose_keeper(struct sequence *s, const struct akv_request *r,
                                  const struct sequence_frame *frame, const struct kv_choice *choice,
                                  struct note *why)
@@ -152,14 +153,15 @@ static enum status choose_keeper(struct sequence *s, const struct akv_request *r
         .n_question = r->kv_question,
         .n_position_max = s->n_id_max,
         .told = r->prompt_logprobs,
+        .compared = r->kv_compare,
     };
     const enum status st = keeper_new(&s->keeper, choice, &prompt, why);
-    if (st != OK || !s->keeper || !s->keeper->episodes)
+    if (st != OK || !s->keeper || !(s->keeper->episodes || s->keeper->n_context))
         return st;
     const size_t bytes = keeper_bytes(s->keeper, &keeping, s->n_prompt + 1, l->n_ubatch);
     if (bytes > l->kv_bytes) {
         note_set(why,
-                 "what is read behind the history, and what is kept of that, need %zu bytes of KV; "
+                 "what is read behind the context, and what is kept of that, need %zu bytes of KV; "
                  "the cap (--kv-ram) is %zu: lower the budget, or ask less at once",
                  bytes, l->kv_bytes);
         return BAD_INPUT;

@@ -175,6 +175,7 @@ void engine_free(struct engine *e)
     }
     finish_all(e);
     frozen_close(&e->frozen);
+    tapped_close(&e->tapped);
     kv_index_free(e->index);
     kv_spaces_free(e->spaces);
     kv_pool_free(e->pool);

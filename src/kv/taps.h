@@ -32,4 +32,18 @@ struct kv_taps {
     float *outer;          // [n_layer][n_head][d][d], the lower triangle
 };
 
+/* What there is to write down: queries of n_layer layers, n_head heads each, of d elements. */
+struct kv_taps_size {
+    uint32_t n_layer, n_head, d;
+};
+
+/* Room for t->n_query queries and, with `moments`, for those; what else t says stays. FULL: no memory, it has none. */
+must_use enum status kv_taps_open(struct kv_taps *t, const struct kv_taps_size *size, bool moments);
+void kv_taps_close(struct kv_taps *t); // zeroed behind it; a zeroed one too
+
+/* Into an opened one: of what `from` wrote down over n positions what `to` has room for, as if it had been there. Mass is in
+ * the excerpt. `from` has as many queries at least, and moments where `to` has them. */
+void kv_taps_copy(struct kv_taps *to, const struct kv_taps *from, const struct kv_taps_size *size,
+                  uint32_t n);
+
 #endif

@@ -47,7 +47,8 @@ static struct ids prompt_of(uint32_t n)
 }
 
 /* The most that the pool held while it was read and answered. */
-static size_t peak_of(const struct ids *prompt, const char *policy, size_t kv_bytes)
+static size_t peak_of(const struct ids *prompt, const char *policy, uint32_t n_context,
+                      size_t kv_bytes)
 {
     const struct akv_limits limits = { .n_ctx = (uint32_t)prompt->n + 64,
                                        .n_ubatch = 256,
@@ -57,6 +58,7 @@ static size_t peak_of(const struct ids *prompt, const char *policy, size_t kv_by
                                          .n_id = prompt->n,
                                          .n_predict = 8,
                                          .ignore_eos = true,
+                                         .kv_context = n_context,
                                          .sampling = akv_sampling_default() };
     struct note why = { "" };
     uint64_t id;
@@ -95,15 +97,17 @@ static void a_long_prompt_in_a_small_pool(void **state)
     (void)state;
     static const struct {
         const char *policy;
-        uint32_t budget, block, text;
+        uint32_t budget, block, text, behind; // behind: the context that the policy prunes
     } run[] = {
-        { "h2o-chunked:budget=1024,block=512", 1024, 512, 0 },
-        { "epicache:budget=1024,block=256,reps=2", 1024, 256, 256 + REPLAY_PREFIX_MAX },
+        { "h2o-chunked:budget=1024,block=512", 1024, 512, 0, 0 },
+        { "h2o-chunked:budget=1024,block=512", 1024, 512, 0, 100 },
+        { "epicache:budget=1024,block=256,reps=2", 1024, 256, 256 + REPLAY_PREFIX_MAX, 0 },
     };
     struct ids prompt = prompt_of(SANITIZED ? 6000 : 32768);
     for (size_t i = 0; i < sizeof run / sizeof *run; i++) {
         const size_t pool = still_kv_bytes(&s, 1, 2048, 1);
-        const double rows = rows_of(peak_of(&prompt, run[i].policy, pool));
+        const uint32_t n_context = run[i].behind ? (uint32_t)prompt.n - run[i].behind : 0;
+        const double rows = rows_of(peak_of(&prompt, run[i].policy, n_context, pool));
         print_message("%zu tokens under %s: at most %.0f rows\n", prompt.n, run[i].policy, rows);
         assert_true(rows <= 2048);
         /* each list's last block of slots may be partial, so may the space's and its fork's */
@@ -118,8 +122,8 @@ static void resident_ratio(void **state)
     (void)state;
     struct ids prompt = prompt_of(8192);
     const size_t pool = still_kv_bytes(&s, 1, 8192 + 64, 256);
-    const double full = rows_of(peak_of(&prompt, "full", pool)),
-                 ours = rows_of(peak_of(&prompt, "epicache:budget=1536,block=512,reps=1", pool));
+    const double full = rows_of(peak_of(&prompt, "full", 0, pool)),
+                 ours = rows_of(peak_of(&prompt, "epicache:budget=1536,block=512,reps=1", 0, pool));
     print_message("%.0f rows at most, of %.0f: %.2fx\n", ours, full, full / ours);
     assert_true(full / ours >= 3.4);
     ids_close(&prompt);

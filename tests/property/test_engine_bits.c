@@ -140,6 +140,7 @@ static void ask_make(struct world *w, struct ask *a)
     };
     if (a->request.kv_policy && !a->request.prompt_logprobs && rng_below(rng, 3) == 0)
         a->request.kv_context = 1 + rng_below(rng, n);
+    a->request.kv_compare = rng_below(rng, 2);
 }
 
 static void submit(struct world *w, struct ask *a)
@@ -149,7 +150,7 @@ static void submit(struct world *w, struct ask *a)
         fail_msg("%s", why.text);
 }
 
-/* Up to four of the same prompt, with seeds of their own: what `n` of a request becomes. */
+/* Up to four of the same prompt, with seeds of their own: what `n` of a request becomes, or policies that are compared. */
 static void submit_forks(struct world *w, uint32_t n_ask)
 {
     struct ask *first = &w->ask[w->n_ask];
@@ -164,6 +165,8 @@ static void submit_forks(struct world *w, uint32_t n_ask)
         a->request.sampling.seed += i;
         if (a->request.n_public) /* of several tenants */
             a->request.cache_salt = some_salt(&w->rng);
+        else if (i && a->request.kv_context && a->request.kv_compare)
+            a->request.kv_policy = some_policy(&w->rng, (uint32_t)a->request.n_id);
         submit(w, a);
         w->n_ask++;
     }
@@ -278,6 +281,7 @@ static void alone(struct world *w, const struct ask *like, struct ask *a)
                                        .kv_bytes = w->kv_bytes };
     *a = (struct ask){ .request = like->request };
     a->request.user = a;
+    a->request.kv_compare = false;
     still_engine_open(w->still, &limits);
     submit(w, a);
     while (!a->done)

@@ -261,6 +261,7 @@ static const char *const small_tasks[] = {
     "needle:lengths=256/512,items=5",
     "pairs:items=2,pairs=20",
     "choice:items=7",
+    "labels:items=2,shots=8",
     "dialogue:tokens=256,items=2,asks=3",
     "multihop:items=2,passages=1",
 };
@@ -420,6 +421,60 @@ static void choices_are_among_four(void **state)
     buf_close(&answer);
 }
 
+/* The group of a word: a relation, and which half of its pairs. EVAL_RELATIONS: of none. */
+static uint32_t group_of(const char *word, size_t len)
+{
+    static const uint32_t half[EVAL_RELATIONS] = { 0, 0, 0, 0, 1, 1 };
+    for (uint32_t r = 0; r < EVAL_RELATIONS; r++)
+        for (uint32_t p = 0; p < EVAL_PAIRS; p++) {
+            const char *of = eval_relations[r].pair[p][half[r]];
+            if (strlen(of) == len && memcmp(of, word, len) == 0)
+                return r;
+        }
+    return EVAL_RELATIONS;
+}
+
+static uint32_t group_behind(const char *line, size_t *len)
+{
+    const char *word = line + strlen("Word: ");
+    *len = strcspn(word, "\n");
+    return group_of(word, *len);
+}
+
+/* The words of the asked one's group have its label, all others another, and eight of 32 are of that group. */
+static void labels_are_of_groups(void **state)
+{
+    struct eval_cases cs;
+    struct buf context = { 0 }, given = { 0 }, answer = { 0 };
+    (void)state;
+    made(&cs, "labels:items=3,asks=2", 1);
+    assert_int_equal(cs.n_item, 6);
+    for (uint32_t i = 0; i < cs.n_item; i++) {
+        uint32_t n_same = 0, n_shot = 0;
+        size_t len;
+        context_text(&context, &cs, i);
+        tail_texts(&given, &answer, &cs, cs.item[i].tail);
+        assert_int_equal(cs.item[i].n_tail, 4);
+        const char *asked = strstr(given.bytes, "Word: ");
+        const uint32_t group = group_behind(asked, &len);
+        assert_true(group < EVAL_RELATIONS);
+        assert_null(strstr(context.bytes, asked));
+        for (const char *at = context.bytes; (at = strstr(at, "Word: ")); at++, n_shot++) {
+            const bool same = group_behind(at, &len) == group;
+            const char *label = at + strlen("Word: ") + len + strlen("\nLabel:");
+            assert_true(same == (memcmp(label, answer.bytes, answer.len) == 0));
+            n_same += same;
+        }
+        assert_int_equal(n_shot, 32);
+        assert_int_equal(n_same, 8);
+        expect_one_text(&cs, i);
+    }
+    eval_cases_close(&cs);
+    buf_close(&context);
+    buf_close(&given);
+    buf_close(&answer);
+}
+
 static void dialogues_ask_about_what_was_said(void **state)
 {
     struct eval_cases cs;
@@ -511,6 +566,7 @@ int main(void)
         cmocka_unit_test(needles_lie_at_their_depth),
         cmocka_unit_test(pairs_ask_for_lines_of_the_list),
         cmocka_unit_test(choices_are_among_four),
+        cmocka_unit_test(labels_are_of_groups),
         cmocka_unit_test(dialogues_ask_about_what_was_said),
         cmocka_unit_test(passages_do_not_overlap),
         cmocka_unit_test(folders_of_texts_are_read),
