@@ -116,8 +116,11 @@ static enum status past_open(struct world *w, enum kind kind, struct note *why)
     if (kind == MOMENTS) {
         t->sum = mem_new(h->n_layer, width * sizeof *t->sum);
         t->outer = mem_new(h->n_layer * (size_t)h->d_head, width * sizeof *t->outer);
+        t->late = mem_new(h->n_layer * (size_t)KV_TAP_LATE, width * sizeof *t->late);
+        t->n_late_max = KV_TAP_LATE;
+        t->moments_due = UINT32_MAX;
     }
-    if ((kind == QUERIES && !t->query) || (kind == MOMENTS && (!t->sum || !t->outer))) {
+    if ((kind == QUERIES && !t->query) || (kind == MOMENTS && (!t->sum || !t->outer || !t->late))) {
         note_set(why, "no memory for taps");
         return FULL;
     }
@@ -131,6 +134,7 @@ static void past_close(struct past *p)
     mem_free(p->taps.query);
     mem_free(p->taps.sum);
     mem_free(p->taps.outer);
+    mem_free(p->taps.late);
     *p = (struct past){ 0 };
 }
 
