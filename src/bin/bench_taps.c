@@ -94,7 +94,6 @@ struct world {
 static enum status past_open(struct world *w, enum kind kind, struct note *why)
 {
     const struct hparams *h = model_hparams(w->m);
-    const size_t width = (size_t)h->n_head * h->d_head;
     const struct kv_excerpt_config config = {
         .pool = w->pool,
         .n_position_max = (uint32_t)(w->o->n_prompt + w->o->n_gen),
@@ -109,15 +108,14 @@ static enum status past_open(struct world *w, enum kind kind, struct note *why)
         return st;
     *t = (struct kv_taps){ .into = p->excerpt, .n_counted = UINT32_MAX };
     t->mass = kind == MASS ? KV_TAP_MASS_SUM : kind == PEAK ? KV_TAP_MASS_PEAK : KV_TAP_NO_MASS;
-    if (kind == QUERIES) {
+    if (kind == QUERIES)
         t->n_query = QUERIES_KEPT;
-        t->query = mem_new(h->n_layer * QUERIES_KEPT, width * sizeof *t->query);
-    }
     if (kind == MOMENTS) {
-        t->sum = mem_new(h->n_layer, width * sizeof *t->sum);
-        t->outer = mem_new(h->n_layer * (size_t)h->d_head, width * sizeof *t->outer);
+        t->n_late_max = KV_TAP_LATE;
+        t->moments_due = UINT32_MAX;
     }
-    if ((kind == QUERIES && !t->query) || (kind == MOMENTS && (!t->sum || !t->outer))) {
+    const struct kv_taps_size size = { h->n_layer, h->n_head, h->d_head };
+    if (kv_taps_open(t, &size, kind == MOMENTS) != OK) {
         note_set(why, "no memory for taps");
         return FULL;
     }
@@ -128,9 +126,7 @@ static void past_close(struct past *p)
 {
     kv_excerpt_free(p->excerpt);
     kv_space_free(p->space);
-    mem_free(p->taps.query);
-    mem_free(p->taps.sum);
-    mem_free(p->taps.outer);
+    kv_taps_close(&p->taps);
     *p = (struct past){ 0 };
 }
 

@@ -34,7 +34,6 @@ static uint32_t due_of_episodes(const struct keeper *k, uint32_t n_done)
 /* The first position above n_done at which keep runs, rows begin to select, or from which on some are skipped. */
 static uint32_t due_after(const struct keeper *k, uint32_t n_done)
 {
-    const struct kv_common *c = &k->choice.options.common;
     if (k->episodes)
         return due_of_episodes(k, n_done);
     if (n_done < keeper_whole(k))
@@ -43,12 +42,12 @@ static uint32_t due_after(const struct keeper *k, uint32_t n_done)
         return KEEPER_NOTHING;
     if (k->choice.policy->evicts_each)
         return n_done + 1;
-    return c->every ? n_done + c->every - (n_done - k->n_prompt) % c->every : KEEPER_NOTHING;
+    return k->every ? n_done + k->every - (n_done - k->n_prompt) % k->every : KEEPER_NOTHING;
 }
 
 void keeper_look_ahead(struct keeper *k, uint32_t n_done)
 {
-    k->due = due_after(k, n_done);
+    k->due = k->taps.moments_due = due_after(k, n_done);
     k->skips = k->episodes && n_done >= k->episodes->n_base;
 }
 
@@ -76,8 +75,8 @@ static uint32_t whole_blocks(uint32_t rows)
 /* Rows of the tail at once: up to the first keep, or from one keep to the next beside a block in progress. */
 static uint32_t tail_rows(const struct keeper *k)
 {
-    const struct kv_common *c = &k->choice.options.common;
-    const uint32_t between = (c->block > c->every ? c->block : c->every) + 2 * KV_BLOCK;
+    const uint32_t block = k->choice.options.common.block;
+    const uint32_t between = (block > k->every ? block : k->every) + 2 * KV_BLOCK;
     const uint32_t first = due_after(k, 0) + KV_BLOCK;
     return whole_blocks(first > between ? first : between);
 }
@@ -107,6 +106,8 @@ static enum status taps_open(struct keeper *k, const struct keeper_frame *f, str
         .n_counted = UINT32_MAX,
         .n_query = queries_of(k),
         .moments_from = KV_OUTLIERS,
+        .n_late_max = needs & KV_NEED_MOMENTS ? KV_TAP_LATE : 0,
+        .moments_due = k->due,
     };
     const enum status st = kv_taps_open(&k->taps, &size, needs & KV_NEED_MOMENTS);
     if (st != OK)
@@ -210,6 +211,7 @@ enum status keeper_new(struct keeper **out, const struct kv_choice *choice,
         return st;
     }
     k->compares = prompt->compared && may_compare(k);
+    k->every = keeper_drops(k) ? kv_keep_every(&k->choice, prompt->shape, keeper_whole(k)) : 0;
     keeper_look_ahead(k, 0);
     *out = k;
     return OK;
@@ -301,7 +303,7 @@ enum status keeper_begin_behind(struct keeper *k, const struct keeper_frame *f,
         return st;
     }
     keeper_learn(k, f, read);
-    k->due = k->n_context;
+    k->due = k->taps.moments_due = k->n_context;
     k->skips = false;
     return OK;
 }
@@ -344,9 +346,8 @@ enum status keeper_adopt(struct keeper *k, const struct keeper_frame *f, struct 
 /* Positions in the space at once, but for the block in progress: up to the first keep, or behind a keep. */
 static uint32_t most_in_space(const struct keeper *k, uint32_t n_position)
 {
-    const struct kv_common *c = &k->choice.options.common;
     const uint32_t first = due_after(k, 0), last = keeper_whole(k);
-    const bool goes_on = !k->n_context && (c->every || k->choice.policy->evicts_each);
+    const bool goes_on = !k->n_context && (k->every || k->choice.policy->evicts_each);
     const uint32_t behind = goes_on || n_position < last ? tail_rows(k) : n_position - last;
     return first > behind ? first : behind;
 }

@@ -34,6 +34,7 @@ struct keeper {
     struct episodes *episodes;    // of its history, or NULL: the policy knows none
     uint32_t n_skipped;           // of their stretches
     uint32_t n_position_max;      // of the sequence
+    uint32_t every;               // generated tokens from one keep to the next; 0: none
     uint32_t due;                 // where keep runs next; UINT32_MAX: nowhere
     bool pruned;                  // rows were dropped, so its KV is no longer exact
     bool judging;                 // what is due has begun, and lacked blocks to tidy into

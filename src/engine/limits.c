@@ -34,7 +34,10 @@ static size_t bytes_under(const struct engine_limits *l, const struct kv_choice 
 {
     const uint32_t n_step = l->n_ubatch < n_ctx ? l->n_ubatch : n_ctx;
     const struct keeper_frame frame = { .model.shape = &l->shape };
-    const struct keeper keeper = { .choice = *choice, .n_prompt = n_ctx, .n_position_max = n_ctx };
+    const struct keeper keeper = { .choice = *choice,
+                                   .n_prompt = n_ctx,
+                                   .n_position_max = n_ctx,
+                                   .every = kv_keep_every(choice, &l->shape, n_ctx) };
     return kv_choice_drops(choice) ? keeper_bytes(&keeper, &frame, n_ctx, n_step)
                                    : kv_sequence_bytes(&l->shape, n_ctx, n_step);
 }

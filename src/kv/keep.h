@@ -62,6 +62,10 @@ struct kv_floors kv_read_floors(const struct kv_choice *c, const struct kv_shape
 struct kv_floors kv_keep_floors(const struct kv_choice *c, const struct kv_shape *shape,
                                 uint32_t n_whole);
 
+/* Generated tokens from one keep to the next; 0: none. Who judges a large budget in longer steps holds no more beside it, for
+ * its size, and takes less of each token's time. */
+uint32_t kv_keep_every(const struct kv_choice *c, const struct kv_shape *shape, uint32_t n_whole);
+
 /* rows [lists: layers without a window, kv_heads]: each list's budget when n_position positions are computed. */
 void kv_keep_deal(const struct kv_choice *c, const struct kv_shares *shares,
                   const struct kv_shape *shape, uint32_t n_whole, uint32_t n_position,

@@ -56,6 +56,15 @@ struct kv_floors kv_keep_floors(const struct kv_choice *c, const struct kv_shape
     return f;
 }
 
+uint32_t kv_keep_every(const struct kv_choice *c, const struct kv_shape *shape, uint32_t n_whole)
+{
+    const struct kv_amount every = c->options.common.every;
+    if (every.unit != KV_PERCENT || every.n == 0)
+        return at_most(every.n, UINT32_MAX / 2);
+    const double rows = kv_keep_floors(c, shape, n_whole).budget * every.n / 100;
+    return at_most(fmax(floor(rows / KV_BLOCK), 1) * KV_BLOCK, UINT32_MAX / 2);
+}
+
 /* From here on heads get four blocks on average: fewer, and whole blocks would not follow their shares. */
 enum { ROUND_FROM = 4 * KV_BLOCK };
 

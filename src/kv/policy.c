@@ -40,8 +40,9 @@ const struct kv_option kv_common_options[KV_N_COMMON] = {
     { "block", KV_OPTION_COUNT, COMMON(block), "tokens", "0", NULL, 0, 16777216, NULL,
       "drop also after each so many tokens of a prompt, which bounds its memory; 0: only at its "
       "end" },
-    { "every", KV_OPTION_COUNT, COMMON(every), "tokens", "0", "64", 0, 16777216, NULL,
-      "drop again after each so many generated tokens; 0: never" },
+    { "every", KV_OPTION_AMOUNT, COMMON(every), "tokens", "0", "64", 0, 16777216, NULL,
+      "drop again after each so many generated tokens: a number, or a share of the budget in whole "
+      "blocks of 64; 0: never" },
     { "shares", KV_OPTION_WORD, COMMON(shares), NULL, "equal", NULL, 0, 0, "equal profile layers",
       "how the budget is dealt to heads: the same to all, as the model's profile has it, or by its "
       "layers alone, as much as their keys change when rows are missing" },
@@ -185,6 +186,11 @@ enum status kv_choice_check(const struct kv_choice *c, struct note *why)
     if (common_of->recent.unit == KV_BYTES) {
         note_set(why,
                  "recent: bytes are for the budget; give rows, or a share of it (recent=25%%)");
+        return BAD_INPUT;
+    }
+    if (common_of->every.unit == KV_BYTES) {
+        note_set(why,
+                 "every: bytes are for the budget; give tokens, or a share of it (every=16%%)");
         return BAD_INPUT;
     }
     const double floor =

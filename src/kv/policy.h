@@ -32,8 +32,8 @@ enum kv_option_type { // and the field that `at` leads to
     KV_OPTION_WORD,   // uint32_t: index of the word in `words`
 };
 
-/* Rows of each kv_head on average: as such, as a share (of the budget's whole, or for `recent` of the budget), or as bytes
- * of KV. */
+/* Rows of each kv_head on average: as such, as a share (of the budget's whole, or for `recent` and `every` of the budget),
+ * or as bytes of KV. */
 struct kv_amount {
     enum kv_amount_unit { KV_ROWS, KV_PERCENT, KV_BYTES } unit;
     double n;
@@ -57,12 +57,12 @@ struct kv_common {
     struct kv_amount budget; // rows kept of each kv_head, on average
     uint32_t n_sink;         // first positions that always stay
     struct kv_amount recent; // newest positions that always stay; part of the budget
-    uint32_t block;  // keep also runs each so many positions of a prompt; 0: only at its end
-    uint32_t every;  // ... and each so many generated tokens; 0: never
-    uint32_t shares; // enum kv_shares_of: how the budget is dealt to heads
-    bool round;      // to budgets of heads that fill whole blocks
-    float even;      // of dealt shares: this part of the budget is dealt equally all the same
-    float alpha;     // of shares by layers: the power of what their keys change by
+    uint32_t block;         // keep also runs each so many positions of a prompt; 0: only at its end
+    struct kv_amount every; // ... and each so many generated tokens; 0: never
+    uint32_t shares;        // enum kv_shares_of: how the budget is dealt to heads
+    bool round;             // to budgets of heads that fill whole blocks
+    float even;  // of dealt shares: this part of the budget is dealt equally all the same
+    float alpha; // of shares by layers: the power of what their keys change by
 };
 enum kv_shares_of { KV_SHARES_EQUAL, KV_SHARES_PROFILE, KV_SHARES_LAYERS };
 

@@ -12,14 +12,17 @@ static size_t row_of(const struct kv_taps_size *size)
 enum status kv_taps_open(struct kv_taps *t, const struct kv_taps_size *size, bool moments)
 {
     const size_t row = row_of(size);
-    t->query = t->sum = t->outer = NULL;
+    t->query = t->sum = t->outer = t->late = NULL;
     if (t->n_query)
         t->query = mem_new(size->n_layer * (size_t)t->n_query * row, sizeof *t->query);
     if (moments) {
         t->sum = mem_new(size->n_layer * row, sizeof *t->sum);
         t->outer = mem_new(size->n_layer * row * size->d, sizeof *t->outer);
     }
-    if ((!t->n_query || t->query) && (!moments || (t->sum && t->outer)))
+    if (t->n_late_max)
+        t->late = mem_new(size->n_layer * row * t->n_late_max, sizeof *t->late);
+    if ((!t->n_query || t->query) && (!moments || (t->sum && t->outer)) &&
+        (!t->n_late_max || t->late))
         return OK;
     kv_taps_close(t);
     return FULL;
@@ -30,6 +33,7 @@ void kv_taps_close(struct kv_taps *t)
     mem_free(t->query);
     mem_free(t->sum);
     mem_free(t->outer);
+    mem_free(t->late);
     *t = (struct kv_taps){ 0 };
 }
 

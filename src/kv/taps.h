@@ -6,7 +6,8 @@
  *
  * T0  Room is the caller's: all rows that a pass counts are in slots, or in the last n_tail_mass of the tail.
  * T1  What is written depends on the sequence's tokens and on what was dropped when, never on batches, chunks, threads or
- *     instruction sets: mass is counted in integers, moments are chains over rows in order of position.
+ *     instruction sets: mass is counted in integers, moments are chains over rows in order of position. When a row joins
+ *     its chain does not matter to it.
  * Lifetime  of its sequence. Threads  workers inside a step write it, the engine thread reads it between steps. */
 #ifndef KV_TAPS_H
 #define KV_TAPS_H
@@ -14,6 +15,10 @@
 #include "kv/excerpt.h"
 
 enum kv_tap_mass { KV_TAP_NO_MASS, KV_TAP_MASS_SUM, KV_TAP_MASS_PEAK };
+
+/* Rows of moments that wait, unless told: adding one up reads and writes all of `outer` (4.2 MiB of smollm2), sixteen cost
+ * little more. */
+enum { KV_TAP_LATE = 16 };
 
 struct kv_taps {
     enum kv_tap_mass mass;
@@ -26,10 +31,13 @@ struct kv_taps {
     uint32_t n_query; // 0: none are kept
     float *query; // [n_layer][n_query][n_head * d], position p at p % n_query; layers of the model
 
-    uint32_t moments_from; // positions below do not count (sinks are outliers)
-    uint64_t n_moment;     // rows counted
-    float *sum;            // [n_layer][n_head][d], or NULL: no moments
-    float *outer;          // [n_layer][n_head][d][d], the lower triangle
+    uint32_t moments_from;       // positions below do not count (sinks are outliers)
+    uint64_t n_moment;           // rows counted; the last n_late of them wait to be added up
+    float *sum;                  // [n_layer][n_head][d], or NULL: no moments
+    float *outer;                // [n_layer][n_head][d][d], the lower triangle
+    uint32_t n_late, n_late_max; // n_late_max 0: none waits
+    float *late;                 // [n_layer][n_late_max][n_head * d]
+    uint32_t moments_due;        // once so many positions are computed, none waits
 };
 
 /* What there is to write down: queries of n_layer layers, n_head heads each, of d elements. */
@@ -37,7 +45,7 @@ struct kv_taps_size {
     uint32_t n_layer, n_head, d;
 };
 
-/* Room for t->n_query queries and, with `moments`, for those; what else t says stays. FULL: no memory, it has none. */
+/* Room for t->n_query queries, t->n_late_max rows that wait and, with `moments`, for those; what else t says stays. FULL: no memory, it has none. */
 must_use enum status kv_taps_open(struct kv_taps *t, const struct kv_taps_size *size, bool moments);
 void kv_taps_close(struct kv_taps *t); // zeroed behind it; a zeroed one too
 

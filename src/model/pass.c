@@ -77,6 +77,7 @@ static void place(struct pass *p, const struct hparams *h, const struct weights 
     p->seq_last = piece(l, rows, sizeof(uint32_t));
     p->seq_slots = piece(l, rows, sizeof(uint32_t));
     p->seq_tail = piece(l, rows, sizeof(uint32_t));
+    p->seq_late = piece(l, rows, sizeof(uint32_t));
     p->x = piece(l, rows * h->n_embd, sizeof(float));
     p->hidden = piece(l, (size_t)max_u32(n_row, LOGIT_ROWS) * h->n_embd, sizeof(float));
     p->q = piece(l, rows * h->n_head * h->d_head, sizeof(float));
@@ -275,6 +276,8 @@ static void rope_store_rows(struct pass *p, const void *arg, uint32_t first, uin
         const struct kv_view view = kv_view_layer(p->batch->seq[p->row_seq[r]].space, a->layer);
         const float *angles = p->angles[h->windowed[a->layer]] + (size_t)r * h->n_rot;
         const uint32_t block = p->row_position[r] / KV_BLOCK, row = p->row_position[r] % KV_BLOCK;
+        if (p->taps.moments)
+            taps_late(p, a->layer, r);
         for (uint32_t i = 0; i < h->n_head; i++)
             rope_head(p, p->q + ((size_t)r * h->n_head + i) * d, a->q_norm, angles);
         if (p->taps.queries)
@@ -301,7 +304,8 @@ void pass_rope_store(struct pass *p, uint32_t layer, const float *q_norm, const 
     if (p->taps.moments) {
         if (q_norm)
             pass_rows(p, norm_queries, q_norm);
-        taps_moments(p, layer);
+        if (p->taps.adds_up)
+            taps_moments(p, layer);
         q_norm = NULL;
     }
     pass_rows(p, rope_store_rows, &(struct rope_args){ layer, q_norm, k_norm });

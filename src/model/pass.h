@@ -51,6 +51,7 @@ struct pass_thread {
 /* What some sequence of the batch asks to have written down (model/taps.h). */
 struct pass_taps {
     bool mass, queries, moments;
+    bool adds_up; // some sequence's moments, in this pass
 };
 
 struct pass {
@@ -74,7 +75,8 @@ struct pass {
         tile_rows; // of one attention task; tile_rows: of this batch
     uint32_t *seq_leader, *seq_shared, *seq_next, *seq_last; // [n_row] of sequences: attend_plan.c
     uint32_t *seq_slots,
-        *seq_tail; // chunks of slots, and the first chunk behind those: attend_plan.c
+        *seq_tail;      // chunks of slots, and the first chunk behind those: attend_plan.c
+    uint32_t *seq_late; // [n_row] of sequences: rows of moments that waited before this pass
     struct attn_plan plan[N_ROPE]; // of full layers, of windowed layers
     struct pass_thread *thread;
     struct portion *portion; // of the run, one a thread

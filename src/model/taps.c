@@ -21,6 +21,26 @@ static uint32_t rows_before_moments(const struct batch_seq *seq)
     return from > seq->position ? min_u32(from - seq->position, seq->n_row) : 0;
 }
 
+/* Of moments: whether this pass adds up the rows that waited and n more; else those wait, too. */
+static bool adds_up(const struct batch_seq *seq, uint32_t n)
+{
+    const struct kv_taps *t = seq->taps;
+    return t->n_late + n > t->n_late_max || seq->position + seq->n_row >= t->moments_due;
+}
+
+static void begin_moments(struct pass *p, uint32_t s)
+{
+    const struct batch_seq *seq = &p->batch->seq[s];
+    struct kv_taps *t = seq->taps;
+    const uint32_t n = seq->n_row - rows_before_moments(seq);
+    const bool now = adds_up(seq, n);
+    p->seq_late[s] = t->n_late;
+    t->n_late = now ? 0 : t->n_late + n;
+    t->n_moment += n;
+    p->taps.moments = true;
+    p->taps.adds_up |= now;
+}
+
 void taps_begin(struct pass *p)
 {
     p->taps = (struct pass_taps){ 0 };
@@ -32,10 +52,8 @@ void taps_begin(struct pass *p)
         p->taps.queries |= t->n_query > 0;
         p->taps.mass |= t->mass != KV_TAP_NO_MASS;
         assert(t->mass == KV_TAP_NO_MASS || !seq->select);
-        if (!t->sum)
-            continue;
-        p->taps.moments = true;
-        t->n_moment += seq->n_row - rows_before_moments(seq);
+        if (t->sum)
+            begin_moments(p, s);
     }
 }
 
@@ -61,14 +79,19 @@ struct moments_job {
     _Atomic uint32_t next;
 };
 
-static void moments_of(struct pass *p, const struct batch_seq *seq, uint32_t layer, uint32_t head)
+static void moments_of(struct pass *p, uint32_t s, uint32_t layer, uint32_t head)
 {
     const struct hparams *h = p->h;
-    const uint32_t skip = rows_before_moments(seq);
+    const struct batch_seq *seq = &p->batch->seq[s];
+    const struct kv_taps *t = seq->taps;
+    const uint32_t skip = rows_before_moments(seq), n_late = p->seq_late[s];
     const size_t d = h->d_head, width = h->n_head * d, i = (size_t)layer * h->n_head + head;
-    p->kern->moments(seq->taps->sum + i * d, seq->taps->outer + i * d * d,
-                     p->q + (seq->first_row + skip) * width + head * d, width, seq->n_row - skip,
-                     h->d_head);
+    float *sum = t->sum + i * d, *outer = t->outer + i * d * d;
+    if (n_late)
+        p->kern->moments(sum, outer, t->late + (size_t)layer * t->n_late_max * width + head * d,
+                         width, n_late, h->d_head);
+    p->kern->moments(sum, outer, p->q + (seq->first_row + skip) * width + head * d, width,
+                     seq->n_row - skip, h->d_head);
 }
 
 static void moments_part(void *arg, uint32_t part, uint32_t n_part)
@@ -81,9 +104,9 @@ static void moments_part(void *arg, uint32_t part, uint32_t n_part)
         const uint32_t i = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed);
         if (i >= b->n_seq * n_head)
             return;
-        const struct batch_seq *seq = &b->seq[i / n_head];
-        if (seq->taps && seq->taps->sum)
-            moments_of(job->p, seq, job->layer, i % n_head);
+        const struct kv_taps *t = b->seq[i / n_head].taps;
+        if (t && t->sum && t->n_late == 0)
+            moments_of(job->p, i / n_head, job->layer, i % n_head);
     }
 }
 
@@ -91,6 +114,21 @@ void taps_moments(struct pass *p, uint32_t layer)
 {
     struct moments_job job = { .p = p, .layer = layer };
     profile_run(&p->profile, PROFILE_ROWS, p->workers, moments_part, &job);
+}
+
+void taps_late(struct pass *p, uint32_t layer, uint32_t row)
+{
+    const uint32_t s = p->row_seq[row];
+    const struct batch_seq *seq = &p->batch->seq[s];
+    const struct kv_taps *t = seq->taps;
+    const size_t width = (size_t)p->h->n_head * p->h->d_head;
+    if (!t || t->n_late == 0)
+        return;
+    const uint32_t skip = rows_before_moments(seq), i = row - seq->first_row;
+    if (i < skip)
+        return;
+    const size_t at = (size_t)layer * t->n_late_max + p->seq_late[s] + i - skip;
+    memcpy(t->late + at * width, p->q + row * width, width * sizeof *t->late);
 }
 
 /* ---- mass: a tile's scores once more ---- */

@@ -1,7 +1,8 @@
 /* model/taps.h - what a pass writes down for policies (kv/taps.h): beside the verbs of pass.h, and only where asked.
  *
  *     pass_begin       taps_begin        who asks for what
- *     pass_rope_store  taps_moments      queries behind their norm, before they are rotated
+ *     pass_rope_store  taps_moments      queries behind their norm, before they are rotated: all at once,
+ *                      taps_late         or row by row, to be added up later
  *                      taps_queries      rotated ones, row by row
  *     a tile of        taps_count        mass of the scores that it kept, when each query's softmax is known
  *     pass_attend
@@ -14,6 +15,7 @@
 
 void taps_begin(struct pass *p);
 void taps_moments(struct pass *p, uint32_t layer);
+void taps_late(struct pass *p, uint32_t layer, uint32_t row);
 void taps_queries(struct pass *p, uint32_t layer, uint32_t row);
 /* Whether mass is counted of a sequence's queries in that layer: then its rows attend by tiles. */
 bool taps_counts(const struct pass *p, const struct batch_seq *seq, uint32_t layer);

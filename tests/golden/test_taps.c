@@ -19,7 +19,7 @@
 #include "support/sanitized.h"
 #include "support/tiny_model.h"
 
-enum { N_QUERY = 5, MOMENTS_FROM = 4 };
+enum { N_QUERY = 5, MOMENTS_FROM = 4, N_LATE = 10 };
 
 static void taps_open(struct kv_taps *t, const struct hparams *h, enum kv_tap_mass mass,
                       struct kv_excerpt *into)
@@ -34,6 +34,8 @@ static void taps_open(struct kv_taps *t, const struct hparams *h, enum kv_tap_ma
         .moments_from = MOMENTS_FROM,
         .sum = mem_new(h->n_layer * width, sizeof(float)),
         .outer = mem_new(h->n_layer * width * h->d_head, sizeof(float)),
+        .n_late_max = N_LATE,
+        .late = mem_new(h->n_layer * width * N_LATE, sizeof(float)),
     };
 }
 
@@ -42,6 +44,7 @@ static void taps_close(struct kv_taps *t)
     mem_free(t->query);
     mem_free(t->sum);
     mem_free(t->outer);
+    mem_free(t->late);
 }
 
 /* ---- the same bits ---- */
@@ -81,6 +84,7 @@ static void write_down(struct written *w, const struct runner_config *config, co
     pruned_open(&r, &p[0], ids, 3);
     pruned_open(&r, &p[1], ids, 4);
     taps_open(&w->taps, model_hparams(r.model), mass, p[0].excerpt);
+    w->taps.moments_due = n;
     p[0].run.taps = &w->taps;
     pruned_run(&r, p, (uint32_t[]){ chunk, 40 }, in_company ? 2 : 1, n);
     collect_mass(&r, &p[0], w);

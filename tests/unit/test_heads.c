@@ -112,7 +112,6 @@ static void of_another_model_is_told(void **state)
 static void the_programs_own(const char *path)
 {
     struct heads h;
-    struct kv_shares by_layer;
     struct note why = { "" };
     if (access(path, R_OK) != 0)
         skip();
@@ -120,7 +119,7 @@ static void the_programs_own(const char *path)
     assert_int_equal(heads_open(&h, model, &shape, NULL, NULL, &why), OK);
     assert_true(h.there);
     assert_string_equal(h.told.text, "the program's own");
-    assert_true(kv_shares_by_layer(&h.shares, &by_layer));
+    assert_true(kv_shares_has_layers(&h.shares));
     assert_true(kv_shares_half(&h.shares, 2) < h.shares.n_layer * h.shares.n_kv_head / 4);
     heads_close(&h);
     model_close(model);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "kv/keep.h"
 #include "kv/option.h"
 #include "kv/policy/all.h"
 
@@ -151,6 +152,7 @@ static void errors_say_what_there_is(void **state)
     expect_refused("sentencekv:every=8", "every: 8|must be 0");
     expect_refused("h2o:decay=inf", "'inf' is no number");
     expect_refused("h2o:recent=1MiB", "recent: bytes are for the budget");
+    expect_refused("tova:every=1MiB", "every: bytes are for the budget");
     expect_refused("window:pos=rolling", "pos=rolling|pos=original");
     expect_refused("h2o:sinks=11111111111111111111111111111111111111111111111111111111111111111",
                    "more than 63 letters");
@@ -240,6 +242,27 @@ static void the_manual_is_whole(void **state)
     buf_close(&out);
 }
 
+static void expect_every(const char *choice, uint32_t n_whole, uint32_t want)
+{
+    const struct kv_shape unused = { 0 }; // but for budgets in bytes
+    const struct kv_choice c = parsed(choice);
+    assert_int_equal(kv_keep_every(&c, &unused, n_whole), want);
+}
+
+static void large_budgets_are_judged_more_rarely(void **state)
+{
+    (void)state;
+    expect_every("auto:budget=20%", 4096, 128);
+    expect_every("auto:budget=20%", 2048, 64);
+    expect_every("auto:budget=2000", 100000, 320);
+    expect_every("auto:budget=20%", 10, 64);
+    expect_every("auto:budget=20%,every=50%", 1000, 64);
+    expect_every("auto:budget=20%,every=7", 4096, 7);
+    expect_every("auto:budget=20%,every=0%", 4096, 0);
+    expect_every("tova:budget=4096", 8192, 16);
+    expect_every("h2o:budget=4096", 8192, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -250,6 +273,7 @@ int main(void)
         cmocka_unit_test(any_choice_is_printed_and_read),
         cmocka_unit_test(noise_is_read_or_refused),
         cmocka_unit_test(the_manual_is_whole),
+        cmocka_unit_test(large_budgets_are_judged_more_rarely),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

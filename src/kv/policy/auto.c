@@ -114,7 +114,7 @@ const struct kv_policy kv_policy_auto = {
     .n_option = sizeof options / sizeof *options,
     .options_bytes = sizeof(struct auto_options),
     .paper = { .sinks = "4", .recent = "5%", .every = "64", .shares = "profile" },
-    .tuned = { .round = "on", .even = "0.1" },
+    .tuned = { .every = "16%", .round = "on", .even = "0.1" },
     .recent_least = 16,
     .needs = auto_needs,
     .n_query = auto_n_query,

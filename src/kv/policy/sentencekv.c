@@ -122,10 +122,10 @@ static uint32_t sentencekv_n_query(const void *opt)
 static enum status sentencekv_check(const void *opt, struct note *why)
 {
     const struct sentencekv_options *o = opt;
-    if (o->common.every == 0)
+    if (o->common.every.n == 0)
         return OK;
-    note_set(why, "every: %u: sentencekv drops nothing of an answer; it must be 0",
-             o->common.every);
+    note_set(why, "every: %g: sentencekv drops nothing of an answer; it must be 0",
+             o->common.every.n);
     return BAD_INPUT;
 }
 
