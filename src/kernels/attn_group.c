@@ -120,17 +120,26 @@ static void attend(struct call *c)
     c->group.ragged = false;
 }
 
-static struct attn_block open_block(const struct attn_run *run, uint32_t i)
+/* What is read behind block i: the run's next block with a row in sight, else what the caller says; else it again. */
+static void find_ahead(const struct attn_run *run, uint32_t i, struct attn_block *b)
 {
     uint32_t next = i + 1;
     while (next < run->last && !attn_mask(run, next))
         next++;
-    if (next >= run->last)
+    const bool over = next >= run->last;
+    if (over)
         next = i;
-    enum source from = (enum source)run->type;
-    struct attn_block b = { .k = { from, run->d_k, KV_BLOCK, attn_k(run, i), attn_k(run, next) },
-                            .v = { from, KV_BLOCK, run->d_v, attn_v(run, i), attn_v(run, next) },
+    b->k.ahead = over && run->k_next ? run->k_next : attn_k(run, next);
+    b->v.ahead = over && run->v_next ? run->v_next : attn_v(run, next);
+}
+
+static struct attn_block open_block(const struct attn_run *run, uint32_t i)
+{
+    const enum source from = (enum source)run->type;
+    struct attn_block b = { .k = { from, run->d_k, KV_BLOCK, attn_k(run, i), NULL },
+                            .v = { from, KV_BLOCK, run->d_v, attn_v(run, i), NULL },
                             .mask = attn_mask(run, i) };
+    find_ahead(run, i, &b);
     if (run->type == KV_INT8) {
         b.k_scale = kv_scales(b.k.data, run->d_k);
         b.v_scale = kv_scales(b.v.data, run->d_v);

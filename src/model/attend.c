@@ -67,16 +67,38 @@ static uint32_t max_u32(uint32_t a, uint32_t b)
     return a > b ? a : b;
 }
 
-/* Blocks [from, to), chunk after chunk, into the total. */
+/* Blocks [from, to), chunk after chunk, into the total; `behind` is read behind them. */
 static void attend_chunks(struct attend_job *job, struct attn_run *run, uint32_t from, uint32_t to,
-                          struct pass_thread *mine)
+                          struct past_block behind, struct pass_thread *mine)
 {
     for (run->first = from; run->first < to; run->first = run->last) {
         run->last =
             min_u32(to, run->first / ATTN_CHUNK_BLOCKS * ATTN_CHUNK_BLOCKS + ATTN_CHUNK_BLOCKS);
+        const struct past_block next = run->last < to ? past_first_of(run, run->last, to) : behind;
+        run->k_next = next.k;
+        run->v_next = next.v;
         job->p->kern->attn_partial(run, mine->part, mine->scratch);
         job->p->kern->attn_merge(mine->total, mine->part, run->n_query, run->d_v);
     }
+}
+
+/* Slots, where the past has some, then the space's blocks that the run sees, into the total. selected: the rows that are read
+ * of those, or NULL. Leaves the run aimed at the space. */
+static void attend_past(struct attend_job *job, const struct past *past, struct attn_run *run,
+                        uint32_t kv_head, const struct kv_selected *selected,
+                        struct pass_thread *mine)
+{
+    const uint32_t first = past_first(past, run), end = past_end(run);
+    struct attn_run slots = *run;
+    state_clear(mine->total, run->n_query, run->d_v);
+    past_aim_at_space(run, past, kv_head);
+    run->row_mask = selected ? selected->rows : run->row_mask;
+    if (past->listed) {
+        past_aim_at_slots(&slots, past);
+        slots.row_mask = selected ? selected->slots : slots.row_mask;
+        attend_chunks(job, &slots, 0, past->list.n_block, past_first_of(run, first, end), mine);
+    }
+    attend_chunks(job, run, first, end, (struct past_block){ NULL, NULL }, mine);
 }
 
 static void finish_tile(struct attend_job *job, const struct tile *t, struct pass_thread *mine)
@@ -99,16 +121,9 @@ static void attend_tile(struct attend_job *job, const struct tile *t, struct pas
     for (uint32_t r = 0; r < t->n; r++)
         row[r] = t->first + r;
     struct attn_run run = past_run(p, &past, row, t->n, t->head, mine);
-    const uint32_t first = past_first(&past, &run), end = past_end(&run);
     if (counts)
-        taps_keep(&run, mine, end - first + past.list.n_block);
-    state_clear(mine->total, run.n_query, run.d_v);
-    if (past.listed) {
-        past_aim_at_slots(&run, &past);
-        attend_chunks(job, &run, 0, past.list.n_block, mine);
-    }
-    past_aim_at_space(&run, &past, t->head);
-    attend_chunks(job, &run, first, end, mine);
+        taps_keep(&run, mine, past_end(&run) - past_first(&past, &run) + past.list.n_block);
+    attend_past(job, &past, &run, t->head, NULL, mine);
     finish_tile(job, t, mine);
     if (counts)
         taps_count(p, job->layer, t->head, &past, &run, seq, mine);
@@ -167,16 +182,7 @@ static void select_row(struct attend_job *job, struct kv_select *select, const s
     };
     struct kv_selected mask;
     const bool some = kv_select_rows(select, &in, &mask);
-    const uint32_t first = past_first(&past, &run), end = past_end(&run);
-    state_clear(mine->total, run.n_query, run.d_v);
-    if (past.listed) {
-        past_aim_at_slots(&run, &past);
-        run.row_mask = some ? mask.slots : run.row_mask;
-        attend_chunks(job, &run, 0, past.list.n_block, mine);
-    }
-    past_aim_at_space(&run, &past, t->head);
-    run.row_mask = some ? mask.rows : run.row_mask;
-    attend_chunks(job, &run, first, end, mine);
+    attend_past(job, &past, &run, t->head, some ? &mask : NULL, mine);
     finish_tile(job, t, mine);
 }
 

@@ -90,6 +90,18 @@ void past_aim_at_space(struct attn_run *run, const struct past *past, uint32_t k
     run->row_mask = past->listed ? past->list.tail_live : NULL;
 }
 
+struct past_block past_first_of(const struct attn_run *run, uint32_t from, uint32_t to)
+{
+    while (from < to && run->row_mask && !run->row_mask[from])
+        from++;
+    if (from >= to)
+        return (struct past_block){ NULL, NULL };
+    if (run->table)
+        return (struct past_block){ run->table[from] + run->k_offset,
+                                    run->table[from] + run->v_offset };
+    return (struct past_block){ run->k + from * run->stride, run->v + from * run->stride };
+}
+
 uint32_t past_end(const struct attn_run *run)
 {
     return (run->hi[run->n_query - 1] + KV_BLOCK - 1) / KV_BLOCK;

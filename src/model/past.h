@@ -33,6 +33,14 @@ struct attn_run past_run(const struct pass *p, const struct past *past, const ui
 void past_aim_at_slots(struct attn_run *run, const struct past *past);
 void past_aim_at_space(struct attn_run *run, const struct past *past, uint32_t kv_head);
 
+/* A block's parts. */
+struct past_block {
+    const char *k, *v;
+};
+
+/* Of the run's blocks [from, to) the first that has a row in sight; NULL, NULL where none has. */
+struct past_block past_first_of(const struct attn_run *run, uint32_t from, uint32_t to);
+
 /* The first block of the space that a query at the run's first row sees, and the one behind the last row's last. */
 uint32_t past_first(const struct past *past, const struct attn_run *run);
 uint32_t past_end(const struct attn_run *run);
