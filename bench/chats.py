@@ -29,10 +29,7 @@ class Server:
     def __init__(self, args, policy):
         command = [args.akvifer, "serve", "-m", args.model, "--port", "0", "-q", "--metrics", "--no-page", "-t", args.threads,
                    "-c", str(args.prompt + args.answer), "-np", str(args.chats), "--step-stretch", "-1",
-                   "--kv-policy", policy, "--log-file",
-                   "/dev/null"]
-        if args.kv_ram:
-            command += ["--kv-ram", args.kv_ram]
+                   "--kv-policy", policy, "--kv-ram", args.kv_ram, "--log-file", "/dev/null"]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         line = next((line for line in self.process.stderr if "listening" in line), None)
         if not line:
@@ -153,12 +150,11 @@ def main():
     p.add_argument("-a", "--answer", type=int, default=1024)
     p.add_argument("-s", "--seconds", type=float, default=10)
     p.add_argument("-t", "--threads", default="2")
-    p.add_argument("--kv-ram")
+    p.add_argument("--kv-ram", default="4G", help="cap on the KV; too small, and some chats wait (default: 4G)")
     p.add_argument("--first", action="store_true")
     p.add_argument("policy", nargs="*", default=["full", "auto:budget=20%"])
     args = p.parse_args()
-    print(f"{args.chats} chats of {args.prompt} + up to {args.answer} tokens, {args.model}"
-          f"{', ' + args.kv_ram + ' of KV' if args.kv_ram else ''}\n\n"
+    print(f"{args.chats} chats of {args.prompt} + up to {args.answer} tokens, {args.model}, {args.kv_ram} of KV\n\n"
           "| policy | run at once | tokens/s | KV used MiB | resident MiB | peak MiB | prompts read in s |\n" + "|---" * 7 + "|")
     if args.first:  # to end the turns in time
         os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(10))
