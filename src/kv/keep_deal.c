@@ -68,6 +68,14 @@ uint32_t kv_keep_every(const struct kv_choice *c, const struct kv_shape *shape, 
 /* From here on heads get four blocks on average: fewer, and whole blocks would not follow their shares. */
 enum { ROUND_FROM = 4 * KV_BLOCK };
 
+/* The part of the budget that is dealt equally: `even` at a tenth of all rows, nothing at half of that, and in proportion
+ * more above it, as heads that retrieve have theirs by then; up to a half. */
+static float even_of(const struct kv_common *o, uint32_t budget, uint32_t n_whole)
+{
+    const double even = (double)o->even, part = even * (20.0 * budget / n_whole - 1);
+    return (float)fmin(fmax(part, 0), fmax(0.5, even));
+}
+
 void kv_keep_deal(const struct kv_choice *c, const struct kv_shares *shares,
                   const struct kv_shape *shape, uint32_t n_whole, uint32_t n_position,
                   uint32_t *rows)
@@ -84,7 +92,8 @@ void kv_keep_deal(const struct kv_choice *c, const struct kv_shares *shares,
         if (by)
             kv_shares_by_layer(shares, o->alpha, layer, &by_layer);
     }
-    kv_shares_deal(by, o->even, g->n_layer, g->n_kv_head, f.budget, n_whole, least, rows);
+    kv_shares_deal(by, even_of(o, f.budget, n_whole), g->n_layer, g->n_kv_head, f.budget, n_whole,
+                   least, rows);
     if (o->round && f.budget >= ROUND_FROM && f.budget < n_whole)
         kv_shares_round(rows, n_list(shape), open < f.recent ? open : f.recent, least, n_whole);
 }

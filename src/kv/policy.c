@@ -49,7 +49,8 @@ const struct kv_option kv_common_options[KV_N_COMMON] = {
     { "round", KV_OPTION_SWITCH, COMMON(round), NULL, "off", NULL, 0, 0, NULL,
       "budgets of heads fill whole blocks of 64 rows, so that memory falls to the budget" },
     { "even", KV_OPTION_NUMBER, COMMON(even), NULL, "0", NULL, 0, 1, NULL,
-      "with shares=profile or layers, the part of the budget that all heads share equally" },
+      "with shares=profile or layers, the part of a budget of 10% that all heads share equally: of "
+      "5% none, of larger ones in proportion more, up to half" },
     { "alpha", KV_OPTION_NUMBER, COMMON(alpha), NULL, "2", NULL, 0, 8, NULL,
       "with shares=layers, the power of how much a layer's keys change that its share follows; 0: "
       "all the same" },

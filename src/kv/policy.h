@@ -61,7 +61,8 @@ struct kv_common {
     struct kv_amount every; // ... and each so many generated tokens; 0: never
     uint32_t shares;        // enum kv_shares_of: how the budget is dealt to heads
     bool round;             // to budgets of heads that fill whole blocks
-    float even;  // of dealt shares: this part of the budget is dealt equally all the same
+    float
+        even; // of dealt shares: at a tenth of all rows, this part of the budget is dealt equally all the same
     float alpha; // of shares by layers: the power of what their keys change by
 };
 enum kv_shares_of { KV_SHARES_EQUAL, KV_SHARES_PROFILE, KV_SHARES_LAYERS };

@@ -90,15 +90,33 @@ struct deal {
     double budget, n, least, percent;
 };
 
+/* The part of all rows that a head with such a share wants. */
+static double want_of(const struct deal *d, double share)
+{
+    return fmin(1, share * d->budget / d->n);
+}
+
+/* A head that wants all rows hardly gives any of them to the even part, unless that is all there is. */
 static double share_of(const struct deal *d, size_t head)
 {
-    const double share = interpolated(d->shares, head, d->percent);
-    return fmax(share + d->even * (1 - share), LEAST_SHARE);
+    const double share = interpolated(d->shares, head, d->percent),
+                 even = d->even * (1 - (1 - d->even) * want_of(d, share));
+    return fmax(share + even * (1 - share), LEAST_SHARE);
+}
+
+/* What a head gives up where floors and the even part have spent too much: below a factor of 2 the rest that it would not
+ * miss, below 1 also the part that it wants. Above 2 all get more alike. */
+static double part_of(double want, double factor)
+{
+    if (factor < 1)
+        return factor * want;
+    return factor < 2 ? want + (factor - 1) * (1 - want) : factor - 1;
 }
 
 static double wanted(const struct deal *d, size_t head, double factor)
 {
-    const double rows = factor * share_of(d, head) * d->budget;
+    const double share = share_of(d, head),
+                 rows = part_of(want_of(d, share), factor) * share * d->budget;
     return fmin(d->n, fmax(d->least, rows));
 }
 
@@ -110,10 +128,10 @@ static double all_wanted(const struct deal *d, double factor)
     return sum;
 }
 
-/* The factor of all shares that spends the budget, from below. */
+/* The factor that spends the budget, from below. */
 static double find_factor(const struct deal *d)
 {
-    double low = 0, high = d->n / (LEAST_SHARE * d->budget) + 1;
+    double low = 0, high = d->n / (LEAST_SHARE * d->budget) + 2;
     for (int i = 0; i < 80; i++) {
         const double middle = (low + high) / 2;
         if (all_wanted(d, middle) <= d->n_head * d->budget)

@@ -44,7 +44,8 @@ void kv_shares_close(struct kv_shares *s); // a zeroed one too
 
 /* rows [n_layer][n_kv_head]: what a budget of `budget` rows a head on average gives each, over n rows: between `least` and n,
  * all together n_layer * n_kv_head * budget, as near as those bounds allow. shares NULL: equal; `even`, 0 to 1, is the part
- * of the budget that is dealt equally beside them. */
+ * of the budget that is dealt equally beside them. A head gives to that part, and to what `least` costs, the less the
+ * nearer it is to wanting all rows: heads that retrieve miss each one. */
 void kv_shares_deal(const struct kv_shares *shares, float even, uint32_t n_layer,
                     uint32_t n_kv_head, uint32_t budget, uint32_t n, uint32_t least,
                     uint32_t *rows);

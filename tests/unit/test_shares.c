@@ -80,7 +80,7 @@ static void larger_shares_get_more(void **state)
     kv_shares_close(&s);
 }
 
-/* All of it evenly is as if there were no shares; a part of it brings heads that much nearer. */
+/* All of it evenly is as if there were no shares; a part of it brings heads nearer, by so much where none wants all rows. */
 static void a_part_is_dealt_evenly(void **state)
 {
     (void)state;
@@ -91,10 +91,31 @@ static void a_part_is_dealt_evenly(void **state)
         for (uint32_t i = 0; i < 4; i++)
             s.share[b][i] = i == 0 ? 2.5f : 0.5f;
     kv_shares_deal(&s, 0.1f, 2, 2, 1000, 10000, 0, rows);
-    assert_true(abs((int)rows[0] - 2350) <= 1 && abs((int)rows[1] - 550) <= 1);
+    assert_true(rows[0] > 2350 && rows[0] < 2400 && rows[1] > 530 && rows[1] < 550);
     kv_shares_deal(&s, 1, 2, 2, 1000, 10000, 0, rows);
     for (uint32_t i = 0; i < 4; i++)
         assert_int_equal(rows[i], 1000);
+    kv_shares_close(&s);
+}
+
+/* One head wants all of 1,000 rows, one half of them, ten what is nearly their floor: neither the floors nor an even part
+ * cost the first what they cost the second. */
+static void who_wants_all_gives_least(void **state)
+{
+    (void)state;
+    struct kv_shares s;
+    uint32_t rows[12];
+    assert_int_equal(kv_shares_open(&s, 6, 2), OK);
+    for (uint32_t b = 0; b < KV_SHARES_BUDGETS; b++)
+        for (uint32_t i = 0; i < 12; i++)
+            s.share[b][i] = i == 0 ? 7.2f : i == 1 ? 3.6f : 0.12f;
+    kv_shares_deal(&s, 0.1f, 6, 2, 138, 1000, 20, rows);
+    print_message("%u %u %u\n", rows[0], rows[1], rows[2]);
+    assert_true(rows[0] > 950 && rows[1] < 450 && rows[2] >= 20);
+    kv_shares_deal(&s, 0, 6, 2, 138, 1000, 30, rows);
+    assert_true(rows[0] > 970 && rows[1] < 400 && rows[2] == 30);
+    kv_shares_deal(&s, 0, 6, 2, 138, 1000, 130, rows); // no more than a few rows above the floors
+    assert_true(rows[0] > 200 && rows[0] > rows[1] && rows[2] == 130);
     kv_shares_close(&s);
 }
 
@@ -322,6 +343,7 @@ int main(void)
         cmocka_unit_test(larger_shares_get_more),
         cmocka_unit_test(shares_are_interpolated),
         cmocka_unit_test(a_part_is_dealt_evenly),
+        cmocka_unit_test(who_wants_all_gives_least),
         cmocka_unit_test(rounded_budgets_fill_blocks),
         cmocka_unit_test(the_best_are_the_best),
         cmocka_unit_test(a_replay_is_counted),
