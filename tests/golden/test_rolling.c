@@ -78,14 +78,19 @@ static void life_close(struct life *f)
     runner_close(&f->r);
 }
 
-static void keep(struct life *f)
+static enum status try_to_keep(struct life *f)
 {
     const struct kv_keep_job job = { .choice = &f->choice,
                                      .excerpt = f->excerpt,
                                      .space = f->run.space,
                                      .n_position = f->run.n_done,
                                      .n_whole = f->run.n_done };
-    assert_int_equal(kv_keep_run(&f->model, &job, NULL), OK);
+    return kv_keep_run(&f->model, &job, NULL);
+}
+
+static void keep(struct life *f)
+{
+    assert_int_equal(try_to_keep(f), OK);
 }
 
 /* ---- the text of the kept tokens ---- */
@@ -256,12 +261,49 @@ static void a_fork_turns_its_own(void **state)
     mem_free(f);
 }
 
+/* A keep that lacks memory is called again, and goes on. */
+static void memory_may_be_short(void **state)
+{
+    (void)state;
+    enum { D = 32 };
+    char path[TINY_PATH];
+    struct life *f = mem_new(1, sizeof *f), *g = mem_new(1, sizeof *g);
+    float a[D], b[D];
+    uint32_t n_failed = 0;
+    enum status st = FULL;
+    tiny("llama", 1, path);
+    life_open(f, path, KV_INT8, WINDOW ",pos=rolling");
+    life_open(g, path, KV_INT8, WINDOW ",pos=rolling");
+    run_step(&f->r, &(struct run *){ &f->run }, &(uint32_t){ PROMPT }, 1);
+    run_step(&g->r, &(struct run *){ &g->run }, &(uint32_t){ PROMPT }, 1);
+    for (uint64_t k = 1; st != OK; k++) {
+        mem_fail_at(k);
+        st = try_to_keep(f);
+        mem_fail_at(0);
+        assert_true(st == OK || st == FULL);
+        n_failed += st == FULL;
+    }
+    keep(g);
+    for (uint32_t p = 0; p < FIRST; p++) {
+        key_of(f, 0, 1, p, a);
+        key_of(g, 0, 1, p, b);
+        assert_memory_equal(a, b, sizeof a);
+    }
+    assert_true(n_failed > 1);
+    life_close(f);
+    life_close(g);
+    unlink(path);
+    mem_free(f);
+    mem_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_layer_reads_a_text_of_what_was_kept),
         cmocka_unit_test(first_keys_are_turned_from_what_they_were),
         cmocka_unit_test(a_fork_turns_its_own),
+        cmocka_unit_test(memory_may_be_short),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
