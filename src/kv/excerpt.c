@@ -96,6 +96,7 @@ void kv_excerpt_free(struct kv_excerpt *e)
         mem_free(l->position);
         mem_free(l->mass);
     }
+    turned_close(&e->turned);
     mem_free(e->tail_mass);
     mem_free(e->tail);
     mem_free(e->list);
@@ -148,6 +149,8 @@ enum status kv_excerpt_fork(struct kv_excerpt **out, struct kv_excerpt *e, uint3
         return st;
     for (uint32_t i = 0; i < e->n_list && st == OK; i++)
         st = slots_reserve(&fork->list[i], e->list[i].n_block, mass);
+    if (st == OK)
+        st = turned_copy(fork, e, why);
     if (st != OK) {
         note_set(why, "no memory for a copy of the lists of kept rows");
         kv_excerpt_free(fork);

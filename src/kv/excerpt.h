@@ -26,6 +26,7 @@
 #ifndef KV_EXCERPT_H
 #define KV_EXCERPT_H
 
+#include "kernels/kernels.h"
 #include "kv/space.h"
 
 struct kv_excerpt;
@@ -95,6 +96,22 @@ uint32_t kv_excerpt_need(const struct kv_excerpt *e, uint32_t n_position);
  * same ones are live.) The space's blocks below n_position must be committed. */
 must_use enum status kv_excerpt_settle(struct kv_excerpt *e, struct kv_space *s,
                                        uint32_t n_position);
+
+/* How keys are turned: by the angle of so many positions more, cos and sin of it in f32. */
+struct kv_turn {
+    const struct kernels *kern;
+    const double *freq; // [n_rot / 2] radians a position
+    uint32_t n_rot;
+    bool halves; // kernels/rows.h
+};
+
+/* Positions counted inside the cache (StreamingLLM): where what is left of a list is its n_first first rows and the newest ones
+ * in a row, only the distance between the two tells that anything went. So the first rows' keys are turned by as many
+ * positions as have gone below n_position, each time from what they were: load, kern_rope, store, so that roundings do not
+ * add up. A list whose first rows have not settled yet is left as it is. n_first is the same in all calls. FULL: no memory,
+ * or no block for a copy; to be called again. */
+must_use enum status kv_excerpt_turn(struct kv_excerpt *e, uint32_t n_first, uint32_t n_position,
+                                     const struct kv_turn *how, struct note *why);
 
 /* No row has received anything. */
 void kv_excerpt_clear_mass(struct kv_excerpt *e);

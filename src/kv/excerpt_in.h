@@ -1,4 +1,5 @@
-/* kv/excerpt_in.h - an excerpt from the inside. Private to excerpt.c (lists) and excerpt_settle.c (moving rows).
+/* kv/excerpt_in.h - an excerpt from the inside. Private to excerpt.c (lists), excerpt_settle.c (moving rows) and
+ * excerpt_turn.c (first rows brought near).
  *
  *   a list: one kv_head of one layer without a window, [layer of the group][kv_head]
  *
@@ -22,6 +23,13 @@ struct slots {
     uint64_t *tail_mass; // [n_tail_mass], or NULL
 };
 
+/* First rows whose keys were turned: what they were, so that they can be turned again. */
+struct turned {
+    uint32_t n;   // of each list; 0: none
+    float *k;     // [n_list][n][d_k]
+    uint32_t *by; // [n_list] positions; 0: not yet, and not in k
+};
+
 struct kv_excerpt {
     struct kv_excerpt_config config; // n_tail_mass: whole blocks
     const struct kv_shape *shape;
@@ -32,7 +40,16 @@ struct kv_excerpt {
     bool dropped;               // some row was
     struct slots *list;         // [n_list]
     uint64_t *tail, *tail_mass; // of all lists
+    struct turned turned;
 };
+
+void turned_close(struct turned *t); // a zeroed one too
+/* What `from` has of it. FULL: no memory. */
+must_use enum status turned_copy(struct kv_excerpt *to, const struct kv_excerpt *from,
+                                 struct note *why);
+
+/* Has block b of slots for itself, to write in (X2). FULL: no block for the copy; nothing changed. */
+must_use enum status slots_own(struct kv_excerpt *e, struct slots *l, uint32_t b);
 
 /* Makes room for n blocks of slots. FULL: no memory, nothing changed. */
 must_use enum status slots_reserve(struct slots *l, uint32_t n_block, bool mass);

@@ -65,8 +65,7 @@ static void copy_row(const struct kv_excerpt *e, char *block, uint32_t slot,
 
 /* ---- slots ---- */
 
-/* Has block b for itself, to write in (X2). FULL: no block for the copy; nothing changed. */
-static enum status own(struct kv_excerpt *e, struct slots *l, uint32_t b)
+enum status slots_own(struct kv_excerpt *e, struct slots *l, uint32_t b)
 {
     struct kv_pool *pool = e->config.pool;
     block_id copy;
@@ -115,7 +114,7 @@ static uint32_t lowest_free(struct slots *l)
 static enum status put(struct kv_excerpt *e, struct slots *l, const struct row_at *from)
 {
     const uint32_t slot = lowest_free(l), b = slot / KV_BLOCK;
-    enum status st = b < l->n_block ? own(e, l, b) : append_block(e, l);
+    enum status st = b < l->n_block ? slots_own(e, l, b) : append_block(e, l);
     if (st != OK)
         return st;
     copy_row(e, l->block[b], slot % KV_BLOCK, from);

@@ -265,9 +265,15 @@ enum status kv_keep_run(const struct kv_keep_model *m, const struct kv_keep_job 
     if (st != OK || kv_excerpt_is_whole(job->excerpt))
         return st;
     st = kv_excerpt_settle(job->excerpt, job->space, job->n_position);
-    if (st != OK)
+    if (st != OK) {
         note_set(why, "the KV pool has no room to move the kept rows together");
-    return st;
+        return st;
+    }
+    const struct kv_policy *p = job->choice->policy;
+    const struct kv_turn how = { m->kern, m->rope_freq, m->n_rot, m->rope_halves };
+    if (!p->rolls || !p->rolls(&job->choice->options))
+        return OK;
+    return kv_excerpt_turn(job->excerpt, k.floors.n_sink, job->n_position, &how, why);
 }
 
 bool kv_keep_may_drop(const struct kv_keep_model *m, const struct kv_keep_job *job)

@@ -37,6 +37,7 @@ struct kv_keep_model {
     float scale, softcap;
     uint32_t n_rot;
     bool rope_halves;
+    const double *rope_freq; // [n_rot / 2] radians a position, of layers without a window
 };
 
 struct kv_keep_job {
@@ -76,7 +77,7 @@ void kv_keep_deal(const struct kv_choice *c, const struct kv_shares *shares,
 must_use enum status kv_keep_bytes(const struct kv_choice *c, const struct kv_shares *shares,
                                    const struct kv_shape *shape, uint32_t n_whole, size_t *out);
 
-/* Ranks and drops where something is above its budget, and settles: to be called at the ends of blocks of a prompt, at its
+/* Ranks and drops where something is above its budget, settles, and turns first rows for a policy that rolls: to be called at the ends of blocks of a prompt, at its
  * end, and each so many tokens of an answer. FULL: no memory for ranks, and nothing changed; or not enough of the pool, and
  * rows dropped stay dropped: a second call goes on. */
 must_use enum status kv_keep_run(const struct kv_keep_model *m, const struct kv_keep_job *job,

@@ -245,6 +245,11 @@ void model_embedding(const struct model *m, int32_t id, float *out)
     weights_embedding(&m->weights, m->h.n_embd, id, out);
 }
 
+const double *model_rope_freq(const struct model *m)
+{
+    return m->pass.rope[0].freq;
+}
+
 void model_rope_mean(const struct model *m, uint32_t from, uint32_t n, float *pairs)
 {
     float at[2 * ROPE_PAIRS_MAX];

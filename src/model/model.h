@@ -67,6 +67,9 @@ size_t model_workspace_bytes(const struct model *m);
 /* Where the time of its passes goes, once `on` is set. */
 struct profile *model_profile(struct model *m);
 
+/* Radians a position of each pair of elements in layers without a window: [n_rot / 2]. */
+const double *model_rope_freq(const struct model *m);
+
 /* The mean angles of positions [from, from + n) in layers without a window: [n_rot / 2] pairs (cos, sin). */
 void model_rope_mean(const struct model *m, uint32_t from, uint32_t n, float *pairs);
 /* Idle between passes. */

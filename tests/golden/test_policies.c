@@ -102,7 +102,8 @@ static void open_life(struct life *f, const char *path, enum kv_type type,
                                        .n_head = f->h->n_head,
                                        .scale = f->h->attn_scale,
                                        .n_rot = f->h->n_rot,
-                                       .rope_halves = f->h->rope_halves };
+                                       .rope_halves = f->h->rope_halves,
+                                       .rope_freq = model_rope_freq(f->r.model) };
     assert_int_equal(kv_keep_room_new(&f->model.room, &f->r.shape, 2), OK);
     assert_int_equal(kv_shares_open(&f->shares, f->group->n_layer, f->group->n_kv_head), OK);
     for (uint32_t b = 0; b < KV_SHARES_BUDGETS; b++)

@@ -73,6 +73,7 @@ static const char *some_policy(struct rng *rng, uint32_t n)
         NULL,
         NULL,
         "window:budget=40,sinks=4",
+        "window:budget=70,sinks=5,block=64,every=9,pos=rolling",
         "random:budget=50%",
         "h2o:budget=30%,recent=8",
         "h2o-chunked:budget=70,block=64",

@@ -74,12 +74,14 @@ static void open_life(struct life *f, uint64_t seed, uint32_t n_thread)
                                                .n_position_max = POSITIONS,
                                                .n_tail_mass = POSITIONS };
     assert_int_equal(kv_excerpt_new(&f->excerpt, &excerpt, NULL), OK);
+    static const double freq[6] = { 1, 0.5, 0.2, 0.1, 0.02, 0.001 };
     f->model = (struct kv_keep_model){ .kern = f->kern,
                                        .shape = &SHAPE,
                                        .n_head = HEADS,
                                        .scale = 0.25f,
                                        .n_rot = 12,
-                                       .rope_halves = seed % 2 };
+                                       .rope_halves = seed % 2,
+                                       .rope_freq = freq };
     assert_int_equal(workers_new(&f->model.workers, n_thread, NULL), OK);
     assert_int_equal(kv_keep_room_new(&f->model.room, &SHAPE, n_thread), OK);
     f->taps = (struct kv_taps){

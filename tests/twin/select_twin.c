@@ -219,9 +219,10 @@ bool select_twin_rows(struct select_twin *t, const float *q, const float *k, uin
 {
     uint32_t n_there = 0;
     bool same = true;
-    ask(t, q, n);
     for (uint32_t p = 0; p <= n; p++)
         n_there += t->there[p];
+    if (t->budget < n_there) /* what fits asks nothing (kv/select.h) */
+        ask(t, q, n);
     if (t->budget >= n_there || (t->mean && t->n_asked <= t->dense_first)) {
         memcpy(reads, t->there, n + 1);
         return true;

@@ -81,7 +81,7 @@ static void presets_come_first(void **state)
         "keep_factor=inf,window=32,boundaries=auto,longest=64,least=4,query=token,heads=sum,"
         "address=mean,score=dot,dense_first=0,rerank=every,drift=0.98");
     expect_text("window:preset=paper", "window:budget=20%,sinks=4,recent=0,block=0,every=1,"
-                                       "shares=equal,round=off,even=0,alpha=2,pos=original");
+                                       "shares=equal,round=off,even=0,alpha=2,pos=rolling");
     struct kv_choice c = parsed("h2o:sinks=7,budget=300,preset=paper");
     assert_int_equal(c.options.common.n_sink, 7);
     assert_true(c.options.common.budget.unit == KV_ROWS && c.options.common.budget.n == 300);
@@ -153,7 +153,6 @@ static void errors_say_what_there_is(void **state)
     expect_refused("h2o:decay=inf", "'inf' is no number");
     expect_refused("h2o:recent=1MiB", "recent: bytes are for the budget");
     expect_refused("tova:every=1MiB", "every: bytes are for the budget");
-    expect_refused("window:pos=rolling", "pos=rolling|pos=original");
     expect_refused("h2o:sinks=11111111111111111111111111111111111111111111111111111111111111111",
                    "more than 63 letters");
 }

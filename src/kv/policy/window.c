@@ -1,5 +1,6 @@
 /* window - the first tokens and the newest; the middle goes first.
- * Source: Xiao et al. 2023, "Efficient Streaming Language Models with Attention Sinks". */
+ * Source: Xiao et al. 2023, "Efficient Streaming Language Models with Attention Sinks". With pos=rolling, as there, positions
+ * are counted inside the cache: what went leaves no distance behind (kv_excerpt_turn). */
 #include "kv/policy/all.h"
 #include "kv/rank.h"
 
@@ -11,18 +12,14 @@ struct window_options {
 };
 
 static const struct kv_option options[] = {
-    { "pos", KV_OPTION_WORD, offsetof(struct window_options, pos), NULL, "original", NULL, 0, 0,
-      "original rolling", "positions of the kept rows: as they were, or counted inside the cache" },
+    { "pos", KV_OPTION_WORD, offsetof(struct window_options, pos), NULL, "rolling", "original", 0,
+      0, "original rolling",
+      "positions of the kept rows: as they were, or counted inside the cache" },
 };
 
-static enum status window_check(const void *opt, struct note *why)
+static bool window_rolls(const void *opt)
 {
-    const struct window_options *o = opt;
-    if (o->pos == POS_ORIGINAL)
-        return OK;
-    note_set(why, "pos=rolling: keys are kept rotated at their own positions, and attention cannot "
-                  "turn the sinks' yet; use pos=original");
-    return BAD_INPUT;
+    return ((const struct window_options *)opt)->pos == POS_ROLLING;
 }
 
 static void window_rank(const void *opt, const struct kv_rank_in *in, float *const *rank)
@@ -42,6 +39,6 @@ const struct kv_policy kv_policy_window = {
     .options_bytes = sizeof(struct window_options),
     .paper = { .sinks = "4", .every = "1" },
     .tuned = { .every = "16" },
-    .check = window_check,
+    .rolls = window_rolls,
     .rank = window_rank,
 };
