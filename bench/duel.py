@@ -12,8 +12,11 @@ of a native build.
 A probe (`akvifer bench roof`) stands on both sides of each sample; a sample beside one below 80 % of the best probe of the
 cell was disturbed and does not count. The peer runs with flash attention on and off, and the better median counts. Printed are
 medians, spreads (half the distance of the quartiles), the ratio, and our share of the roof: int8 products (fp32 where weights
-are floats) for reading prompts, bytes read for generating, both as the best probe of the cell measured them. Cells of several
-sequences count the tokens of all, after 128 of each.
+are floats) for reading prompts, as the best probe of the cell measured them; bytes read for generating, the median of the calm
+probes. Cells of several sequences count the tokens of all, after 128 of each.
+
+The cell `start` is a whole process, `akvifer run` beside llama-completion or llama-simple of DIR: from its start to the end of
+an answer of one token to a prompt of 16, and the most memory it had resident.
 """
 import argparse
 import json
@@ -22,6 +25,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from typing import NamedTuple
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tools"))
@@ -45,8 +49,11 @@ DEPTH = [Cell(f"{name} @ 4096{label}", test, n, 4096, kv)
 BATCH = [Cell(f"decode 64 x {n}", "-n", 64, 128, sequences=n) for n in (4, 16)]
 LONG = [Cell("decode 32 @ 16384", "-n", 32, 16384)]  # the peer reads for minutes before each sample
 NEIGHBOUR = [Cell("decode 128, busy neighbour", "-n", 128, neighbour=True)]
-SETS = {"quick": QUICK, "depth": DEPTH, "batch": BATCH, "neighbour": NEIGHBOUR,
-        "all": QUICK + DEPTH + BATCH + NEIGHBOUR, "long": LONG}
+START = [Cell("start", "-p", 16)]
+SETS = {"quick": QUICK, "depth": DEPTH, "batch": BATCH, "neighbour": NEIGHBOUR, "start": START,
+        "all": QUICK + DEPTH + BATCH + NEIGHBOUR + START, "long": LONG}
+START_PROMPT = "The quick brown fox jumps over the lazy dog, and then it sleeps."  # 16 tokens
+THEIR_STARTS = ("llama-completion", "llama-simple")
 THEIR_KV = {"f16": "f16", "int8": "q8_0"}
 DISTURBED = 0.80
 BUSY = """
@@ -62,6 +69,17 @@ def rows_of(command):
     if done.returncode != 0:
         sys.exit(f"duel: {' '.join(command)} failed:\n{done.stderr[-2000:]}")
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def run_process(command):
+    """Seconds to its end, MiB resident at most."""
+    began = time.monotonic()
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        sys.exit(f"duel: {' '.join(command)} ended with status {process.returncode}")
+    return time.monotonic() - began, usage.ru_maxrss / 1024
 
 
 class Duel:
@@ -130,6 +148,9 @@ class Duel:
         def calm(p):
             return all(p[key] >= DISTURBED * best[key] for key in ("int8", "read"))
 
+        calm_reads = [p["read"] for p in self.probes if calm(p)]
+        roof = {**best, "read": statistics.median(calm_reads or [p["read"] for p in self.probes])}
+
         samples, dropped = {}, 0
         for name, rate, row, before, after in taken:
             if calm(before) and calm(after):
@@ -140,7 +161,40 @@ class Duel:
             samples, dropped = {}, -1
             for name, rate, row, _, _ in taken:
                 samples.setdefault(name, []).append((rate, row))
-        return cell, samples, dropped, best
+        return cell, samples, dropped, roof
+
+
+    def start_commands(self):
+        shape = ["-m", self.model, "-p", START_PROMPT, "-n", "1", "-t", self.args.threads]
+        yield "ours", [self.args.akvifer, "run", "--raw", *shape]
+        there = [os.path.join(self.args.llama_bin, name) for name in THEIR_STARTS]
+        theirs = next((path for path in there if os.access(path, os.X_OK)), None)
+        if theirs is None:
+            sys.exit(f"duel: the cell 'start' needs {' or '.join(THEIR_STARTS)} in {self.args.llama_bin}")
+        if theirs.endswith("llama-simple"):
+            yield "llama-simple", [theirs, "-m", self.model, "-n", "1", START_PROMPT]
+        else:  # its fastest: a small cache, no warming up
+            yield "llama-completion", [theirs, *shape, "-no-cnv", "-c", "512", "--no-warmup"]
+
+    def start(self):
+        """The warm cache's: the first run of each does not count."""
+        taken = {name: [] for name, _ in self.start_commands()}
+        for i in range(2 * self.args.rounds + 1):
+            for name, command in self.start_commands():
+                sample = run_process(command)
+                taken[name] += [sample] if i else []
+        return taken
+
+
+def report_start(label, taken):
+    (_, ours), (peer, theirs) = taken.items()
+    seconds, their_seconds = [1000 * s for s, _ in ours], [1000 * s for s, _ in theirs]
+    print(f"| {label}, ms | {summary(seconds)[0]:.0f} +- {summary(seconds)[1]:.0f} "
+          f"| {summary(their_seconds)[0]:.0f} +- {summary(their_seconds)[1]:.0f} ({peer}) "
+          f"| **{summary(their_seconds)[0] / summary(seconds)[0]:.2f}x** | - | {len(ours)} of each |")
+    memory, their_memory = max(m for _, m in ours), max(m for _, m in theirs)
+    print(f"| {label}, MiB resident | {memory:.0f} | {their_memory:.0f} ({peer}) | **{their_memory / memory:.2f}x** | - | |",
+          flush=True)
 
 
 def summary(rates):
@@ -151,20 +205,20 @@ def summary(rates):
     return statistics.median(rates), (quartile[2] - quartile[0]) / 2
 
 
-def share_of_roof(cell, row, rate, best):
+def share_of_roof(cell, row, rate, roof_of):
     roof = "read" if cell.test == "-n" else "int8" if row["share_int8"] > row["share_fp32"] else "fp32"
     if not row.get(f"share_{roof}"):
         return "-"
     measured = row[{"int8": "roof_int8_ops", "fp32": "roof_fp32_flops", "read": "roof_read_bytes"}[roof]] * 1e-9
-    return f"{100 * row[f'share_{roof}'] * measured / best[roof] * rate / row['median_ts']:.0f} % {roof}"
+    return f"{100 * row[f'share_{roof}'] * measured / roof_of[roof] * rate / row['median_ts']:.0f} % {roof}"
 
 
-def report(label, cell, samples, dropped, best):
+def report(label, cell, samples, dropped, roof):
     ours, our_spread = summary([rate for rate, _ in samples["ours"]])
     peer = max((name for name in samples if name != "ours"),
                key=lambda name: summary([rate for rate, _ in samples[name]])[0])
     theirs, their_spread = summary([rate for rate, _ in samples[peer]])
-    share = share_of_roof(cell, samples["ours"][0][1], ours, best)
+    share = share_of_roof(cell, samples["ours"][0][1], ours, roof)
     said = "all disturbed" if dropped < 0 else f"{dropped} dropped"
     print(f"| {label} | {ours:.1f} +- {our_spread:.1f} | {theirs:.1f} +- {their_spread:.1f} ({peer}) "
           f"| **{ours / theirs:.2f}x** | {share} | {said} |", flush=True)
@@ -194,12 +248,18 @@ def cells_of(names):
     return [cell for name in names for cell in known[name]]
 
 
+def fight(label, duel, cell):
+    if cell in START:
+        return report_start(label, duel.start())
+    return report(label, *duel.fight(cell))
+
+
 def fight_models(args):
     for name in args.model or ["smollm2"]:
         model = path_of(args.akvifer, name)
         begin_table(os.path.basename(model), args)
         for cell in cells_of(args.cells or ["quick" if args.quick else "all"]):
-            report(cell.name, *Duel(args, model).fight(cell))
+            fight(cell.name, Duel(args, model), cell)
 
 
 def fight_types(args):
@@ -215,8 +275,8 @@ def fight_types(args):
         with tempfile.NamedTemporaryFile(suffix=f"-{kind}.gguf") as file:
             random_model.make(like, kind, file.name, layers=args.layers)
             for cell in cells_of(args.cells or ["quick"]):
-                rate = report(f"{kind}, {cell.name}", *Duel(args, file.name).fight(cell))
-                if cell.test == "-p" and kind not in ("F32", "F16", "BF16"):
+                rate = fight(f"{kind}, {cell.name}", Duel(args, file.name), cell)
+                if rate and cell.test == "-p" and kind not in ("F32", "F16", "BF16"):
                     read[kind] = rate
     if len(read) > 1:
         slowest, fastest = min(read, key=read.get), max(read, key=read.get)

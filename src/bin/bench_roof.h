@@ -7,7 +7,8 @@
  *     fp32    2 a weight of a matrix of floats, and 4 d_head a head and a position seen: attention
  *     read    every weight and the KV rows seen, once a generated token; reading a prompt computes, so: none
  *
- * Each roof is the best of many short runs on all threads of the test: what disturbs can only lower it. */
+ * Each roof is of many short runs on all threads of the test: of products the best, as what disturbs can only lower it; of
+ * reading the median, what lasts. */
 #ifndef BIN_BENCH_ROOF_H
 #define BIN_BENCH_ROOF_H
 
