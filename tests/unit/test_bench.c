@@ -16,10 +16,25 @@
 #include "bin/bench_roof.h"
 #include "bin/samples.h"
 #include "bin/verbs.h"
+#include "support/tiny_model.h"
 
 #define SMOLLM2 "models/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 static char printed[1 << 16];
+static char tiny[TINY_PATH]; // a model that a test with sanitizers need not wait for
+
+static int make_tiny(void **state)
+{
+    (void)state;
+    tiny_model_save_temporary(tiny_model_of("llama", DT_Q8_0), tiny);
+    return 0;
+}
+
+static int remove_tiny(void **state)
+{
+    (void)state;
+    return remove(tiny);
+}
 
 /* Runs it with standard output (1) or standard error (2) in `printed`. */
 static int run(int stream, char **argv)
@@ -45,8 +60,8 @@ static int run(int stream, char **argv)
 
 static int run_form(const char *form)
 {
-    char *argv[] = { "bench", "-p", "8", "-n", "2", "-pg", "4,2",        "-d",
-                     "0,64",  "-t", "1", "-r", "2", "-o",  (char *)form, NULL };
+    char *argv[] = { "bench", "-m",   tiny, "-p", "8",  "-n", "2",  "-pg",        "4,2",
+                     "-d",    "0,64", "-t", "1",  "-r", "2",  "-o", (char *)form, NULL };
     return run(1, argv);
 }
 
@@ -146,8 +161,8 @@ static void json_and_jsonl_have_a_row_a_test(void **state)
 
 static void sequences_do_a_test_together(void **state)
 {
-    char *argv[] = { "bench", "-p", "4", "-n", "3", "-d", "64",   "-npl",
-                     "1,3",   "-t", "1", "-r", "2", "-o", "json", NULL };
+    char *argv[] = { "bench", "-m",  tiny, "-p", "4",  "-n", "3",  "-d",   "64",
+                     "-npl",  "1,3", "-t", "1",  "-r", "2",  "-o", "json", NULL };
     (void)state;
     assert_int_equal(run(1, argv), EXIT_DONE);
     json_t *all = parsed(printed, strlen(printed));
@@ -285,5 +300,5 @@ int main(void)
         cmocka_unit_test(peaks_count_what_they_do),
         cmocka_unit_test(medians_are_medians),
     };
-    return cmocka_run_group_tests_name("bench", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("bench", tests, make_tiny, remove_tiny);
 }

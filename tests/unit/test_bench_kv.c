@@ -11,6 +11,7 @@
 
 #include "bin/bench_kv.h"
 #include "bin/verbs.h"
+#include "support/tiny_model.h"
 
 static char printed[1 << 14];
 
@@ -36,16 +37,22 @@ static int run(int stream, int argc, char **argv)
 static void all_tables_come(void **state)
 {
     (void)state;
-    char *argv[] = { "kv", "--kv-type", "int8", "-r", "1",    "-s",
-                     "1",  "-ub",       "64",   "-c", "2112", NULL };
-    assert_int_equal(run(1, 11, argv), EXIT_DONE);
+    struct tiny_model t = tiny_model_of("llama", DT_Q8_0);
+    char path[TINY_PATH];
+    t.n_ctx = 2112;
+    tiny_model_save_temporary(t, path);
+    char *argv[] = { "kv", "-m", path,  "--kv-type", "int8", "-r",   "1",
+                     "-s", "1",  "-ub", "64",        "-c",   "2112", NULL };
+    const int code = run(1, 13, argv);
+    remove(path);
+    assert_int_equal(code, EXIT_DONE);
     static const char *const expected[] = {
-        "One block of 768.0 KiB",
+        "One block of 36.0 KiB",
         "take and release",
         "fork 2,048",
         "on, memory there already",
         "blocks of 16 positions",
-        "32 sequences that begin with the same 2048 positions hold 24.0 MiB; one holds 24.0 MiB",
+        "32 sequences that begin with the same 2048 positions hold 1.1 MiB; one holds 1.1 MiB",
         "prefill, 64 tokens a step",
         "decode, 1 sequences",
         "space: blocks of 64 mapped in order",
