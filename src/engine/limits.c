@@ -107,7 +107,7 @@ static enum status choose_kv_bytes(struct engine_limits *l, const struct akv_lim
                  longest_fit(l, l->n_ctx, l->kv_bytes));
     note_set(why,
              "a context of %u tokens needs %zu bytes of KV, the cap (--kv-ram) is %zu; raise it to "
-             "at least %zu%s",
+             "at least %zu%s, or read it under a policy with blocks, as --kv-policy h2o-chunked",
              l->n_ctx, one, l->kv_bytes, one, or_lower);
     return BAD_INPUT;
 }
