@@ -1,5 +1,5 @@
-/* kv/index_in.h - the index from the inside. Private to index.c (what is found and put),
- * index_public.c (what everybody may take) and index_evict.c (what goes).
+/* kv/index_in.h - the index from the inside. Private to index_tree.c (nodes), index_find.c (what is found and taken), index.c
+ * (what is put), index_public.c (what everybody may take), index_walk.c and index_evict.c (what goes).
  *
  *   leaf heap    nodes without children and pins, the longest unused at the top        N2
  *   window list  nodes that hold window blocks, the longest unused first               N5
@@ -65,6 +65,25 @@ static inline bool node_has(const struct kv_node *n, uint32_t group)
 {
     return n->block[group].n != KV_NO_BLOCK.n;
 }
+
+/* ---- index_tree.c ---- */
+
+/* Of a salt's root; of the node of ids [n] behind another, n <= 64. */
+struct kv_key index_root_key(const struct kv_index *x, const char *salt);
+struct kv_key index_child_key(struct kv_key parent, const int32_t *ids, uint32_t n);
+
+/* NULL: there is none. */
+struct kv_node *index_root_find(const struct kv_index *x, const char *salt);
+struct kv_node *index_child_find(const struct kv_index *x, const struct kv_node *parent,
+                                 struct kv_key key, const int32_t *ids, uint32_t n_id);
+
+/* NULL: no room. A root is in no list until it has a child or a pin; the caller gives it one. */
+struct kv_node *index_root_new(struct kv_index *x, const char *salt);
+struct kv_node *index_child_new(struct kv_index *x, struct kv_node *parent, struct kv_key key,
+                                const int32_t *ids, uint32_t n_id);
+
+/* The pin goes from the trail's node to another one; either may be NULL. */
+void index_trail_move(struct kv_index *x, struct kv_trail *trail, struct kv_node *to);
 
 /* ---- index_evict.c ---- */
 

@@ -1,5 +1,5 @@
-/* kv/pool_in.h - the pool from the inside. Private to pool.c (who holds what) and populator.c
- * (memory ahead of use).
+/* kv/pool_in.h - the pool from the inside. Private to pool.c (who holds what), pool_open.c (birth and death) and
+ * populator.c (memory ahead of use).
  *
  * Two accounts, kept apart: `state` says who may use a block, `memory` whether there is any behind
  * it.
