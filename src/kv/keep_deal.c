@@ -76,6 +76,14 @@ static float even_of(const struct kv_common *o, uint32_t budget, uint32_t n_whol
     return o->even > 0 ? (float)fmax(1 - by_share, 0) : 0;
 }
 
+bool kv_keep_is_whole(const struct kv_choice *c, const struct kv_shares *shares)
+{
+    const struct kv_common *o = &c->options.common;
+    if (o->shares == KV_SHARES_EQUAL || !shares)
+        return false;
+    return o->whole == KV_WHOLE_PROFILE ? shares->whole : o->whole == KV_WHOLE_ON;
+}
+
 void kv_keep_deal(const struct kv_choice *c, const struct kv_shares *shares,
                   const struct kv_shape *shape, uint32_t n_whole, uint32_t n_position,
                   uint32_t *rows)
@@ -91,8 +99,8 @@ void kv_keep_deal(const struct kv_choice *c, const struct kv_shares *shares,
         if (by)
             kv_shares_by_layer(shares, o->alpha, layer, &by_layer);
     }
-    const bool whole = o->whole == KV_WHOLE_PROFILE ? by && by->whole : o->whole == KV_WHOLE_ON;
-    const struct kv_dealing how = { least, even_of(o, f.budget, n_whole), whole };
+    const struct kv_dealing how = { least, even_of(o, f.budget, n_whole),
+                                    kv_keep_is_whole(c, shares) };
     kv_shares_deal(by, &how, f.budget, n_whole, n_list(shape), rows);
     if (o->round && f.budget >= ROUND_FROM && f.budget < n_whole)
         kv_shares_round(rows, n_list(shape), open < f.recent ? open : f.recent, least, n_whole);

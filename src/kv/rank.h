@@ -35,6 +35,7 @@ struct kv_rank_in {
     uint32_t layer, n_kv_head, group, d, d_v; // layer: of the model; d_v: of V
     float scale, softcap;                     // of scores, as in kernels/attention.h
     uint32_t budget;                          // rows that a head may keep on average
+    bool whole;                               // some heads may keep all: what finds facts is theirs
     uint32_t n_position;                      // seen so far: the next query is at n_position
     uint32_t n_sink, recent; // floors: positions below and from here on stay, whatever their rank
     const struct kv_rank_head *head; // [n_kv_head]

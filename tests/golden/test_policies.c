@@ -219,6 +219,7 @@ static void tiny_models_keep_what_the_twin_keeps(void **state)
     static const char *const archs[] = { "llama", "qwen2", "qwen3", "gemma3" };
     static const char *const choices[] = {
         "auto:budget=25%,block=100",
+        "auto:budget=25%,whole=on,recent=2%",
         "auto:budget=60,ranks=last+expected+keydiff,rest=ranks,round=off",
         "h2o:budget=30%",
         "h2o-chunked:budget=25%,block=100,values=on",

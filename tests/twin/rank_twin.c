@@ -364,7 +364,7 @@ static void joined(const struct rank_twin *t, const struct kv_choice *c, uint32_
     option_text(c, "ranks", by);
     option_text(c, "rest", rest);
     const uint32_t probe_back = strstr(by, "last") || strstr(rest, "last") ? 2 : 1;
-    if (t->budget && t->budget[layer * t->n_kv_head + h] < t->mean_budget &&
+    if (t->whole && t->budget[layer * t->n_kv_head + h] < t->mean_budget &&
         strcmp(rest, "ranks") != 0)
         memcpy(by, rest, sizeof by);
     for (uint32_t p = 0; p < t->n_position; p++)

@@ -2,11 +2,12 @@
  * measures wants.
  *
  *   rank = - min(place by a probe's attention, place by the last query's attention, place by expected attention)
- *   rank = - place by expected attention                                of a head that has fewer rows than the mean
+ *   rank = - place by expected attention          of a head with fewer rows than the mean, where others have all
  *
  * Expected attention keeps what prose needs and loses single facts; the last query's keeps what the next sentence needs, and
  * the facts if it happens to stand at a paragraph's end; a probe always stands there (engine/replay.h). A row stays where one
- * of them wants it much. Heads that find facts have many rows: the others need not look for them. Sources: budgets of heads as KVzip's replay deals them (Kim et al. 2025), measured once a model
+ * of them wants it much. Where heads that find facts have all rows, the others need not look
+ * for them. Sources: budgets of heads as KVzip's replay deals them (Kim et al. 2025), measured once a model
  * (kv/shares.h); ranks of TOVA (Oren et al. 2024) and Expected Attention (Devoto et al. 2025); the probe is ours. */
 #include "kv/policy/all.h"
 #include "kv/policy/expected.h"
@@ -44,8 +45,8 @@ static const struct kv_option options[] = {
       "(expected), keys unlike others" },
     { "rest", KV_OPTION_WORD, offsetof(struct auto_options, rest), NULL, "ranks", "expected", 0, 0,
       RANKS " ranks",
-      "the same of heads that have fewer rows than the mean, which need not look for facts; ranks: "
-      "as of all" },
+      "the same of heads that have fewer rows than the mean, where others have all (whole), so "
+      "that they need not look for facts; ranks: as of all" },
 };
 
 /* Of heads with rows enough, and of the rest. */
@@ -131,8 +132,8 @@ static void auto_rank(const void *opt, const struct kv_rank_in *in, float *const
         if (!measure_query(in, t, received + t * n))
             return;
     for (uint32_t h = 0; h < in->n_kv_head; h++)
-        if (!rank_head(in, h, all_measures(opt), by[in->head[h].budget < in->budget], received,
-                       rank[h]))
+        if (!rank_head(in, h, all_measures(opt), by[in->whole && in->head[h].budget < in->budget],
+                       received, rank[h]))
             return;
 }
 
