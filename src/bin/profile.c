@@ -17,6 +17,7 @@ struct profile_options {
     const char *model, *cpu, *out;
     struct flag_texts text;
     int64_t n_thread;
+    bool whole;
     uint32_t kv_type;
 };
 
@@ -39,6 +40,12 @@ static const struct flag rows[] = {
       .unit = "FILE",
       .shown = "seven texts that come with the program",
       .help = "A calibration text, of which 2,048 tokens count; five or more are wanted." },
+    { .names = "--whole",
+      .type = FLAG_SWITCH,
+      .at = FLAG_AT(profile_options, whole),
+      .preset = "false",
+      .help = "Heads that retrieve get all rows, one after the other; `akvifer eval kv --policies "
+              "auto:whole=on,auto:whole=off` tells whether that is better." },
     { .names = "-t --threads",
       .type = FLAG_INT,
       .at = FLAG_AT(profile_options, n_thread),
@@ -118,6 +125,7 @@ static enum status measure(struct profiling *p, uint32_t i, const struct calibra
     for (uint32_t b = 0; st == OK && b < KV_SHARES_BUDGETS; b++) {
         for (size_t h = 0; h < n; h++) {
             p->all.share[b][h] += one.share[b][h];
+            p->all.follow[b][h] += one.follow[b][h];
             half->share[b][h] += one.share[b][h];
         }
     }
@@ -158,6 +166,7 @@ static enum status measure_all(struct profiling *p, struct note *why)
     }
     progress_end(&bar);
     kv_shares_mean(&p->all, p->n_text);
+    p->all.whole = p->o->whole;
     return st;
 }
 

@@ -8,6 +8,9 @@
 
 enum { UBATCH = 256, LEAST = 64 };
 
+/* The end of a text, a quarter of it at most, is what follows the rest. */
+enum { END_MOST = 384, END_PART = 4 };
+
 /* One text on its way. */
 struct calibration {
     struct model *m;
@@ -87,7 +90,7 @@ static enum status replay_all(struct calibration *c, struct note *why)
 }
 
 /* z [n_layer][n_kv_head][n] of layers without a window. */
-static void gather(const struct calibration *c, float *z)
+static void gather(const struct calibration *c, uint32_t n, float *z)
 {
     const uint32_t whole = kv_whole_group(&c->shape);
     for (uint32_t layer = 0; layer < c->shape.n_layer; layer++) {
@@ -95,24 +98,40 @@ static void gather(const struct calibration *c, float *z)
             continue;
         for (uint32_t h = 0; h < c->shape.group[whole].n_kv_head; h++) {
             const struct kv_list list = kv_excerpt_list(c->excerpt, layer, h);
-            for (uint32_t i = 0; i < c->n; i++)
+            for (uint32_t i = 0; i < n; i++)
                 *z++ = (float)list.tail_mass[i % list.n_tail_mass];
         }
     }
 }
 
-static enum status add(const struct calibration *c, struct kv_shares *sum, struct note *why)
+/* The attention that the first n rows received, which is forgotten then, as shares. */
+static enum status add(const struct calibration *c, const struct kv_shares *sum,
+                       float *const *share, uint32_t n, struct note *why)
 {
-    const size_t n = (size_t)sum->n_layer * sum->n_kv_head * c->n;
-    float *z = mem_new(n, sizeof *z);
+    float *z = mem_new((size_t)sum->n_layer * sum->n_kv_head * n, sizeof *z);
     enum status st = z ? OK : FULL;
     if (st == OK) {
-        gather(c, z);
-        st = kv_shares_add(sum, z, c->n);
+        gather(c, n, z);
+        st = kv_shares_add(sum, share, z, n);
     }
     mem_free(z);
+    kv_excerpt_clear_mass(c->excerpt);
     if (st != OK)
-        note_set(why, "no memory for the attention that %u rows received", c->n);
+        note_set(why, "no memory for the attention that %u rows received", n);
+    return st;
+}
+
+/* The text, and what its end looks at. */
+static enum status read_text(struct calibration *c, const struct kv_shares *sum, struct note *why)
+{
+    const uint32_t part = c->n / END_PART, end = part < END_MOST ? part : END_MOST, n = c->n - end;
+    struct kv_taps taps = { .mass = KV_TAP_MASS_SUM, .into = c->excerpt, .n_counted = UINT32_MAX };
+    enum status st = read_rows(c, c->space, c->ids.id, 0, n, NULL);
+    if (st == OK)
+        st = read_rows(c, c->space, c->ids.id + n, n, end, &taps);
+    if (st == OK)
+        return add(c, sum, sum->follow, n, why);
+    note_set(why, "the system gives no memory for the KV of %u tokens", c->n);
     return st;
 }
 
@@ -236,12 +255,12 @@ enum status calibrate(struct kv_shares *sum, struct model *m, const struct vocab
         st = model_reserve(m, UBATCH, why);
     if (st == OK)
         st = open_kv(&c, why);
-    if (st == OK && (st = read_rows(&c, c.space, c.ids.id, 0, c.n, NULL)) != OK)
-        note_set(why, "the system gives no memory for the KV of %u tokens", c.n);
+    if (st == OK)
+        st = read_text(&c, sum, why);
     if (st == OK)
         st = replay_all(&c, why);
     if (st == OK)
-        st = add(&c, sum, why);
+        st = add(&c, sum, sum->share, c.n, why);
     if (st == OK)
         st = add_changes(&c, sum, why);
     close(&c);

@@ -3,6 +3,9 @@
  *   text --pass--> its KV;  [instruction, text] --pass over it--> mass: the largest attention each row received
  *        --kv_shares_add--> what each head gets of a budget that the best rows of all heads spend together
  *
+ *   its end, while it is read --> mass: the sum of what each row before received
+ *        --kv_shares_add--> the same for text that follows, instead of repeating
+ *
  *   text --pass over its first and newest rows alone--> its keys, beside what they were: the change of each layer
  *
  * Sources: Kim et al. 2025 (KVzip), Kim et al. 2025 (EpiCache, layers); docs/POLICIES.md has the recipe.

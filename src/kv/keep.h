@@ -67,6 +67,9 @@ struct kv_floors kv_keep_floors(const struct kv_choice *c, const struct kv_shape
  * its size, and takes less of each token's time. */
 uint32_t kv_keep_every(const struct kv_choice *c, const struct kv_shape *shape, uint32_t n_whole);
 
+/* Whether heads that retrieve get all rows, one after the other (kv/shares.h). */
+bool kv_keep_is_whole(const struct kv_choice *c, const struct kv_shares *shares);
+
 /* rows [lists: layers without a window, kv_heads]: each list's budget when n_position positions are computed. */
 void kv_keep_deal(const struct kv_choice *c, const struct kv_shares *shares,
                   const struct kv_shape *shape, uint32_t n_whole, uint32_t n_position,

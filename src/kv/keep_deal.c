@@ -68,12 +68,20 @@ uint32_t kv_keep_every(const struct kv_choice *c, const struct kv_shape *shape, 
 /* From here on heads get four blocks on average: fewer, and whole blocks would not follow their shares. */
 enum { ROUND_FROM = 4 * KV_BLOCK };
 
-/* The part of the budget that is dealt equally: `even` at a tenth of all rows, nothing at half of that, and in proportion
- * more above it, as heads that retrieve have theirs by then; up to a half. */
+/* The part of the budget that all heads get alike: `even` at a tenth of all rows. What is left for heads that retrieve grows
+ * as the root of the budget, since they have all they want early. */
 static float even_of(const struct kv_common *o, uint32_t budget, uint32_t n_whole)
 {
-    const double even = (double)o->even, part = even * (20.0 * budget / n_whole - 1);
-    return (float)fmin(fmax(part, 0), fmax(0.5, even));
+    const double by_share = (1 - (double)o->even) * sqrt(0.1 * n_whole / budget);
+    return o->even > 0 ? (float)fmax(1 - by_share, 0) : 0;
+}
+
+bool kv_keep_is_whole(const struct kv_choice *c, const struct kv_shares *shares)
+{
+    const struct kv_common *o = &c->options.common;
+    if (o->shares == KV_SHARES_EQUAL || !shares)
+        return false;
+    return o->whole == KV_WHOLE_PROFILE ? shares->whole : o->whole == KV_WHOLE_ON;
 }
 
 void kv_keep_deal(const struct kv_choice *c, const struct kv_shares *shares,
@@ -82,7 +90,6 @@ void kv_keep_deal(const struct kv_choice *c, const struct kv_shares *shares,
 {
     const struct kv_common *o = &c->options.common;
     const struct kv_floors f = kv_keep_floors(c, shape, n_whole);
-    const struct kv_group *g = &shape->group[kv_whole_group(shape)];
     const uint32_t least = f.n_sink + f.recent, open = n_position % KV_BLOCK;
     struct kv_shares by_layer;
     float layer[KV_LAYER_MAX];
@@ -92,8 +99,9 @@ void kv_keep_deal(const struct kv_choice *c, const struct kv_shares *shares,
         if (by)
             kv_shares_by_layer(shares, o->alpha, layer, &by_layer);
     }
-    kv_shares_deal(by, even_of(o, f.budget, n_whole), g->n_layer, g->n_kv_head, f.budget, n_whole,
-                   least, rows);
+    const struct kv_dealing how = { least, even_of(o, f.budget, n_whole),
+                                    kv_keep_is_whole(c, shares) };
+    kv_shares_deal(by, &how, f.budget, n_whole, n_list(shape), rows);
     if (o->round && f.budget >= ROUND_FROM && f.budget < n_whole)
         kv_shares_round(rows, n_list(shape), open < f.recent ? open : f.recent, least, n_whole);
 }

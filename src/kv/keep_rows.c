@@ -108,6 +108,7 @@ static void lay_out(struct keep *k)
         k->first[i] = at;
         k->ranks[i] = k->rank + at;
         k->head[i] = (struct kv_rank_head){ .n = n,
+                                            .budget = k->budget[i],
                                             .row = k->row + at,
                                             .position = k->position + at,
                                             .mass = k->counts_mass ? k->mass + at : NULL };

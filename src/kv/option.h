@@ -8,7 +8,7 @@
 #include "kv/policy.h"
 
 /* Those that every policy but `full` has; of them the first few where nothing is dropped. */
-enum { KV_N_COMMON = 9, KV_N_COMMON_SELECT = 3 };
+enum { KV_N_COMMON = 10, KV_N_COMMON_SELECT = 3 };
 extern const struct kv_option kv_common_options[KV_N_COMMON];
 
 /* Text into a room of fixed size, cut where that ends; `len` goes on counting, as snprintf's. */

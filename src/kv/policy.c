@@ -49,8 +49,12 @@ const struct kv_option kv_common_options[KV_N_COMMON] = {
     { "round", KV_OPTION_SWITCH, COMMON(round), NULL, "off", NULL, 0, 0, NULL,
       "budgets of heads fill whole blocks of 64 rows, so that memory falls to the budget" },
     { "even", KV_OPTION_NUMBER, COMMON(even), NULL, "0", NULL, 0, 1, NULL,
-      "with shares=profile or layers, the part of a budget of 10% that all heads share equally: of "
-      "5% none, of larger ones in proportion more, up to half" },
+      "with shares=profile or layers, the part of a budget of 10% that heads get by what text that "
+      "follows looks at (alike, where the profile does not say); what is left for shares grows as "
+      "the root of the budget" },
+    { "whole", KV_OPTION_WORD, COMMON(whole), NULL, "off", NULL, 0, 0, "off on profile",
+      "with shares=profile or layers: one head after the other gets all rows, the largest share "
+      "first, instead of each a part; or as the profile says" },
     { "alpha", KV_OPTION_NUMBER, COMMON(alpha), NULL, "2", NULL, 0, 8, NULL,
       "with shares=layers, the power of how much a layer's keys change that its share follows; 0: "
       "all the same" },
@@ -58,7 +62,7 @@ const struct kv_option kv_common_options[KV_N_COMMON] = {
 static const char *common_text(const struct kv_common_text *t, uint32_t i)
 {
     const char *const text[KV_N_COMMON] = { t->budget, t->sinks, t->recent, t->block, t->every,
-                                            t->shares, t->round, t->even,   t->alpha };
+                                            t->shares, t->round, t->even,   t->whole, t->alpha };
     return text[i];
 }
 

@@ -62,14 +62,16 @@ struct kv_common {
     uint32_t shares;        // enum kv_shares_of: how the budget is dealt to heads
     bool round;             // to budgets of heads that fill whole blocks
     float
-        even; // of dealt shares: at a tenth of all rows, this part of the budget is dealt equally all the same
-    float alpha; // of shares by layers: the power of what their keys change by
+        even; // of dealt shares: at a tenth of all rows, all heads get this part of the budget alike
+    uint32_t whole; // enum kv_whole: whether dealt shares give one head after the other all rows
+    float alpha;    // of shares by layers: the power of what their keys change by
 };
+enum kv_whole { KV_WHOLE_OFF, KV_WHOLE_ON, KV_WHOLE_PROFILE };
 enum kv_shares_of { KV_SHARES_EQUAL, KV_SHARES_PROFILE, KV_SHARES_LAYERS };
 
 /* The common options' values in one policy, as typed; NULL: as of all. */
 struct kv_common_text {
-    const char *budget, *sinks, *recent, *block, *every, *shares, *round, *even, *alpha;
+    const char *budget, *sinks, *recent, *block, *every, *shares, *round, *even, *whole, *alpha;
 };
 
 /* ---- policies ---- */

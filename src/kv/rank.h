@@ -24,6 +24,7 @@ enum { KV_FUTURE = 512 };
 /* One kv_head of the layer. */
 struct kv_rank_head {
     uint32_t n;               // rows that may be dropped or kept, floors among them
+    uint32_t budget;          // rows that it may keep
     const kv_row *row;        // [n] in the list's order
     const uint32_t *position; // [n]
     const uint64_t *mass;     // [n] in units of 2^-KV_MASS_BITS, or NULL
@@ -33,6 +34,8 @@ struct kv_rank_head {
 struct kv_rank_in {
     uint32_t layer, n_kv_head, group, d, d_v; // layer: of the model; d_v: of V
     float scale, softcap;                     // of scores, as in kernels/attention.h
+    uint32_t budget;                          // rows that a head may keep on average
+    bool whole;                               // some heads may keep all: what finds facts is theirs
     uint32_t n_position;                      // seen so far: the next query is at n_position
     uint32_t n_sink, recent; // floors: positions below and from here on stay, whatever their rank
     const struct kv_rank_head *head; // [n_kv_head]

@@ -11,13 +11,15 @@ const uint32_t kv_shares_percent[KV_SHARES_BUDGETS] = { 5, 10, 20, 50 };
 enum status kv_shares_open(struct kv_shares *out, uint32_t n_layer, uint32_t n_kv_head)
 {
     const size_t n = (size_t)n_layer * n_kv_head;
-    float *all = mem_new(n * KV_SHARES_BUDGETS + n_layer, sizeof *all);
+    float *all = mem_new(2 * n * KV_SHARES_BUDGETS + n_layer, sizeof *all);
     if (!all)
         return FULL;
     *out = (struct kv_shares){ .n_layer = n_layer, .n_kv_head = n_kv_head };
-    for (uint32_t b = 0; b < KV_SHARES_BUDGETS; b++)
+    for (uint32_t b = 0; b < KV_SHARES_BUDGETS; b++) {
         out->share[b] = all + b * n;
-    out->change = all + KV_SHARES_BUDGETS * n;
+        out->follow[b] = all + (KV_SHARES_BUDGETS + b) * n;
+    }
+    out->change = all + 2 * KV_SHARES_BUDGETS * n;
     return OK;
 }
 
@@ -63,61 +65,59 @@ void kv_shares_by_layer(const struct kv_shares *s, float alpha, float *layer, st
 /* No head is ever told nothing: a share of 0 would stay 0 however large the budget. */
 #define LEAST_SHARE 1e-3
 
-/* A head's share at a budget. */
-static double interpolated(const struct kv_shares *s, size_t head, double percent)
+bool kv_shares_has_follow(const struct kv_shares *s)
 {
-    if (s->layer)
-        return s->layer[head / s->n_kv_head];
-    double below_percent = 0, below = s->share[0][head];
+    double sum = 0;
+    for (size_t i = 0; i < (size_t)s->n_layer * s->n_kv_head; i++)
+        sum += (double)s->follow[0][i];
+    return sum > 0;
+}
+
+/* A head's share at a budget, of those stored. */
+static double interpolated(float *const *share, size_t head, double percent)
+{
+    double below_percent = 0, below = share[0][head];
     for (uint32_t b = 0; b <= KV_SHARES_BUDGETS; b++) {
         const bool is_all = b == KV_SHARES_BUDGETS;
         const double at = is_all ? 100 : kv_shares_percent[b];
-        const double share = is_all ? 1 : s->share[b][head];
+        const double next = is_all ? 1 : share[b][head];
         if (percent <= at) {
             const double x = (percent - below_percent) / (at - below_percent);
-            return below + x * (share - below);
+            return below + x * (next - below);
         }
         below_percent = at;
-        below = share;
+        below = next;
     }
     return 1;
 }
 
 struct deal {
     const struct kv_shares *shares;
-    double even;
     size_t n_head;
-    double budget, n, least, percent;
+    double budget, n, percent; // percent: of all rows, at which shares are looked up
+    double least, even;        // rows: the floors, and the even part of a head
+    bool follows;              // what text that follows looks at is known
 };
 
-/* The part of all rows that a head with such a share wants. */
-static double want_of(const struct deal *d, double share)
-{
-    return fmin(1, share * d->budget / d->n);
-}
-
-/* A head that wants all rows hardly gives any of them to the even part, unless that is all there is. */
 static double share_of(const struct deal *d, size_t head)
 {
-    const double share = interpolated(d->shares, head, d->percent),
-                 even = d->even * (1 - (1 - d->even) * want_of(d, share));
-    return fmax(share + even * (1 - share), LEAST_SHARE);
+    const struct kv_shares *s = d->shares;
+    return s->layer ? (double)s->layer[head / s->n_kv_head]
+                    : interpolated(s->share, head, d->percent);
 }
 
-/* What a head gives up where floors and the even part have spent too much: below a factor of 2 the rest that it would not
- * miss, below 1 also the part that it wants. Above 2 all get more alike. */
-static double part_of(double want, double factor)
+/* What a head gets before shares are looked at, of `part` of the even part. */
+static double first_of(const struct deal *d, size_t head, double part)
 {
-    if (factor < 1)
-        return factor * want;
-    return factor < 2 ? want + (factor - 1) * (1 - want) : factor - 1;
+    const double follow = d->follows ? interpolated(d->shares->follow, head, d->percent) : 1;
+    return fmin(d->n, fmax(d->least, part * d->even * follow));
 }
 
+/* What it wants: first the even part, up to a factor of 1, then rows by its share. */
 static double wanted(const struct deal *d, size_t head, double factor)
 {
-    const double share = share_of(d, head),
-                 rows = part_of(want_of(d, share), factor) * share * d->budget;
-    return fmin(d->n, fmax(d->least, rows));
+    const double by_share = (factor - 1) * fmax(share_of(d, head), LEAST_SHARE) * d->budget;
+    return fmin(d->n, fmax(first_of(d, head, fmin(factor, 1)), by_share));
 }
 
 static double all_wanted(const struct deal *d, double factor)
@@ -143,7 +143,7 @@ static double find_factor(const struct deal *d)
 }
 
 /* Whole rows; what is left over goes to the largest fractions, the first of equal ones. */
-static void deal_whole(const struct deal *d, double factor, uint32_t *rows)
+static void deal_parts(const struct deal *d, double factor, uint32_t *rows)
 {
     uint64_t left = (uint64_t)(d->n_head * d->budget);
     for (size_t i = 0; i < d->n_head; i++) {
@@ -166,19 +166,63 @@ static void deal_whole(const struct deal *d, double factor, uint32_t *rows)
     }
 }
 
-void kv_shares_deal(const struct kv_shares *shares, float even, uint32_t n_layer,
-                    uint32_t n_kv_head, uint32_t budget, uint32_t n, uint32_t least, uint32_t *rows)
+/* Of heads that lack rows, that with the largest share, the first of equal ones; n_head: there is none. */
+static size_t largest_share(const struct deal *d, const uint32_t *rows)
 {
-    const size_t n_head = (size_t)n_layer * n_kv_head;
-    least = least < n ? least : n;
+    size_t best = d->n_head;
+    double most = -1;
+    for (size_t i = 0; i < d->n_head; i++) {
+        const double share = rows[i] < d->n ? share_of(d, i) : -1;
+        if (share > most) {
+            most = share;
+            best = i;
+        }
+    }
+    return best;
+}
+
+/* All rows to one head after the other, behind what each gets first. */
+static void deal_wholes(const struct deal *d, uint32_t *rows)
+{
+    struct deal rest = *d;
+    uint64_t left = (uint64_t)(d->n_head * d->budget);
+    for (size_t i = 0; i < d->n_head; i++) {
+        rows[i] = (uint32_t)first_of(d, i, 1);
+        left -= rows[i];
+    }
+    rest.percent = fmax(d->percent * (1 - d->even / d->budget), 0);
+    for (size_t head; left > 0 && (head = largest_share(&rest, rows)) < d->n_head;) {
+        const uint32_t lacks = (uint32_t)d->n - rows[head],
+                       more = left < lacks ? (uint32_t)left : lacks;
+        rows[head] += more;
+        left -= more;
+    }
+}
+
+void kv_shares_deal(const struct kv_shares *shares, const struct kv_dealing *how, uint32_t budget,
+                    uint32_t n, uint32_t n_head, uint32_t *rows)
+{
+    const uint32_t least = how->least < n ? how->least : n;
     if (!shares || budget >= n || budget <= least) {
         const uint32_t each = budget >= n ? n : budget <= least ? least : budget;
-        for (size_t i = 0; i < n_head; i++)
+        for (uint32_t i = 0; i < n_head; i++)
             rows[i] = each;
         return;
     }
-    const struct deal d = { shares, (double)even, n_head, budget, n, least, 100.0 * budget / n };
-    deal_whole(&d, find_factor(&d), rows);
+    const struct deal d = {
+        .shares = shares,
+        .n_head = n_head,
+        .budget = budget,
+        .n = n,
+        .percent = 100.0 * budget / n,
+        .least = least,
+        .even = (double)how->even * budget,
+        .follows = how->even > 0 && kv_shares_has_follow(shares),
+    };
+    if (how->whole && all_wanted(&d, 1) <= d.n_head * d.budget)
+        deal_wholes(&d, rows);
+    else
+        deal_parts(&d, find_factor(&d), rows);
 }
 
 /* ---- whole blocks ---- */
@@ -199,8 +243,9 @@ void kv_shares_round(uint32_t *rows, uint32_t n_list, uint32_t loose, uint32_t l
         for (uint32_t i = 0; i < n_list && left >= KV_BLOCK; i++) {
             if (remainder_of(rows[i], loose, least, n) != over)
                 continue;
-            left -= KV_BLOCK;
-            rows[i] = n - rows[i] > KV_BLOCK - over ? rows[i] + KV_BLOCK - over : n;
+            const uint32_t room = n - rows[i], up = room < KV_BLOCK - over ? room : KV_BLOCK - over;
+            left -= over + up;
+            rows[i] += up;
         }
     for (uint32_t i = 0; i < n_list; i++)
         rows[i] -= remainder_of(rows[i], loose, least, n);

@@ -1,14 +1,16 @@
 /* kv/shares.h - how a budget is dealt to the heads of a model: shares measured once, stored beside the model.
  *
  *     {"akvifer_profile": 1, "model": "<fingerprint>", "kv_type": "f16",
- *      "layers": [change of each layer's keys], "shares": {"5": [[kv_head 0, kv_head 1, ..] of each layer], "10": .., ..}}
+ *      "layers": [change of each layer's keys], "shares": {"5": [[kv_head 0, kv_head 1, ..] of each layer], "10": .., ..},
+ *      "follow": {"5": .., ..}, "whole": true}
  *
  * A share is a head's rows by the mean rows of a head, at a budget of so many percent; between two budgets it is
  * interpolated, and at 100 % all are 1. Layers are those without a window, in order.
  *
  * Measured by replay: a text is read once more over its own cache, and z of a row is the largest attention that any replayed
  * token pays it. The best rows of all heads together spend the budget; what each head got of them is its share. Heads
- * differ much, texts hardly.
+ * differ much, texts hardly. Those shares are of who retrieves. What follows a text looks elsewhere: with z the sum of the
+ * attention that its end pays the rows before, the same count gives the shares of "follow". A profile may lack them.
  *
  * The change of a layer's keys is 1 - the mean cosine of what they are and of what they become when the text is read with
  * its first and newest rows alone: the more, the more that layer needs of the rest. A profile may lack them.
@@ -30,9 +32,11 @@ enum { KV_SHARES_BUDGETS = 4 };
 extern const uint32_t kv_shares_percent[KV_SHARES_BUDGETS]; // 5, 10, 20, 50
 
 struct kv_shares {
-    uint32_t n_layer, n_kv_head;     // layers without a window, in order
-    float *share[KV_SHARES_BUDGETS]; // [n_layer][n_kv_head]
-    float *change;                   // [n_layer]; all 0: not measured
+    uint32_t n_layer, n_kv_head;      // layers without a window, in order
+    float *share[KV_SHARES_BUDGETS];  // [n_layer][n_kv_head]
+    float *follow[KV_SHARES_BUDGETS]; // the same of what follows a text; all 0: not measured
+    float *change;                    // [n_layer]; all 0: not measured
+    bool whole;                       // kv_dealing.whole is best for the model
     const float *layer; // [n_layer] of all heads of a layer, at any budget; NULL: as above
 };
 
@@ -42,20 +46,31 @@ void kv_shares_close(struct kv_shares *s); // a zeroed one too
 
 /* ---- dealing ---- */
 
-/* rows [n_layer][n_kv_head]: what a budget of `budget` rows a head on average gives each, over n rows: between `least` and n,
- * all together n_layer * n_kv_head * budget, as near as those bounds allow. shares NULL: equal; `even`, 0 to 1, is the part
- * of the budget that is dealt equally beside them. A head gives to that part, and to what `least` costs, the less the
- * nearer it is to wanting all rows: heads that retrieve miss each one. */
-void kv_shares_deal(const struct kv_shares *shares, float even, uint32_t n_layer,
-                    uint32_t n_kv_head, uint32_t budget, uint32_t n, uint32_t least,
-                    uint32_t *rows);
+/* How a budget is dealt: each head gets max(least, even * follow * budget) rows, follow being its share of what follows a
+ * text, or 1 where that was not measured; the rest goes by the shares of who retrieves:
+ *
+ *     in proportion   max(that, factor * share * budget), with the factor that spends the whole budget
+ *     whole           all n rows to one head after the other, the largest share of a budget of the rest first
+ *
+ * Whole, since a head that serves many asking ones finds nothing where it has only a part. */
+struct kv_dealing {
+    uint32_t least; // rows of each head
+    float even;     // 0 to 1: this part of the budget goes to what follows a text
+    bool whole;
+};
+
+/* rows [n_head]: what a budget of `budget` rows a head on average gives each of the heads of a profile, over n rows: between
+ * how->least and n, all together n_head * budget, as near as those bounds allow. shares NULL: equal. */
+void kv_shares_deal(const struct kv_shares *shares, const struct kv_dealing *how, uint32_t budget,
+                    uint32_t n, uint32_t n_head, uint32_t *rows);
 
 /* Makes dealt budgets fill whole blocks of 64 behind the first `loose` rows of each, which are not in blocks of their own;
  * those of `least` or of all n rows stay. All together no more than before. */
 void kv_shares_round(uint32_t *rows, uint32_t n_list, uint32_t loose, uint32_t least, uint32_t n);
 
-/* Whether it is known how much layers' keys change. */
+/* Whether it is known how much layers' keys change; what text that follows looks at. */
 bool kv_shares_has_layers(const struct kv_shares *s);
+bool kv_shares_has_follow(const struct kv_shares *s);
 
 /* Dealt by layers instead, of which that is known: EpiCache's layer budgets, the changes to the power of alpha by their mean, no
  * layer below a quarter of it. layer [n_layer] is written; *out borrows it and s. */
@@ -64,8 +79,10 @@ void kv_shares_by_layer(const struct kv_shares *s, float alpha, float *layer,
 
 /* ---- measuring ---- */
 
-/* Adds the shares of one replayed text of n rows: z [n_layer][n_kv_head][n]. FULL: no memory, nothing changed. */
-must_use enum status kv_shares_add(struct kv_shares *sum, const float *z, uint32_t n);
+/* Adds the shares of n rows of one text to sum->share or sum->follow: z [n_layer][n_kv_head][n]. FULL: no memory, nothing
+ * changed. */
+must_use enum status kv_shares_add(const struct kv_shares *sum, float *const *share, const float *z,
+                                   uint32_t n);
 /* Of n_text added ones: their mean. */
 void kv_shares_mean(struct kv_shares *sum, uint32_t n_text);
 /* Correlation of two at one of the budgets: of texts of one kind with those of another it should be 0.95 or more. */

@@ -34,7 +34,8 @@ static void add_budget(float *share, size_t n_head, uint32_t n, size_t budget, c
     }
 }
 
-enum status kv_shares_add(struct kv_shares *sum, const float *z, uint32_t n)
+enum status kv_shares_add(const struct kv_shares *sum, float *const *share, const float *z,
+                          uint32_t n)
 {
     const size_t n_head = (size_t)sum->n_layer * sum->n_kv_head;
     uint64_t *key = mem_new(n_head * n, sizeof *key);
@@ -44,7 +45,7 @@ enum status kv_shares_add(struct kv_shares *sum, const float *z, uint32_t n)
         const uint64_t rows = (uint64_t)n * kv_shares_percent[b] / 100;
         const uint32_t budget = min_u32(n, rows < SINKS ? SINKS : (uint32_t)rows);
         make_keys(z, n_head, n, min_u32(budget / RECENT_PART, n), key);
-        add_budget(sum->share[b], n_head, n, budget, key);
+        add_budget(share[b], n_head, n, budget, key);
     }
     mem_free(key);
     return OK;
@@ -55,7 +56,7 @@ void kv_shares_mean(struct kv_shares *sum, uint32_t n_text)
     const size_t n_head = (size_t)sum->n_layer * sum->n_kv_head;
     for (uint32_t b = 0; b < KV_SHARES_BUDGETS; b++)
         for (size_t h = 0; h < n_head; h++)
-            sum->share[b][h] /= (float)n_text;
+            sum->share[b][h] /= (float)n_text, sum->follow[b][h] /= (float)n_text;
     for (uint32_t l = 0; l < sum->n_layer; l++)
         sum->change[l] /= (float)n_text;
 }

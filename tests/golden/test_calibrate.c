@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <math.h>
 #include <string.h>
 
 #include "engine/calibrate.h"
@@ -28,6 +29,14 @@ static void measure(struct still *s, struct kv_shares *out)
     kv_shares_mean(out, 1);
 }
 
+static double mean(const float *x, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)x[i];
+    return sum / (double)n;
+}
+
 static void layers_change_with_what_they_read(void **state)
 {
     (void)state;
@@ -37,6 +46,13 @@ static void layers_change_with_what_they_read(void **state)
     measure(&s, &a);
     measure(&s, &b);
     assert_memory_equal(a.change, b.change, a.n_layer * sizeof *a.change);
+    assert_true(kv_shares_has_follow(&a));
+    for (uint32_t i = 0; i < KV_SHARES_BUDGETS; i++) {
+        const size_t n = (size_t)a.n_layer * a.n_kv_head;
+        assert_memory_equal(a.share[i], b.share[i], n * sizeof *a.share[i]);
+        assert_memory_equal(a.follow[i], b.follow[i], n * sizeof *a.follow[i]);
+        assert_true(fabs(mean(a.follow[i], n) - 1) < 0.02 && fabs(mean(a.share[i], n) - 1) < 0.02);
+    }
     assert_true(a.change[0] < 1e-6f && a.change[0] > -1e-6f);
     for (uint32_t l = 1; l < a.n_layer; l++) {
         print_message("layer %u: %g\n", l, (double)a.change[l]);

@@ -108,7 +108,8 @@ static void open_life(struct life *f, const char *path, enum kv_type type,
     assert_int_equal(kv_shares_open(&f->shares, f->group->n_layer, f->group->n_kv_head), OK);
     for (uint32_t b = 0; b < KV_SHARES_BUDGETS; b++)
         for (uint32_t i = 0; i < f->group->n_layer * f->group->n_kv_head; i++)
-            f->shares.share[b][i] = (float)rng_unit(&rng) * 2;
+            f->shares.share[b][i] = (float)rng_unit(&rng) * 2,
+            f->shares.follow[b][i] = (float)rng_unit(&rng) * 2;
 }
 
 static void close_life(struct life *f)
@@ -218,7 +219,8 @@ static void tiny_models_keep_what_the_twin_keeps(void **state)
     static const char *const archs[] = { "llama", "qwen2", "qwen3", "gemma3" };
     static const char *const choices[] = {
         "auto:budget=25%,block=100",
-        "auto:budget=60,ranks=last+expected+keydiff,round=off",
+        "auto:budget=25%,whole=on,recent=2%",
+        "auto:budget=60,ranks=last+expected+keydiff,rest=ranks,round=off",
         "h2o:budget=30%",
         "h2o-chunked:budget=25%,block=100,values=on",
         "snapkv:budget=40%",

@@ -48,6 +48,9 @@ void keep_twin_look(struct keep_twin *t, const struct kv_keep_job *job)
     r->n_sink = floors.n_sink;
     r->recent = floors.recent < r->n_position ? r->n_position - floors.recent : 0;
     kv_keep_deal(job->choice, job->shares, t->shape, job->n_whole, job->n_position, t->budget);
+    r->budget = t->budget;
+    r->mean_budget = floors.budget;
+    r->whole = kv_keep_is_whole(job->choice, job->shares);
     memcpy(t->live, r->live, (size_t)n_list(t) * r->n_max * sizeof *t->live);
     for (uint32_t i = 0; i < n_list(t); i++)
         rank_twin_list(r, job->choice, i / r->n_kv_head, i % r->n_kv_head,

@@ -360,11 +360,15 @@ static void join(const struct rank_twin *t, uint32_t layer, uint32_t h, const do
 static void joined(const struct rank_twin *t, const struct kv_choice *c, uint32_t layer, uint32_t h,
                    double *rank)
 {
-    char by[64];
+    char by[64], rest[64];
     option_text(c, "ranks", by);
+    option_text(c, "rest", rest);
+    const uint32_t probe_back = strstr(by, "last") || strstr(rest, "last") ? 2 : 1;
+    if (t->whole && t->budget[layer * t->n_kv_head + h] < t->mean_budget &&
+        strcmp(rest, "ranks") != 0)
+        memcpy(by, rest, sizeof by);
     for (uint32_t p = 0; p < t->n_position; p++)
         rank[p] = -1e9;
-    const uint32_t probe_back = strstr(by, "last") ? 2 : 1; // the oldest of the queries is its
     for (int i = 0; i < 4; i++) {
         static const char *const names[] = { "last", "expected", "keydiff", "probe" };
         double *score = mem_new(t->n_max, sizeof *score);

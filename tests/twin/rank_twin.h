@@ -21,7 +21,10 @@ struct rank_twin {
     uint32_t n_rot;
     bool rope_halves;
     const uint16_t *model_layer; // [n_layer]
-    const struct kv_taps *taps;  // moments are taken from here; NULL: from raw
+    const uint32_t *budget;      // [list] rows that it may keep, and their mean
+    uint32_t mean_budget;
+    bool whole;                 // some may keep all
+    const struct kv_taps *taps; // moments are taken from here; NULL: from raw
 };
 
 void rank_twin_open(struct rank_twin *t);

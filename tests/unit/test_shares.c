@@ -33,12 +33,24 @@ static struct kv_shares random_shares(struct rng *rng, bool with_zeros)
     return s;
 }
 
-static uint64_t sum_of(const uint32_t *rows)
+static void deal(const struct kv_shares *s, float even, bool whole, uint32_t n_layer,
+                 uint32_t n_kv_head, uint32_t budget, uint32_t n, uint32_t least, uint32_t *rows)
+{
+    const struct kv_dealing how = { least, even, whole };
+    kv_shares_deal(s, &how, budget, n, n_layer * n_kv_head, rows);
+}
+
+static uint64_t sum_of_n(const uint32_t *rows, uint32_t n)
 {
     uint64_t sum = 0;
-    for (uint32_t i = 0; i < N; i++)
+    for (uint32_t i = 0; i < n; i++)
         sum += rows[i];
     return sum;
+}
+
+static uint64_t sum_of(const uint32_t *rows)
+{
+    return sum_of_n(rows, N);
 }
 
 static void the_whole_budget_is_dealt(void **state)
@@ -51,7 +63,7 @@ static void the_whole_budget_is_dealt(void **state)
         const uint32_t least = rng_below(&rng, 100);
         const float even = (float)(round % 3) / 2;
         uint32_t rows[N];
-        kv_shares_deal(&s, even, LAYERS, HEADS, budget, n, least, rows);
+        deal(&s, even, round / 3 % 2, LAYERS, HEADS, budget, n, least, rows);
         const uint32_t floor = least < n ? least : n;
         for (uint32_t i = 0; i < N; i++)
             assert_true(rows[i] >= floor && rows[i] <= n);
@@ -67,20 +79,20 @@ static void larger_shares_get_more(void **state)
     struct rng rng = rng_seeded(6, 1);
     struct kv_shares s = random_shares(&rng, false);
     uint32_t rows[N], more[N];
-    kv_shares_deal(&s, 0, LAYERS, HEADS, 819, 4096, 45, rows); // 20 %: the shares as stored
-    kv_shares_deal(&s, 0, LAYERS, HEADS, 900, 4096, 45, more);
+    deal(&s, 0, false, LAYERS, HEADS, 819, 4096, 45, rows); // 20 %: the shares as stored
+    deal(&s, 0, false, LAYERS, HEADS, 900, 4096, 45, more);
     for (uint32_t i = 0; i < N; i++)
         for (uint32_t j = 0; j < N; j++)
             if (s.share[2][i] > s.share[2][j])
                 assert_true(rows[i] + 1 >= rows[j]);
     assert_true(sum_of(more) > sum_of(rows));
-    kv_shares_deal(NULL, 0, LAYERS, HEADS, 819, 4096, 45, rows);
+    deal(NULL, 0, false, LAYERS, HEADS, 819, 4096, 45, rows);
     for (uint32_t i = 0; i < N; i++)
         assert_int_equal(rows[i], 819);
     kv_shares_close(&s);
 }
 
-/* All of it evenly is as if there were no shares; a part of it brings heads nearer, by so much where none wants all rows. */
+/* All of it evenly is as if there were no shares; of a part of it heads get that much, and the rest goes by shares. */
 static void a_part_is_dealt_evenly(void **state)
 {
     (void)state;
@@ -90,17 +102,40 @@ static void a_part_is_dealt_evenly(void **state)
     for (uint32_t b = 0; b < KV_SHARES_BUDGETS; b++)
         for (uint32_t i = 0; i < 4; i++)
             s.share[b][i] = i == 0 ? 2.5f : 0.5f;
-    kv_shares_deal(&s, 0.1f, 2, 2, 1000, 10000, 0, rows);
-    assert_true(rows[0] > 2350 && rows[0] < 2400 && rows[1] > 530 && rows[1] < 550);
-    kv_shares_deal(&s, 1, 2, 2, 1000, 10000, 0, rows);
+    deal(&s, 0.1f, false, 2, 2, 1000, 10000, 0, rows); // they have more than that by their shares
+    assert_true(abs((int)rows[0] - 2500) <= 1 && abs((int)rows[1] - 500) <= 1);
+    deal(&s, 0.8f, false, 2, 2, 1000, 10000, 0, rows);
+    assert_true(abs((int)rows[0] - 1600) <= 3 && abs((int)rows[1] - 800) <= 1);
+    deal(&s, 1, false, 2, 2, 1000, 10000, 0, rows);
     for (uint32_t i = 0; i < 4; i++)
         assert_int_equal(rows[i], 1000);
     kv_shares_close(&s);
 }
 
-/* One head wants all of 1,000 rows, one half of them, ten what is nearly their floor: neither the floors nor an even part
- * cost the first what they cost the second. */
-static void who_wants_all_gives_least(void **state)
+/* Where it was measured, the even part goes to where text that follows looks. */
+static void the_even_part_follows_the_text(void **state)
+{
+    (void)state;
+    struct kv_shares s;
+    uint32_t rows[4];
+    assert_int_equal(kv_shares_open(&s, 2, 2), OK);
+    assert_false(kv_shares_has_follow(&s));
+    for (uint32_t b = 0; b < KV_SHARES_BUDGETS; b++)
+        for (uint32_t i = 0; i < 4; i++) {
+            s.share[b][i] = i == 0 ? 4 : 0;
+            s.follow[b][i] = i == 1 ? 2.5f : 0.5f;
+        }
+    assert_true(kv_shares_has_follow(&s));
+    deal(&s, 0.4f, false, 2, 2, 1000, 10000, 10, rows);
+    assert_true(abs((int)rows[1] - 1000) <= 1 && abs((int)rows[2] - 200) <= 1);
+    assert_int_equal(sum_of_n(rows, 4), 4000);
+    deal(&s, 0.4f, false, 2, 2, 1000, 10000, 250, rows); // floors come first
+    assert_true(abs((int)rows[1] - 1000) <= 1 && abs((int)rows[2] - 250) <= 1);
+    kv_shares_close(&s);
+}
+
+/* One head wants all of 1,000 rows, one half of them, ten what is nearly their floor. In proportion, or one after the other. */
+static void who_wants_most_comes_first(void **state)
 {
     (void)state;
     struct kv_shares s;
@@ -109,13 +144,14 @@ static void who_wants_all_gives_least(void **state)
     for (uint32_t b = 0; b < KV_SHARES_BUDGETS; b++)
         for (uint32_t i = 0; i < 12; i++)
             s.share[b][i] = i == 0 ? 7.2f : i == 1 ? 3.6f : 0.12f;
-    kv_shares_deal(&s, 0.1f, 6, 2, 138, 1000, 20, rows);
-    print_message("%u %u %u\n", rows[0], rows[1], rows[2]);
-    assert_true(rows[0] > 950 && rows[1] < 450 && rows[2] >= 20);
-    kv_shares_deal(&s, 0, 6, 2, 138, 1000, 30, rows);
-    assert_true(rows[0] > 970 && rows[1] < 400 && rows[2] == 30);
-    kv_shares_deal(&s, 0, 6, 2, 138, 1000, 130, rows); // no more than a few rows above the floors
-    assert_true(rows[0] > 200 && rows[0] > rows[1] && rows[2] == 130);
+    deal(&s, 0.3f, false, 6, 2, 138, 1000, 20, rows);
+    assert_true(rows[0] > 800 && rows[0] < 900 && rows[1] > 400 && rows[2] >= 41);
+    deal(&s, 0.3f, true, 6, 2, 138, 1000, 20, rows);
+    assert_int_equal(rows[0], 1000);
+    assert_int_equal(rows[1], 12 * 138 - 1000 - 10 * 41);
+    assert_int_equal(rows[2], 41);
+    deal(&s, 1, true, 6, 2, 138, 1000, 20, rows); // the even part is all
+    assert_true(rows[0] == 138 && rows[11] == 138);
     kv_shares_close(&s);
 }
 
@@ -129,14 +165,14 @@ static void shares_are_interpolated(void **state)
     for (uint32_t b = 0; b < KV_SHARES_BUDGETS; b++)
         for (uint32_t i = 0; i < 4; i++)
             s.share[b][i] = i == 0 ? 2.5f - 0.5f * (float)b : (1.5f + 0.5f * (float)b) / 3;
-    kv_shares_deal(&s, 0, 2, 2, 1500, 10000, 0, rows); // 15 %: 1.75 of the mean
+    deal(&s, 0, false, 2, 2, 1500, 10000, 0, rows); // 15 %: 1.75 of the mean
     assert_true(abs((int)rows[0] - 2625) <= 2);
-    kv_shares_deal(&s, 0, 2, 2, 300, 10000, 0, rows); // below 5 %: the shares of 5 %
+    deal(&s, 0, false, 2, 2, 300, 10000, 0, rows); // below 5 %: the shares of 5 %
     assert_true(abs((int)rows[0] - 750) <= 2);
-    kv_shares_deal(&s, 0, 2, 2, 7500, 10000, 0, rows); // 75 %: 1.0 of 50 % and of 100 %
+    deal(&s, 0, false, 2, 2, 7500, 10000, 0, rows); // 75 %: 1.0 of 50 % and of 100 %
     assert_true(abs((int)rows[0] - 7500) <= 2);
     for (uint32_t budget = 100; budget <= 10000; budget += 100) {
-        kv_shares_deal(&s, 0, 2, 2, budget, 10000, 0, rows);
+        deal(&s, 0, false, 2, 2, budget, 10000, 0, rows);
         assert_true(rows[0] >= last); // never fewer rows of a larger budget
         last = rows[0];
     }
@@ -153,7 +189,7 @@ static void rounded_budgets_fill_blocks(void **state)
         const uint32_t n = 300 + rng_below(&rng, 8000), budget = 1 + rng_below(&rng, n);
         const uint32_t least = rng_below(&rng, 100), loose = rng_below(&rng, KV_BLOCK);
         uint32_t rows[N], was[N];
-        kv_shares_deal(&s, 0, LAYERS, HEADS, budget, n, least, rows);
+        deal(&s, 0, false, LAYERS, HEADS, budget, n, least, rows);
         memcpy(was, rows, sizeof was);
         kv_shares_round(rows, N, loose, least, n);
         for (uint32_t i = 0; i < N; i++) {
@@ -213,8 +249,8 @@ static void a_replay_is_counted(void **state)
         z[(size_t)7 * ROWS + i] = 1;
         z[(size_t)9 * ROWS + i] = i < 500 ? 0.5f : -1;
     }
-    assert_int_equal(kv_shares_add(&s, z, ROWS), OK);
-    assert_int_equal(kv_shares_add(&s, z, ROWS), OK);
+    assert_int_equal(kv_shares_add(&s, s.share, z, ROWS), OK);
+    assert_int_equal(kv_shares_add(&s, s.share, z, ROWS), OK);
     kv_shares_mean(&s, 2);
     for (uint32_t b = 0; b < KV_SHARES_BUDGETS; b++) {
         const double budget = ROWS * kv_shares_percent[b] / 100.0;
@@ -246,6 +282,16 @@ static void a_profile_is_read_back(void **state)
     for (uint32_t b = 0; b < KV_SHARES_BUDGETS; b++)
         for (uint32_t i = 0; i < N; i++)
             assert_true(fabsf(back.share[b][i] - s.share[b][i]) <= 5e-4f * s.share[b][i]);
+    assert_false(kv_shares_has_follow(&back)); /* an older profile has none */
+    memcpy(s.follow[0], s.share[0], (size_t)KV_SHARES_BUDGETS * N * sizeof **s.share);
+    assert_false(back.whole);
+    s.whole = true;
+    buf_clear(&text);
+    kv_shares_write(&s, &ID, &text);
+    assert_int_equal(kv_shares_read(&back, &ID, buf_text(&text), text.len, &why), OK);
+    for (uint32_t b = 0; b < KV_SHARES_BUDGETS; b++)
+        assert_memory_equal(back.follow[b], back.share[b], N * sizeof **back.share);
+    assert_true(back.whole);
     const struct kv_shares_id other = { "ff", "f16" }, int8 = { ID.model, "int8" };
     assert_int_equal(kv_shares_read(&back, &other, buf_text(&text), text.len, &why), NOT_FOUND);
     assert_non_null(strstr(why.text, "akvifer profile"));
@@ -266,7 +312,7 @@ static void deal_by_layer(const struct kv_shares *s, float alpha, uint32_t budge
     struct kv_shares by;
     float layer[LAYERS];
     kv_shares_by_layer(s, alpha, layer, &by);
-    kv_shares_deal(&by, 0, LAYERS, HEADS, budget, n, 0, rows);
+    deal(&by, 0, false, LAYERS, HEADS, budget, n, 0, rows);
 }
 
 /* Budgets of layers as their keys change, to a power, and all of the budget is spent. */
@@ -343,7 +389,8 @@ int main(void)
         cmocka_unit_test(larger_shares_get_more),
         cmocka_unit_test(shares_are_interpolated),
         cmocka_unit_test(a_part_is_dealt_evenly),
-        cmocka_unit_test(who_wants_all_gives_least),
+        cmocka_unit_test(the_even_part_follows_the_text),
+        cmocka_unit_test(who_wants_most_comes_first),
         cmocka_unit_test(rounded_budgets_fill_blocks),
         cmocka_unit_test(the_best_are_the_best),
         cmocka_unit_test(a_replay_is_counted),
