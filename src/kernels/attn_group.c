@@ -61,8 +61,9 @@ static void add_rows(const struct call *c, uint32_t i, uint32_t n, struct row_ra
         return;
     t.first = (uint32_t)__builtin_ctzll(left);
     t.last = KV_BLOCK - (uint32_t)__builtin_clzll(left);
-    if (left != row_bits(t.first, t.last) || c->block.v.idle) {
+    if (left != row_bits(t.first, t.last) || is_sparse(c->block.v.idle)) {
         t.row = row;
+        t.rows = left;
         t.first = t.last = 0;
         for (; left; left &= left - 1)
             row[t.last++] = (uint8_t)__builtin_ctzll(left);

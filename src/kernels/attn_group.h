@@ -34,7 +34,7 @@ struct matrix {
     const char *data;
     const char
         *ahead;    // as many bytes that are wanted next; unless packed, they are fetched in step
-    uint64_t idle; // bit i: row i of the block that is ahead is not, so it need not be fetched
+    uint64_t idle; // bit i: nobody will read row i of the block that is ahead
 };
 
 /* Tiles of all n queries over the same strip of b. */
@@ -44,7 +44,8 @@ struct tiles {
     float *const *c;       // [n] rows of outputs
     uint32_t out, n_out;   // outputs [out, out + n_out): 8, 16, 32 .. tile_out; within one panel
     uint32_t first, last;  // inner indices
-    const uint8_t *row;    // or, when not NULL, what stands there in this list (first 0)
+    const uint8_t *row;    // or, when not NULL, what stands there in this list (first 0),
+    uint64_t rows;         //   and the same as bits
     bool fresh;            // sums start at 0, whatever c holds
 };
 
@@ -107,7 +108,13 @@ static inline struct strip strip_of_panels(const struct matrix *b, const struct 
                            .fetch = stride };
 }
 
-/* Of a block ahead that is not read whole: V by rows, K in columns where one of the strip's is wanted. */
+/* Whether so few rows of the block ahead are wanted that they are fetched one by one. */
+static inline bool is_sparse(uint64_t idle)
+{
+    return __builtin_popcountll(idle) > KV_BLOCK / 2;
+}
+
+/* Of such a block the rows of V; of one that is half idle the lines of K that are wanted. */
 static inline struct strip strip_of_some(const struct matrix *b, const struct tiles *t)
 {
     const size_t bytes = source_bytes(b->from), stride = b->n_out * bytes, at = t->out * bytes;
@@ -123,9 +130,10 @@ static inline struct strip strip_of(const struct matrix *b, const struct tiles *
                                     uint32_t tile_out)
 {
     const size_t bytes = source_bytes(b->from), stride = b->n_out * bytes;
+    const bool half = (uint32_t)b->idle == UINT32_MAX || b->idle >> 32 == UINT32_MAX;
     if (b->from == FROM_PANELS)
         return strip_of_panels(b, t, tile_out);
-    if (t->row || b->idle)
+    if (t->row ? is_sparse(b->idle) : half)
         return strip_of_some(b, t);
     const size_t fetch = (t->n_out * bytes + n_tile - 1) / n_tile;
     return (struct strip){ .b = b->data + t->first * stride + t->out * bytes,
@@ -133,7 +141,8 @@ static inline struct strip strip_of(const struct matrix *b, const struct tiles *
                                b->ahead + ((size_t)t->out * b->n_in + t->first * t->n_out) * bytes,
                            .stride = stride,
                            .fetch = fetch,
-                           .next = (t->last - t->first) * fetch };
+                           .next = ((t->row ? b->n_in : t->last) - t->first) * fetch,
+                           .rows = t->rows };
 }
 
 /* What a block's softmax changes of the queries it is part of: m and l, and o times a. */
