@@ -25,6 +25,14 @@ static uint32_t tile_out(uint32_t n, uint32_t most)
 /* Half a block of f16 is a cache line wide: of one that is not read whole, what nobody sees is left out by halves. */
 enum { STRIP_OUT = 32 };
 
+/* What a strip that is left out would have fetched. */
+static void fetch_instead(const struct matrix *k, const struct tiles *t)
+{
+    const size_t bytes = k->n_in * source_bytes(k->from);
+    for (size_t at = t->out * bytes; at < (t->out + t->n_out) * bytes; at += 64)
+        __builtin_prefetch(k->ahead + at);
+}
+
 /* Of rows in sight; those beside them in a strip as well. */
 static void scores(const struct call *c, uint64_t seen)
 {
@@ -39,6 +47,8 @@ static void scores(const struct call *c, uint64_t seen)
     for (; t.out < KV_BLOCK; t.out += t.n_out)
         if (seen & row_bits(t.out, t.out + t.n_out))
             c->leaves->tiles(&c->block.k, &t);
+        else if (c->block.k.from != FROM_PANELS && !is_half_idle(c->block.k.idle))
+            fetch_instead(&c->block.k, &t);
 }
 
 /* o += p V in all of its columns. */
@@ -221,6 +231,8 @@ void attn_by_groups(const struct attn_leaves *leaves, const struct attn_run *run
     c.p = attn_scratch_place(scratch, run->d_k, run->d_v).p;
     clear(run, out);
     for (uint32_t i = run->first; i < run->last; i++) {
+        if (!attn_mask(run, i))
+            continue;
         c.block = open_block(run, i);
         c.index = i;
         for (uint32_t q = 0; q < run->n_query; q++) {

@@ -114,13 +114,20 @@ static inline bool is_sparse(uint64_t idle)
     return __builtin_popcountll(idle) > KV_BLOCK / 2;
 }
 
-/* Of such a block the rows of V; of one that is half idle the lines of K that are wanted. */
+static inline bool is_half_idle(uint64_t idle)
+{
+    return (uint32_t)idle == UINT32_MAX || idle >> 32 == UINT32_MAX;
+}
+
+/* Of a sparse block ahead the rows of V; of K the half that is wanted, whichever half this strip is. */
 static inline struct strip strip_of_some(const struct matrix *b, const struct tiles *t)
 {
     const size_t bytes = source_bytes(b->from), stride = b->n_out * bytes, at = t->out * bytes;
-    const bool wanted = t->row || ~b->idle & row_bits(t->out, t->out + t->n_out);
+    const bool upper = (uint32_t)b->idle == UINT32_MAX && t->n_out < KV_BLOCK;
     return (struct strip){ .b = b->data + t->first * stride + at,
-                           .ahead = (wanted ? b->ahead : b->data) + at,
+                           .ahead = b->ahead + (t->row  ? at
+                                                : upper ? KV_BLOCK / 2 * bytes
+                                                        : 0),
                            .stride = stride,
                            .fetch = stride,
                            .rows = ~b->idle };
@@ -130,10 +137,9 @@ static inline struct strip strip_of(const struct matrix *b, const struct tiles *
                                     uint32_t tile_out)
 {
     const size_t bytes = source_bytes(b->from), stride = b->n_out * bytes;
-    const bool half = (uint32_t)b->idle == UINT32_MAX || b->idle >> 32 == UINT32_MAX;
     if (b->from == FROM_PANELS)
         return strip_of_panels(b, t, tile_out);
-    if (t->row ? is_sparse(b->idle) : half)
+    if (t->row ? is_sparse(b->idle) : is_half_idle(b->idle))
         return strip_of_some(b, t);
     const size_t fetch = (t->n_out * bytes + n_tile - 1) / n_tile;
     return (struct strip){ .b = b->data + t->first * stride + t->out * bytes,
