@@ -168,8 +168,8 @@ static void find_ahead(const struct attn_run *run, uint32_t i, struct attn_block
 static struct attn_block open_block(const struct attn_run *run, uint32_t i)
 {
     const enum source from = (enum source)run->type;
-    struct attn_block b = { .k = { from, run->d_k, KV_BLOCK, attn_k(run, i), NULL },
-                            .v = { from, KV_BLOCK, run->d_v, attn_v(run, i), NULL },
+    struct attn_block b = { .k = { from, run->d_k, KV_BLOCK, attn_k(run, i), NULL, 0 },
+                            .v = { from, KV_BLOCK, run->d_v, attn_v(run, i), NULL, 0 },
                             .mask = attn_mask(run, i) };
     find_ahead(run, i, &b);
     if (run->type == KV_INT8) {
