@@ -29,7 +29,7 @@ static const struct load {
     const char *name;
     uint32_t n, n_shared, n_own, n_predict;
 } loads[] = {
-    { "a prompt of 2,048 is read", 1, 0, PROMPT_MAX, 1 },
+    { "a prompt of 2,048 is read", 1, 0, PROMPT_MAX, 2 }, // behind the first a policy has judged
     { "1 answer of 200", 1, 0, 16, 200 },
     { "16 answers of 64", 16, 0, 1, 64 },
     { "8 chats, 128 + 64", 8, 0, 128, 64 },

@@ -159,6 +159,7 @@ static void commit(struct engine *e, const struct share *sh)
     if (!s->keeper)
         return;
     count_reads(e, s->keeper);
+    keeper_enter(s->keeper, &e->keeping, s->space, s->n_done);
     remember_context(e, sh);
     tapped_put(&e->tapped, &e->keeping, s, model_hparams(e->model)->n_vocab);
     engine_prune(e, s, 0);

@@ -267,6 +267,13 @@ void keeper_scan(struct keeper *k, const int32_t *ids, uint32_t n)
     }
 }
 
+void keeper_enter(struct keeper *k, const struct keeper_frame *f, const struct kv_space *s,
+                  uint32_t n_done)
+{
+    if (k->select && !keeper_drops(k) && n_done <= keeper_whole(k))
+        kv_select_pass(k->select, f->model.kern, f->model.workers, s, n_done);
+}
+
 enum status keeper_begin(struct keeper *k, const struct keeper_frame *f, struct note *why)
 {
     const bool mass = k->compares || keeper_needs(k) & (KV_NEED_MASS_SUM | KV_NEED_MASS_PEAK);

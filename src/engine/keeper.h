@@ -128,6 +128,10 @@ bool keeper_parks(const struct keeper *k);
 /* ids [0, n) will be in the pass to come: tells the policy where sentences end in them. */
 void keeper_scan(struct keeper *k, const int32_t *ids, uint32_t n);
 
+/* Positions below n_done are committed: of a prompt that will be selected from, they are entered into the policy's books. */
+void keeper_enter(struct keeper *k, const struct keeper_frame *f, const struct kv_space *s,
+                  uint32_t n_done);
+
 /* The logits of the context's last row, for those that begin behind it. Without memory nothing is remembered. */
 void keeper_remember(struct keeper *k, const float *logits, uint32_t n_vocab);
 

@@ -22,41 +22,63 @@ static uint32_t tile_out(uint32_t n, uint32_t most)
     return most;
 }
 
-static void scores(const struct call *c)
+/* Half a block of f16 is a cache line wide: of one that is not read whole, what nobody sees is left out by halves. */
+enum { STRIP_OUT = 32 };
+
+/* What a strip that is left out would have fetched. */
+static void fetch_instead(const struct matrix *k, const struct tiles *t)
+{
+    const size_t bytes = k->n_in * source_bytes(k->from);
+    for (size_t at = t->out * bytes; at < (t->out + t->n_out) * bytes; at += 64)
+        __builtin_prefetch(k->ahead + at);
+}
+
+/* Of rows in sight; those beside them in a strip as well. */
+static void scores(const struct call *c, uint64_t seen)
 {
     const struct group *g = &c->group;
+    const bool all = seen == UINT64_MAX || c->leaves->tile_out < STRIP_OUT;
     struct tiles t = { .n = g->n,
                        .a = g->q,
                        .c = g->p,
-                       .n_out = c->leaves->tile_out,
+                       .n_out = all ? c->leaves->tile_out : STRIP_OUT,
                        .last = c->run->d_k,
                        .fresh = true };
     for (; t.out < KV_BLOCK; t.out += t.n_out)
-        c->leaves->tiles(&c->block.k, &t);
+        if (seen & row_bits(t.out, t.out + t.n_out))
+            c->leaves->tiles(&c->block.k, &t);
+        else if (c->block.k.from != FROM_PANELS && !is_half_idle(c->block.k.idle))
+            fetch_instead(&c->block.k, &t);
 }
 
-/* o of n queries from the i-th on += p V over rows [lo, hi), all of them seen. */
-static void add_run(const struct call *c, uint32_t i, uint32_t n, struct row_range rows)
+/* o += p V in all of its columns. */
+static void add_columns(const struct call *c, struct tiles *t)
 {
-    const float *const *p = (const float *const *)c->group.p;
-    struct tiles t = { .n = n, .a = p + i, .c = c->group.o + i, .first = rows.lo, .last = rows.hi };
-    for (; t.out < c->run->d_v; t.out += t.n_out) {
-        t.n_out = tile_out(c->run->d_v - t.out, c->leaves->tile_out);
-        c->leaves->tiles(&c->block.v, &t);
+    for (; t->out < c->run->d_v; t->out += t->n_out) {
+        t->n_out = tile_out(c->run->d_v - t->out, c->leaves->tile_out);
+        c->leaves->tiles(&c->block.v, t);
     }
 }
 
-/* The same over the rows of [lo, hi) that the mask leaves, a run of neighbours at a time. */
+/* Of n queries from the i-th on, over the rows of [lo, hi) that the mask leaves. */
 static void add_rows(const struct call *c, uint32_t i, uint32_t n, struct row_range rows)
 {
+    const float *const *p = (const float *const *)c->group.p;
     uint64_t left = rows.lo < rows.hi ? row_bits(rows.lo, rows.hi) & c->block.mask : 0;
-    while (left) {
-        uint32_t lo = (uint32_t)__builtin_ctzll(left);
-        uint64_t gap = ~left & UINT64_MAX << lo;
-        uint32_t hi = gap ? (uint32_t)__builtin_ctzll(gap) : KV_BLOCK;
-        add_run(c, i, n, (struct row_range){ lo, hi });
-        left &= ~row_bits(lo, hi);
+    struct tiles t = { .n = n, .a = p + i, .c = c->group.o + i };
+    uint8_t row[KV_BLOCK];
+    if (!left)
+        return;
+    t.first = (uint32_t)__builtin_ctzll(left);
+    t.last = KV_BLOCK - (uint32_t)__builtin_clzll(left);
+    if (left != row_bits(t.first, t.last) || is_sparse(c->block.v.idle)) {
+        t.row = row;
+        t.rows = left;
+        t.first = t.last = 0;
+        for (; left; left &= left - 1)
+            row[t.last++] = (uint8_t)__builtin_ctzll(left);
     }
+    add_columns(c, &t);
 }
 
 /* The rows that n_q queries from the i-th on all see; none: [64, 64). */
@@ -109,9 +131,18 @@ static void keep_scores(const struct call *c)
     }
 }
 
+/* Rows of which some query of the group sees the score; whoever keeps them gets them all. */
+static uint64_t in_sight(const struct call *c)
+{
+    const struct row_range *rows = c->group.rows;
+    if (c->run->keep || c->group.ragged)
+        return c->run->keep ? UINT64_MAX : c->block.mask;
+    return c->block.mask & row_bits(rows[0].lo, rows[0].hi);
+}
+
 static void attend(struct call *c)
 {
-    scores(c);
+    scores(c, in_sight(c));
     if (c->run->keep)
         keep_scores(c);
     c->leaves->softmax(c->run, &c->block, &c->group, c->out);
@@ -131,13 +162,14 @@ static void find_ahead(const struct attn_run *run, uint32_t i, struct attn_block
         next = i;
     b->k.ahead = over && run->k_next ? run->k_next : attn_k(run, next);
     b->v.ahead = over && run->v_next ? run->v_next : attn_v(run, next);
+    b->k.idle = b->v.idle = over ? 0 : ~attn_mask(run, next);
 }
 
 static struct attn_block open_block(const struct attn_run *run, uint32_t i)
 {
     const enum source from = (enum source)run->type;
-    struct attn_block b = { .k = { from, run->d_k, KV_BLOCK, attn_k(run, i), NULL },
-                            .v = { from, KV_BLOCK, run->d_v, attn_v(run, i), NULL },
+    struct attn_block b = { .k = { from, run->d_k, KV_BLOCK, attn_k(run, i), NULL, 0 },
+                            .v = { from, KV_BLOCK, run->d_v, attn_v(run, i), NULL, 0 },
                             .mask = attn_mask(run, i) };
     find_ahead(run, i, &b);
     if (run->type == KV_INT8) {
@@ -199,6 +231,8 @@ void attn_by_groups(const struct attn_leaves *leaves, const struct attn_run *run
     c.p = attn_scratch_place(scratch, run->d_k, run->d_v).p;
     clear(run, out);
     for (uint32_t i = run->first; i < run->last; i++) {
+        if (!attn_mask(run, i))
+            continue;
         c.block = open_block(run, i);
         c.index = i;
         for (uint32_t q = 0; q < run->n_query; q++) {
@@ -234,7 +268,7 @@ void attn_scores_by_groups(const struct attn_leaves *leaves, const struct attn_r
             c.group.q[i] = run->q + (first + i) * run->q_stride;
             c.group.p[i] = c.p + (size_t)i * KV_BLOCK;
         }
-        scores(&c);
+        scores(&c, UINT64_MAX);
         for (uint32_t i = 0; i < c.group.n; i++)
             leaves->finish(run, &c.block, c.group.p[i]);
     }

@@ -33,7 +33,8 @@ struct matrix {
     uint32_t n_in, n_out; // n_out a multiple of 8
     const char *data;
     const char
-        *ahead; // as many bytes that are wanted next; unless packed, they are fetched in step
+        *ahead;    // as many bytes that are wanted next; unless packed, they are fetched in step
+    uint64_t idle; // bit i: nobody will read row i of the block that is ahead
 };
 
 /* Tiles of all n queries over the same strip of b. */
@@ -43,6 +44,8 @@ struct tiles {
     float *const *c;       // [n] rows of outputs
     uint32_t out, n_out;   // outputs [out, out + n_out): 8, 16, 32 .. tile_out; within one panel
     uint32_t first, last;  // inner indices
+    const uint8_t *row;    // or, when not NULL, what stands there in this list (first 0),
+    uint64_t rows;         //   and the same as bits
     bool fresh;            // sums start at 0, whatever c holds
 };
 
@@ -89,24 +92,63 @@ static inline size_t source_bytes(enum source from)
 struct strip {
     const char *b, *ahead;
     size_t stride, fetch; // bytes from row to row
+    size_t next;          // and from a tile's to the next one's
+    uint64_t rows;        // of a list of rows: those to be fetched, counted from `ahead`
 };
 
 /* Packed: what may be fetched are its own rows, 8 further on, from the second cache to the first. */
+static inline struct strip strip_of_panels(const struct matrix *b, const struct tiles *t,
+                                           uint32_t tile_out)
+{
+    const size_t row = (size_t)(t->out / tile_out) * b->n_in + t->first;
+    const size_t stride = tile_out * source_bytes(b->from);
+    return (struct strip){ .b = b->data + row * stride + t->out % tile_out * source_bytes(b->from),
+                           .ahead = b->data + (row + 8) * stride,
+                           .stride = stride,
+                           .fetch = stride };
+}
+
+/* Whether so few rows of the block ahead are wanted that they are fetched one by one. */
+static inline bool is_sparse(uint64_t idle)
+{
+    return __builtin_popcountll(idle) > KV_BLOCK / 2;
+}
+
+static inline bool is_half_idle(uint64_t idle)
+{
+    return (uint32_t)idle == UINT32_MAX || idle >> 32 == UINT32_MAX;
+}
+
+/* Of a sparse block ahead the rows of V; of K the half that is wanted, whichever half this strip is. */
+static inline struct strip strip_of_some(const struct matrix *b, const struct tiles *t)
+{
+    const size_t bytes = source_bytes(b->from), stride = b->n_out * bytes, at = t->out * bytes;
+    const bool upper = (uint32_t)b->idle == UINT32_MAX && t->n_out < KV_BLOCK;
+    return (struct strip){ .b = b->data + t->first * stride + at,
+                           .ahead = b->ahead + (t->row  ? at
+                                                : upper ? KV_BLOCK / 2 * bytes
+                                                        : 0),
+                           .stride = stride,
+                           .fetch = stride,
+                           .rows = ~b->idle };
+}
+
 static inline struct strip strip_of(const struct matrix *b, const struct tiles *t, size_t n_tile,
                                     uint32_t tile_out)
 {
-    size_t bytes = source_bytes(b->from), stride = b->n_out * bytes;
-    if (b->from == FROM_PANELS) {
-        size_t row = (size_t)(t->out / tile_out) * b->n_in + t->first, at = t->out % tile_out;
-        stride = tile_out * bytes;
-        return (struct strip){ b->data + row * stride + at * bytes, b->data + (row + 8) * stride,
-                               stride, stride };
-    }
+    const size_t bytes = source_bytes(b->from), stride = b->n_out * bytes;
+    if (b->from == FROM_PANELS)
+        return strip_of_panels(b, t, tile_out);
+    if (t->row ? is_sparse(b->idle) : is_half_idle(b->idle))
+        return strip_of_some(b, t);
+    const size_t fetch = (t->n_out * bytes + n_tile - 1) / n_tile;
     return (struct strip){ .b = b->data + t->first * stride + t->out * bytes,
                            .ahead =
                                b->ahead + ((size_t)t->out * b->n_in + t->first * t->n_out) * bytes,
                            .stride = stride,
-                           .fetch = (t->n_out * bytes + n_tile - 1) / n_tile };
+                           .fetch = fetch,
+                           .next = ((t->row ? b->n_in : t->last) - t->first) * fetch,
+                           .rows = t->rows };
 }
 
 /* What a block's softmax changes of the queries it is part of: m and l, and o times a. */

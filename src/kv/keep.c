@@ -22,17 +22,16 @@ static size_t keep_of(const struct keep *k, uint32_t i, uint32_t n)
     return budget > floors ? budget : floors;
 }
 
-static bool is_above(const struct keep *k, uint32_t i, uint32_t n)
+bool keep_is_above(const struct keep *k, uint32_t i, uint32_t n)
 {
     return k->first[i + n] - k->first[i] > keep_of(k, i, n);
 }
 
-/* Whether some list of the layer shares a budget that is exceeded. */
-static bool layer_is_above(const struct keep *k, uint32_t layer)
+bool keep_layer_is_above(const struct keep *k, uint32_t layer)
 {
     const uint32_t n = lists_of_scope(k), end = (layer + 1) * k->n_kv_head;
     for (uint32_t i = n == k->n_list ? 0 : layer * k->n_kv_head; i < end; i += n)
-        if (is_above(k, i, n))
+        if (keep_is_above(k, i, n))
             return true;
     return false;
 }
@@ -40,7 +39,7 @@ static bool layer_is_above(const struct keep *k, uint32_t layer)
 static bool any_is_above(const struct keep *k)
 {
     for (uint32_t layer = 0; layer < k->n_layer; layer++)
-        if (layer_is_above(k, layer))
+        if (keep_layer_is_above(k, layer))
             return true;
     return false;
 }
@@ -101,7 +100,7 @@ static void set_moments(const struct keep *k, struct kv_rank_in *in)
     in->future = k->job->future;
 }
 
-static void rank_layer(const struct keep *k, uint32_t layer, struct kv_rank_source *source)
+void keep_rank_layer(const struct keep *k, uint32_t layer, struct kv_rank_source *source)
 {
     const struct kv_choice *c = k->job->choice;
     const struct kv_view view = kv_view_layer(k->job->space, k->model_layer[layer]);
@@ -127,37 +126,21 @@ static void choose(struct keep *k, uint32_t i, uint32_t n)
         k->key[j] = kv_best_take(&best, k->key[j]);
 }
 
-static void drop_row(const struct keep *k, uint32_t list, size_t row)
+void keep_drop(const struct keep *k, uint32_t list, kv_row row)
 {
-    kv_excerpt_drop(k->job->excerpt, k->model_layer[list / k->n_kv_head], list % k->n_kv_head,
-                    k->row[row]);
+    kv_excerpt_drop(k->job->excerpt, k->model_layer[list / k->n_kv_head], list % k->n_kv_head, row);
 }
 
 static void drop_rest(const struct keep *k)
 {
     const uint32_t n = lists_of_scope(k);
     for (uint32_t i = 0; i < k->n_list; i++) {
-        if (!is_above(k, i / n * n, n))
+        if (!keep_is_above(k, i / n * n, n))
             continue;
         for (size_t j = k->first[i]; j < k->first[i + 1]; j++)
             if (!k->key[j])
-                drop_row(k, i, j);
+                keep_drop(k, i, k->row[j]);
     }
-}
-
-/* The lowest row of a list behind no floor; its end where all are floors. */
-static size_t lowest_row(const struct keep *k, uint32_t list)
-{
-    size_t lowest = k->first[list + 1];
-    uint64_t least = UINT64_MAX;
-    for (size_t j = k->first[list]; j < k->first[list + 1]; j++) {
-        const uint64_t key = kv_row_key(k->rank[j], k->position[j]);
-        if (!keep_is_floor(k, k->position[j]) && key <= least) {
-            least = key;
-            lowest = j;
-        }
-    }
-    return lowest;
 }
 
 /* ---- layers, each by one worker ---- */
@@ -165,26 +148,15 @@ static size_t lowest_row(const struct keep *k, uint32_t list)
 static void rank_and_choose(struct keep *k, uint32_t layer, struct kv_rank_source *source)
 {
     const uint32_t n = lists_of_scope(k), end = (layer + 1) * k->n_kv_head;
-    if (!layer_is_above(k, layer))
+    if (!keep_layer_is_above(k, layer))
         return;
-    rank_layer(k, layer, source);
+    keep_rank_layer(k, layer, source);
     for (uint32_t i = layer * k->n_kv_head; n < k->n_list && i < end; i += n)
-        if (is_above(k, i, n))
+        if (keep_is_above(k, i, n))
             choose(k, i, n);
 }
 
-/* Who leaves of each list of the layer. */
-static void find_lowest(struct keep *k, uint32_t layer, struct kv_rank_source *source)
-{
-    const uint32_t first = layer * k->n_kv_head;
-    keep_gather(k, layer);
-    if (layer_is_above(k, layer))
-        rank_layer(k, layer, source);
-    for (uint32_t i = first; i < first + k->n_kv_head; i++)
-        k->lowest[i] = is_above(k, i, 1) ? lowest_row(k, i) : k->first[i + 1];
-}
-
-static bool next_layer(struct keep *k, uint32_t *layer)
+bool keep_next_layer(struct keep *k, uint32_t *layer)
 {
     *layer = atomic_fetch_add_explicit(&k->next, 1, memory_order_relaxed);
     return *layer < k->n_layer;
@@ -194,7 +166,7 @@ static void gather_part(void *arg, uint32_t part, uint32_t n_part)
 {
     struct keep *k = arg;
     (void)part, (void)n_part;
-    for (uint32_t layer; next_layer(k, &layer);)
+    for (uint32_t layer; keep_next_layer(k, &layer);)
         keep_gather(k, layer);
 }
 
@@ -203,21 +175,11 @@ static void rank_part(void *arg, uint32_t part, uint32_t n_part)
     struct keep *k = arg;
     struct kv_rank_source *source = &k->m->room->source[part];
     (void)n_part;
-    for (uint32_t layer; !source->failed && next_layer(k, &layer);)
+    for (uint32_t layer; !source->failed && keep_next_layer(k, &layer);)
         rank_and_choose(k, layer, source);
 }
 
-static void lowest_part(void *arg, uint32_t part, uint32_t n_part)
-{
-    struct keep *k = arg;
-    struct kv_rank_source *source = &k->m->room->source[part];
-    (void)n_part;
-    for (uint32_t layer; !source->failed && next_layer(k, &layer);)
-        find_lowest(k, layer, source);
-}
-
-/* FULL: ranks lacked memory. */
-static enum status run_layers(struct keep *k, workers_fn *fn, struct note *why)
+enum status keep_run_layers(struct keep *k, workers_fn *fn, struct note *why)
 {
     struct kv_keep_room *room = k->m->room;
     bool failed = false;
@@ -235,7 +197,7 @@ static enum status run_layers(struct keep *k, workers_fn *fn, struct note *why)
 
 /* ---- all of it ---- */
 
-static bool is_nothing(const struct kv_keep_model *m, const struct kv_keep_job *job)
+bool keep_is_nothing(const struct kv_keep_model *m, const struct kv_keep_job *job)
 {
     return !kv_choice_drops(job->choice) || kv_whole_group(m->shape) >= m->shape->n_group;
 }
@@ -243,10 +205,10 @@ static bool is_nothing(const struct kv_keep_model *m, const struct kv_keep_job *
 /* Ranks and drops where something is above its budget. */
 static enum status drop_some(struct keep *k, struct note *why)
 {
-    enum status st = run_layers(k, gather_part, why);
+    enum status st = keep_run_layers(k, gather_part, why);
     if (st != OK || !any_is_above(k))
         return st;
-    st = run_layers(k, rank_part, why);
+    st = keep_run_layers(k, rank_part, why);
     if (st != OK)
         return st;
     if (lists_of_scope(k) == k->n_list)
@@ -259,7 +221,7 @@ enum status kv_keep_run(const struct kv_keep_model *m, const struct kv_keep_job 
                         struct note *why)
 {
     struct keep k;
-    if (is_nothing(m, job))
+    if (keep_is_nothing(m, job))
         return OK;
     enum status st = keep_begin(&k, m, job, why);
     if (st == OK)
@@ -281,25 +243,9 @@ enum status kv_keep_run(const struct kv_keep_model *m, const struct kv_keep_job 
 bool kv_keep_may_drop(const struct kv_keep_model *m, const struct kv_keep_job *job)
 {
     struct keep k;
-    if (is_nothing(m, job))
+    if (keep_is_nothing(m, job))
         return false;
-    if (keep_begin(&k, m, job, NULL) != OK || run_layers(&k, gather_part, NULL) != OK)
+    if (keep_begin(&k, m, job, NULL) != OK || keep_run_layers(&k, gather_part, NULL) != OK)
         return true;
     return any_is_above(&k);
-}
-
-enum status kv_keep_one(const struct kv_keep_model *m, const struct kv_keep_job *job,
-                        struct note *why)
-{
-    struct keep k;
-    if (is_nothing(m, job))
-        return OK;
-    assert(job->choice->policy->scope == KV_SCOPE_HEAD);
-    enum status st = keep_begin(&k, m, job, why);
-    if (st == OK)
-        st = run_layers(&k, lowest_part, why);
-    for (uint32_t i = 0; i < k.n_list && st == OK; i++)
-        if (k.lowest[i] < k.first[i + 1])
-            drop_row(&k, i, k.lowest[i]);
-    return st;
 }

@@ -1,5 +1,5 @@
 /* kv/keep_in.h - one call of kv/keep.h from the inside. Private to keep_rows.c (memory, and what there is) and keep.c (what is
- * done about it).
+ * done about it), and keep_one.c (who leaves with each token).
  *
  *   list       | 0: layer 0, kv_head 0  | 1: layer 0, kv_head 1 | ..         of layers without a window
  *   first       0                        first[1]                             first[n_list]
@@ -21,6 +21,8 @@ struct kv_keep_room {
     struct kv_rank_source source[]; // one a worker
 };
 
+#define KEEP_NOBODY UINT32_MAX // no row is there: KV_IN_TAIL and any position are less
+
 /* All lists, one behind the other: those of a layer together. */
 struct keep {
     const struct kv_keep_model *m;
@@ -36,7 +38,7 @@ struct keep {
     struct kv_rank_head *head; // [n_list]
     uint32_t *budget, *n_stay; // [n_list] rows; floors among what there is
     size_t *first;             // [n_list + 1] of its rows in the arrays below
-    size_t *lowest;            // [n_list] the row that leaves, where one does
+    kv_row *leaves;            // [n_list] who leaves with this token, or KEEP_NOBODY
     float **ranks;             // [n_list]
     kv_row *row;               // [first[n_list]]
     uint32_t *position;
@@ -67,5 +69,22 @@ must_use enum status keep_begin(struct keep *k, const struct kv_keep_model *m,
 
 /* Writes down the rows of a layer's lists. */
 void keep_gather(struct keep *k, uint32_t layer);
+
+/* Whether there is nothing to judge: the policy drops nothing, or no layer has lists. */
+bool keep_is_nothing(const struct kv_keep_model *m, const struct kv_keep_job *job);
+
+/* Whether lists [i, i + n) have more rows than they may keep together; some lists of the layer, or of those that share a
+ * budget with them. */
+bool keep_is_above(const struct keep *k, uint32_t i, uint32_t n);
+bool keep_layer_is_above(const struct keep *k, uint32_t layer);
+
+/* Has all workers run fn over k: each takes layers until there is none. FULL: ranks lacked memory. */
+must_use enum status keep_run_layers(struct keep *k, workers_fn *fn, struct note *why);
+bool keep_next_layer(struct keep *k, uint32_t *layer);
+
+/* The policy's ranks of a layer's rows, which are gathered. */
+void keep_rank_layer(const struct keep *k, uint32_t layer, struct kv_rank_source *source);
+
+void keep_drop(const struct keep *k, uint32_t list, kv_row row);
 
 #endif

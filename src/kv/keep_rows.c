@@ -54,7 +54,7 @@ static size_t lay_lists(struct keep *k, char *piece)
     k->budget = carve(piece, &used, k->n_list, sizeof *k->budget);
     k->n_stay = carve(piece, &used, k->n_list, sizeof *k->n_stay);
     k->first = carve(piece, &used, k->n_list + 1, sizeof *k->first);
-    k->lowest = carve(piece, &used, k->n_list, sizeof *k->lowest);
+    k->leaves = carve(piece, &used, k->n_list, sizeof *k->leaves);
     k->ranks = carve(piece, &used, k->n_list, sizeof *k->ranks);
     return used;
 }

@@ -109,6 +109,7 @@ struct kv_policy {
     enum status (*check)(const void *options, struct note *why); // of options together; NULL: any
     uint32_t recent_least;                 // rows that a share given as `recent` comes to at least
     bool evicts_each;                      // one row a head leaves with each generated token (H2O)
+    bool (*by_mass)(const void *options);  // ... and ranks are kv_mass_received alone; NULL: never
     bool (*rolls)(const void *options);    // positions are counted inside the cache: what stays are
                                            //   sinks and the newest rows; NULL: never
     kv_rank_fn *rank;                      // NULL: not a keep policy

@@ -65,6 +65,12 @@ void kv_rank_squares(const struct kv_rank_in *in, uint32_t h, const float *q, ui
 void kv_rank_read(const struct kv_rank_in *in, uint32_t h, uint32_t first, uint32_t n, float *k,
                   float *v);
 
+/* What a row received, in whole queries. */
+static inline float kv_mass_received(uint64_t mass)
+{
+    return (float)mass * (1.0f / (1u << KV_MASS_BITS));
+}
+
 /* n objects of `size` bytes that live until the rank function returns; zeroed, 64-byte aligned. NULL: no memory, the
  * function must return at once. */
 void *kv_rank_room(const struct kv_rank_in *in, size_t n, size_t size);

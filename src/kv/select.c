@@ -1,6 +1,7 @@
 #include "kv/select.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -175,6 +176,65 @@ static void get_to_know(const struct kv_select *s, struct selecting *l, const st
     l->knows = true;
 }
 
+/* ---- books ---- */
+
+/* Enters what has been passed below n_position. */
+static void enter(const struct kv_select *s, struct selecting *l, struct kv_select_in *in,
+                  uint32_t n_position)
+{
+    in->n_position_max = s->n_position_max;
+    in->ends = s->ends;
+    assert(n_position >= l->n_entered);
+    s->choice.policy->select->enter(&s->choice.options, l->book, in, l->n_entered, n_position);
+    l->n_entered = n_position;
+}
+
+struct passing {
+    struct kv_select *s;
+    const struct kernels *kern;
+    const struct kv_space *space;
+    uint32_t n_position;
+    _Atomic uint32_t next; // layer of the model
+};
+
+static void pass_layer(const struct passing *p, uint32_t layer)
+{
+    struct kv_select *s = p->s;
+    struct kv_select_in in = { .layer = layer,
+                               .d = s->shape->group[s->group].d_k,
+                               .n_position = p->n_position,
+                               .kern = p->kern,
+                               .view = kv_view_layer(p->space, layer) };
+    struct selecting *l = &s->list[s->shape->layer_index[layer] * s->n_kv_head];
+    for (; in.kv_head < s->n_kv_head; in.kv_head++, l++)
+        enter(s, l, &in, p->n_position);
+}
+
+static void pass_part(void *arg, uint32_t part, uint32_t n_part)
+{
+    struct passing *p = arg;
+    const struct kv_shape *shape = p->s->shape;
+    (void)part, (void)n_part;
+    for (;;) {
+        const uint32_t layer = atomic_fetch_add_explicit(&p->next, 1, memory_order_relaxed);
+        if (layer >= shape->n_layer)
+            return;
+        if (shape->layer_group[layer] == p->s->group)
+            pass_layer(p, layer);
+    }
+}
+
+void kv_select_pass(struct kv_select *s, const struct kernels *kern, struct workers *workers,
+                    const struct kv_space *space, uint32_t n_position)
+{
+    struct passing p = { .s = s, .kern = kern, .space = space, .n_position = n_position };
+    assert(n_position <= s->from);
+    if (kv_read_floors(&s->choice, s->shape, s->from + 1).budget <= s->from)
+        workers_run(workers, pass_part, &p);
+}
+
+/* ---- a choice ---- */
+
 /* What the policy names, in the list's mask; n_left: rows that there are. False: everything. */
 static bool choose(struct kv_select *s, struct selecting *l, struct kv_select_in *in,
                    uint32_t n_left)
@@ -184,14 +244,10 @@ static bool choose(struct kv_select *s, struct selecting *l, struct kv_select_in
     const struct kv_floors floors = kv_read_floors(&s->choice, s->shape, n);
     if (floors.budget >= n_left)
         return false;
-    in->n_position_max = s->n_position_max;
     in->budget = floors.budget;
     in->n_sink = floors.n_sink < n ? floors.n_sink : n;
     in->recent = floors.recent + 1 < n ? n - 1 - floors.recent : 0;
-    in->ends = s->ends;
-    assert(in->n_position >= l->n_entered);
-    policy->enter(&s->choice.options, l->book, in, l->n_entered, in->n_position);
-    l->n_entered = in->n_position;
+    enter(s, l, in, in->n_position);
     memset(l->mask, 0, (in->n_position / KV_BLOCK + 1) * sizeof *l->mask);
     if (!policy->select(&s->choice.options, l->book, in, l->mask))
         return false;

@@ -11,6 +11,7 @@
  *     prompt (below `from`) read everything, rows behind it select, each for itself and in order.
  * L4  Layers with a window are read as ever. Of a past with an excerpt the rows that are left are selected from; none of them
  *     goes, or moves, once a row has selected.
+ * L5  When a position is entered into the books does not matter to them.
  *
  * Lifetime  of its sequence. Threads  kv_select_rows is called by workers, one at a time for a layer and kv_head; the rest
  *           by the engine thread between steps.
@@ -21,6 +22,7 @@
 #include "kv/excerpt.h"
 #include "kv/policy.h"
 #include "kv/view.h"
+#include "os/workers.h"
 
 struct kv_select; // one sequence's: choice, address books, masks
 
@@ -98,6 +100,11 @@ void kv_select_free(struct kv_select *s); // NULL is allowed
 
 /* One ends there; to be said before the first query behind it asks. */
 void kv_select_end_sentence(struct kv_select *s, uint32_t position);
+
+/* Positions below n_position of a prompt, all of them there, are computed: books are written by all workers as far as that,
+ * instead of by the first query that selects. (Where that one would read everything, nothing is done.) Or never called. */
+void kv_select_pass(struct kv_select *s, const struct kernels *kern, struct workers *workers,
+                    const struct kv_space *space, uint32_t n_position);
 
 uint32_t kv_select_from(const struct kv_select *s);
 size_t kv_select_bytes(const struct kv_select *s); // of the process

@@ -237,10 +237,14 @@ static uint32_t remainder_of(uint32_t rows, uint32_t loose, uint32_t least, uint
 void kv_shares_round(uint32_t *rows, uint32_t n_list, uint32_t loose, uint32_t least, uint32_t n)
 {
     uint64_t left = 0; // what rounding down frees; the largest remainders are rounded up with it
-    for (uint32_t i = 0; i < n_list; i++)
-        left += remainder_of(rows[i], loose, least, n);
+    uint32_t n_of[KV_BLOCK] = { 0 };
+    for (uint32_t i = 0; i < n_list; i++) {
+        const uint32_t over = remainder_of(rows[i], loose, least, n);
+        left += over;
+        n_of[over]++;
+    }
     for (uint32_t over = KV_BLOCK - 1; over > 0 && left >= KV_BLOCK; over--)
-        for (uint32_t i = 0; i < n_list && left >= KV_BLOCK; i++) {
+        for (uint32_t i = 0; n_of[over] && i < n_list && left >= KV_BLOCK; i++) {
             if (remainder_of(rows[i], loose, least, n) != over)
                 continue;
             const uint32_t room = n - rows[i], up = room < KV_BLOCK - over ? room : KV_BLOCK - over;

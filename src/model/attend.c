@@ -1,6 +1,7 @@
 /* model/attend.c - attention over views: which task computes which partial, and in what order they merge.
  *
- *   tiles   a task = some rows of a sequence x one kv_head: its heads' queries together, chunk after chunk
+ *   tiles   a task = some rows of a sequence x one kv_head: its heads' queries together, chunk after chunk; what takes longest
+ *           goes first, and behind each what is likely the next one's first block is fetched
  *   selects the answering rows of a sequence that reads some of its past (kv/select.h): a task = those rows, in order, x
  *           one kv_head
  *   parts   few rows, or sequences that share blocks: a task = the rows that go over the same rows of one chunk,
@@ -29,7 +30,7 @@ struct attend_job {
     _Atomic uint32_t next;
 };
 
-/* Rows first .. first + n - 1 of the batch, all of one sequence, and one kv_head. */
+/* Rows that attend together, and one kv_head. */
 struct tile {
     uint32_t first, n, head;
 };
@@ -82,6 +83,25 @@ static void attend_chunks(struct attend_job *job, struct attn_run *run, uint32_t
     }
 }
 
+/* Task i: all tiles of the first head, then those of the next. */
+static struct tile tile_at(const struct attend_job *job, uint32_t i)
+{
+    const struct pass *p = job->p;
+    const uint32_t n = p->n_tile[job->windowed];
+    const struct attn_tile *t = &p->tile[job->windowed][i % n];
+    return (struct tile){ t->first, t->n, p->head[i / n].head };
+}
+
+/* What whoever takes the next task reads first, if that is a tile. */
+static struct past_block next_begins(struct attend_job *job)
+{
+    const uint32_t i = atomic_load_explicit(&job->next, memory_order_relaxed);
+    if (i >= job->n_tile)
+        return (struct past_block){ NULL, NULL };
+    const struct tile t = tile_at(job, i);
+    return past_begins(job->p, job->layer, t.first, t.head);
+}
+
 /* Slots, where the past has some, then the space's blocks that the run sees, into the total. selected: the rows that are read
  * of those, or NULL. Leaves the run aimed at the space. */
 static void attend_past(struct attend_job *job, const struct past *past, struct attn_run *run,
@@ -98,7 +118,7 @@ static void attend_past(struct attend_job *job, const struct past *past, struct 
         slots.row_mask = selected ? selected->slots : slots.row_mask;
         attend_chunks(job, &slots, 0, past->list.n_block, past_first_of(run, first, end), mine);
     }
-    attend_chunks(job, run, first, end, (struct past_block){ NULL, NULL }, mine);
+    attend_chunks(job, run, first, end, next_begins(job), mine);
 }
 
 static void finish_tile(struct attend_job *job, const struct tile *t, struct pass_thread *mine)
@@ -129,28 +149,30 @@ static void attend_tile(struct attend_job *job, const struct tile *t, struct pas
         taps_count(p, job->layer, t->head, &past, &run, seq, mine);
 }
 
-/* ---- tiles ---- */
+/* ---- heads ---- */
 
-static uint32_t tiles_of(const struct attend_job *job, const struct batch_seq *seq)
-{
-    const uint32_t n_row = past_n_dense(seq, job->windowed);
-    if (job->by_parts && attend_by_plan(job->p, seq, seq->first_row, job->windowed))
-        return 0;
-    return (n_row + job->p->tile_rows - 1) / job->p->tile_rows;
-}
-
-/* Task i, counting tiles from the end of each sequence: later rows see more, and the longest tasks go first. */
-static struct tile tile_at(const struct attend_job *job, uint32_t i)
+/* Blocks of slots that sequences have in lists of the kv_head. */
+static uint64_t slots_of(const struct attend_job *job, uint32_t head)
 {
     const struct batch *b = job->p->batch;
-    const uint32_t n_head = job->p->h->n_kv_head;
-    const struct batch_seq *seq = b->seq;
-    for (; i >= tiles_of(job, seq) * n_head; seq++)
-        i -= tiles_of(job, seq) * n_head;
-    const uint32_t from = (tiles_of(job, seq) - 1 - i / n_head) * job->p->tile_rows;
-    return (struct tile){ seq->first_row + from,
-                          min_u32(job->p->tile_rows, past_n_dense(seq, job->windowed) - from),
-                          i % n_head };
+    uint64_t n = 0;
+    for (uint32_t s = 0; s < b->n_seq; s++)
+        if (!job->windowed && pass_reads_lists(&b->seq[s]))
+            n += kv_excerpt_list(b->seq[s].excerpt, job->layer, head).n_block;
+    return n;
+}
+
+/* Heads of a layer may have lists of very different lengths: the longest first. */
+static void order_heads(const struct attend_job *job)
+{
+    struct attn_head *all = job->p->head;
+    for (uint32_t h = 0; h < job->p->h->n_kv_head; h++) {
+        const struct attn_head head = { h, slots_of(job, h) };
+        uint32_t i = h;
+        for (; i > 0 && all[i - 1].n_block < head.n_block; i--)
+            all[i] = all[i - 1];
+        all[i] = head;
+    }
 }
 
 /* ---- selects ---- */
@@ -328,10 +350,10 @@ void pass_attend(struct pass *p, uint32_t layer)
     };
     job.by_parts = plan_of(&job)->n_part > 0;
     job.n_part = plan_of(&job)->n_part * p->h->n_kv_head;
-    for (uint32_t s = 0; s < p->batch->n_seq; s++) {
-        job.n_tile += tiles_of(&job, &p->batch->seq[s]) * p->h->n_kv_head;
+    job.n_tile = p->n_tile[job.windowed] * p->h->n_kv_head;
+    for (uint32_t s = 0; s < p->batch->n_seq; s++)
         job.n_select += selects_of(&job, &p->batch->seq[s]);
-    }
+    order_heads(&job);
     profile_run(&p->profile, PROFILE_ATTENTION, p->workers, tasks_part, &job);
     if (job.by_parts)
         merge_parts(&job);

@@ -159,10 +159,9 @@ static void plan_kind(struct pass *p, struct attn_plan *plan, uint32_t n_chunk, 
         plan->n_part = 0;
 }
 
-void attend_plan(struct pass *p)
+static void plan_parts_of_all(struct pass *p)
 {
     uint32_t n_chunk = 0;
-    p->plan[0].n_part = p->plan[1].n_part = 0;
     if (p->n_row * p->h->n_kv_head > SPLIT_STATES)
         return;
     for (uint32_t r = 0; r < p->n_row; r++) {
@@ -174,4 +173,57 @@ void attend_plan(struct pass *p)
     plan_kind(p, &p->plan[0], n_chunk, false);
     if (p->h->window)
         plan_kind(p, &p->plan[1], n_chunk, true);
+}
+
+/* ---- tiles ---- */
+
+/* Blocks that a row sees, of the longest list. */
+static uint32_t blocks_seen(const struct pass *p, const struct batch_seq *seq, uint32_t row,
+                            bool windowed)
+{
+    const uint32_t n = p->row_position[row] / KV_BLOCK + 1, most = p->h->window / KV_BLOCK + 1;
+    if (windowed)
+        return n < most ? n : most;
+    if (!pass_reads_lists(seq))
+        return n;
+    return n - kv_excerpt_tail_first(seq->excerpt) + kv_excerpt_slot_blocks(seq->excerpt);
+}
+
+/* Before all that see less. */
+static void add_tile(struct pass *p, struct attn_tile tile, bool windowed)
+{
+    struct attn_tile *all = p->tile[windowed];
+    uint32_t i = p->n_tile[windowed]++;
+    for (; i > 0 && all[i - 1].n_block < tile.n_block; i--)
+        all[i] = all[i - 1];
+    all[i] = tile;
+}
+
+/* The rows of a sequence from the last ones on: later rows see more, and so few are moved. */
+static void add_tiles(struct pass *p, const struct batch_seq *seq, bool windowed)
+{
+    const uint32_t n_row = past_n_dense(seq, windowed);
+    if (p->plan[windowed].n_part > 0 && attend_by_plan(p, seq, seq->first_row, windowed))
+        return;
+    for (uint32_t end = n_row; end > 0;) {
+        const uint32_t from = (end - 1) / p->tile_rows * p->tile_rows;
+        const uint32_t last = seq->first_row + end - 1;
+        add_tile(p,
+                 (struct attn_tile){ seq->first_row + from, end - from,
+                                     blocks_seen(p, seq, last, windowed) },
+                 windowed);
+        end = from;
+    }
+}
+
+void attend_plan(struct pass *p)
+{
+    p->plan[0].n_part = p->plan[1].n_part = 0;
+    p->n_tile[0] = p->n_tile[1] = 0;
+    plan_parts_of_all(p);
+    for (uint32_t s = 0; s < p->batch->n_seq; s++) {
+        add_tiles(p, &p->batch->seq[s], false);
+        if (p->h->window)
+            add_tiles(p, &p->batch->seq[s], true);
+    }
 }

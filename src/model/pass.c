@@ -78,6 +78,7 @@ static void place(struct pass *p, const struct hparams *h, const struct weights 
     p->seq_slots = piece(l, rows, sizeof(uint32_t));
     p->seq_tail = piece(l, rows, sizeof(uint32_t));
     p->seq_late = piece(l, rows, sizeof(uint32_t));
+    p->head = piece(l, h->n_kv_head, sizeof *p->head);
     p->x = piece(l, rows * h->n_embd, sizeof(float));
     p->hidden = piece(l, (size_t)max_u32(n_row, LOGIT_ROWS) * h->n_embd, sizeof(float));
     p->q = piece(l, rows * h->n_head * h->d_head, sizeof(float));
@@ -88,8 +89,10 @@ static void place(struct pass *p, const struct hparams *h, const struct weights 
     p->up = piece(l, rows * h->n_ff, sizeof(float));
     p->logits = piece(l, (size_t)LOGIT_ROWS * h->n_vocab, sizeof(float));
     p->acts_memory = piece(l, acts_bytes(max_u32(n_row, LOGIT_ROWS), widest_input(h)), 1);
-    for (int i = 0; i < N_ROPE; i++)
+    for (int i = 0; i < N_ROPE; i++) {
         p->angles[i] = piece(l, rows * h->n_rot, sizeof(float));
+        p->tile[i] = piece(l, rows, sizeof *p->tile[i]);
+    }
     p->split = state_piece(l, (size_t)SPLIT_STATES * group, h->d_head);
     p->thread = piece(l, n_thread, sizeof *p->thread);
     p->portion = piece(l, n_thread, sizeof *p->portion);

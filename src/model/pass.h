@@ -38,6 +38,18 @@ struct attn_plan {
     uint32_t row[SPLIT_STATES]; // [n_state]
 };
 
+/* Rows first .. first + n - 1 of the batch, all of one sequence, that attend together to all they see. */
+struct attn_tile {
+    uint32_t first, n;
+    uint32_t n_block; // that are seen
+};
+
+/* A kv_head of a layer, and the blocks of slots that the batch has in its lists. */
+struct attn_head {
+    uint32_t head;
+    uint64_t n_block;
+};
+
 /* What a task of attention needs of its own. */
 struct pass_thread {
     void *scratch;     // for kernels, 64-byte aligned
@@ -77,7 +89,11 @@ struct pass {
     uint32_t *seq_slots,
         *seq_tail;      // chunks of slots, and the first chunk behind those: attend_plan.c
     uint32_t *seq_late; // [n_row] of sequences: rows of moments that waited before this pass
-    struct attn_plan plan[N_ROPE]; // of full layers, of windowed layers
+    struct attn_plan plan[N_ROPE];  // of full layers, of windowed layers
+    struct attn_tile *tile[N_ROPE]; // [n_tile] of what no plan has, those that see most first
+    uint32_t n_tile[N_ROPE];
+    struct attn_head
+        *head; // [n_kv_head] of the layer that attends, those with the longest lists first
     struct pass_thread *thread;
     struct portion *portion; // of the run, one a thread
     struct pass_taps taps;

@@ -105,13 +105,24 @@ static struct kv_select *select_new(struct runner *r, double budget)
     return s;
 }
 
+/* L5: perhaps the books are written while the prompt is read. */
+static void pass(const struct runner *r, struct workers *workers, struct run *run)
+{
+    if (!workers || run->n_done > FROM)
+        return;
+    kv_select_pass(run->select, model_kernels(r->model), workers, run->space, run->n_done);
+}
+
 /* Logits of all positions, read in chunks, perhaps beside a sequence that reads everything. */
 static void read_selecting(const struct runner_config *config, const int32_t *ids, double budget,
                            uint32_t chunk, bool in_company, float *logits)
 {
     struct runner r;
     struct run run[2], *each[2] = { &run[0], &run[1] };
+    struct workers *workers = NULL;
     runner_open(&r, config);
+    if (in_company)
+        assert_int_equal(workers_new(&workers, 2, NULL), OK);
     run_open(&r, &run[0], ids);
     run_open(&r, &run[1], ids);
     run[0].select = select_new(&r, budget);
@@ -123,7 +134,9 @@ static void read_selecting(const struct runner_config *config, const int32_t *id
                                                             : other < 9 ? other
                                                                         : 9 },
                  2);
+        pass(&r, workers, &run[0]);
     }
+    workers_free(workers);
     const struct kv_select_stats stats = kv_select_stats_of(run[0].select);
     assert_true(budget >= N ? stats.n_read == stats.n_there : stats.n_read < stats.n_there / 2);
     kv_select_free(run[0].select);

@@ -24,7 +24,8 @@ static void choose_rows(struct attn_case *c, const struct attn_shape *shape, str
                      : b % 4 == 0   ? 0
                      : b % 4 == 1   ? a
                      : b % 4 == 2   ? dense
-                                    : 0xff00ff0;
+                     : b % 8 == 3   ? UINT64_C(0xff00ff0)
+                                    : UINT64_C(0xff00ff0) << 36;
         c->seen[b] = 0;
         for (uint32_t i = 0; i < shape->n_query; i++)
             for (uint32_t r = 0; r < KV_BLOCK; r++)

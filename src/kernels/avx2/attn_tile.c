@@ -13,17 +13,18 @@ INLINE __m256 load8(enum source from, const char *p)
     return _mm256_loadu_ps((const float *)p);
 }
 
-/* One body for all tiles: n_q, n_v and from are constants where it is called. The pragmas unroll
- * the two outer loops before the compiler decides what lives in registers; without them every step
- * stores 12 accumulators. */
+/* One body for all tiles: n_q, n_v, from and listed are constants where it is called. The pragmas
+ * unroll the two outer loops before the compiler decides what lives in registers; without them
+ * every step stores 12 accumulators. */
 INLINE void body(const struct tiles *t, uint32_t query, const struct strip *s, uint32_t n_q,
-                 uint32_t n_v, enum source from)
+                 uint32_t n_v, enum source from, bool listed)
 {
     const size_t step = 8 * n_v * source_bytes(from);
     const uint32_t last = t->last;
     const bool fresh = t->fresh;
     const size_t stride = s->stride, fetch = s->fetch;
     const char *b = s->b, *ahead = s->ahead;
+    uint64_t rows = s->rows;
     const float *const *factor = t->a + query;
     float *const *c = t->c + query;
     __m256 acc[AVX2_TILE_QUERIES][AVX2_TILE_OUT / 8];
@@ -34,10 +35,16 @@ INLINE void body(const struct tiles *t, uint32_t query, const struct strip *s, u
         for (uint32_t v = 0; v < n_v; v++)
             acc[q][v] = fresh ? _mm256_setzero_ps() : _mm256_loadu_ps(c[q] + t->out + 8 * v);
 
-    for (uint32_t i = t->first; i < last; i++, b += stride, ahead += fetch) {
+    for (uint32_t n = t->first; n < last; n++, b += stride, ahead += fetch) {
+        const uint32_t i = listed ? t->row[n] : n;
         __m256 a[AVX2_TILE_QUERIES];
         for (uint32_t q = 0; q < n_q; q++)
             a[q] = _mm256_broadcast_ss(factor[q] + i);
+        if (listed) {
+            b = s->b + i * stride;
+            ahead = s->ahead + (rows ? (size_t)__builtin_ctzll(rows) : 0) * fetch;
+            rows &= rows - 1;
+        }
         for (size_t line = 0; line < step && from != FROM_PANELS; line += 64)
             _mm_prefetch(ahead + line, _MM_HINT_T0);
         for (uint32_t v = 0; v < n_v; v++) {
@@ -54,39 +61,47 @@ INLINE void body(const struct tiles *t, uint32_t query, const struct strip *s, u
             _mm256_storeu_ps(c[q] + t->out + 8 * v, acc[q][v]);
 }
 
-#define TILE(n_q, n_v, from)                                                                       \
-    static void tile_##n_q##_##n_v##_##from(const struct tiles *t, uint32_t query,                 \
-                                            const struct strip *s)                                 \
+// listed: by all rows from the first to the last, or those of a list
+#define TILE(n_q, n_v, from, listed)                                                               \
+    static void tile_##n_q##_##n_v##_##from##_##listed(const struct tiles *t, uint32_t query,      \
+                                                       const struct strip *s)                      \
     {                                                                                              \
-        body(t, query, s, n_q, n_v, from);                                                         \
+        body(t, query, s, n_q, n_v, from, listed);                                                 \
     }
-#define TILES(from)                                                                                \
-    TILE(1, 1, from)                                                                               \
-    TILE(1, 2, from)                                                                               \
-    TILE(1, 4, from)                                                                               \
-    TILE(2, 1, from)                                                                               \
-    TILE(2, 2, from)                                                                               \
-    TILE(2, 4, from)                                                                               \
-    TILE(3, 1, from)                                                                               \
-    TILE(3, 2, from)                                                                               \
-    TILE(3, 4, from)
-#define ROW(n_q, from)                                                                             \
+#define TILES(from, listed)                                                                        \
+    TILE(1, 1, from, listed)                                                                       \
+    TILE(1, 2, from, listed)                                                                       \
+    TILE(1, 4, from, listed)                                                                       \
+    TILE(2, 1, from, listed)                                                                       \
+    TILE(2, 2, from, listed)                                                                       \
+    TILE(2, 4, from, listed)                                                                       \
+    TILE(3, 1, from, listed)                                                                       \
+    TILE(3, 2, from, listed)                                                                       \
+    TILE(3, 4, from, listed)
+#define ROW(n_q, from, listed)                                                                     \
     {                                                                                              \
-        tile_##n_q##_1_##from, tile_##n_q##_2_##from, tile_##n_q##_4_##from                        \
+        tile_##n_q##_1_##from##_##listed, tile_##n_q##_2_##from##_##listed,                        \
+            tile_##n_q##_4_##from##_##listed                                                       \
     }
-#define ROWS(from) [from] = { ROW(1, from), ROW(2, from), ROW(3, from) }
+#define ROWS(from, listed)                                                                         \
+    [from][listed] = { ROW(1, from, listed), ROW(2, from, listed), ROW(3, from, listed) }
 
 // clang-format off
-TILES(FROM_F16)
-TILES(FROM_F32)
-TILES(FROM_INT8)
-TILES(FROM_PANELS)
+TILES(FROM_F16, 0)
+TILES(FROM_F32, 0)
+TILES(FROM_INT8, 0)
+TILES(FROM_PANELS, 0)
+TILES(FROM_F16, 1)
+TILES(FROM_F32, 1)
+TILES(FROM_INT8, 1)
+TILES(FROM_PANELS, 1)
 
 typedef void tile_fn(const struct tiles *t, uint32_t query, const struct strip *s);
 
-// [from][n_q - 1][n_out 8, 16, 32]
-static tile_fn *const TILE_FN[N_SOURCE][AVX2_TILE_QUERIES][3] = {
-    ROWS(FROM_F16), ROWS(FROM_F32), ROWS(FROM_INT8), ROWS(FROM_PANELS),
+// [from][listed][n_q - 1][n_out 8, 16, 32]
+static tile_fn *const TILE_FN[N_SOURCE][2][AVX2_TILE_QUERIES][3] = {
+    ROWS(FROM_F16, 0), ROWS(FROM_F32, 0), ROWS(FROM_INT8, 0), ROWS(FROM_PANELS, 0),
+    ROWS(FROM_F16, 1), ROWS(FROM_F32, 1), ROWS(FROM_INT8, 1), ROWS(FROM_PANELS, 1),
 };
 // clang-format on
 
@@ -94,10 +109,9 @@ void avx2_attn_tiles(const struct matrix *b, const struct tiles *t)
 {
     struct strip s =
         strip_of(b, t, (t->n + AVX2_TILE_QUERIES - 1) / AVX2_TILE_QUERIES, AVX2_TILE_OUT);
-    for (uint32_t i = 0, n_q; i < t->n; i += n_q) {
+    for (uint32_t i = 0, n_q; i < t->n; i += n_q, s.ahead += s.next) {
         n_q = tile_queries(t->n - i, AVX2_TILE_QUERIES);
-        TILE_FN[b->from][n_q - 1][t->n_out / 16](t, i, &s);
-        s.ahead += b->from == FROM_PANELS ? 0 : (t->last - t->first) * s.fetch;
+        TILE_FN[b->from][t->row != NULL][n_q - 1][t->n_out / 16](t, i, &s);
     }
 }
 

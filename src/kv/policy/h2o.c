@@ -44,6 +44,12 @@ static bool counts(const struct h2o_options *o)
     return o->score == SCORE_SUM || o->score == SCORE_MEAN;
 }
 
+static bool h2o_by_mass(const void *opt)
+{
+    const struct h2o_options *o = opt;
+    return o->score == SCORE_SUM && !o->values;
+}
+
 static unsigned h2o_needs(const void *opt)
 {
     return counts(opt) ? KV_NEED_MASS_SUM : KV_NEED_QUERIES;
@@ -128,7 +134,7 @@ static void h2o_rank(const void *opt, const struct kv_rank_in *in, float *const 
               "of Large Language Models\"",                                                        \
     .option = options, .n_option = sizeof options / sizeof *options,                               \
     .options_bytes = sizeof(struct h2o_options), .needs = h2o_needs, .n_query = h2o_n_query,       \
-    .check = h2o_check, .evicts_each = true, .rank = h2o_rank
+    .check = h2o_check, .evicts_each = true, .by_mass = h2o_by_mass, .rank = h2o_rank
 
 const struct kv_policy kv_policy_h2o = {
     .name = "h2o",

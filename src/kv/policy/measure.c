@@ -83,7 +83,7 @@ bool measure_query(const struct kv_rank_in *in, uint32_t t, float *out)
 void measure_mass(const struct kv_rank_in *in, uint32_t h, float *out)
 {
     for (uint32_t i = 0; i < in->head[h].n; i++)
-        out[i] = (float)in->head[h].mass[i] * (1.0f / (1u << KV_MASS_BITS));
+        out[i] = kv_mass_received(in->head[h].mass[i]);
 }
 
 /* ---- values ---- */

@@ -108,19 +108,19 @@ static void begin_unit(const struct units_kind *kind, const struct book *b, uint
     }
 }
 
-static void add_key(const struct units_kind *kind, const struct book *b, const float *k)
+static void add_key(const struct units_kind *kind, const struct book *b, const struct kernels *kern,
+                    const float *k)
 {
     const uint32_t d = b->head->d;
     float *first = b->open, *second = b->open + d;
-    const bool bounds = kind->address == UNITS_BOUNDS;
-    for (uint32_t j = 0; bounds && j < d; j++) {
+    for (uint32_t j = 0; kind->address == UNITS_BOUNDS && j < d; j++) {
         first[j] = k[j] < first[j] ? k[j] : first[j];
         second[j] = k[j] > second[j] ? k[j] : second[j];
     }
-    for (uint32_t j = 0; !bounds && j < d; j++) {
-        first[j] += k[j];
+    if (kind->address != UNITS_BOUNDS)
+        kern->add(first, k, d);
+    for (uint32_t j = 0; kind->address == UNITS_SPREAD && j < d; j++)
         second[j] += k[j] * k[j];
-    }
     b->head->n_open++;
 }
 
@@ -137,9 +137,11 @@ static void store_open(const struct units_kind *kind, const struct book *b,
     memcpy(second, b->open + d, d * sizeof *second);
     for (uint32_t j = 0; kind->address != UNITS_BOUNDS && j < d; j++) {
         first[j] /= n;
+        square += first[j] * first[j];
+    }
+    for (uint32_t j = 0; kind->address == UNITS_SPREAD && j < d; j++) {
         second[j] = second[j] / n - first[j] * first[j];
         second[j] = second[j] > 0 ? second[j] : 0;
-        square += first[j] * first[j];
     }
     b->length[i] = square > 0 ? 1 / sqrtf(square) : 0;
     kern->store_k(KV_F16, part_of(kind, b, block, 0), at, first, d);
@@ -164,7 +166,7 @@ void units_enter(const struct units_kind *kind, void *book, const struct kv_sele
         }
         if (kv_select_has(in, p)) {
             kv_select_key(in, p, k);
-            add_key(kind, &b, k);
+            add_key(kind, &b, in->kern, k);
         }
         head->n_entered++;
     }
