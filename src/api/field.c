@@ -6,20 +6,26 @@
 
 #include "base/mem.h"
 
-const json_t *field_find(const struct fields *f, const char *names, char found[64])
+/* Walks *names on, behind the next one that is there. */
+static const json_t *next_found(const struct fields *f, const char **names, char found[64])
 {
-    for (const char *at = names, *end; *at; at = *end ? end + 1 : end) {
+    for (const char *at = *names, *end; *at; at = *names) {
         end = strchrnul(at, '|');
+        *names = *end ? end + 1 : end;
         const json_t *value = json_object_getn(f->object, at, (size_t)(end - at));
         if (!value || json_is_null(value))
             continue;
-        if (found) {
-            memcpy(found, at, (size_t)(end - at));
-            found[end - at] = '\0';
-        }
+        memcpy(found, at, (size_t)(end - at));
+        found[end - at] = '\0';
         return value;
     }
     return NULL;
+}
+
+const json_t *field_find(const struct fields *f, const char *names, char found[64])
+{
+    char name[64];
+    return next_found(f, &names, found ? found : name);
 }
 
 static const char *type_name(const json_t *v)
@@ -40,25 +46,6 @@ static const char *type_name(const json_t *v)
     }
 }
 
-double field_number(const struct fields *f, const char *names, double by_default)
-{
-    const struct member *m = member_of(names, f->in);
-    char name[64];
-    const json_t *v = field_find(f, names, name);
-    if (!v)
-        return by_default;
-    if (!json_is_number(v)) {
-        api_error_set(f->error, API_BAD, name, "%s is %s; it must be a number", name, type_name(v));
-        return by_default;
-    }
-    const double x = json_number_value(v);
-    if (x >= m->least && x <= m->most)
-        return x;
-    api_error_set(f->error, API_BAD, name, "%s is %g; it must be from %g to %g", name, x, m->least,
-                  m->most);
-    return by_default;
-}
-
 bool field_whole(const json_t *v, int64_t *out)
 {
     const double real = json_is_real(v) ? json_real_value(v) : 0.5;
@@ -68,25 +55,62 @@ bool field_whole(const json_t *v, int64_t *out)
     return true;
 }
 
+static bool read_number(const struct fields *f, const struct member *m, const char *name,
+                        const json_t *v, double *x)
+{
+    if (!json_is_number(v)) {
+        api_error_set(f->error, API_BAD, name, "%s is %s; it must be a number", name, type_name(v));
+        return false;
+    }
+    *x = json_number_value(v);
+    if (*x >= m->least && *x <= m->most)
+        return true;
+    api_error_set(f->error, API_BAD, name, "%s is %g; it must be from %g to %g", name, *x, m->least,
+                  m->most);
+    return false;
+}
+
+static bool read_int(const struct fields *f, const struct member *m, const char *name,
+                     const json_t *v, int64_t *x)
+{
+    if (!field_whole(v, x)) {
+        api_error_set(f->error, API_BAD, name, "%s is %s; it must be an integer", name,
+                      type_name(v));
+        return false;
+    }
+    if (m->least >= m->most || (*x >= (int64_t)m->least && *x <= (int64_t)m->most))
+        return true;
+    api_error_set(f->error, API_BAD, name, "%s is %lld; it must be from %.0f to %.0f", name,
+                  (long long)*x, m->least, m->most);
+    return false;
+}
+
+double field_number(const struct fields *f, const char *names, double by_default)
+{
+    const struct member *m = member_of(names, f->in);
+    const json_t *v;
+    char name[64];
+    double first = by_default, x;
+    for (bool found = false; (v = next_found(f, &names, name)); found = true) {
+        if (!read_number(f, m, name, v, &x))
+            return by_default;
+        first = found ? first : x;
+    }
+    return first;
+}
+
 int64_t field_int(const struct fields *f, const char *names, int64_t by_default)
 {
     const struct member *m = member_of(names, f->in);
+    const json_t *v;
     char name[64];
-    const json_t *v = field_find(f, names, name);
-    if (!v)
-        return by_default;
-    int64_t x;
-    if (!field_whole(v, &x)) {
-        api_error_set(f->error, API_BAD, name, "%s is %s; it must be an integer", name,
-                      type_name(v));
-        return by_default;
+    int64_t first = by_default, x;
+    for (bool found = false; (v = next_found(f, &names, name)); found = true) {
+        if (!read_int(f, m, name, v, &x))
+            return by_default;
+        first = found ? first : x;
     }
-    const bool bounded = m->least < m->most;
-    if (!bounded || (x >= (int64_t)m->least && x <= (int64_t)m->most))
-        return x;
-    api_error_set(f->error, API_BAD, name, "%s is %lld; it must be from %.0f to %.0f", name,
-                  (long long)x, m->least, m->most);
-    return by_default;
+    return first;
 }
 
 bool field_bool(const struct fields *f, const char *names, bool by_default)

@@ -8,6 +8,7 @@
  * F1  Absent and null are the default. A value of another type or out of bounds is a 400 that names the field, the value
  *     and the bounds; the first one stays, and the reader answers the default.
  * F2  Names are tried in the order given, separated by bars ("max_completion_tokens|max_tokens"), as in the row.
+ *     The first that is there counts; a number must be right under each of them.
  *
  * Lifetime  texts live as long as the object. Threads  any. */
 #ifndef API_FIELD_H

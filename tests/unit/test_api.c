@@ -126,6 +126,32 @@ static void more_answers_than_ever_fit_are_no_matter_of_patience(void **state)
     buf_close(&body);
 }
 
+/* The first name of a number counts; one that is overlooked has to be right, too. */
+static void each_name_of_a_number_is_read(void **state)
+{
+    static const struct {
+        const char *body, *param;
+    } wrong[] = {
+        { "{\"max_completion_tokens\":1,\"max_tokens\":99999999999", "max_tokens" },
+        { "{\"max_completion_tokens\":null,\"max_tokens\":\"x\"", "max_tokens" },
+        { "{\"repetition_penalty\":1,\"repeat_penalty\":-7", "repeat_penalty" },
+        { "{\"repetition_penalty\":-7,\"repeat_penalty\":1", "repetition_penalty" },
+    };
+    static const char chat[] = ",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}";
+    char body[256];
+    (void)state;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        snprintf(body, sizeof body, "%s%s", wrong[i].body, chat);
+        json_t *e = ask_json("/v1/chat/completions", body, 400);
+        expect_text(e, "error/param", wrong[i].param);
+        json_decref(e);
+    }
+    snprintf(body, sizeof body, "{\"max_completion_tokens\":1,\"max_tokens\":2%s", chat);
+    json_t *a = ask_json("/v1/chat/completions", body, 200);
+    assert_int_equal(json_number_at(a, "usage/completion_tokens"), 1);
+    json_decref(a);
+}
+
 /* Of one token nothing can be reused, and nothing is missed. */
 static void a_prompt_of_one_token_misses_nothing(void **state)
 {
@@ -656,6 +682,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_fills_the_queue_in_the_middle_is_refused),
         cmocka_unit_test(more_answers_than_ever_fit_are_no_matter_of_patience),
+        cmocka_unit_test(each_name_of_a_number_is_read),
         cmocka_unit_test(a_prompt_of_one_token_misses_nothing),
         cmocka_unit_test(messages_without_a_text_are_read),
         cmocka_unit_test(how_a_prompt_ends_is_as_asked),
