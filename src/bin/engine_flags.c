@@ -65,8 +65,7 @@ static void name_model(struct engine_opened *o)
     o->info.name = o->name;
 }
 
-/* `--kv-policy help` asks for the list instead of a model. */
-static void answer_help(const struct engine_flags *f)
+void engine_answer_help(const struct engine_flags *f)
 {
     struct buf text = { 0 };
     if (!f->kv_policy || strcmp(f->kv_policy, "help") != 0)
@@ -107,7 +106,7 @@ enum status engine_open(struct engine_opened *out, const struct engine_flags *f,
     struct buf path = { 0 }, encoder = { 0 };
     struct akv_note inner = { "" };
     *out = (struct engine_opened){ 0 };
-    answer_help(f);
+    engine_answer_help(f);
     enum status st = model_path_resolve(&path, f->model, why);
     if (st == OK)
         st = find_encoder(&encoder, f, why);

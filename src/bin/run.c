@@ -276,6 +276,7 @@ int verb_run(int argc, char **argv)
     int exit_code;
     if (!flags_read(&flags_of_run, &o, argc, argv, NULL, &exit_code))
         return exit_code;
+    engine_answer_help(&o.engine);
     if (o.n_predict == 0)
         return verb_misused(
             &flags_of_run, "--predict: 0 tokens are no answer; give 1 or more, or -1 for an answer "

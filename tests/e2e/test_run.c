@@ -227,6 +227,7 @@ static void nothing_to_answer(void **state)
     program_expect(WORDS("akvifer", "run"), "\n", 2, NULL, words);
     program_expect(RUN("-p", ""), "unread", 2, NULL, words);
     program_expect(RUN("-f", program_file("empty", "")), NULL, 2, NULL, words);
+    program_expect(WORDS("akvifer", "run", "--kv-policy", "help"), NULL, 0, "sentencekv", NULL);
 }
 
 static void wrong_flags(void **state)
