@@ -59,7 +59,8 @@ const struct kv_option kv_common_options[KV_N_COMMON] = {
       "with shares=layers, the power of how much a layer's keys change that its share follows; 0: "
       "all the same" },
 };
-static const char *common_text(const struct kv_common_text *t, uint32_t i)
+
+const char *kv_common_text_at(const struct kv_common_text *t, uint32_t i)
 {
     const char *const text[KV_N_COMMON] = { t->budget, t->sinks, t->recent, t->block, t->every,
                                             t->shares, t->round, t->even,   t->whole, t->alpha };
@@ -85,8 +86,8 @@ const char *kv_option_preset(const struct kv_policy *p, const struct kv_option *
 {
     const bool is_common = o >= kv_common_options && o < kv_common_options + KV_N_COMMON;
     const uint32_t i = is_common ? (uint32_t)(o - kv_common_options) : 0;
-    const char *of_paper = is_common ? common_text(&p->paper, i) : NULL;
-    const char *of_tuned = is_common ? common_text(&p->tuned, i) : NULL;
+    const char *of_paper = is_common ? kv_common_text_at(&p->paper, i) : NULL;
+    const char *of_tuned = is_common ? kv_common_text_at(&p->tuned, i) : NULL;
     if (!paper && of_tuned)
         return of_tuned;
     if (!paper && o->tuned)
@@ -135,14 +136,27 @@ static const struct kv_option *find_option(const struct kv_policy *p, const char
     return NULL;
 }
 
+static void set_default(struct kv_choice *c, const struct kv_option *o, const char *text)
+{
+    struct note why;
+    enum status st = kv_option_set(o, c->options.bytes, text, &why);
+    assert(st == OK); // a default of the table is within its bounds (tests/unit/test_policy)
+}
+
 static void set_presets(struct kv_choice *c, bool paper)
 {
     const struct kv_option *o;
-    for (uint32_t i = 0; (o = kv_policy_option(c->policy, i)); i++) {
-        struct note why;
-        enum status st =
-            kv_option_set(o, c->options.bytes, kv_option_preset(c->policy, o, paper), &why);
-        assert(st == OK); // a default of the table is within its bounds (tests/unit/test_policy)
+    c->paper = paper;
+    for (uint32_t i = 0; (o = kv_policy_option(c->policy, i)); i++)
+        set_default(c, o, kv_option_preset(c->policy, o, paper));
+}
+
+static void set_in_blocks(struct kv_choice *c)
+{
+    for (uint32_t i = 0; i < KV_N_COMMON; i++) {
+        const char *text = kv_common_text_at(&c->policy->in_blocks, i);
+        if (text)
+            set_default(c, &kv_common_options[i], text);
     }
 }
 
@@ -247,15 +261,24 @@ static enum status take_option(const char **text, char name[WORD_ROOM], char val
     return OK;
 }
 
-/* The preset of a list comes first wherever it stands: `only_preset` walks for it alone. */
-static enum status set_options(struct kv_choice *c, const char *text, bool only_preset,
+/* The options of a list that others' defaults hang on are read first, wherever they stand. */
+enum turn { TURN_PRESET, TURN_BLOCK, TURN_REST };
+
+static enum turn turn_of(const char *name)
+{
+    if (strcmp(name, "preset") == 0)
+        return TURN_PRESET;
+    return strcmp(name, "block") == 0 ? TURN_BLOCK : TURN_REST;
+}
+
+static enum status set_options(struct kv_choice *c, const char *text, enum turn turn,
                                struct note *why)
 {
     enum status st = OK;
     while (st == OK && *text) {
         char name[WORD_ROOM], value[WORD_ROOM];
         st = take_option(&text, name, value, why);
-        if (st == OK && (strcmp(name, "preset") == 0) == only_preset)
+        if (st == OK && turn_of(name) == turn)
             st = kv_choice_set(c, name, value, why);
     }
     return st;
@@ -276,9 +299,13 @@ enum status kv_choice_parse(struct kv_choice *out, const char *text, struct note
         st = BAD_INPUT;
     }
     if (st == OK)
-        st = set_options(&c, at, true, why);
+        st = set_options(&c, at, TURN_PRESET, why);
     if (st == OK)
-        st = set_options(&c, at, false, why);
+        st = set_options(&c, at, TURN_BLOCK, why);
+    if (st == OK && !c.paper && c.options.common.block > 0)
+        set_in_blocks(&c);
+    if (st == OK)
+        st = set_options(&c, at, TURN_REST, why);
     if (st == OK)
         st = kv_choice_check(&c, why);
     if (st == OK)

@@ -101,7 +101,8 @@ struct kv_policy {
     const struct kv_option *option; // [n_option] besides the common ones
     uint32_t n_option;
     size_t options_bytes;
-    struct kv_common_text paper, tuned;
+    struct kv_common_text paper, tuned,
+        in_blocks; // what of `tuned` is otherwise where `block` is set
     enum kv_scope scope;
     enum kv_replay replay;
     unsigned (*needs)(const void *options);                      // enum kv_need; NULL: nothing
@@ -124,6 +125,7 @@ extern const struct kv_policy *const kv_policies[];
 /* A policy with its options, read from words. */
 struct kv_choice {
     const struct kv_policy *policy;
+    bool paper; // its preset
     union {
         struct kv_common common;
         double align;

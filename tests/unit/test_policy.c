@@ -91,6 +91,11 @@ static void presets_come_first(void **state)
     assert_int_equal(c.options.common.n_sink, 0);
     c = parsed("h2o");
     assert_int_equal(c.options.common.n_sink, 4);
+    assert_true(parsed("auto").options.common.even > 0);
+    assert_true(parsed("auto:block=0").options.common.even > 0);
+    assert_true(parsed("auto:block=256").options.common.even == 0);
+    assert_true(parsed("auto:even=0.5,block=256").options.common.even == 0.5f);
+    assert_true(!parsed("auto:block=256,preset=paper").options.common.round);
     assert_int_equal(kv_choice_set(&c, "preset", "paper", NULL), OK);
     assert_int_equal(c.options.common.n_sink, 0);
 }
