@@ -68,12 +68,12 @@ uint32_t kv_keep_every(const struct kv_choice *c, const struct kv_shape *shape, 
 /* From here on heads get four blocks on average: fewer, and whole blocks would not follow their shares. */
 enum { ROUND_FROM = 4 * KV_BLOCK };
 
-/* The part of the budget that all heads get alike: `even` at a tenth of all rows. What is left for heads that retrieve grows
+/* The part of the budget that all heads get alike: `part` at a tenth of all rows. What is left for heads that retrieve grows
  * as the root of the budget, since they have all they want early. */
-static float even_of(const struct kv_common *o, uint32_t budget, uint32_t n_whole)
+static float even_of(float part, uint32_t budget, uint32_t n_whole)
 {
-    const double by_share = (1 - (double)o->even) * sqrt(0.1 * n_whole / budget);
-    return o->even > 0 ? (float)fmax(1 - by_share, 0) : 0;
+    const double by_share = (1 - (double)part) * sqrt(0.1 * n_whole / budget);
+    return part > 0 ? (float)fmax(1 - by_share, 0) : 0;
 }
 
 bool kv_keep_is_whole(const struct kv_choice *c, const struct kv_shares *shares)
@@ -99,8 +99,9 @@ void kv_keep_deal(const struct kv_choice *c, const struct kv_shares *shares,
         if (by)
             kv_shares_by_layer(shares, o->alpha, layer, &by_layer);
     }
-    const struct kv_dealing how = { least, even_of(o, f.budget, n_whole),
-                                    kv_keep_is_whole(c, shares) };
+    const bool whole = kv_keep_is_whole(c, shares);
+    const float even = o->block > 0 && !whole ? o->even_block : o->even;
+    const struct kv_dealing how = { least, even_of(even, f.budget, n_whole), whole };
     kv_shares_deal(by, &how, f.budget, n_whole, n_list(shape), rows);
     if (o->round && f.budget >= ROUND_FROM && f.budget < n_whole)
         kv_shares_round(rows, n_list(shape), open < f.recent ? open : f.recent, least, n_whole);

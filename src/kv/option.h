@@ -8,11 +8,8 @@
 #include "kv/policy.h"
 
 /* Those that every policy but `full` has; of them the first few where nothing is dropped. */
-enum { KV_N_COMMON = 10, KV_N_COMMON_SELECT = 3 };
+enum { KV_N_COMMON = 11, KV_N_COMMON_SELECT = 3 };
 extern const struct kv_option kv_common_options[KV_N_COMMON];
-
-/* The text of common option i in a policy's table; NULL: it says nothing of it. */
-const char *kv_common_text_at(const struct kv_common_text *t, uint32_t i);
 
 /* Text into a room of fixed size, cut where that ends; `len` goes on counting, as snprintf's. */
 struct kv_text {

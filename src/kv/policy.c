@@ -52,6 +52,9 @@ const struct kv_option kv_common_options[KV_N_COMMON] = {
       "with shares=profile or layers, the part of a budget of 10% that heads get by what text that "
       "follows looks at (alike, where the profile does not say); what is left for shares grows as "
       "the root of the budget" },
+    { "even_block", KV_OPTION_NUMBER, COMMON(even_block), NULL, "0", NULL, 0, 1, NULL,
+      "the same where `block` is set and heads get parts, not all rows: what a head that retrieves "
+      "drops at a block's end is gone" },
     { "whole", KV_OPTION_WORD, COMMON(whole), NULL, "off", NULL, 0, 0, "off on profile",
       "with shares=profile or layers: one head after the other gets all rows, the largest share "
       "first, instead of each a part; or as the profile says" },
@@ -59,11 +62,11 @@ const struct kv_option kv_common_options[KV_N_COMMON] = {
       "with shares=layers, the power of how much a layer's keys change that its share follows; 0: "
       "all the same" },
 };
-
-const char *kv_common_text_at(const struct kv_common_text *t, uint32_t i)
+static const char *common_text(const struct kv_common_text *t, uint32_t i)
 {
-    const char *const text[KV_N_COMMON] = { t->budget, t->sinks, t->recent, t->block, t->every,
-                                            t->shares, t->round, t->even,   t->whole, t->alpha };
+    const char *const text[KV_N_COMMON] = { t->budget,     t->sinks,  t->recent, t->block,
+                                            t->every,      t->shares, t->round,  t->even,
+                                            t->even_block, t->whole,  t->alpha };
     return text[i];
 }
 
@@ -86,8 +89,8 @@ const char *kv_option_preset(const struct kv_policy *p, const struct kv_option *
 {
     const bool is_common = o >= kv_common_options && o < kv_common_options + KV_N_COMMON;
     const uint32_t i = is_common ? (uint32_t)(o - kv_common_options) : 0;
-    const char *of_paper = is_common ? kv_common_text_at(&p->paper, i) : NULL;
-    const char *of_tuned = is_common ? kv_common_text_at(&p->tuned, i) : NULL;
+    const char *of_paper = is_common ? common_text(&p->paper, i) : NULL;
+    const char *of_tuned = is_common ? common_text(&p->tuned, i) : NULL;
     if (!paper && of_tuned)
         return of_tuned;
     if (!paper && o->tuned)
@@ -136,27 +139,14 @@ static const struct kv_option *find_option(const struct kv_policy *p, const char
     return NULL;
 }
 
-static void set_default(struct kv_choice *c, const struct kv_option *o, const char *text)
-{
-    struct note why;
-    enum status st = kv_option_set(o, c->options.bytes, text, &why);
-    assert(st == OK); // a default of the table is within its bounds (tests/unit/test_policy)
-}
-
 static void set_presets(struct kv_choice *c, bool paper)
 {
     const struct kv_option *o;
-    c->paper = paper;
-    for (uint32_t i = 0; (o = kv_policy_option(c->policy, i)); i++)
-        set_default(c, o, kv_option_preset(c->policy, o, paper));
-}
-
-static void set_in_blocks(struct kv_choice *c)
-{
-    for (uint32_t i = 0; i < KV_N_COMMON; i++) {
-        const char *text = kv_common_text_at(&c->policy->in_blocks, i);
-        if (text)
-            set_default(c, &kv_common_options[i], text);
+    for (uint32_t i = 0; (o = kv_policy_option(c->policy, i)); i++) {
+        struct note why;
+        enum status st =
+            kv_option_set(o, c->options.bytes, kv_option_preset(c->policy, o, paper), &why);
+        assert(st == OK); // a default of the table is within its bounds (tests/unit/test_policy)
     }
 }
 
@@ -261,24 +251,15 @@ static enum status take_option(const char **text, char name[WORD_ROOM], char val
     return OK;
 }
 
-/* The options of a list that others' defaults hang on are read first, wherever they stand. */
-enum turn { TURN_PRESET, TURN_BLOCK, TURN_REST };
-
-static enum turn turn_of(const char *name)
-{
-    if (strcmp(name, "preset") == 0)
-        return TURN_PRESET;
-    return strcmp(name, "block") == 0 ? TURN_BLOCK : TURN_REST;
-}
-
-static enum status set_options(struct kv_choice *c, const char *text, enum turn turn,
+/* The preset of a list comes first wherever it stands: `only_preset` walks for it alone. */
+static enum status set_options(struct kv_choice *c, const char *text, bool only_preset,
                                struct note *why)
 {
     enum status st = OK;
     while (st == OK && *text) {
         char name[WORD_ROOM], value[WORD_ROOM];
         st = take_option(&text, name, value, why);
-        if (st == OK && turn_of(name) == turn)
+        if (st == OK && (strcmp(name, "preset") == 0) == only_preset)
             st = kv_choice_set(c, name, value, why);
     }
     return st;
@@ -299,13 +280,9 @@ enum status kv_choice_parse(struct kv_choice *out, const char *text, struct note
         st = BAD_INPUT;
     }
     if (st == OK)
-        st = set_options(&c, at, TURN_PRESET, why);
+        st = set_options(&c, at, true, why);
     if (st == OK)
-        st = set_options(&c, at, TURN_BLOCK, why);
-    if (st == OK && !c.paper && c.options.common.block > 0)
-        set_in_blocks(&c);
-    if (st == OK)
-        st = set_options(&c, at, TURN_REST, why);
+        st = set_options(&c, at, false, why);
     if (st == OK)
         st = kv_choice_check(&c, why);
     if (st == OK)

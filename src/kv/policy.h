@@ -63,15 +63,17 @@ struct kv_common {
     bool round;             // to budgets of heads that fill whole blocks
     float
         even; // of dealt shares: at a tenth of all rows, all heads get this part of the budget alike
-    uint32_t whole; // enum kv_whole: whether dealt shares give one head after the other all rows
-    float alpha;    // of shares by layers: the power of what their keys change by
+    float even_block; // ... instead, where block > 0 and heads get parts, not all rows
+    uint32_t whole;   // enum kv_whole: whether dealt shares give one head after the other all rows
+    float alpha;      // of shares by layers: the power of what their keys change by
 };
 enum kv_whole { KV_WHOLE_OFF, KV_WHOLE_ON, KV_WHOLE_PROFILE };
 enum kv_shares_of { KV_SHARES_EQUAL, KV_SHARES_PROFILE, KV_SHARES_LAYERS };
 
 /* The common options' values in one policy, as typed; NULL: as of all. */
 struct kv_common_text {
-    const char *budget, *sinks, *recent, *block, *every, *shares, *round, *even, *whole, *alpha;
+    const char *budget, *sinks, *recent, *block, *every, *shares, *round, *even, *even_block,
+        *whole, *alpha;
 };
 
 /* ---- policies ---- */
@@ -101,8 +103,7 @@ struct kv_policy {
     const struct kv_option *option; // [n_option] besides the common ones
     uint32_t n_option;
     size_t options_bytes;
-    struct kv_common_text paper, tuned,
-        in_blocks; // what of `tuned` is otherwise where `block` is set
+    struct kv_common_text paper, tuned;
     enum kv_scope scope;
     enum kv_replay replay;
     unsigned (*needs)(const void *options);                      // enum kv_need; NULL: nothing
@@ -125,7 +126,6 @@ extern const struct kv_policy *const kv_policies[];
 /* A policy with its options, read from words. */
 struct kv_choice {
     const struct kv_policy *policy;
-    bool paper; // its preset
     union {
         struct kv_common common;
         double align;

@@ -47,21 +47,6 @@ static uint32_t n_common(const struct kv_policy *p)
     return p->rank ? KV_N_COMMON : KV_N_COMMON_SELECT;
 }
 
-/* What is otherwise where a prompt is read in blocks. */
-static void print_in_blocks(const struct kv_policy *p, struct buf *out)
-{
-    struct buf text = { 0 };
-    for (uint32_t i = 0; i < KV_N_COMMON; i++) {
-        const char *value = kv_common_text_at(&p->in_blocks, i);
-        if (value)
-            buf_addf(&text, " %s=%s", kv_common_options[i].name, value);
-    }
-    if (text.len)
-        buf_addf(out, "%*sin blocks  %s\n", INDENT, "", buf_text(&text));
-    out->failed |= text.failed;
-    buf_close(&text);
-}
-
 /* Common options whose value is not that of all. */
 static void add_defaults(const struct kv_policy *p, bool paper, struct buf *text)
 {
@@ -83,7 +68,6 @@ static void print_defaults(const struct kv_policy *p, struct buf *out)
     }
     if (tuned.len)
         buf_addf(out, "%*sdefault    %s\n", INDENT, "", buf_text(&tuned));
-    print_in_blocks(p, out);
     if (paper.len)
         buf_addf(out, "%*spaper      %s\n", INDENT, "", buf_text(&paper));
     out->failed |= tuned.failed | paper.failed;

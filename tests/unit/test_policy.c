@@ -77,13 +77,14 @@ static void presets_come_first(void **state)
     expect_text(
         "sentencekv:keep_factor=2.5,keep_factor=inf,budget=100",
         "sentencekv:budget=100,sinks=4,recent=32,block=0,every=0,shares=equal,round=off,even=0,"
+        "even_block=0,"
         "whole=off,"
         "alpha=2,"
         "keep_factor=inf,window=32,boundaries=auto,longest=64,least=4,query=token,heads=sum,"
         "address=mean,score=dot,dense_first=0,rerank=every,drift=0.98");
     expect_text("window:preset=paper",
                 "window:budget=20%,sinks=4,recent=0,block=0,every=1,"
-                "shares=equal,round=off,even=0,whole=off,alpha=2,pos=rolling");
+                "shares=equal,round=off,even=0,even_block=0,whole=off,alpha=2,pos=rolling");
     struct kv_choice c = parsed("h2o:sinks=7,budget=300,preset=paper");
     assert_int_equal(c.options.common.n_sink, 7);
     assert_true(c.options.common.budget.unit == KV_ROWS && c.options.common.budget.n == 300);
@@ -91,11 +92,6 @@ static void presets_come_first(void **state)
     assert_int_equal(c.options.common.n_sink, 0);
     c = parsed("h2o");
     assert_int_equal(c.options.common.n_sink, 4);
-    assert_true(parsed("auto").options.common.even > 0);
-    assert_true(parsed("auto:block=0").options.common.even > 0);
-    assert_true(parsed("auto:block=256").options.common.even == 0);
-    assert_true(parsed("auto:even=0.5,block=256").options.common.even == 0.5f);
-    assert_true(!parsed("auto:block=256,preset=paper").options.common.round);
     assert_int_equal(kv_choice_set(&c, "preset", "paper", NULL), OK);
     assert_int_equal(c.options.common.n_sink, 0);
 }
@@ -117,7 +113,7 @@ static void amounts_have_units(void **state)
         snprintf(text, sizeof text, "keydiff:budget=%s,sinks=0", of[i].text);
         snprintf(want, sizeof want,
                  "keydiff:budget=%s,sinks=0,recent=0,block=0,every=64,shares=equal,round=off,even="
-                 "0,whole=off,alpha=2",
+                 "0,even_block=0,whole=off,alpha=2",
                  of[i].want);
         expect_text(text, want);
     }

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "kv/best.h"
+#include "kv/keep.h"
 #include "kv/shares.h"
 
 enum { LAYERS = 30, HEADS = 3, N = LAYERS * HEADS };
@@ -131,6 +132,47 @@ static void the_even_part_follows_the_text(void **state)
     assert_int_equal(sum_of_n(rows, 4), 4000);
     deal(&s, 0.4f, false, 2, 2, 1000, 10000, 250, rows); // floors come first
     assert_true(abs((int)rows[1] - 1000) <= 1 && abs((int)rows[2] - 250) <= 1);
+    kv_shares_close(&s);
+}
+
+static void deal_choice(const struct kv_shares *s, const char *text, uint32_t rows[4])
+{
+    static const struct kv_shape shape = {
+        .n_group = 1,
+        .group = { { .n_layer = 2, .n_kv_head = 2, .d_k = 8, .d_v = 8 } },
+        .n_layer = 2,
+        .layer_index = { 0, 1 },
+    };
+    struct kv_choice c;
+    assert_int_equal(kv_choice_parse(&c, text, NULL), OK);
+    kv_keep_deal(&c, s, &shape, 1000, 1000, rows);
+}
+
+/* What is kept at the ends of blocks is dealt by shares alone where heads get parts. */
+static void blocks_have_an_even_part_of_their_own(void **state)
+{
+    static const struct {
+        const char *text;
+        bool even;
+    } of[] = {
+        { "auto:budget=100,even=1,whole=off", true },
+        { "auto:budget=100,even=1,whole=off,block=64", false },
+        { "auto:budget=100,even=1,whole=off,block=64,even_block=1", true },
+        { "auto:budget=100,even=1,whole=on,block=64", true },
+        { "auto:budget=100,even=0,whole=on,block=64,even_block=1", false },
+    };
+    (void)state;
+    struct kv_shares s;
+    assert_int_equal(kv_shares_open(&s, 2, 2), OK);
+    for (uint32_t b = 0; b < KV_SHARES_BUDGETS; b++)
+        for (uint32_t i = 0; i < 4; i++)
+            s.share[b][i] = i == 0 ? 2.5f : 0.5f;
+    for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
+        uint32_t rows[4];
+        deal_choice(&s, of[i].text, rows);
+        assert_int_equal(sum_of_n(rows, 4), 400);
+        assert_int_equal(rows[0] == rows[1], of[i].even);
+    }
     kv_shares_close(&s);
 }
 
@@ -390,6 +432,7 @@ int main(void)
         cmocka_unit_test(shares_are_interpolated),
         cmocka_unit_test(a_part_is_dealt_evenly),
         cmocka_unit_test(the_even_part_follows_the_text),
+        cmocka_unit_test(blocks_have_an_even_part_of_their_own),
         cmocka_unit_test(who_wants_most_comes_first),
         cmocka_unit_test(rounded_budgets_fill_blocks),
         cmocka_unit_test(the_best_are_the_best),

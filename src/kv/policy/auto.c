@@ -147,7 +147,6 @@ const struct kv_policy kv_policy_auto = {
     .options_bytes = sizeof(struct auto_options),
     .paper = { .sinks = "4", .recent = "5%", .every = "64", .shares = "profile" },
     .tuned = { .every = "16%", .round = "on", .even = "0.35", .whole = "profile" },
-    .in_blocks = { .even = "0" }, // what heads that find facts drop at a block's end is gone
     .recent_least = 8,
     .needs = auto_needs,
     .n_query = auto_n_query,
