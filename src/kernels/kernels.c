@@ -42,12 +42,11 @@ static const struct table {
     const struct kernels *kernels;
     unsigned sets;
     unsigned saved; // of XCR0
-    bool named;     // runs when it is named, and is not the best until it was measured to be
 } TABLES[] = {
-    { &kernels_ref, 0, 0, false },
-    { &kernels_avx2, SET_V3, SAVED_YMM, false },
-    { &kernels_avx512, SET_V3 | SET_V4, SAVED_ZMM, false },
-    { &kernels_amx, SET_V3 | SET_V4 | SET_TILES, SAVED_TILES, true },
+    { &kernels_ref, 0, 0 },
+    { &kernels_avx2, SET_V3, SAVED_YMM },
+    { &kernels_avx512, SET_V3 | SET_V4, SAVED_ZMM },
+    { &kernels_amx, SET_V3 | SET_V4 | SET_TILES, SAVED_TILES },
 };
 
 enum { N_TABLE = sizeof TABLES / sizeof *TABLES };
@@ -106,7 +105,7 @@ static const struct kernels *best_available(void)
 {
     char missing[256];
     int i = N_TABLE - 1;
-    while (TABLES[i].named || !table_runs(&TABLES[i], missing, sizeof missing))
+    while (!table_runs(&TABLES[i], missing, sizeof missing))
         i--;
     return TABLES[i].kernels;
 }

@@ -14,7 +14,8 @@
 #include "kernels/rows.h"
 
 struct kernels {
-    const char *name; // "ref", "avx2", "avx512", "amx"
+    const char *name;    // "ref", "avx2", "avx512", "amx"
+    uint32_t tiles_from; // batches of so many rows or more are quantised to tiles; ref: to both
     kern_quantise *quantise;
     kern_matmul *matmul;
     kern_attn_partial *attn_partial;
@@ -39,7 +40,7 @@ struct kernels {
     kern_peak *peak_int8, *peak_f32;
 };
 
-/* "auto": the best table for this processor (amx must be named: what it gains is not measured); or the one of that name ("ref", "avx2", "avx512", "amx", "auto").
+/* "auto": the best table for this processor; or the one of that name ("ref", "avx2", "avx512", "amx").
  * BAD_INPUT: no such name, or this processor lacks it (the note says what is missing and what there
  * is). */
 must_use enum status kernels_select(const struct kernels **out, const char *name, struct note *why);

@@ -85,13 +85,28 @@ struct acts_pairs {
     int16_t sum[ACTS_ROWS][2][2];
 };
 
-/* A batch of rows x [n_row][k]. f is always there; the rest is filled by quantise when the weights need it. */
+/* 32 k of 16 neighbouring rows, as a matrix unit reads them: q row by row. */
+enum { ACTS_TILE = 16 };
+struct acts_tile {
+    int8_t q[ACTS_TILE][QBLOCK];
+    float d[ACTS_TILE], z[ACTS_TILE], t[ACTS_TILE];
+    int16_t half[ACTS_TILE][2];
+};
+
+/* A batch of rows x [n_row][k]. f is always there; the rest is filled by quantise when the weights need it: tiles, or
+ * blocks of two rows. */
 struct acts {
     uint32_t n_row, k;
     const float *f;           // [n_row][k]
+    struct acts_tile *tile;   // [n_row / 16 rounded up][k / 32]; NULL: there are blocks instead
     struct acts_block *block; // [n_row / 2 rounded up][k / 32]
     struct acts_pairs *pairs; // as block
 };
+
+static inline struct acts_tile *acts_tile_of(const struct acts *a, uint32_t row, uint32_t b)
+{
+    return a->tile + (size_t)(row / ACTS_TILE) * (a->k / QBLOCK) + b;
+}
 
 /* Block b of a row, which is lane row % ACTS_ROWS of it. */
 static inline struct acts_block *acts_block_of(const struct acts *a, uint32_t row, uint32_t b)
@@ -104,9 +119,10 @@ static inline struct acts_pairs *acts_pairs_of(const struct acts *a, uint32_t ro
     return a->pairs + (size_t)(row / ACTS_ROWS) * (a->k / QBLOCK) + b;
 }
 
-/* Bytes of the blocks of n_row rows, and setting up a batch whose blocks lie in `memory` (64-byte aligned). */
+/* Bytes that quantised rows take, up to n_row of them, and setting up a batch whose blocks, or tiles, lie in `memory`
+ * (64-byte aligned); f stays. */
 size_t acts_bytes(uint32_t n_row, uint32_t k);
-void acts_place(struct acts *a, uint32_t n_row, uint32_t k, void *memory);
+void acts_place(struct acts *a, uint32_t n_row, uint32_t k, bool tiles, void *memory);
 
 /* Quantises rows [first, last) of a->f. k a multiple of 32. */
 typedef void kern_quantise(struct acts *a, uint32_t first, uint32_t last);

@@ -187,10 +187,10 @@ void pass_rows(struct pass *p, pass_rows_fn *fn, const void *arg)
 /* The input of the next linears is src [n_row][k]. */
 static void aim_input(struct pass *p, const float *src, uint32_t n_row, uint32_t k)
 {
-    acts_place(&p->acts, n_row, k, p->acts_memory);
-    p->acts.f = src;
-    if (!p->quantise || k % QBLOCK)
-        p->acts.block = NULL; /* only float weights can have such rows, or follow */
+    p->acts = (struct acts){ .n_row = n_row, .k = k, .f = src };
+    p->codes = p->quantise && k % QBLOCK == 0; /* else only float weights can follow */
+    if (p->codes)
+        acts_place(&p->acts, n_row, k, n_row >= p->kern->tiles_from, p->acts_memory);
 }
 
 static void norm_rows(struct pass *p, const void *arg, uint32_t first, uint32_t last)
@@ -198,7 +198,7 @@ static void norm_rows(struct pass *p, const void *arg, uint32_t first, uint32_t 
     const uint32_t n = p->h->n_embd;
     for (uint32_t r = first; r < last; r++)
         p->kern->rms_norm(p->hidden + (size_t)r * n, p->x + (size_t)r * n, arg, n, p->h->norm_eps);
-    if (p->acts.block)
+    if (p->codes)
         p->kern->quantise(&p->acts, first, last);
 }
 
@@ -217,7 +217,7 @@ static void quantise_rows(struct pass *p, const void *arg, uint32_t first, uint3
 void pass_input(struct pass *p, const float *src, uint32_t k)
 {
     aim_input(p, src, p->n_row, k);
-    if (p->acts.block)
+    if (p->codes)
         pass_rows(p, quantise_rows, NULL);
 }
 
@@ -231,7 +231,7 @@ static void gate_rows(struct pass *p, const void *arg, uint32_t first, uint32_t 
     const size_t n = p->h->n_ff;
     for (uint32_t r = first; r < last; r++)
         a->gate(p->gate + r * n, p->gate + r * n, p->up + r * n, p->h->n_ff);
-    if (p->acts.block)
+    if (p->codes)
         p->kern->quantise(&p->acts, first, last);
 }
 
@@ -449,7 +449,7 @@ const float *pass_logits(struct pass *p, const struct weights *w, const uint32_t
     for (uint32_t i = 0; i < n; i++)
         p->kern->rms_norm(p->hidden + i * n_embd, p->x + row[i] * n_embd, w->output_norm,
                           p->h->n_embd, p->h->norm_eps);
-    if (p->acts.block)
+    if (p->codes)
         p->kern->quantise(&p->acts, 0, n);
     pass_linears(p, PROFILE_OUTPUT, (struct pass_linear[]){ { &w->output, p->logits } }, 1);
     for (uint32_t i = 0; i < n && p->h->output_softcap != 0; i++)

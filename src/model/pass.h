@@ -77,7 +77,8 @@ struct pass {
 
     float *x, *hidden, *q, *k, *v, *mix, *gate, *up;
     float *logits;    // [LOGIT_ROWS][n_vocab]
-    struct acts acts; // the current input of linears; q NULL: not quantised
+    struct acts acts; // the current input of linears
+    bool codes;       // and whether it is quantised
     bool quantise;    // some weights are of quantised types
     void *acts_memory;
     struct rope rope[N_ROPE]; // of full layers, of windowed layers

@@ -40,7 +40,7 @@ static void writes_floats(float *x, size_t n)
 
 /* ---- matmul.h ---- */
 
-/* A row's lane of a block; the other lane may be another thread's. */
+/* A row's lane of a block, or of a tile; the other lanes may be other threads'. */
 static void writes_lane(struct acts_block *to, uint32_t lane)
 {
     for (int i = 0; i < QBLOCK / 4; i++)
@@ -51,25 +51,44 @@ static void writes_lane(struct acts_block *to, uint32_t lane)
     writes(to->half[lane], sizeof to->half[lane]);
 }
 
+static void writes_lane_of_tile(struct acts_tile *to, uint32_t lane)
+{
+    writes(to->q[lane], sizeof to->q[lane]);
+    writes_floats(&to->d[lane], 1);
+    writes_floats(&to->z[lane], 1);
+    writes_floats(&to->t[lane], 1);
+    writes(to->half[lane], sizeof to->half[lane]);
+}
+
+static void writes_codes(const struct acts *a, uint32_t r, uint32_t b)
+{
+    if (a->tile) {
+        writes_lane_of_tile(acts_tile_of(a, r, b), r % ACTS_TILE);
+    } else {
+        struct acts_pairs *pairs = acts_pairs_of(a, r, b);
+        writes_lane(acts_block_of(a, r, b), r % ACTS_ROWS);
+        writes(pairs->sum[r % ACTS_ROWS], sizeof pairs->sum[0]);
+    }
+}
+
 static void quantise(struct acts *a, uint32_t first, uint32_t last)
 {
     reads_floats(a->f + (size_t)first * a->k, (size_t)(last - first) * a->k);
     for (uint32_t r = first; r < last; r++)
-        for (uint32_t b = 0; b < a->k / QBLOCK; b++) {
-            struct acts_pairs *pairs = acts_pairs_of(a, r, b);
-            writes_lane(acts_block_of(a, r, b), r % ACTS_ROWS);
-            writes(pairs->sum[r % ACTS_ROWS], sizeof pairs->sum[0]);
-        }
+        for (uint32_t b = 0; b < a->k / QBLOCK; b++)
+            writes_codes(a, r, b);
     real()->quantise(a, first, last);
 }
 
 static void reads_acts(const struct acts *x, bool quantised)
 {
     for (uint32_t r = 0; r < x->n_row; r++) {
-        if (quantised)
-            reads(acts_block_of(x, r, 0)->q[0][r % ACTS_ROWS], 4);
-        else
+        if (!quantised)
             reads_floats(x->f + (size_t)r * x->k, 1);
+        else if (x->tile)
+            reads(acts_tile_of(x, r, 0)->q[r % ACTS_TILE], 4);
+        else
+            reads(acts_block_of(x, r, 0)->q[0][r % ACTS_ROWS], 4);
     }
 }
 

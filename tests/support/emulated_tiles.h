@@ -2,7 +2,7 @@
  * processor has them.
  *
  * Include it first: it takes that header's place. As strict as the processor: a tile that was not configured, or not of
- * shapes that fit a product, ends the test. Source: Intel's Software Developer's Manual, volume 2, TDPBSUD, LDTILECFG. */
+ * shapes that fit a product, ends the test. Source: Intel's Software Developer's Manual, volume 2, TDPBSSD, LDTILECFG. */
 #ifndef SUPPORT_EMULATED_TILES_H
 #define SUPPORT_EMULATED_TILES_H
 #define KERNELS_AMX_TILES_H
@@ -71,7 +71,7 @@ static inline void tile_store(int t, void *at, size_t stride)
                emulated_tiles.shapes.row_bytes[t]);
 }
 
-/* c += x times w: x signed, w unsigned. */
+/* c += x times w, both signed. */
 static inline void tile_multiply(int c, int x, int w)
 {
     const int n_out = emulated_tiles.shapes.row_bytes[c] / 4, n_in = tile_rows_of(w);
@@ -84,7 +84,7 @@ static inline void tile_multiply(int c, int x, int w)
             memcpy(&sum, &emulated_tiles.row[c][r][4 * o], 4);
             for (int k = 0; k < 4 * n_in; k++)
                 sum += (int8_t)emulated_tiles.row[x][r][k] *
-                       emulated_tiles.row[w][k / 4][4 * o + k % 4];
+                       (int8_t)emulated_tiles.row[w][k / 4][4 * o + k % 4];
             memcpy(&emulated_tiles.row[c][r][4 * o], &sum, 4);
         }
 }

@@ -1,43 +1,61 @@
 /* Matmul of quantised weights with 16 rows or more: integer sums by tiles, the rest as avx512/ has it.
  *
- *   unpacked range of a panel (avx512/matmul_tile.h), rows packed 16 at a time:
+ *   a range of two panels, unpacked into scratch (L1), and 16 rows at a time over it:
  *
- *     block b + 1:  zero, load x and w, multiply, store 16 x 16 sums       tiles
- *     block b:      sums -> floats, scales, minima, fma onto y             vectors; y stays in 16 registers
+ *     products    zero, load x and w, multiply, store 16 x 16 sums, for every block of both panels      tiles
+ *     terms       sums -> floats, scales, minima, fma onto y, for one panel after the other             vectors
  *
  * A block's code dwords are what a tile of weights is, 8 rows of 16 outputs; a block is a product of its own, as its
- * scales are. The chain of load, multiply, store and reload is some 150 cycles long, so the tiles work a block ahead
- * of the vectors, in the other of two buffers. Types with scales for halves of 16 k take two products. Fewer rows leave
+ * scales are. Products and terms take turns by the range and not by the block: for some 100 cycles behind any tile
+ * instruction the processor issues one vector instruction a cycle instead of two (Granite Rapids: 80 of them 13 ns
+ * alone, 23 beside a single tilezero; a block with turns by the block 27 ns, by eight blocks 22). Codes are signed here,
+ * so nothing comes off their sums. Types with scales for halves of 16 k take two products a block. Fewer rows leave
  * tiles idle: they, and float types, go to avx512. */
 #include "kernels/amx/fns.h"
 #include "kernels/amx/tiles.h"
 #include "kernels/avx512/matmul_fns.h"
 #include "kernels/avx512/matmul_tile.h"
 
-enum { AMX_ROWS = 16, HALF = QBLOCK / 2 };
+/* A range: so many blocks of a panel, or half as many that take two products. */
+enum { PHASE = 8, HALF = QBLOCK / 2 };
 
-/* Tiles by number; of a whole block, of a half. */
-#define SUM 0
-#define SUM_HIGH 1
+typedef int32_t product[ACTS_TILE][PANEL];
+
+/* What a range is worked on in. */
+struct phase {
+    struct unpacked w[TILE_PANELS][PHASE];
+    product sums[TILE_PANELS][PHASE];
+};
+_Static_assert(sizeof(struct phase) <= MATMUL_SCRATCH, "one call's scratch");
+
+/* Tiles by number: a sum and weights of each panel; of a whole block, of a half. */
+#define SUM_0 0
+#define SUM_1 1
 #define ROWS 2
-#define WEIGHTS 3
-#define ROWS_HALF 4
-#define WEIGHTS_HALF 5
+#define WEIGHTS_0 3
+#define WEIGHTS_1 4
+#define ROWS_HALF 5
+#define WEIGHTS_HALF_0 6
+#define WEIGHTS_HALF_1 7
 
 static const struct tile_shapes shapes = {
     .palette = 1,
-    .row_bytes = { [SUM] = 64,
-                   [SUM_HIGH] = 64,
+    .row_bytes = { [SUM_0] = 64,
+                   [SUM_1] = 64,
                    [ROWS] = QBLOCK,
-                   [WEIGHTS] = 64,
+                   [WEIGHTS_0] = 64,
+                   [WEIGHTS_1] = 64,
                    [ROWS_HALF] = HALF,
-                   [WEIGHTS_HALF] = 64 },
-    .n_row = { [SUM] = AMX_ROWS,
-               [SUM_HIGH] = AMX_ROWS,
-               [ROWS] = AMX_ROWS,
-               [WEIGHTS] = QBLOCK / 4,
-               [ROWS_HALF] = AMX_ROWS,
-               [WEIGHTS_HALF] = HALF / 4 },
+                   [WEIGHTS_HALF_0] = 64,
+                   [WEIGHTS_HALF_1] = 64 },
+    .n_row = { [SUM_0] = ACTS_TILE,
+               [SUM_1] = ACTS_TILE,
+               [ROWS] = ACTS_TILE,
+               [WEIGHTS_0] = QBLOCK / 4,
+               [WEIGHTS_1] = QBLOCK / 4,
+               [ROWS_HALF] = ACTS_TILE,
+               [WEIGHTS_HALF_0] = HALF / 4,
+               [WEIGHTS_HALF_1] = HALF / 4 },
 };
 
 /* Types that have tiles: NULL for floats. */
@@ -48,138 +66,172 @@ static const struct quantised *const types[DT_LIMIT] = {
     [DT_Q6_K] = &avx512_q6_k, [DT_IQ4_NL] = &avx512_iq4_nl, [DT_IQ4_XS] = &avx512_iq4_xs,
 };
 
-/* q of 16 rows, block after block. */
-typedef int8_t packed_rows[RANGE][AMX_ROWS][QBLOCK];
-
-/* Sums of one block, 16 rows x 16 outputs; of each half where there are halves. */
-struct block_sums {
-    _Alignas(64) int32_t part[2][AMX_ROWS][PANEL];
-};
-
-/* n_row rows from `row` on, blocks [b0, b1); the other rows' sums are not looked at. Two rows lie dword by dword. */
-static void pack_rows(packed_rows out, const struct acts *x, uint32_t row, uint32_t n_row,
-                      uint32_t b0, uint32_t b1)
+/* Blocks [b0, b1) of a panel, their codes as they are meant. */
+static void unpack_signed(const struct quantised *type, struct unpacked *w, const uint8_t *panel,
+                          uint32_t b0, uint32_t b1)
 {
-    const __m512i order = _mm512_set_epi32(15, 13, 11, 9, 7, 5, 3, 1, 14, 12, 10, 8, 6, 4, 2, 0);
-    for (uint32_t r = 0; r < n_row; r += ACTS_ROWS)
-        for (uint32_t b = b0; b < b1; b++)
-            _mm512_storeu_si512(out[b - b0][r],
-                                _mm512_permutexvar_epi32(
-                                    order, _mm512_loadu_si512(acts_block_of(x, row + r, b)->q)));
+    const __m512i offset = _mm512_set1_epi8((char)type->kind.offset);
+    type->unpack_blocks(w, panel, b0, b1);
+    for (uint32_t b = 0; type->kind.offset && b < b1 - b0; b++)
+        for (int g = 0; g < 8; g++)
+            w[b].code[g] = _mm512_sub_epi8(w[b].code[g], offset);
 }
 
-always_inline void multiply_block(struct kind kind, const struct unpacked *w,
-                                  const int8_t x[AMX_ROWS][QBLOCK], struct block_sums *out)
+/* One tile of rows and the first dword of codes of each panel. */
+#define MULTIPLY(n_panel, rows, weights_0, weights_1, x, w, b, g, part)                            \
+    do {                                                                                           \
+        tile_zero(SUM_0);                                                                          \
+        tile_load(rows, x, QBLOCK);                                                                \
+        tile_load(weights_0, (w)->w[0][b].code + (g), 64);                                         \
+        tile_multiply(SUM_0, rows, weights_0);                                                     \
+        if ((n_panel) == 2) {                                                                      \
+            tile_zero(SUM_1);                                                                      \
+            tile_load(weights_1, (w)->w[1][b].code + (g), 64);                                     \
+            tile_multiply(SUM_1, rows, weights_1);                                                 \
+        }                                                                                          \
+        tile_store(SUM_0, (w)->sums[0][part], 64);                                                 \
+        if ((n_panel) == 2)                                                                        \
+            tile_store(SUM_1, (w)->sums[1][part], 64);                                             \
+    } while (0)
+
+/* The tiles' half: all products of a range, or of halves two for each block. */
+always_inline void products(struct kind kind, int n_panel, struct phase *w,
+                            const struct acts_tile *x, uint32_t n_block)
 {
-    if (!kind.halves) {
-        tile_zero(SUM);
-        tile_load(ROWS, x, QBLOCK);
-        tile_load(WEIGHTS, w->code, 64);
-        tile_multiply(SUM, ROWS, WEIGHTS);
-        tile_store(SUM, out->part[0], 64);
-        return;
+    for (uint32_t b = 0; b < n_block; b++) {
+        if (kind.halves) {
+            MULTIPLY(n_panel, ROWS_HALF, WEIGHTS_HALF_0, WEIGHTS_HALF_1, x[b].q[0], w, b, 0, 2 * b);
+            MULTIPLY(n_panel, ROWS_HALF, WEIGHTS_HALF_0, WEIGHTS_HALF_1, x[b].q[0] + HALF, w, b, 4,
+                     2 * b + 1);
+        } else {
+            MULTIPLY(n_panel, ROWS, WEIGHTS_0, WEIGHTS_1, x[b].q[0], w, b, 0, b);
+        }
     }
-    tile_zero(SUM);
-    tile_load(ROWS_HALF, x, QBLOCK);
-    tile_load(WEIGHTS_HALF, w->code, 64);
-    tile_multiply(SUM, ROWS_HALF, WEIGHTS_HALF);
-    tile_store(SUM, out->part[0], 64);
-    tile_zero(SUM_HIGH);
-    tile_load(ROWS_HALF, x[0] + HALF, QBLOCK);
-    tile_load(WEIGHTS_HALF, w->code + 4, 64);
-    tile_multiply(SUM_HIGH, ROWS_HALF, WEIGHTS_HALF);
-    tile_store(SUM_HIGH, out->part[1], 64);
 }
 
-/* I_b of one row, as dots() of avx512 gives it. */
-always_inline __m512 sum_of_row(struct kind kind, const struct unpacked *w,
-                                const struct block_sums *sums, int row, const int16_t *half)
+/* I_b of one row as a float. */
+always_inline __m512 sum_of_row(struct kind kind, const struct unpacked *w, const product *sums,
+                                int row)
 {
-    __m512 I = _mm512_setzero_ps();
-    for (int i = 0; i < (kind.halves ? 2 : 1); i++) {
-        __m512i start = start_of_sum(kind, half, kind.halves ? i : 2);
-        __m512 f =
-            _mm512_cvtepi32_ps(_mm512_add_epi32(start, _mm512_loadu_si512(sums->part[i][row])));
-        I = kind.halves ? _mm512_fmadd_ps(f, w->scale[i], I) : f;
+    __m512 I = _mm512_cvtepi32_ps(_mm512_loadu_si512(sums[0][row]));
+    if (kind.halves) {
+        I = _mm512_fmadd_ps(I, w->scale[0], _mm512_setzero_ps());
+        I = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(sums[1][row])), w->scale[1], I);
     }
     return I;
 }
 
-/* n_row rows over the n_block blocks of a range of one panel. */
-always_inline void amx_tile(struct kind kind, int n_row, const struct unpacked *w, uint32_t n_block,
-                            packed_rows q, struct tile_rows x, float *y, size_t y_stride,
-                            uint32_t n, bool first)
+/* One block's terms of one row onto y: as add_terms of avx512. */
+always_inline __m512 add_row(struct kind kind, const struct unpacked *w, const struct acts_tile *a,
+                             int row, __m512 I, __m512 y)
 {
-    struct block_sums sums[2];
-    __m512 sum[AMX_ROWS];
+    const __m512 d = _mm512_set1_ps(a->d[row]);
+    y = _mm512_fmadd_ps(_mm512_mul_ps(I, d), w->ws, y);
+    if (kind.minima == ONE_MINIMUM)
+        y = _mm512_fmadd_ps(_mm512_set1_ps(a->t[row]), w->wm, y);
+    if (kind.minima == MINIMA_OF_HALVES) {
+        __m512 J = _mm512_cvtepi32_ps(_mm512_madd_epi16(broadcast_4(a->half[row]), w->mins));
+        y = _mm512_fmadd_ps(_mm512_mul_ps(J, d), w->wm, y);
+    }
+    return _mm512_fmadd_ps(_mm512_set1_ps(a->z[row]), w->W, y);
+}
+
+/* The vectors' half: n_row of 16 rows and one panel, y in registers; n: outputs from y on. Meanwhile the codes of `next`
+ * come nearer. */
+always_inline void terms(struct kind kind, int n_row, const struct unpacked *w, const product *sums,
+                         const struct acts_tile *x, const struct acts_tile *next, uint32_t n_block,
+                         float *y, size_t y_stride, uint32_t n, bool first)
+{
+    __m512 sum[ACTS_TILE];
     UNROLL(16)
-    for (int r = 0; r < n_row; r++)
-        sum[r] = first ? _mm512_setzero_ps() : load_row(y + (size_t)r * y_stride, n);
-    multiply_block(kind, w, q[0], &sums[0]);
-    for (uint32_t b = 0; b < n_block; b++) {
-        if (b + 1 < n_block)
-            multiply_block(kind, w + b + 1, q[b + 1], &sums[(b + 1) % 2]);
+    for (int r = 0; r < ACTS_TILE; r++)
+        sum[r] = first || r >= n_row ? _mm512_setzero_ps() : load_row(y + (size_t)r * y_stride, n);
+    for (uint32_t b = 0; b < n_block; b++, sums += kind.halves ? 2 : 1) {
+        for (size_t at = 0; at < sizeof next->q; at += 64)
+            _mm_prefetch((const char *)next[b].q + at, _MM_HINT_T0);
         UNROLL(16)
-        for (int r = 0; r < n_row; r++) {
-            const struct acts_block *a = tile_block(x, r, b);
-            __m512 I = sum_of_row(kind, w + b, &sums[b % 2], r, a->half[r % ACTS_ROWS]);
-            sum[r] = add_terms(kind, w + b, a, r % ACTS_ROWS, I, sum[r]);
-        }
+        for (int r = 0; r < ACTS_TILE; r++)
+            sum[r] = add_row(kind, w + b, x + b, r, sum_of_row(kind, w + b, sums, r), sum[r]);
     }
     UNROLL(16)
-    for (int r = 0; r < n_row; r++)
-        store_row(y + (size_t)r * y_stride, sum[r], n);
+    for (int r = 0; r < ACTS_TILE; r++)
+        if (r < n_row)
+            store_row(y + (size_t)r * y_stride, sum[r], n);
 }
 
-/* One range of n_panel panels, unpacked, and all rows. */
-always_inline void all_rows(struct kind kind, uint32_t n_panel, const struct unpacked (*w)[RANGE],
-                            uint32_t b0, uint32_t b1, const struct matmul_call *c, uint32_t panel)
+/* Lines of y arrive while the tiles work: they were last used a whole matrix ago (30 -> 26 ns a block). */
+always_inline void prefetch_outputs(const float *y, size_t y_stride, int n_row, int n_panel)
 {
-    _Alignas(64) packed_rows q;
-    for (uint32_t row = 0; row < c->x->n_row; row += AMX_ROWS) {
-        const uint32_t left = c->x->n_row - row, n_row = left < AMX_ROWS ? left : AMX_ROWS;
-        const struct tile_rows x = rows_at(c->x, row, b0);
-        pack_rows(q, c->x, row, n_row, b0, b1);
-        for (uint32_t p = 0; p < n_panel; p++) {
-            const uint32_t n = c->w->n - (panel + p) * PANEL;
-            float *y = c->y + row * c->y_stride + (size_t)(panel + p) * PANEL;
-            if (n_row == AMX_ROWS)
-                amx_tile(kind, AMX_ROWS, w[p], b1 - b0, q, x, y, c->y_stride, n, b0 == 0);
+    for (int r = 0; r < n_row; r++)
+        for (int p = 0; p < n_panel; p++)
+            __builtin_prefetch(y + (size_t)r * y_stride + (size_t)p * PANEL, 1);
+}
+
+/* One unpacked range of n_panel panels, from `panel` on, and all rows. */
+always_inline void all_rows(struct kind kind, int n_panel, struct phase *w, uint32_t b0,
+                            uint32_t b1, const struct matmul_call *c, uint32_t panel)
+{
+    for (uint32_t row = 0; row < c->x->n_row; row += ACTS_TILE) {
+        const uint32_t left = c->x->n_row - row, n_block = b1 - b0;
+        const int n_row = left < ACTS_TILE ? (int)left : ACTS_TILE;
+        const struct acts_tile *x = acts_tile_of(c->x, row, b0);
+        const struct acts_tile *next =
+            left > ACTS_TILE ? acts_tile_of(c->x, row + ACTS_TILE, b0) : x;
+        float *y = c->y + row * c->y_stride + (size_t)panel * PANEL;
+        prefetch_outputs(y, c->y_stride, n_row, n_panel);
+        products(kind, n_panel, w, x, n_block);
+        for (int p = 0; p < n_panel; p++, y += PANEL) {
+            const uint32_t n = c->w->n - (panel + (uint32_t)p) * PANEL;
+            if (n_row == ACTS_TILE)
+                terms(kind, ACTS_TILE, w->w[p], w->sums[p], x, next, n_block, y, c->y_stride, n,
+                      b0 == 0);
             else
-                amx_tile(kind, (int)n_row, w[p], b1 - b0, q, x, y, c->y_stride, n, b0 == 0);
+                terms(kind, n_row, w->w[p], w->sums[p], x, next, n_block, y, c->y_stride, n,
+                      b0 == 0);
         }
     }
 }
 
-/* What folds away is how sums and minima are made; what codes are too large by does not matter to the loops. */
-static void rows_of_kind(struct kind k, uint32_t n_panel, const struct unpacked (*w)[RANGE],
-                         uint32_t b0, uint32_t b1, const struct matmul_call *c, uint32_t panel)
+typedef void range_fn(int n_panel, struct phase *w, uint32_t b0, uint32_t b1,
+                      const struct matmul_call *c, uint32_t panel);
+
+/* What folds away is how sums and minima are made. */
+#define RANGE_OF(name, ...)                                                                        \
+    static void range_of_##name(int n_panel, struct phase *w, uint32_t b0, uint32_t b1,            \
+                                const struct matmul_call *c, uint32_t panel)                       \
+    {                                                                                              \
+        const struct kind kind = { __VA_ARGS__ };                                                  \
+        if (n_panel == TILE_PANELS)                                                                \
+            all_rows(kind, TILE_PANELS, w, b0, b1, c, panel);                                      \
+        else                                                                                       \
+            all_rows(kind, 1, w, b0, b1, c, panel);                                                \
+    }
+
+RANGE_OF(blocks, .minima = NO_MINIMA)
+RANGE_OF(blocks_minima, .minima = ONE_MINIMUM)
+RANGE_OF(halves, .halves = true)
+RANGE_OF(halves_minima, .halves = true, .minima = MINIMA_OF_HALVES)
+
+static range_fn *range_of(struct kind kind)
 {
-    const struct kind plain = { .offset = k.offset };
-    const struct kind minima = { .minima = ONE_MINIMUM, .offset = k.offset };
-    const struct kind halves = { .halves = true, .offset = k.offset };
-    const struct kind both = { .halves = true, .minima = MINIMA_OF_HALVES, .offset = k.offset };
-    if (k.halves && k.minima == MINIMA_OF_HALVES)
-        all_rows(both, n_panel, w, b0, b1, c, panel);
-    else if (k.halves)
-        all_rows(halves, n_panel, w, b0, b1, c, panel);
-    else if (k.minima == ONE_MINIMUM)
-        all_rows(minima, n_panel, w, b0, b1, c, panel);
-    else
-        all_rows(plain, n_panel, w, b0, b1, c, panel);
+    if (kind.halves)
+        return kind.minima == MINIMA_OF_HALVES ? range_of_halves_minima : range_of_halves;
+    return kind.minima == ONE_MINIMUM ? range_of_blocks_minima : range_of_blocks;
 }
 
 static void matmul_by_tiles(const struct quantised *type, const struct matmul_call *c)
 {
-    struct unpacked(*w)[RANGE] = c->scratch;
-    const uint32_t n_block = c->x->k / QBLOCK, n_range = (n_block + RANGE - 1) / RANGE;
+    struct phase *w = c->scratch;
+    range_fn *range = range_of(type->kind);
+    const uint32_t most = type->kind.halves ? PHASE / 2 : PHASE;
+    const uint32_t n_block = c->x->k / QBLOCK, n_range = (n_block + most - 1) / most;
     for (uint32_t p = c->first, step; p < c->last; p += step) {
         step = p + TILE_PANELS <= c->last ? TILE_PANELS : 1;
         for (uint32_t i = 0; i < n_range; i++) {
             const uint32_t b0 = n_block * i / n_range, b1 = n_block * (i + 1) / n_range;
             for (uint32_t j = 0; j < step; j++)
-                type->unpack_blocks(w[j], c->w->data + (p + j) * c->w->panel_bytes, b0, b1);
-            rows_of_kind(type->kind, step, (const struct unpacked(*)[RANGE])w, b0, b1, c, p);
+                unpack_signed(type, w->w[j], c->w->data + (p + j) * c->w->panel_bytes, b0, b1);
+            range((int)step, w, b0, b1, c, p);
         }
     }
 }
@@ -188,7 +240,7 @@ void amx_matmul(const struct packed *w, uint32_t first, uint32_t last, const str
                 float *y, size_t y_stride, void *scratch)
 {
     const struct quantised *type = types[w->type];
-    if (!type || x->n_row < AMX_ROWS) {
+    if (!type || !x->tile) {
         avx512_matmul(w, first, last, x, y, y_stride, scratch);
         return;
     }

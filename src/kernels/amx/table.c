@@ -7,7 +7,8 @@
 /* Tiles multiply int8; floats, and rows too few for a tile, stay with AVX-512. */
 const struct kernels kernels_amx = {
     .name = "amx",
-    .quantise = avx2_quantise,
+    .tiles_from = ACTS_TILE,
+    .quantise = amx_quantise,
     .matmul = amx_matmul,
     .attn_partial = avx512_attn_partial,
     .attn_merge = avx2_attn_merge,

@@ -1,6 +1,6 @@
 /* kernels/amx/tiles.h - the tile instructions that kernels use, as the compiler must be told of them.
  *
- *   c [16 rows][16] i32  +=  x [16 rows][k] signed bytes  times  w [k / 4][16][4] unsigned bytes
+ *   c [16 rows][16] i32  +=  x [16 rows][k] signed bytes  times  w [k / 4][16][4] signed bytes
  *
  * Not by gcc's intrinsics: 12's _tile_loadconfig says that it reads 8 of its 64 bytes, and its _tile_loadd that it reads
  * nothing, so stores in front of them get lost. Tiles are numbers, as the instructions have no other names for them.
@@ -45,6 +45,6 @@ static inline void tiles_end(void)
                      : "r"(at), "r"((size_t)(stride))                                              \
                      : "memory")
 #define tile_multiply(c, x, w)                                                                     \
-    __asm__ volatile("tdpbsud " TILE_NAME(w) ", " TILE_NAME(x) ", " TILE_NAME(c) : :)
+    __asm__ volatile("tdpbssd " TILE_NAME(w) ", " TILE_NAME(x) ", " TILE_NAME(c) : :)
 
 #endif

@@ -8,6 +8,7 @@ uint64_t avx512_peak_int8(uint64_t n_round)
 {
     enum { OPS = CHAINS * 64 * 2 };
     __m512i code = _mm512_set1_epi8(15), q = _mm512_set1_epi8(1), sum[CHAINS];
+    UNROLL(16)
     for (int c = 0; c < CHAINS; c++)
         sum[c] = _mm512_set1_epi32(c);
     for (uint64_t i = 0; i < n_round; i++) {
@@ -15,23 +16,28 @@ uint64_t avx512_peak_int8(uint64_t n_round)
         for (int c = 0; c < CHAINS; c++)
             sum[c] = dot_4(sum[c], code, q);
     }
+    UNROLL(16)
     for (int c = 0; c < CHAINS; c++)
         __asm__ volatile("" : "+v"(sum[c]));
     return n_round * OPS;
 }
 
+/* Every loop over the chains is unrolled: where one is not, gcc 12 keeps the sums in memory. The asm keeps it from
+ * multiplying once or never. */
 uint64_t avx512_peak_f32(uint64_t n_round)
 {
     enum { OPS = CHAINS * 16 * 2 };
     __m512 a = _mm512_set1_ps(0.5f), b = _mm512_set1_ps(1), sum[CHAINS];
+    UNROLL(16)
     for (int c = 0; c < CHAINS; c++)
         sum[c] = _mm512_set1_ps((float)c);
     for (uint64_t i = 0; i < n_round; i++) {
         UNROLL(16)
-        for (int c = 0; c < CHAINS; c++) {
-            sum[c] = _mm512_fmadd_ps(sum[c], a, b); /* towards 2: never subnormal, never infinite */
-            __asm__ volatile("" : "+v"(sum[c]));
-        }
+        for (int c = 0; c < CHAINS; c++) /* towards 2: never subnormal, never infinite */
+            __asm__("vfmadd213ps %2, %1, %0" : "+v"(sum[c]) : "v"(a), "v"(b));
     }
+    UNROLL(16)
+    for (int c = 0; c < CHAINS; c++)
+        __asm__ volatile("" : "+v"(sum[c]));
     return n_round * OPS;
 }

@@ -7,6 +7,7 @@
 /* What memory bounds, or what is a handful of vectors, stays with AVX2. */
 const struct kernels kernels_avx512 = {
     .name = "avx512",
+    .tiles_from = UINT32_MAX,
     .quantise = avx2_quantise,
     .matmul = avx512_matmul,
     .attn_partial = avx512_attn_partial,

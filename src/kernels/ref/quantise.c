@@ -11,13 +11,39 @@ static int8_t to_code(float x, float z, float inv)
     return (int8_t)rintf(v);
 }
 
+/* A row's codes of a block, in runs of four, and what belongs to them, wherever they lie. */
+struct place {
+    int8_t *q[QBLOCK / 4];
+    float *d, *z, *t;
+    int16_t *half, (*pair)[2]; // no pairs: NULL
+};
+
+static struct place place_of(const struct acts *a, uint32_t r, uint32_t b)
+{
+    struct place p = { .pair = NULL };
+    if (a->tile) {
+        struct acts_tile *to = acts_tile_of(a, r, b);
+        const uint32_t lane = r % ACTS_TILE;
+        for (int g = 0; g < QBLOCK / 4; g++)
+            p.q[g] = to->q[lane] + 4 * g;
+        p.d = &to->d[lane], p.z = &to->z[lane], p.t = &to->t[lane], p.half = to->half[lane];
+    } else {
+        struct acts_block *to = acts_block_of(a, r, b);
+        const uint32_t lane = r % ACTS_ROWS;
+        for (int g = 0; g < QBLOCK / 4; g++)
+            p.q[g] = to->q[g][lane];
+        p.d = &to->d[lane], p.z = &to->z[lane], p.t = &to->t[lane], p.half = to->half[lane];
+        p.pair = acts_pairs_of(a, r, b)->sum[lane];
+    }
+    return p;
+}
+
 /* Block b of row r. */
 static void quantise_block(struct acts *a, uint32_t r, uint32_t b)
 {
     const float *x = a->f + (size_t)r * a->k + b * QBLOCK;
-    struct acts_block *to = acts_block_of(a, r, b);
-    const uint32_t lane = r % ACTS_ROWS;
-    int16_t *half = to->half[lane], (*pair)[2] = acts_pairs_of(a, r, b)->sum[lane];
+    const struct place to = place_of(a, r, b);
+    int16_t pair[2][2] = { { 0 } };
 
     float hi = -INFINITY, lo = INFINITY, nan = 0;
     for (int i = 0; i < QBLOCK; i++) {
@@ -27,18 +53,19 @@ static void quantise_block(struct acts *a, uint32_t r, uint32_t b)
     }
     float width = hi - lo + nan, z = (hi + lo) * 0.5f + nan; // adding 0 also turns -0 into 0
     float inv = hi > lo ? 254.0f / width : 0;
-    half[0] = half[1] = 0;
-    memset(pair, 0, sizeof acts_pairs_of(a, r, b)->sum[lane]);
+    to.half[0] = to.half[1] = 0;
     for (int i = 0; i < QBLOCK; i++) {
         const int8_t q = to_code(x[i], z, inv);
-        to->q[i / 4][lane][i % 4] = q;
-        half[i / 16] = (int16_t)(half[i / 16] + q);
+        to.q[i / 4][i % 4] = q;
+        to.half[i / 16] = (int16_t)(to.half[i / 16] + q);
         for (int end = i / 16; end < 2; end++)
             pair[end][i / 2 % 2] = (int16_t)(pair[end][i / 2 % 2] + q);
     }
-    to->d[lane] = width * (1.0f / 254);
-    to->z[lane] = z;
-    to->t[lane] = to->d[lane] * (float)(half[0] + half[1]);
+    *to.d = width * (1.0f / 254);
+    *to.z = z;
+    *to.t = *to.d * (float)(to.half[0] + to.half[1]);
+    if (to.pair)
+        memcpy(to.pair, pair, sizeof pair);
 }
 
 void ref_quantise(struct acts *a, uint32_t first, uint32_t last)

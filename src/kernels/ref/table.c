@@ -4,6 +4,7 @@
 
 const struct kernels kernels_ref = {
     .name = "ref",
+    .tiles_from = UINT32_MAX,
     .quantise = ref_quantise,
     .matmul = ref_matmul,
     .attn_partial = ref_attn_partial,
