@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "os/workers.h"
 
 /* ---- a step ---- */
 
@@ -182,6 +183,25 @@ static void commit_all(struct engine *e, uint32_t n_share)
     tables_let_go(&e->tables);
 }
 
+/* Tokens for sequences whose logits lie side by side. */
+struct picks {
+    uint32_t n, n_vocab;
+    struct sequence *const *seq;
+    const float *logits; // [n][n_vocab]
+    int32_t *id;         // [n]; -1: the sequence is as long as it may be
+};
+
+/* A part's own sequences: their samplers are theirs alone. */
+static void pick_some(void *arg, uint32_t part, uint32_t n_part)
+{
+    const struct picks *p = arg;
+    for (uint32_t i = part; i < p->n; i += n_part) {
+        struct sequence *s = p->seq[i];
+        p->id[i] =
+            s->n_id < s->n_id_max ? sequence_pick(s, p->logits + (size_t)i * p->n_vocab) : -1;
+    }
+}
+
 /* Samples for the shares whose sequence is up to date, sixteen rows of logits at a time. */
 static void sample_shares(struct engine *e, uint32_t n_share)
 {
@@ -199,10 +219,8 @@ static void sample_shares(struct engine *e, uint32_t n_share)
             continue;
         const uint64_t began = engine_now(e);
         const float *logits = model_logits(e->model, row, n);
-        for (uint32_t j = 0; j < n; j++) {
-            const float *own = logits + (size_t)j * n_vocab;
-            id[j] = ready[j]->n_id < ready[j]->n_id_max ? sequence_pick(ready[j], own) : -1;
-        }
+        struct picks picks = { n, n_vocab, ready, logits, id };
+        workers_run(model_workers(e->model), pick_some, &picks);
         e->sum.sample_ns += engine_now(e) - began;
         tables_hold(&e->tables);
         for (uint32_t j = 0; j < n; j++) {

@@ -12,7 +12,8 @@
 
 enum {
     WINDOW_MAX =
-        1 << 20, // most tokens that penalties look back over, but for "all": 4 MiB a sampler
+        1 << 20,       // most tokens that penalties look back over, but for "all": 4 MiB a sampler
+    FEW_FORBIDDEN = 8, // tokens that are dropped from the candidates; more are masked in a copy
     DRAW_STREAM = 0x6b76, // PCG stream of draws: a seed's other uses would take another
 };
 
@@ -21,7 +22,7 @@ struct sampler {
     uint32_t n_vocab;
     struct rng rng;
     float *logits;          // [n_vocab] after bias, penalties and bans
-    struct akv_logprob *at; // [candidates_max()]
+    struct akv_logprob *at; // [candidates_max() + FEW_FORBIDDEN]
     uint32_t *count;        // [n_vocab] how often a token is in the window; NULL: no penalty is on
     int32_t *window;        // [repeat_last_n] a ring of the newest; NULL: all of the context
     uint32_t n_window;      // tokens in the ring
@@ -115,7 +116,7 @@ enum status sampler_new(struct sampler **out, const struct akv_sampling *params,
     s->set.bias_id = copy(params->bias_id, params->n_bias, sizeof *params->bias_id);
     s->set.bias = copy(params->bias, params->n_bias, sizeof *params->bias);
     s->logits = mem_new(n_vocab, sizeof *s->logits);
-    s->at = mem_new(candidates_max(s), sizeof *s->at);
+    s->at = mem_new((size_t)candidates_max(s) + FEW_FORBIDDEN, sizeof *s->at);
     if (s->set.bias_id == NULL || s->set.bias == NULL || s->logits == NULL || s->at == NULL)
         goto full;
     if (has_penalty(params)) {
@@ -192,12 +193,12 @@ static void penalize(const struct sampler *s)
     }
 }
 
-/* Logits after bias, penalties and bans: those given where there is none of that, as copying a large vocabulary takes as
- * long as looking for its best. */
+/* Logits after bias, penalties and bans: those given where there is none of that, or few bans alone, as copying a large
+ * vocabulary takes as long as looking for its best. */
 static const float *adjusted(const struct sampler *s, const float *logits, const int32_t *forbidden,
                              uint32_t n_forbidden)
 {
-    if (s->set.n_bias == 0 && s->count == NULL && n_forbidden == 0)
+    if (s->set.n_bias == 0 && s->count == NULL && n_forbidden <= FEW_FORBIDDEN)
         return logits;
     memcpy(s->logits, logits, s->n_vocab * sizeof *logits);
     for (uint32_t i = 0; i < s->set.n_bias; i++)
@@ -211,17 +212,35 @@ static const float *adjusted(const struct sampler *s, const float *logits, const
     return s->logits;
 }
 
+/* The k best of the others stay, in their order. */
+static void drop_forbidden(struct candidates *c, uint32_t k, const int32_t *forbidden,
+                           uint32_t n_forbidden)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < c->n && n < k; i++) {
+        uint32_t f = 0;
+        while (f < n_forbidden && forbidden[f] != c->at[i].id)
+            f++;
+        if (f == n_forbidden)
+            c->at[n++] = c->at[i];
+    }
+    c->n = n;
+}
+
 int32_t sampler_pick(struct sampler *s, const float *logits, const int32_t *forbidden,
                      uint32_t n_forbidden)
 {
     const struct akv_sampling *p = &s->set;
     struct candidates c = { .at = s->at };
 
+    const uint32_t k = candidates_max(s),
+                   extra = n_forbidden < FEW_FORBIDDEN ? n_forbidden : FEW_FORBIDDEN;
     logits = adjusted(s, logits, forbidden, n_forbidden);
-    if (candidates_max(s) < s->n_vocab)
-        candidates_best(&c, logits, s->n_vocab, candidates_max(s));
+    if (k < s->n_vocab)
+        candidates_best(&c, logits, s->n_vocab, k + extra);
     else
         candidates_all(&c, logits, s->n_vocab);
+    drop_forbidden(&c, k, forbidden, n_forbidden);
     if (c.n == 0)
         return -1;
     if (p->temperature == 0)

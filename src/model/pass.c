@@ -363,7 +363,7 @@ static void linears_part(void *arg, uint32_t part, uint32_t n_part)
  * instruction waits for all before it), so large matrices are taken in pieces, but no larger than the ends can even out. */
 static uint32_t panels_at_once(const struct pass *p, const struct pass_linear *linear, uint32_t n)
 {
-    enum { FEW_ROWS = 4, TASKS = 32, MOST = 8 };
+    enum { FEW_ROWS = 16, TASKS = 32, MOST = 8 };
     uint32_t n_panel = 0, at_once;
     if (p->acts.n_row > FEW_ROWS)
         return 2;

@@ -77,6 +77,28 @@ static void unpack_signed(const struct quantised *type, struct unpacked *w, cons
             w[b].code[g] = _mm512_sub_epi8(w[b].code[g], offset);
 }
 
+/* Blocks [first, last) of up to two panels from the p-th on: unpacked, multiplied. Meanwhile as many blocks at `ahead` are
+ * fetched, unless it is NULL: of each a third while it is unpacked, multiplied and added up, as few requests can be in
+ * flight (16 rows of a matrix in memory: 84 ns a block when unpacking asked for them, 61 so). */
+struct range_16 {
+    struct phase *phase;
+    const struct matmul_call *call;
+    uint32_t p, first, last;
+    const uint8_t *ahead[TILE_PANELS];
+    size_t block_bytes;
+};
+
+enum third { UNPACKING, MULTIPLYING, ADDING };
+
+always_inline void fetch_ahead(const struct range_16 *range, int j, uint32_t b, enum third third)
+{
+    const size_t lines = (range->block_bytes + 63) / 64;
+    const uint8_t *at = range->ahead[j] + b * range->block_bytes;
+    if (range->ahead[j])
+        for (size_t i = lines * third / 3; i < lines * (third + 1) / 3; i++)
+            _mm_prefetch((const char *)at + 64 * i, _MM_HINT_T0);
+}
+
 /* One tile of rows and the first dword of codes of each panel. */
 #define MULTIPLY(n_panel, rows, weights_0, weights_1, x, w, b, g, part)                            \
     do {                                                                                           \
@@ -95,10 +117,13 @@ static void unpack_signed(const struct quantised *type, struct unpacked *w, cons
     } while (0)
 
 /* The tiles' half: all products of a range, or of halves two for each block. */
-always_inline void products(struct kind kind, int n_panel, struct phase *w,
-                            const struct acts_tile *x, uint32_t n_block)
+always_inline void products(struct kind kind, int n_panel, const struct range_16 *range,
+                            const struct acts_tile *x)
 {
-    for (uint32_t b = 0; b < n_block; b++) {
+    struct phase *w = range->phase;
+    for (uint32_t b = 0; b < range->last - range->first; b++) {
+        for (int j = 0; j < n_panel; j++)
+            fetch_ahead(range, j, b, MULTIPLYING);
         if (kind.halves) {
             MULTIPLY(n_panel, ROWS_HALF, WEIGHTS_HALF_0, WEIGHTS_HALF_1, x[b].q[0], w, b, 0, 2 * b);
             MULTIPLY(n_panel, ROWS_HALF, WEIGHTS_HALF_0, WEIGHTS_HALF_1, x[b].q[0] + HALF, w, b, 4,
@@ -136,22 +161,34 @@ always_inline __m512 add_row(struct kind kind, const struct unpacked *w, const s
     return _mm512_fmadd_ps(_mm512_set1_ps(a->z[row]), w->W, y);
 }
 
-/* The vectors' half: n_row of 16 rows and one panel, y in registers; n: outputs from y on. Meanwhile the codes of `next`
- * come nearer. */
-always_inline void terms(struct kind kind, int n_row, const struct unpacked *w, const product *sums,
-                         const struct acts_tile *x, const struct acts_tile *next, uint32_t n_block,
-                         float *y, size_t y_stride, uint32_t n, bool first)
+/* Rows of one tile at the range's first block, and the next tile's, which come nearer meanwhile. */
+struct rows_16 {
+    int n;
+    const struct acts_tile *x, *next;
+    float *y; // of the range's first panel
+};
+
+/* The vectors' half: n_row of 16 rows and panel j of the range, y in registers. */
+always_inline void terms(struct kind kind, int n_row, const struct range_16 *range,
+                         struct rows_16 rows, int j)
 {
+    const struct unpacked *w = range->phase->w[j];
+    const product *sums = range->phase->sums[j];
+    const uint32_t n = range->call->w->n - (range->p + (uint32_t)j) * PANEL;
+    const size_t y_stride = range->call->y_stride;
+    float *y = rows.y + (size_t)j * PANEL;
     __m512 sum[ACTS_TILE];
     UNROLL(16)
     for (int r = 0; r < ACTS_TILE; r++)
-        sum[r] = first || r >= n_row ? _mm512_setzero_ps() : load_row(y + (size_t)r * y_stride, n);
-    for (uint32_t b = 0; b < n_block; b++, sums += kind.halves ? 2 : 1) {
-        for (size_t at = 0; at < sizeof next->q; at += 64)
-            _mm_prefetch((const char *)next[b].q + at, _MM_HINT_T0);
+        sum[r] = range->first == 0 || r >= n_row ? _mm512_setzero_ps()
+                                                 : load_row(y + (size_t)r * y_stride, n);
+    for (uint32_t b = 0; b < range->last - range->first; b++, sums += kind.halves ? 2 : 1) {
+        for (size_t at = 0; at < sizeof rows.next->q; at += 64)
+            _mm_prefetch((const char *)rows.next[b].q + at, _MM_HINT_T0);
+        fetch_ahead(range, j, b, ADDING);
         UNROLL(16)
         for (int r = 0; r < ACTS_TILE; r++)
-            sum[r] = add_row(kind, w + b, x + b, r, sum_of_row(kind, w + b, sums, r), sum[r]);
+            sum[r] = add_row(kind, w + b, rows.x + b, r, sum_of_row(kind, w + b, sums, r), sum[r]);
     }
     UNROLL(16)
     for (int r = 0; r < ACTS_TILE; r++)
@@ -160,51 +197,55 @@ always_inline void terms(struct kind kind, int n_row, const struct unpacked *w, 
 }
 
 /* Lines of y arrive while the tiles work: they were last used a whole matrix ago (30 -> 26 ns a block). */
-always_inline void prefetch_outputs(const float *y, size_t y_stride, int n_row, int n_panel)
+always_inline void prefetch_outputs(const struct rows_16 *rows, size_t y_stride, int n_panel)
 {
-    for (int r = 0; r < n_row; r++)
-        for (int p = 0; p < n_panel; p++)
-            __builtin_prefetch(y + (size_t)r * y_stride + (size_t)p * PANEL, 1);
+    for (int r = 0; r < rows->n; r++)
+        for (int j = 0; j < n_panel; j++)
+            __builtin_prefetch(rows->y + (size_t)r * y_stride + (size_t)j * PANEL, 1);
 }
 
-/* One unpacked range of n_panel panels, from `panel` on, and all rows. */
-always_inline void all_rows(struct kind kind, int n_panel, struct phase *w, uint32_t b0,
-                            uint32_t b1, const struct matmul_call *c, uint32_t panel)
+static struct rows_16 rows_16_at(const struct range_16 *range, uint32_t row)
 {
+    const struct matmul_call *c = range->call;
+    const uint32_t left = c->x->n_row - row;
+    const struct acts_tile *x = acts_tile_of(c->x, row, range->first);
+    return (struct rows_16){
+        .n = left < ACTS_TILE ? (int)left : ACTS_TILE,
+        .x = x,
+        .next = left > ACTS_TILE ? acts_tile_of(c->x, row + ACTS_TILE, range->first) : x,
+        .y = c->y + row * c->y_stride + (size_t)range->p * PANEL,
+    };
+}
+
+/* One unpacked range of n_panel panels, and all rows. */
+always_inline void all_rows(struct kind kind, int n_panel, struct range_16 range)
+{
+    const struct matmul_call *c = range.call;
     for (uint32_t row = 0; row < c->x->n_row; row += ACTS_TILE) {
-        const uint32_t left = c->x->n_row - row, n_block = b1 - b0;
-        const int n_row = left < ACTS_TILE ? (int)left : ACTS_TILE;
-        const struct acts_tile *x = acts_tile_of(c->x, row, b0);
-        const struct acts_tile *next =
-            left > ACTS_TILE ? acts_tile_of(c->x, row + ACTS_TILE, b0) : x;
-        float *y = c->y + row * c->y_stride + (size_t)panel * PANEL;
-        prefetch_outputs(y, c->y_stride, n_row, n_panel);
-        products(kind, n_panel, w, x, n_block);
-        for (int p = 0; p < n_panel; p++, y += PANEL) {
-            const uint32_t n = c->w->n - (panel + (uint32_t)p) * PANEL;
-            if (n_row == ACTS_TILE)
-                terms(kind, ACTS_TILE, w->w[p], w->sums[p], x, next, n_block, y, c->y_stride, n,
-                      b0 == 0);
+        const struct rows_16 rows = rows_16_at(&range, row);
+        prefetch_outputs(&rows, c->y_stride, n_panel);
+        products(kind, n_panel, &range, rows.x);
+        for (int j = 0; j < n_panel; j++) {
+            if (rows.n == ACTS_TILE)
+                terms(kind, ACTS_TILE, &range, rows, j);
             else
-                terms(kind, n_row, w->w[p], w->sums[p], x, next, n_block, y, c->y_stride, n,
-                      b0 == 0);
+                terms(kind, rows.n, &range, rows, j);
+            range.ahead[j] = NULL;
         }
     }
 }
 
-typedef void range_fn(int n_panel, struct phase *w, uint32_t b0, uint32_t b1,
-                      const struct matmul_call *c, uint32_t panel);
+typedef void range_fn(int n_panel, const struct range_16 *range);
 
 /* What folds away is how sums and minima are made. */
 #define RANGE_OF(name, ...)                                                                        \
-    static void range_of_##name(int n_panel, struct phase *w, uint32_t b0, uint32_t b1,            \
-                                const struct matmul_call *c, uint32_t panel)                       \
+    static void range_of_##name(int n_panel, const struct range_16 *range)                         \
     {                                                                                              \
         const struct kind kind = { __VA_ARGS__ };                                                  \
         if (n_panel == TILE_PANELS)                                                                \
-            all_rows(kind, TILE_PANELS, w, b0, b1, c, panel);                                      \
+            all_rows(kind, TILE_PANELS, *range);                                                   \
         else                                                                                       \
-            all_rows(kind, 1, w, b0, b1, c, panel);                                                \
+            all_rows(kind, 1, *range);                                                             \
     }
 
 RANGE_OF(blocks, .minima = NO_MINIMA)
@@ -219,19 +260,36 @@ static range_fn *range_of(struct kind kind)
     return kind.minima == ONE_MINIMUM ? range_of_blocks_minima : range_of_blocks;
 }
 
+/* Panel j of the range. */
+static void unpack_panel(const struct quantised *type, const struct range_16 *range, int j)
+{
+    const struct packed *w = range->call->w;
+    for (uint32_t b = 0; b < range->last - range->first; b++)
+        fetch_ahead(range, j, b, UNPACKING);
+    unpack_signed(type, range->phase->w[j], w->data + (range->p + (uint32_t)j) * w->panel_bytes,
+                  range->first, range->last);
+}
+
+/* Ranges are equally long, at most PHASE products. Two panels share their rows, but for one tile of rows, as one panel
+ * after the other is read as it lies. */
 static void matmul_by_tiles(const struct quantised *type, const struct matmul_call *c)
 {
-    struct phase *w = c->scratch;
-    range_fn *range = range_of(type->kind);
+    range_fn *fn = range_of(type->kind);
     const uint32_t most = type->kind.halves ? PHASE / 2 : PHASE;
     const uint32_t n_block = c->x->k / QBLOCK, n_range = (n_block + most - 1) / most;
     for (uint32_t p = c->first, step; p < c->last; p += step) {
-        step = p + TILE_PANELS <= c->last ? TILE_PANELS : 1;
+        step = c->x->n_row > ACTS_TILE && p + TILE_PANELS <= c->last ? TILE_PANELS : 1;
         for (uint32_t i = 0; i < n_range; i++) {
-            const uint32_t b0 = n_block * i / n_range, b1 = n_block * (i + 1) / n_range;
+            struct range_16 range = { .phase = c->scratch,
+                                      .call = c,
+                                      .p = p,
+                                      .first = n_block * i / n_range,
+                                      .last = n_block * (i + 1) / n_range,
+                                      .block_bytes = type->kind.block_bytes };
+            aim_ahead(range.ahead, c->w, range.block_bytes, p, step, range.last);
             for (uint32_t j = 0; j < step; j++)
-                unpack_signed(type, w->w[j], c->w->data + (p + j) * c->w->panel_bytes, b0, b1);
-            range((int)step, w, b0, b1, c, p);
+                unpack_panel(type, &range, (int)j);
+            fn((int)step, &range);
         }
     }
 }
