@@ -157,7 +157,15 @@ struct rows_job {
     struct pass *p;
     pass_rows_fn *fn;
     const void *arg;
+    uint32_t at_once; // rows a task
 };
+
+/* Whole tiles are quantised faster, but every thread wants one. */
+static uint32_t rows_at_once(const struct pass *p)
+{
+    const bool tiles = p->n_row >= p->kern->tiles_from;
+    return tiles && p->n_row >= ACTS_TILE * workers_count(p->workers) ? ACTS_TILE : ROWS_AT_ONCE;
+}
 
 static void rows_part(void *arg, uint32_t part, uint32_t n_part)
 {
@@ -165,7 +173,7 @@ static void rows_part(void *arg, uint32_t part, uint32_t n_part)
     const uint32_t n = job->p->n_row;
     uint32_t task;
     while (portions_take(job->p->portion, n_part, part, &task)) {
-        const uint32_t first = task * ROWS_AT_ONCE, last = first + ROWS_AT_ONCE;
+        const uint32_t first = task * job->at_once, last = first + job->at_once;
         job->fn(job->p, job->arg, first, last < n ? last : n);
     }
 }
@@ -178,9 +186,9 @@ void pass_rows(struct pass *p, pass_rows_fn *fn, const void *arg)
         profile_alone_end(&p->profile, PROFILE_ROWS, p->workers, began);
         return;
     }
-    struct rows_job job = { .p = p, .fn = fn, .arg = arg };
+    struct rows_job job = { p, fn, arg, rows_at_once(p) };
     portions_deal(p->portion, workers_count(p->workers),
-                  (p->n_row + ROWS_AT_ONCE - 1) / ROWS_AT_ONCE);
+                  (p->n_row + job.at_once - 1) / job.at_once);
     profile_run(&p->profile, PROFILE_ROWS, p->workers, rows_part, &job);
 }
 

@@ -12,12 +12,6 @@
 #include "kernels/kernels.h"
 
 /* What the emulation's release lacks, by halves. */
-static __m512i cvtps_epi32(__m512 x)
-{
-    simde__m512_private p = simde__m512_to_private(x);
-    return simde_halves_si(_mm256_cvtps_epi32(p.m256[0]), _mm256_cvtps_epi32(p.m256[1]));
-}
-
 static __m512i cvtepi8_epi32(__m128i x)
 {
     return simde_halves_si(_mm256_cvtepi8_epi32(x), _mm256_cvtepi8_epi32(_mm_srli_si128(x, 8)));
@@ -39,7 +33,6 @@ static void mask_storeu_ps(void *to, __mmask16 lanes, __m512 x)
             ((float *)to)[i] = p.f32[i];
 }
 
-#define _mm512_cvtps_epi32 cvtps_epi32
 #define _mm512_cvtepi8_epi32 cvtepi8_epi32
 #define _mm512_maskz_loadu_ps maskz_loadu_ps
 #define _mm512_mask_storeu_ps mask_storeu_ps

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -283,6 +284,24 @@ static void expect_equal_acts(const struct acts *a, const struct acts *b)
         }
 }
 
+/* Rows [first, last) of f [n_row][k] by every table. */
+static void expect_quantised_alike(const float *f, uint32_t n_row, uint32_t k, uint32_t first,
+                                   uint32_t last)
+{
+    const size_t bytes = acts_bytes(n_row, k);
+    struct acts a = { .f = f }, b = { .f = f };
+    for (uint32_t t = 1; t < n_table; t++) {
+        struct guarded want = guard_new(bytes, 64), got = guard_new(bytes, 64);
+        acts_place(&a, n_row, k, n_row >= table[t].tiles_from, want.at);
+        acts_place(&b, n_row, k, n_row >= table[t].tiles_from, got.at);
+        ref_quantise(&a, first, last);
+        table[t].quantise(&b, first, last);
+        expect_equal_acts(&a, &b);
+        guard_free(&want);
+        guard_free(&got);
+    }
+}
+
 static void quantise_gives_the_bits_of_ref(void **state)
 {
     (void)state;
@@ -290,29 +309,66 @@ static void quantise_gives_the_bits_of_ref(void **state)
     for (uint32_t round = 0; round < 400; round++) {
         uint32_t n_row = 1 + rng_below(&rng, round % 4 < 2 ? 5 : 40);
         uint32_t k = 32 * (1 + rng_below(&rng, 20));
-        size_t n = (size_t)n_row * k, bytes = acts_bytes(n_row, k);
-        struct guarded f = guard_new(n * sizeof(float), 4);
-        struct acts a = { .f = f.at }, b = { .f = f.at };
+        struct guarded f = guard_new((size_t)n_row * k * sizeof(float), 4);
         uint32_t first = rng_below(&rng, n_row), last = first + 1 + rng_below(&rng, n_row - first);
-        random_floats(f.at, n, &rng, round % 2);
-        for (uint32_t t = 1; t < n_table; t++) {
-            struct guarded want = guard_new(bytes, 64), got = guard_new(bytes, 64);
-            acts_place(&a, n_row, k, n_row >= table[t].tiles_from, want.at);
-            acts_place(&b, n_row, k, n_row >= table[t].tiles_from, got.at);
-            ref_quantise(&a, first, last);
-            table[t].quantise(&b, first, last);
-            expect_equal_acts(&a, &b);
-            guard_free(&want);
-            guard_free(&got);
-        }
+        random_floats(f.at, (size_t)n_row * k, &rng, round % 2);
+        expect_quantised_alike(f.at, n_row, k, first, last);
         guard_free(&f);
     }
+}
+
+/* Blocks that are not like others: elements a and b, and in between `usual` of what was there. */
+static const struct odd_block {
+    float a, b, usual;
+} odd_blocks[] = {
+    { NAN, 1, 1 },                 // not a number, alone and with infinities
+    { NAN, INFINITY, 1 },          //
+    { NAN, NAN, 0 },               //
+    { INFINITY, 1, 1 },            // no middle
+    { -INFINITY, 1, 1 },           //
+    { INFINITY, -INFINITY, 1 },    //
+    { 3e38f, -3e38f, 1 },          // an infinite width
+    { 3e38f, 2e38f, 0 },           // an infinite middle
+    { -3e38f, -2e38f, 1 },         //
+    { 1.5f, 1.5f, 0 },             // no width but for the zeros
+    { 0.0f, -0.0f, 0 },            // no width
+    { -0.0f, -0.0f, 0 },           //
+    { 1e-42f, 0, 0 },              // an infinite inverse
+    { 1e-38f, -1e-38f, 1e-38f },   // a large one
+    { 1e6f, 1e6f + 0.0625f, 0 },   // codes far apart
+    { -1e6f, -1e6f - 0.0625f, 0 }, //
+};
+
+/* One value all over, two such, or one of each among usual ones. */
+static void fill_odd(float *x, const struct odd_block *odd, uint32_t form, uint32_t at)
+{
+    for (uint32_t i = 0; i < QBLOCK; i++)
+        x[i] = form == 0 ? odd->a : form == 1 ? (i < at ? odd->a : odd->b) : x[i] * odd->usual;
+    if (form == 2)
+        x[at] = odd->a, x[(at + 7) % QBLOCK] = odd->b;
+}
+
+/* In each row of a tile, with usual rows around it. */
+static void odd_blocks_of_a_tile_give_the_bits_of_ref(void **state)
+{
+    enum { K = 3 * QBLOCK, ROWS = ACTS_TILE };
+    struct rng rng = rng_seeded(14, 1);
+    float f[ROWS * K];
+    (void)state;
+    for (size_t i = 0; i < sizeof odd_blocks / sizeof *odd_blocks; i++)
+        for (uint32_t row = 0; row < ROWS; row++)
+            for (uint32_t form = 0; form < 3; form++) {
+                random_floats(f, ROWS * K, &rng, false);
+                fill_odd(f + row * K + QBLOCK, &odd_blocks[i], form, rng_below(&rng, QBLOCK));
+                expect_quantised_alike(f, ROWS, K, 0, ROWS);
+            }
 }
 
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(quantise_gives_the_bits_of_ref),
+        cmocka_unit_test(odd_blocks_of_a_tile_give_the_bits_of_ref),
         cmocka_unit_test(usual_values_give_the_bits_of_ref),
         cmocka_unit_test(hostile_values_give_the_bits_of_ref),
         cmocka_unit_test(largest_sums_give_the_bits_of_ref),

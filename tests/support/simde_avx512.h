@@ -14,6 +14,8 @@
 
 #undef _mm512_madd_epi16 /* its release 0.7.4 gives the name to the masked one */
 #define _mm512_madd_epi16(a, b) simde_mm512_madd_epi16(a, b)
+#undef _mm512_shuffle_f32x4 /* not aliased */
+#define _mm512_shuffle_f32x4(a, b, order) simde_mm512_shuffle_f32x4(a, b, order)
 
 static inline simde__m512 simde_halves_ps(__m256 low, __m256 high)
 {
@@ -40,6 +42,13 @@ static inline simde__m512 simde_cvtepi32(simde__m512i x)
     return simde_halves_ps(_mm256_cvtepi32_ps(p.m256i[0]), _mm256_cvtepi32_ps(p.m256i[1]));
 }
 #define _mm512_cvtepi32_ps(x) simde_cvtepi32(x)
+
+static inline simde__m512i simde_cvtps(simde__m512 x)
+{
+    simde__m512_private p = simde__m512_to_private(x);
+    return simde_halves_si(_mm256_cvtps_epi32(p.m256[0]), _mm256_cvtps_epi32(p.m256[1]));
+}
+#define _mm512_cvtps_epi32(x) simde_cvtps(x)
 
 static inline simde__m512i simde_srai_32(simde__m512i x, int n)
 {
