@@ -39,6 +39,17 @@ static void mask_storeu_ps(void *to, __mmask16 lanes, __m512 x)
             ((float *)to)[i] = p.f32[i];
 }
 
+/* Quarters i and j of x, then k and l of y, as `which` has them in pairs of bits. */
+static __m512 shuffle_f32x4(__m512 x, __m512 y, int which)
+{
+    simde__m512_private p = simde__m512_to_private(x), q = simde__m512_to_private(y), r;
+    for (int i = 0; i < 4; i++)
+        r.m128[i] = (i < 2 ? p : q).m128[which >> 2 * i & 3];
+    return simde__m512_from_private(r);
+}
+
+#undef _mm512_shuffle_f32x4
+#define _mm512_shuffle_f32x4 shuffle_f32x4
 #define _mm512_cvtps_epi32 cvtps_epi32
 #define _mm512_cvtepi8_epi32 cvtepi8_epi32
 #define _mm512_maskz_loadu_ps maskz_loadu_ps
