@@ -193,9 +193,13 @@ static void pack_block(struct call *c, uint32_t i, void *scratch)
         seen.hi = rows.hi > seen.hi ? rows.hi : seen.hi;
     }
     c->leaves->pack(&b->k, to.k, 0, c->run->d_k);
-    for (uint32_t r = seen.lo; r < seen.hi; r++)
-        if (b->mask >> r & 1)
-            c->leaves->pack(&b->v, to.v, r, r + 1);
+    for (uint64_t left = row_bits(seen.lo, seen.hi) & b->mask; left;) {
+        const uint32_t first = (uint32_t)__builtin_ctzll(left);
+        const uint64_t gaps = ~left & UINT64_MAX << first;
+        const uint32_t last = gaps ? (uint32_t)__builtin_ctzll(gaps) : KV_BLOCK;
+        c->leaves->pack(&b->v, to.v, first, last);
+        left &= ~row_bits(first, last);
+    }
     b->k.from = b->v.from = FROM_PANELS;
     b->k.data = (const char *)to.k;
     b->v.data = (const char *)to.v;

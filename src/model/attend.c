@@ -1,11 +1,13 @@
 /* model/attend.c - attention over views: which task computes which partial, and in what order they merge.
  *
  *   tiles   a task = some rows of a sequence x one kv_head: its heads' queries together, chunk after chunk; what takes longest
- *           goes first, and behind each what is likely the next one's first block is fetched
+ *           goes first
  *   selects the answering rows of a sequence that reads some of its past (kv/select.h): a task = those rows, in order, x
  *           one kv_head
  *   parts   few rows, or sequences that share blocks: a task = the rows that go over the same rows of one chunk,
  *           of however many sequences (attend_plan.c) x one kv_head; then each row's partials are merged
+ *
+ * Behind a tile or a part, what is likely the next one's first block is fetched.
  *
  * Both give the same bits: a chunk's partial and the order of merging are fixed by positions (kernels/attention.h).
  *
@@ -83,6 +85,11 @@ static void attend_chunks(struct attend_job *job, struct attn_run *run, uint32_t
     }
 }
 
+static const struct attn_plan *plan_of(const struct attend_job *job)
+{
+    return &job->p->plan[job->p->h->windowed[job->layer]];
+}
+
 /* Task i: all tiles of the first head, then those of the next. */
 static struct tile tile_at(const struct attend_job *job, uint32_t i)
 {
@@ -92,14 +99,21 @@ static struct tile tile_at(const struct attend_job *job, uint32_t i)
     return (struct tile){ t->first, t->n, p->head[i / n].head };
 }
 
-/* What whoever takes the next task reads first, if that is a tile. */
+/* What whoever takes the next task reads first, if that is a tile or a part. */
 static struct past_block next_begins(struct attend_job *job)
 {
     const uint32_t i = atomic_load_explicit(&job->next, memory_order_relaxed);
-    if (i >= job->n_tile)
+    const uint32_t n_head = job->p->h->n_kv_head, n_whole = job->n_tile + job->n_select;
+    if (i < job->n_tile) {
+        const struct tile t = tile_at(job, i);
+        return past_begins(job->p, job->layer, t.first, t.head, true, 0);
+    }
+    if (i < n_whole || i >= n_whole + job->n_part)
         return (struct past_block){ NULL, NULL };
-    const struct tile t = tile_at(job, i);
-    return past_begins(job->p, job->layer, t.first, t.head);
+    const struct attn_plan *plan = plan_of(job);
+    const struct attn_part *part = &plan->part[(i - n_whole) / n_head];
+    return past_begins(job->p, job->layer, plan->row[part->first], (i - n_whole) % n_head,
+                       part->slots, part->chunk * ATTN_CHUNK_BLOCKS);
 }
 
 /* Slots, where the past has some, then the space's blocks that the run sees, into the total. selected: the rows that are read
@@ -219,11 +233,6 @@ static void attend_select(struct attend_job *job, uint32_t i, struct pass_thread
 
 /* ---- parts: each with the states of its rows' queries of one kv_head ---- */
 
-static const struct attn_plan *plan_of(const struct attend_job *job)
-{
-    return &job->p->plan[job->p->h->windowed[job->layer]];
-}
-
 /* The states of all rows of the plan lie one behind the other, head after head. */
 static struct attn_state state_at(const struct attend_job *job, uint32_t head, uint32_t i)
 {
@@ -261,6 +270,9 @@ static void attend_part(struct attend_job *job, const struct attn_part *part, ui
         past_aim_at_space(&run, &past, head);
         see_space(&run, &past);
     }
+    const struct past_block next = next_begins(job);
+    run.k_next = next.k;
+    run.v_next = next.v;
     job->p->kern->attn_partial(&run, state_at(job, head, part->first), mine->scratch);
 }
 

@@ -102,13 +102,17 @@ struct past_block past_first_of(const struct attn_run *run, uint32_t from, uint3
     return (struct past_block){ run->k + from * run->stride, run->v + from * run->stride };
 }
 
-struct past_block past_begins(const struct pass *p, uint32_t layer, uint32_t row, uint32_t kv_head)
+struct past_block past_begins(const struct pass *p, uint32_t layer, uint32_t row, uint32_t kv_head,
+                              bool slots, uint32_t from)
 {
     const struct past past = past_of(p, layer, row, kv_head);
-    if (past.listed && past.list.n_block > 0)
-        return (struct past_block){ past.list.block[0], past.list.block[0] + past.view.k_bytes };
-    const uint32_t first = past.listed ? past.list.tail_first
-                                       : first_visible(&past.view, p->row_position[row]) / KV_BLOCK;
+    if (slots && past.listed && from < past.list.n_block)
+        return (struct past_block){ past.list.block[from],
+                                    past.list.block[from] + past.view.k_bytes };
+    uint32_t first = past.listed ? past.list.tail_first
+                                 : first_visible(&past.view, p->row_position[row]) / KV_BLOCK;
+    if (!slots && from > first)
+        first = from;
     return (struct past_block){ kv_view_k(&past.view, first, kv_head),
                                 kv_view_v(&past.view, first, kv_head) };
 }

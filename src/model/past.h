@@ -41,8 +41,10 @@ struct past_block {
 /* Of the run's blocks [from, to) the first that has a row in sight; NULL, NULL where none has. */
 struct past_block past_first_of(const struct attn_run *run, uint32_t from, uint32_t to);
 
-/* Where a row of the batch begins to read, most likely. */
-struct past_block past_begins(const struct pass *p, uint32_t layer, uint32_t row, uint32_t kv_head);
+/* Where a row of the batch begins to read, most likely: at the block `from` of its slots, where it has that one, or else
+ * in the space, from the block `from` on where no slots were asked for. */
+struct past_block past_begins(const struct pass *p, uint32_t layer, uint32_t row, uint32_t kv_head,
+                              bool slots, uint32_t from);
 
 /* The first block of the space that a query at the run's first row sees, and the one behind the last row's last. */
 uint32_t past_first(const struct past *past, const struct attn_run *run);

@@ -5,10 +5,9 @@
 
 enum { VECTORS = KV_BLOCK / 16 };
 
-/* Sums of products to scores: scaled, capped, -inf where a row is not seen. Answers the largest of
- * them and m. */
-static float finish_scores(const struct attn_run *run, const struct attn_block *b, float *s,
-                           uint64_t seen, float m)
+/* Sums of products to scores: scaled, capped, -inf where a row is not seen. Answers lane by lane the largest of them. */
+static inline __m512 finish_scores(const struct attn_run *run, const struct attn_block *b, float *s,
+                                   uint64_t seen)
 {
     __m512 top = _mm512_set1_ps(-INFINITY);
     for (uint32_t i = 0; i < KV_BLOCK; i += 16) {
@@ -18,52 +17,73 @@ static float finish_scores(const struct attn_run *run, const struct attn_block *
         x = _mm512_mul_ps(x, _mm512_set1_ps(run->scale));
         if (run->softcap != 0)
             x = softcap16(x, _mm512_set1_ps(run->softcap));
-        x = _mm512_mask_mov_ps(_mm512_set1_ps(-INFINITY), (__mmask16)(seen >> i), x);
+        if (seen != UINT64_MAX)
+            x = _mm512_mask_mov_ps(_mm512_set1_ps(-INFINITY), (__mmask16)(seen >> i), x);
         top = _mm512_max_ps(x, top); // of a NaN and a number the number
         _mm512_store_ps(s + i, x);
     }
-    return larger16(m, top);
+    return top;
 }
 
-/* Scores to weights exp(s - m), times V's scales. Answers the sum of the weights without those. */
-static float weights(const struct attn_block *b, float *p, float m)
+/* Scores to weights exp(s - m), times V's scales. Answers lane by lane the sum of the weights without those. */
+static inline __m512 weights(const struct attn_block *b, float *p, float m)
 {
-    __m512 sum = _mm512_setzero_ps(), x[VECTORS];
+    __m512 sum, x[VECTORS];
     for (uint32_t v = 0; v < VECTORS; v++)
         x[v] = _mm512_sub_ps(_mm512_load_ps(p + 16 * v), _mm512_set1_ps(m));
     exp16_low_n(x, x, VECTORS);
-    for (uint32_t v = 0; v < VECTORS; v++) {
+    sum = x[0]; // never -0, so nothing is lost by not adding it to 0
+    for (uint32_t v = 1; v < VECTORS; v++)
         sum = _mm512_add_ps(sum, x[v]);
+    for (uint32_t v = 0; v < VECTORS; v++) {
         if (b->v_scale)
             x[v] = _mm512_mul_ps(x[v], _mm512_load_ps(b->v_scale + 16 * v));
         _mm512_store_ps(p + 16 * v, x[v]);
     }
-    return lanes_sum16(sum);
+    return sum;
+}
+
+/* What a query's lanes hold, of sixteen queries at once: one query's tree is a chain of latencies. */
+struct lanes {
+    __m512 of[ATTN_GROUP];
+};
+
+static inline void lanes_pad(struct lanes *x, uint32_t n)
+{
+    for (; n % 16 != 0; n++)
+        x->of[n] = _mm512_setzero_ps();
 }
 
 /* In passes over the group, so that one query's chain of latencies overlaps with the next one's. */
 static void softmax(const struct attn_run *run, const struct attn_block *b, struct group *g,
                     struct attn_state out)
 {
+    struct lanes top, sum;
     for (uint32_t i = 0; i < g->n; i++) {
         uint64_t seen = row_bits(g->rows[i].lo, g->rows[i].hi) & b->mask;
-        float m = out.m[g->query[i]];
-        g->m[i] = finish_scores(run, b, g->p[i], seen, m);
-        g->a[i] = m - g->m[i];
+        top.of[i] = finish_scores(run, b, g->p[i], seen);
+        g->a[i] = out.m[g->query[i]];
     }
-    for (uint32_t i = 0; i < g->n; i++)
-        g->sum[i] = weights(b, g->p[i], g->m[i]);
+    lanes_pad(&top, g->n);
     for (uint32_t i = 0; i < g->n; i += 16) {
-        __m512 a = _mm512_load_ps(g->a + i);
+        const __m512 old = _mm512_load_ps(g->a + i);
+        const __m512 m = larger16x16(old, top.of + i);
+        __m512 a = _mm512_sub_ps(old, m);
         exp16_low_n(&a, &a, 1);
+        _mm512_store_ps(g->m + i, m);
         _mm512_store_ps(g->a + i, a);
     }
+    for (uint32_t i = 0; i < g->n; i++)
+        sum.of[i] = weights(b, g->p[i], g->m[i]);
+    lanes_pad(&sum, g->n);
+    for (uint32_t i = 0; i < g->n; i += 16)
+        _mm512_store_ps(g->sum + i, lanes_sum16x16(sum.of + i));
     group_finish(g, out, run->d_v);
 }
 
 static void finish(const struct attn_run *run, const struct attn_block *b, float *s)
 {
-    finish_scores(run, b, s, UINT64_MAX, 0);
+    finish_scores(run, b, s, UINT64_MAX);
 }
 
 const struct attn_leaves avx512_attn_leaves = {

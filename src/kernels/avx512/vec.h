@@ -30,10 +30,10 @@ static inline __attribute__((__always_inline__)) void exp16_low_n(__m512 *y, con
         for (int i = 0; i < n; i++)
             p[i] = _mm512_fmadd_ps(p[i], r[i], _mm512_set1_ps(C[c]));
     for (int i = 0; i < n; i++) {
-        __mmask16 below = _mm512_cmp_ps_mask(x[i], least, _CMP_LT_OQ);
+        __mmask16 inside = _mm512_cmp_ps_mask(x[i], least, _CMP_NLT_UQ);
         __m512i power = _mm512_slli_epi32(_mm512_cvtps_epi32(k[i]), 23);
-        __m512 e = _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p[i]), power));
-        y[i] = _mm512_mask_mov_ps(e, below, _mm512_setzero_ps());
+        y[i] =
+            _mm512_castsi512_ps(_mm512_maskz_add_epi32(inside, _mm512_castps_si512(p[i]), power));
     }
 }
 
@@ -86,6 +86,46 @@ static inline float lanes_sum16(__m512 x)
 static inline float larger16(float m, __m512 x)
 {
     return larger8(m, _mm256_max_ps(_mm512_castps512_ps256(x), upper8(x)));
+}
+
+/* The tree over the lanes of sixteen vectors, of sums or of maxima: lane i of the answer is vector i's. */
+static inline __attribute__((__always_inline__)) __m512 lanes_tree16(const __m512 x[16],
+                                                                     __m512 join(__m512, __m512))
+{
+    __m512 by4[4], by2[2];
+    for (int i = 0; i < 4; i++) {
+        const __m512 low = join(_mm512_shuffle_f32x4(x[i], x[i + 4], 0x44),
+                                _mm512_shuffle_f32x4(x[i], x[i + 4], 0xee));
+        const __m512 high = join(_mm512_shuffle_f32x4(x[i + 8], x[i + 12], 0x44),
+                                 _mm512_shuffle_f32x4(x[i + 8], x[i + 12], 0xee));
+        by4[i] = join(_mm512_shuffle_f32x4(low, high, 0x88), _mm512_shuffle_f32x4(low, high, 0xdd));
+    }
+    for (int i = 0; i < 2; i++)
+        by2[i] = join(_mm512_shuffle_ps(by4[2 * i], by4[2 * i + 1], 0x44),
+                      _mm512_shuffle_ps(by4[2 * i], by4[2 * i + 1], 0xee));
+    return join(_mm512_shuffle_ps(by2[0], by2[1], 0x88), _mm512_shuffle_ps(by2[0], by2[1], 0xdd));
+}
+
+static inline __m512 sum16(__m512 x, __m512 y)
+{
+    return _mm512_add_ps(x, y);
+}
+
+static inline __m512 max16(__m512 x, __m512 y)
+{
+    return _mm512_max_ps(x, y);
+}
+
+/* The sum of each of sixteen vectors. */
+static inline __m512 lanes_sum16x16(const __m512 x[16])
+{
+    return lanes_tree16(x, sum16);
+}
+
+/* The largest lane of each of sixteen vectors, or m's where that is larger, none of them NaN; -0 as +0. */
+static inline __m512 larger16x16(__m512 m, const __m512 x[16])
+{
+    return _mm512_add_ps(_mm512_max_ps(lanes_tree16(x, max16), m), _mm512_setzero_ps());
 }
 
 #endif
