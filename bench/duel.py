@@ -88,7 +88,7 @@ class Duel:
         self.probes = []
 
     def probe(self):
-        p = rows_of([self.args.akvifer, "bench", "roof", "-t", self.args.threads, "-o", "jsonl"])[0]
+        p = rows_of([self.args.akvifer, "bench", "roof", "-m", self.model, "-t", self.args.threads, "-o", "jsonl"])[0]
         self.probes.append(p)
         return p
 

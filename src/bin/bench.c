@@ -418,9 +418,11 @@ static enum status run_all(struct run *run, struct note *why)
 {
     struct plan *p = &run->plan;
     enum status st = OK;
+    size_t bytes = 0;
     report_begin(&run->report, (enum report_form)run->o->output, run->kernels);
+    st = roof_bytes_of(&bytes, buf_text(&run->path), why);
     for (uint32_t i = 0; st == OK && i < p->n_thread; i++) {
-        st = roof_measure(&p->roof[i], run->kernels, p->thread[i], why);
+        st = roof_measure(&p->roof[i], run->kernels, p->thread[i], bytes, why);
         if (st == OK)
             report_roof(&run->report, p->thread[i], &p->roof[i]);
     }

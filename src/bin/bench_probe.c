@@ -2,15 +2,17 @@
  * compare two programs put it beside each sample and drop the disturbed ones (bench/duel.py). */
 #include <stdio.h>
 
+#include "base/buf.h"
 #include "bin/bench_probe.h"
 #include "bin/bench_roof.h"
+#include "bin/models.h"
 #include "bin/verbs.h"
 #include "os/workers.h"
 
 struct probe_options {
     int64_t n_thread;
     uint32_t output;
-    const char *cpu;
+    const char *cpu, *model;
 };
 
 static const struct flag rows[] = {
@@ -22,6 +24,12 @@ static const struct flag rows[] = {
       .most = 1024,
       .shown = "all that this process may use",
       .help = "Threads that measure." },
+    { .names = "-m --model",
+      .type = FLAG_TEXT,
+      .at = FLAG_AT(probe_options, model),
+      .unit = "MODEL",
+      .shown = "256 MiB are read",
+      .help = "A GGUF file or a short name: as many bytes as it has are read." },
     { .names = "-o --output",
       .type = FLAG_ENUM,
       .at = FLAG_AT(probe_options, output),
@@ -42,22 +50,36 @@ const struct flag_table flags_of_bench_roof = {
     .summary = "measure what the machine gives: int8 and fp32 products, bytes read",
     .flag = rows,
     .n_flag = FLAG_COUNT(rows),
-    .examples = (const char *const[]){ "akvifer bench roof -t 2 -o jsonl", NULL },
+    .examples = (const char *const[]){ "akvifer bench roof -t 2 -o jsonl",
+                                       "akvifer bench roof -m qwen2", NULL },
 };
+
+static enum status bytes_of_model(size_t *out, const char *model, struct note *why)
+{
+    struct buf path = { 0 };
+    enum status st = model_path_resolve(&path, model, why);
+    if (st == OK)
+        st = roof_bytes_of(out, buf_text(&path), why);
+    buf_close(&path);
+    return st;
+}
 
 int bench_probe(int argc, char **argv)
 {
     struct probe_options o = { 0 };
     struct note why = { "" };
     struct amounts roof;
+    size_t bytes = (size_t)256 << 20;
     const struct kernels *kernels;
     int exit_code;
     if (!flags_read(&flags_of_bench_roof, &o, argc, argv, NULL, &exit_code))
         return exit_code;
     const uint32_t n = o.n_thread ? (uint32_t)o.n_thread : os_cpu_count();
     enum status st = kernels_select(&kernels, o.cpu, &why);
+    if (st == OK && o.model)
+        st = bytes_of_model(&bytes, o.model, &why);
     if (st == OK)
-        st = roof_measure(&roof, kernels, n, &why);
+        st = roof_measure(&roof, kernels, n, bytes, &why);
     if (st != OK)
         return verb_fails(&flags_of_bench_roof, &why);
     const char *form = o.output

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "bin/samples.h"
 #include "model/model.h"
@@ -12,8 +13,7 @@
 /* Short runs, many of them: on a busy machine one falls between the others. */
 enum { TIMES = 48, RUN_US = 1000 };
 
-static const size_t READ_BYTES = (size_t)256 << 20; // more than caches hold
-enum { SLICES = 16 };                               // of them, a run each
+enum { SLICES = 16 }; // of what is read, a run each
 
 /* ---- roofs ---- */
 
@@ -62,6 +62,7 @@ static void read_part(void *arg, uint32_t part, uint32_t n_part)
     const uint64_t *w = r->words + part * each;
     uint64_t a = 0, b = 0, c = 0, d = 0;
     for (size_t i = 0; i + 8 <= each; i += 8) {
+        __builtin_prefetch(w + i + 512, 0, 2); // as matmuls do: 4 KiB ahead
         a += w[i] + w[i + 4];
         b += w[i + 1] + w[i + 5];
         c += w[i + 2] + w[i + 6];
@@ -72,28 +73,28 @@ static void read_part(void *arg, uint32_t part, uint32_t n_part)
 
 /* Bytes a second, the median: memory is shared with the rest of the machine, and what one millisecond gives no second does
  * (two cores of a Zen 3: now and then 36 GB/s, 28 for long). */
-static enum status read_rate(struct workers *workers, double *out, struct note *why)
+static enum status read_rate(struct workers *workers, size_t bytes, double *out, struct note *why)
 {
     struct samples rate = { 0 };
-    struct reading r = { .n = READ_BYTES / SLICES / sizeof *r.words };
+    struct reading r = { .n = bytes / SLICES / sizeof *r.words };
     void *memory;
-    enum status st = pages_new(&memory, READ_BYTES, "the bandwidth probe", why);
+    enum status st = pages_new(&memory, bytes, "the bandwidth probe", why);
     if (st != OK)
         return st;
-    memset(memory, 1, READ_BYTES);
+    memset(memory, 1, bytes);
     for (size_t i = 0; i < TIMES; i++) {
         r.words = (const uint64_t *)memory + i % SLICES * r.n;
         const double began = clock_us();
         workers_run(workers, read_part, &r);
-        samples_add(&rate, (double)READ_BYTES / SLICES / (clock_us() - began) * 1e6);
+        samples_add(&rate, (double)(r.n * sizeof *r.words) / (clock_us() - began) * 1e6);
     }
-    pages_free(memory, READ_BYTES);
+    pages_free(memory, bytes);
     *out = samples_median(&rate);
     return OK;
 }
 
 enum status roof_measure(struct amounts *out, const struct kernels *k, uint32_t n_thread,
-                         struct note *why)
+                         size_t read_bytes, struct note *why)
 {
     struct workers *workers;
     struct amounts a;
@@ -102,11 +103,24 @@ enum status roof_measure(struct amounts *out, const struct kernels *k, uint32_t 
         return st;
     a.int8 = peak_rate(workers, k->peak_int8);
     a.fp32 = peak_rate(workers, k->peak_f32);
-    st = read_rate(workers, &a.read, why);
+    st = read_rate(workers, read_bytes, &a.read, why);
     workers_free(workers);
     if (st == OK)
         *out = a;
     return st;
+}
+
+enum status roof_bytes_of(size_t *out, const char *path, struct note *why)
+{
+    const size_t least = (size_t)16 << 20, most = (size_t)1 << 30;
+    struct stat file;
+    if (stat(path, &file) != 0) {
+        note_set(why, "cannot see how large '%s' is: %m", path);
+        return BAD_INPUT;
+    }
+    const size_t size = (size_t)file.st_size;
+    *out = size < least ? least : size > most ? most : size;
+    return OK;
 }
 
 /* ---- work ---- */

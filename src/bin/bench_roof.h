@@ -1,6 +1,6 @@
 /* bin/bench_roof.h - what this machine can do at most, and what a test asks of it: the two sides of every "% of".
  *
- *   roof, measured        int8 and fp32 operations a second in registers, bytes a second read from memory
+ *   roof, measured        int8 and fp32 operations a second in registers, bytes a second of as many as a step reads
  *   work, counted         the same three of a test, from the model's file:
  *
  *     int8    2 a weight of a quantised matrix a token; the output matrix only where logits are asked for
@@ -22,9 +22,13 @@ struct amounts {
     double int8, fp32, read; // operations, operations, bytes; of a roof: a second
 };
 
-/* FULL: no memory for the buffer that is read (256 MiB), or for threads. */
+/* Reads `read_bytes` again and again: a cache may hold what a small model's step reads, as it does then. FULL: no memory for
+ * them, or for threads. */
 must_use enum status roof_measure(struct amounts *out, const struct kernels *k, uint32_t n_thread,
-                                  struct note *why);
+                                  size_t read_bytes, struct note *why);
+
+/* The size of a model's file, which is about what a step reads, from 16 MiB to 1 GiB. BAD_INPUT: no such file. */
+must_use enum status roof_bytes_of(size_t *out, const char *path, struct note *why);
 
 /* What one model's passes are made of. */
 struct model_work {
