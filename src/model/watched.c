@@ -311,35 +311,25 @@ static void moments(float *sum, float *outer, const float *x, size_t stride, uin
 
 /* ---- the table ---- */
 
+/* Whether rows lie in tiles is the table's to say, and nothing else. */
+#define WATCHED_TABLE(from)                                                                        \
+    {                                                                                              \
+        .name = "watched", .tiles_from = from, .quantise = quantise, .matmul = matmul,             \
+        .attn_partial = attn_partial, .attn_merge = attn_merge, .attn_finish = attn_finish,        \
+        .attn_scores = attn_scores, .attn_mass = attn_mass, .store_k = store_k,                    \
+        .store_v = store_v, .load_k = load_k, .load_v = load_v, .rms_norm = rms_norm,              \
+        .rope = rope, .add = add, .scale = scale, .silu_gate = silu_gate, .gelu_gate = gelu_gate,  \
+        .softcap = softcap, .softmax = softmax, .softmax_stats = softmax_stats,                    \
+        .moments = moments,                                                                        \
+    }
+
 /* What a pass calls. */
 const struct kernels *kernels_watched(const struct kernels *of)
 {
-    static const struct kernels table = {
-        .name = "watched",
-        .quantise = quantise,
-        .matmul = matmul,
-        .attn_partial = attn_partial,
-        .attn_merge = attn_merge,
-        .attn_finish = attn_finish,
-        .attn_scores = attn_scores,
-        .attn_mass = attn_mass,
-        .store_k = store_k,
-        .store_v = store_v,
-        .load_k = load_k,
-        .load_v = load_v,
-        .rms_norm = rms_norm,
-        .rope = rope,
-        .add = add,
-        .scale = scale,
-        .silu_gate = silu_gate,
-        .gelu_gate = gelu_gate,
-        .softcap = softcap,
-        .softmax = softmax,
-        .softmax_stats = softmax_stats,
-        .moments = moments,
-    };
+    static const struct kernels by_blocks = WATCHED_TABLE(UINT32_MAX);
+    static const struct kernels by_tiles = WATCHED_TABLE(ACTS_TILE);
     atomic_store_explicit(&watched, of, memory_order_release);
-    return &table;
+    return of->tiles_from == ACTS_TILE ? &by_tiles : &by_blocks;
 }
 
 #endif
