@@ -220,7 +220,10 @@ static void sample_shares(struct engine *e, uint32_t n_share)
         const uint64_t began = engine_now(e);
         const float *logits = model_logits(e->model, row, n);
         struct picks picks = { n, n_vocab, ready, logits, id };
-        workers_run(model_workers(e->model), pick_some, &picks);
+        if (n == 1)
+            pick_some(&picks, 0, 1);
+        else
+            workers_run(model_workers(e->model), pick_some, &picks);
         e->sum.sample_ns += engine_now(e) - began;
         tables_hold(&e->tables);
         for (uint32_t j = 0; j < n; j++) {

@@ -240,7 +240,8 @@ int32_t sampler_pick(struct sampler *s, const float *logits, const int32_t *forb
         candidates_best(&c, logits, s->n_vocab, k + extra);
     else
         candidates_all(&c, logits, s->n_vocab);
-    drop_forbidden(&c, k, forbidden, n_forbidden);
+    if (n_forbidden > 0)
+        drop_forbidden(&c, k, forbidden, n_forbidden);
     if (c.n == 0)
         return -1;
     if (p->temperature == 0)

@@ -14,8 +14,9 @@
 #include "kernels/rows.h"
 
 struct kernels {
-    const char *name;    // "ref", "avx2", "avx512", "amx"
-    uint32_t tiles_from; // batches of so many rows or more are quantised to tiles; ref: to both
+    const char *name; // "ref", "avx2", "avx512", "amx"
+    uint32_t
+        tiles_from; // batches of so many rows or more lie in tiles (matmul.h); UINT32_MAX: none
     kern_quantise *quantise;
     kern_matmul *matmul;
     kern_attn_partial *attn_partial;

@@ -93,10 +93,11 @@ enum third { UNPACKING, MULTIPLYING, ADDING };
 always_inline void fetch_ahead(const struct range_16 *range, int j, uint32_t b, enum third third)
 {
     const size_t lines = (range->block_bytes + 63) / 64;
+    if (!range->ahead[j])
+        return;
     const uint8_t *at = range->ahead[j] + b * range->block_bytes;
-    if (range->ahead[j])
-        for (size_t i = lines * third / 3; i < lines * (third + 1) / 3; i++)
-            prefetch_line(at + 64 * i);
+    for (size_t i = lines * third / 3; i < lines * (third + 1) / 3; i++)
+        prefetch_line(at + 64 * i);
 }
 
 /* One tile of rows and the first dword of codes of each panel. */

@@ -285,7 +285,7 @@ always_inline void tiles(struct kind kind, int n_panel, struct range range,
     uint32_t r = 0;
     for (; r + rows <= c->x->n_row; r += rows, range.ahead[0] = NULL)
         tile(kind, (int)rows, n_panel, &range, c, r, y, n);
-    for (; r + 2 <= c->x->n_row; r += 2)
+    for (; r + 2 <= c->x->n_row; r += 2, range.ahead[0] = NULL)
         tile(kind, 2, n_panel, &range, c, r, y, n);
     if (r < c->x->n_row)
         tile(kind, 1, n_panel, &range, c, r, y, n);
