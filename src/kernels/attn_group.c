@@ -10,7 +10,6 @@ struct call {
     struct attn_state out;
     float *p; // [48][64]
     struct attn_block block;
-    uint32_t index; // of the block
     struct group group;
 };
 
@@ -120,31 +119,16 @@ static void add_values(const struct call *c)
     }
 }
 
-static void keep_scores(const struct call *c)
-{
-    const struct attn_run *run = c->run;
-    for (uint32_t i = 0; i < c->group.n; i++) {
-        float *to = run->keep + c->group.query[i] * run->keep_stride +
-                    (size_t)(c->index - run->keep_first) * KV_BLOCK;
-        memcpy(to, c->group.p[i], KV_BLOCK * sizeof *to);
-        c->leaves->finish(run, &c->block, to);
-    }
-}
-
-/* Rows of which some query of the group sees the score; whoever keeps them gets them all. */
+/* Rows of which some query of the group sees the score. */
 static uint64_t in_sight(const struct call *c)
 {
     const struct row_range *rows = c->group.rows;
-    if (c->run->keep || c->group.ragged)
-        return c->run->keep ? UINT64_MAX : c->block.mask;
-    return c->block.mask & row_bits(rows[0].lo, rows[0].hi);
+    return c->group.ragged ? c->block.mask : c->block.mask & row_bits(rows[0].lo, rows[0].hi);
 }
 
 static void attend(struct call *c)
 {
     scores(c, in_sight(c));
-    if (c->run->keep)
-        keep_scores(c);
     c->leaves->softmax(c->run, &c->block, &c->group, c->out);
     add_values(c);
     c->group.n = 0;
@@ -170,6 +154,8 @@ static struct attn_block open_block(const struct attn_run *run, uint32_t i)
     const enum source from = (enum source)run->type;
     struct attn_block b = { .k = { from, run->d_k, KV_BLOCK, attn_k(run, i), NULL, 0 },
                             .v = { from, KV_BLOCK, run->d_v, attn_v(run, i), NULL, 0 },
+                            .keep = run->keep ? run->keep + (size_t)(i - run->keep_first) * KV_BLOCK
+                                              : NULL,
                             .mask = attn_mask(run, i) };
     find_ahead(run, i, &b);
     if (run->type == KV_INT8) {
@@ -238,7 +224,6 @@ void attn_by_groups(const struct attn_leaves *leaves, const struct attn_run *run
         if (!attn_mask(run, i))
             continue;
         c.block = open_block(run, i);
-        c.index = i;
         for (uint32_t q = 0; q < run->n_query; q++) {
             struct row_range rows = attn_rows(run, q, i);
             if (!(row_bits(rows.lo, rows.hi) & c.block.mask))

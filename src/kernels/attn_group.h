@@ -52,6 +52,7 @@ struct tiles {
 struct attn_block {
     struct matrix k, v;             // [d_k][64] and [64][d_v]
     const float *k_scale, *v_scale; // [64]; NULL but for int8
+    float *keep; // query i's scores are left at keep + i * run->keep_stride, or NULL
     uint64_t mask;
 };
 
@@ -74,7 +75,7 @@ struct attn_leaves {
     /* Inner rows [first, last) as f32 into panels [n_panel][n_in][tile_out]. */
     void (*pack)(const struct matrix *b, float *panels, uint32_t first, uint32_t last);
 
-    /* g->p from sums of products to weights (times V's scales); m and l; o times a. */
+    /* g->p from sums of products to weights (times V's scales), and scores to b->keep; m and l; o times a. */
     void (*softmax)(const struct attn_run *run, const struct attn_block *b, struct group *g,
                     struct attn_state out);
 

@@ -17,6 +17,12 @@ static __m512i cvtepi8_epi32(__m128i x)
     return simde_halves_si(_mm256_cvtepi8_epi32(x), _mm256_cvtepi8_epi32(_mm_srli_si128(x, 8)));
 }
 
+static __m512i cvtepu32_epi64(__m256i x)
+{
+    return simde_halves_si(_mm256_cvtepu32_epi64(_mm256_castsi256_si128(x)),
+                           _mm256_cvtepu32_epi64(_mm256_extracti128_si256(x, 1)));
+}
+
 static __m512 maskz_loadu_ps(__mmask16 lanes, const void *from)
 {
     simde__m512_private p;
@@ -34,11 +40,13 @@ static void mask_storeu_ps(void *to, __mmask16 lanes, __m512 x)
 }
 
 #define _mm512_cvtepi8_epi32 cvtepi8_epi32
+#define _mm512_cvtepu32_epi64 cvtepu32_epi64
 #define _mm512_maskz_loadu_ps maskz_loadu_ps
 #define _mm512_mask_storeu_ps mask_storeu_ps
 
 #define avx512_attn_partial emulated_attn_partial
 #define avx512_attn_scores emulated_attn_scores
+#define avx512_attn_mass emulated_attn_mass
 #define avx512_attn_leaves emulated_attn_leaves
 #define avx512_attn_tiles emulated_attn_tiles
 #define avx512_attn_pack emulated_attn_pack
@@ -62,6 +70,7 @@ static struct kernels emulated(void)
     k.name = "avx512, emulated";
     k.attn_partial = emulated_attn_partial;
     k.attn_scores = emulated_attn_scores;
+    k.attn_mass = emulated_attn_mass;
     k.rms_norm = emulated_rms_norm;
     k.silu_gate = emulated_silu_gate;
     k.gelu_gate = emulated_gelu_gate;

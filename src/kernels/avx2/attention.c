@@ -33,6 +33,12 @@ static float prepare_scores(const struct attn_run *run, const struct attn_block 
     return 1;
 }
 
+static void keep_scores(float *keep, const float *s, float scale)
+{
+    for (uint32_t i = 0; i < KV_BLOCK; i += 8)
+        _mm256_store_ps(keep + i, _mm256_mul_ps(_mm256_load_ps(s + i), _mm256_set1_ps(scale)));
+}
+
 /* The largest of m and all s * scale. */
 static float largest_score(float m, const float *s, float scale)
 {
@@ -72,6 +78,8 @@ static void softmax(const struct attn_run *run, const struct attn_block *b, stru
     for (uint32_t i = 0; i < g->n; i++) {
         float *s = g->p[i], m = out.m[g->query[i]];
         g->scale[i] = prepare_scores(run, b, s, row_bits(g->rows[i].lo, g->rows[i].hi) & b->mask);
+        if (b->keep)
+            keep_scores(b->keep + g->query[i] * run->keep_stride, s, g->scale[i]);
         g->m[i] = largest_score(m, s, g->scale[i]);
         g->a[i] = m - g->m[i];
     }
@@ -84,9 +92,7 @@ static void softmax(const struct attn_run *run, const struct attn_block *b, stru
 
 static void finish(const struct attn_run *run, const struct attn_block *b, float *s)
 {
-    const __m256 scale = _mm256_set1_ps(prepare_scores(run, b, s, UINT64_MAX));
-    for (uint32_t i = 0; i < KV_BLOCK; i += 8)
-        _mm256_store_ps(s + i, _mm256_mul_ps(_mm256_load_ps(s + i), scale));
+    keep_scores(s, s, prepare_scores(run, b, s, UINT64_MAX));
 }
 
 /* Writing 32 KiB of panels (d 64) costs what 48 queries gain from int8, and 190 from f16. */

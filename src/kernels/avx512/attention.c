@@ -5,9 +5,10 @@
 
 enum { VECTORS = KV_BLOCK / 16 };
 
-/* Sums of products to scores: scaled, capped, -inf where a row is not seen. Answers lane by lane the largest of them. */
+/* Sums of products to scores: scaled, capped, -inf where a row is not seen; to `keep`, too, unless NULL. Answers lane by
+ * lane the largest of them. */
 static inline __m512 finish_scores(const struct attn_run *run, const struct attn_block *b, float *s,
-                                   uint64_t seen)
+                                   float *keep, uint64_t seen)
 {
     __m512 top = _mm512_set1_ps(-INFINITY);
     for (uint32_t i = 0; i < KV_BLOCK; i += 16) {
@@ -21,6 +22,8 @@ static inline __m512 finish_scores(const struct attn_run *run, const struct attn
             x = _mm512_mask_mov_ps(_mm512_set1_ps(-INFINITY), (__mmask16)(seen >> i), x);
         top = _mm512_max_ps(x, top); // of a NaN and a number the number
         _mm512_store_ps(s + i, x);
+        if (keep)
+            _mm512_store_ps(keep + i, x);
     }
     return top;
 }
@@ -61,7 +64,8 @@ static void softmax(const struct attn_run *run, const struct attn_block *b, stru
     struct lanes top, sum;
     for (uint32_t i = 0; i < g->n; i++) {
         uint64_t seen = row_bits(g->rows[i].lo, g->rows[i].hi) & b->mask;
-        top.of[i] = finish_scores(run, b, g->p[i], seen);
+        float *keep = b->keep ? b->keep + g->query[i] * run->keep_stride : NULL;
+        top.of[i] = finish_scores(run, b, g->p[i], keep, seen);
         g->a[i] = out.m[g->query[i]];
     }
     lanes_pad(&top, g->n);
@@ -83,7 +87,7 @@ static void softmax(const struct attn_run *run, const struct attn_block *b, stru
 
 static void finish(const struct attn_run *run, const struct attn_block *b, float *s)
 {
-    finish_scores(run, b, s, UINT64_MAX);
+    finish_scores(run, b, s, NULL, UINT64_MAX);
 }
 
 const struct attn_leaves avx512_attn_leaves = {
@@ -105,4 +109,65 @@ void avx512_attn_partial(const struct attn_run *run, struct attn_state out, void
 void avx512_attn_scores(const struct attn_run *run, uint32_t block, float *out, void *scratch)
 {
     attn_scores_by_groups(&avx512_attn_leaves, run, block, out, scratch);
+}
+
+/* Adds what a block's rows receive of one query, 0 where a row is not seen; or raises it to that. */
+static inline __attribute__((__always_inline__)) void
+add_weights(__m512i sum[VECTORS], const float *s, uint64_t seen, float m, float l, bool peak)
+{
+    const __m512 zero = _mm512_setzero_ps(), most = _mm512_set1_ps(0x1p30f);
+    const __m512 unit = _mm512_set1_ps(0x1p30f / l);
+    __m512 x[VECTORS];
+    for (uint32_t v = 0; v < VECTORS; v++) {
+        x[v] = _mm512_sub_ps(_mm512_load_ps(s + 16 * v), _mm512_set1_ps(m));
+        x[v] = _mm512_min_ps(zero, x[v]); // NaN stays
+    }
+    exp16_low_n(x, x, VECTORS);
+    for (uint32_t v = 0; v < VECTORS; v++) {
+        x[v] = _mm512_max_ps(_mm512_mul_ps(x[v], unit), zero); // of NaN 0
+        x[v] = _mm512_min_ps(x[v], most);
+        const __m512i w = _mm512_cvtps_epi32(x[v]);
+        const __mmask16 rows = (__mmask16)(seen >> 16 * v);
+        sum[v] = peak ? _mm512_mask_max_epu32(sum[v], rows, sum[v], w)
+                      : _mm512_mask_add_epi32(sum[v], rows, sum[v], w);
+    }
+}
+
+static inline __attribute__((__always_inline__)) void add_wide(uint64_t *mass, __m256i w, bool peak)
+{
+    const __m512i more = _mm512_cvtepu32_epi64(w), old = _mm512_loadu_si512(mass);
+    _mm512_storeu_si512(mass, peak ? _mm512_max_epu64(old, more) : _mm512_add_epi64(old, more));
+}
+
+/* `most` queries go into 32 bits. */
+static inline __attribute__((__always_inline__)) void
+mass_of(const struct attn_run *run, uint32_t block, const float *s, size_t s_stride,
+        struct attn_state final, uint32_t most, bool peak, uint64_t mass[KV_BLOCK])
+{
+    const uint64_t mask = attn_mask(run, block);
+    for (uint32_t i = 0; i < run->n_query;) {
+        const uint32_t end = run->n_query - i < most ? run->n_query : i + most;
+        __m512i sum[VECTORS];
+        for (uint32_t v = 0; v < VECTORS; v++)
+            sum[v] = _mm512_setzero_si512();
+        for (; i < end; i++) {
+            const struct row_range rows = attn_rows(run, i, block);
+            add_weights(sum, s + i * s_stride, row_bits(rows.lo, rows.hi) & mask, final.m[i],
+                        final.l[i], peak);
+        }
+        for (uint32_t v = 0; v < VECTORS; v++) {
+            add_wide(mass + 16 * v, _mm512_castsi512_si256(sum[v]), peak);
+            add_wide(mass + 16 * v + 8, _mm512_extracti64x4_epi64(sum[v], 1), peak);
+        }
+    }
+}
+
+/* Three queries give a row less than 2^32 units. */
+void avx512_attn_mass(const struct attn_run *run, uint32_t block, const float *s, size_t s_stride,
+                      struct attn_state final, bool peak, uint64_t mass[KV_BLOCK])
+{
+    if (peak)
+        mass_of(run, block, s, s_stride, final, run->n_query, true, mass);
+    else
+        mass_of(run, block, s, s_stride, final, 3, false, mass);
 }
