@@ -61,8 +61,8 @@ struct attn_run {
     size_t k_offset, v_offset;
     const char *k_next, *v_next; // parts that the caller has read next, to be fetched; NULL: none
     const uint64_t *row_mask;    // [b] bit i: row i is visible to all queries; NULL: all rows are
-    /* attn_partial leaves the scores that attn_scores gives of query i and block b, where that query sees a row of the
-     * block, at keep + i * keep_stride + (b - keep_first) * 64, 64-byte aligned. NULL: nowhere. */
+    /* attn_partial leaves the scores that attn_scores gives of query i and the rows of block b that it sees at keep +
+     * i * keep_stride + (b - keep_first) * 64, 64-byte aligned, and anything beside them. NULL: nowhere. */
     float *keep;
     size_t keep_stride; // floats
     uint32_t keep_first;

@@ -11,6 +11,21 @@ static uint32_t blocks_for(uint32_t n_position)
     return (uint32_t)(((uint64_t)n_position + KV_BLOCK - 1) / KV_BLOCK);
 }
 
+/* Lines of the cache: whoever counts loads and stores eight rows at once. */
+enum { MASS_ALIGN = 64 };
+
+static bool mass_reserve(struct slots *l, size_t n_block)
+{
+    uint64_t *mass = mem_new_aligned(n_block, KV_BLOCK * sizeof *mass, MASS_ALIGN);
+    if (!mass)
+        return false;
+    if (l->mass)
+        memcpy(mass, l->mass, (size_t)l->n_block * KV_BLOCK * sizeof *mass);
+    mem_free(l->mass);
+    l->mass = mass;
+    return true;
+}
+
 enum status slots_reserve(struct slots *l, uint32_t n_block, bool mass)
 {
     if (n_block <= l->n_block_max)
@@ -29,11 +44,24 @@ enum status slots_reserve(struct slots *l, uint32_t n_block, bool mass)
     if (!(p = mem_resize(l->position, n, KV_BLOCK * sizeof *l->position)))
         return FULL;
     l->position = p;
-    if (mass && !(p = mem_resize(l->mass, n, KV_BLOCK * sizeof *l->mass)))
+    if (mass && !mass_reserve(l, n))
         return FULL;
-    l->mass = mass ? p : NULL;
     l->n_block_max = (uint32_t)n;
     return OK;
+}
+
+/* Zeros that cost nothing until they are touched. */
+static bool tail_mass_open(struct kv_excerpt *e, size_t n_mass)
+{
+    const size_t n = e->n_list * n_mass, spare = MASS_ALIGN / sizeof *e->tail_mass;
+    if (n == 0)
+        return true;
+    e->tail_mass_memory = mem_new(n + spare, sizeof *e->tail_mass);
+    if (!e->tail_mass_memory)
+        return false;
+    const uintptr_t at = (uintptr_t)e->tail_mass_memory;
+    e->tail_mass = (uint64_t *)((at + MASS_ALIGN - 1) & ~(uintptr_t)(MASS_ALIGN - 1));
+    return true;
 }
 
 /* All lists empty, every row of the tail kept. NULL: no memory. */
@@ -56,8 +84,7 @@ static struct kv_excerpt *create(const struct kv_excerpt_config *config)
     }
     e->list = mem_new(e->n_list, sizeof *e->list);
     e->tail = mem_new(e->n_list * n_block, sizeof *e->tail);
-    e->tail_mass = n_mass ? mem_new(e->n_list * n_mass, sizeof *e->tail_mass) : NULL;
-    if (!e->list || !e->tail || (n_mass && !e->tail_mass)) {
+    if (!e->list || !e->tail || !tail_mass_open(e, n_mass)) {
         kv_excerpt_free(e);
         return NULL;
     }
@@ -97,7 +124,7 @@ void kv_excerpt_free(struct kv_excerpt *e)
         mem_free(l->mass);
     }
     turned_close(&e->turned);
-    mem_free(e->tail_mass);
+    mem_free(e->tail_mass_memory);
     mem_free(e->tail);
     mem_free(e->list);
     mem_free(e);

@@ -57,11 +57,11 @@ struct kv_list {
     char *const *block;       // [n_block] addresses: a K part, then a V part
     const uint64_t *live;     // [n_block] bit i: slot i holds a row
     const uint32_t *position; // [n_block * 64]
-    uint64_t *mass;           // [n_block * 64], or NULL
+    uint64_t *mass;           // [n_block * 64], 64-byte aligned, or NULL
     uint32_t tail_first;      // the tail's first block in the space, and
     const uint64_t
         *tail_live; // [block of the space] bit i: row i is kept (also where it is still to come)
-    uint64_t *tail_mass; // [position % n_tail_mass], or NULL
+    uint64_t *tail_mass; // [position % n_tail_mass], 64-byte aligned, or NULL
     uint32_t n_tail_mass;
 };
 struct kv_list kv_excerpt_list(const struct kv_excerpt *e, uint32_t layer, uint32_t kv_head);

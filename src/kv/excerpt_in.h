@@ -40,6 +40,7 @@ struct kv_excerpt {
     bool dropped;               // some row was
     struct slots *list;         // [n_list]
     uint64_t *tail, *tail_mass; // of all lists
+    void *tail_mass_memory;     // where tail_mass is
     struct turned turned;
 };
 

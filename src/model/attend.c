@@ -29,6 +29,7 @@ struct attend_job {
     bool windowed;
     bool by_parts;                     // what the plan has goes by parts
     uint32_t n_tile, n_select, n_part; // tasks, in this order
+    uint32_t n_count;                  // parts of which mass may be counted
     _Atomic uint32_t next;
 };
 
@@ -255,57 +256,112 @@ static void see_space(struct attn_run *run, const struct past *past)
     run->last = min_u32(end, run->last);
 }
 
+static const struct batch_seq *seq_of(const struct attend_job *job, uint32_t row)
+{
+    return &job->p->batch->seq[job->p->row_seq[row]];
+}
+
+/* Whether the mass of the plan's i-th row is counted in this layer. */
+static bool counts(const struct attend_job *job, uint32_t i)
+{
+    return taps_counts(job->p, seq_of(job, plan_of(job)->row[i]), job->layer);
+}
+
+static bool some_counts(const struct attend_job *job, const struct attn_part *part)
+{
+    for (uint32_t i = part->first; i < part->first + part->n; i++)
+        if (counts(job, i))
+            return true;
+    return false;
+}
+
+/* At the part's blocks; kept are the scores of the plan's rows from the i-th on. */
+static void aim_at_part(const struct attend_job *job, struct attn_run *run, const struct past *past,
+                        const struct attn_part *part, uint32_t i, uint32_t head)
+{
+    const size_t chunk = ATTN_CHUNK_BLOCKS * KV_BLOCK;
+    run->first = part->chunk * ATTN_CHUNK_BLOCKS;
+    run->last = run->first + ATTN_CHUNK_BLOCKS;
+    if (part->slots) {
+        past_aim_at_slots(run, past);
+        run->last = min_u32(run->last, past->list.n_block);
+    } else {
+        past_aim_at_space(run, past, head);
+        see_space(run, past);
+    }
+    if (!some_counts(job, part))
+        return;
+    run->keep =
+        job->p->parts_kept + ((size_t)head * plan_of(job)->n_state + i) * job->group * chunk;
+    run->keep_stride = chunk;
+    run->keep_first = part->chunk * ATTN_CHUNK_BLOCKS;
+}
+
 static void attend_part(struct attend_job *job, const struct attn_part *part, uint32_t head,
                         struct pass_thread *mine)
 {
     const uint32_t *row = plan_of(job)->row + part->first;
     const struct past past = past_of(job->p, job->layer, row[0], head);
     struct attn_run run = past_run(job->p, &past, row, part->n, head, mine);
-    run.first = part->chunk * ATTN_CHUNK_BLOCKS;
-    run.last = run.first + ATTN_CHUNK_BLOCKS;
-    if (part->slots) {
-        past_aim_at_slots(&run, &past);
-        run.last = min_u32(run.last, past.list.n_block);
-    } else {
-        past_aim_at_space(&run, &past, head);
-        see_space(&run, &past);
-    }
+    aim_at_part(job, &run, &past, part, part->first, head);
     const struct past_block next = next_begins(job);
     run.k_next = next.k;
     run.v_next = next.v;
     job->p->kern->attn_partial(&run, state_at(job, head, part->first), mine->scratch);
 }
 
-/* Parts stand in the order of their chunks, so this is the order of the contract. */
-static void merge_row(struct attend_job *job, uint32_t row, uint32_t head, struct attn_state total)
+/* Parts stand in the order of their chunks, so this is the order of the contract. d 0: m and l alone. */
+static void merge_row(struct attend_job *job, uint32_t row, uint32_t head, struct attn_state total,
+                      uint32_t d)
 {
     const struct attn_plan *plan = plan_of(job);
-    const struct hparams *h = job->p->h;
-    state_clear(total, job->group, h->d_head);
+    state_clear(total, job->group, d);
     for (uint32_t i = 0; i < plan->n_state; i++) {
         if (plan->row[i] == row)
-            job->p->kern->attn_merge(total, state_at(job, head, i), job->group, h->d_head);
+            job->p->kern->attn_merge(total, state_at(job, head, i), job->group, d);
     }
-    finish_row(job, row, head, total);
+}
+
+/* Mass of the part's rows, each of which merges for itself what its parts say of its softmax: nobody waits for others. */
+static void count_part(struct attend_job *job, const struct attn_part *part, uint32_t head,
+                       struct pass_thread *mine)
+{
+    for (uint32_t i = part->first; i < part->first + part->n; i++) {
+        const uint32_t row = plan_of(job)->row[i];
+        if (!counts(job, i))
+            continue;
+        const struct past past = past_of(job->p, job->layer, row, head);
+        struct attn_run run = past_run(job->p, &past, &row, 1, head, mine);
+        aim_at_part(job, &run, &past, part, i, head);
+        taps_fetch_part(job->layer, head, &run, part->slots, seq_of(job, row));
+        merge_row(job, row, head, mine->total, 0);
+        taps_count_part(job->p, job->layer, head, &past, &run, part->slots, seq_of(job, row), mine);
+    }
 }
 
 static bool is_merged(const struct attend_job *job, uint32_t row)
 {
-    const struct pass *p = job->p;
-    return attend_by_plan(p, &p->batch->seq[p->row_seq[row]], row, job->windowed);
+    return attend_by_plan(job->p, seq_of(job, row), row, job->windowed);
 }
 
-static void merge_part(void *arg, uint32_t part, uint32_t n_part)
+/* What is to be done when all parts are there: mass first, which takes longer. */
+static void behind_parts(void *arg, uint32_t part, uint32_t n_part)
 {
     struct attend_job *job = arg;
-    const uint32_t n_head = job->p->h->n_kv_head;
+    struct pass_thread *mine = &job->p->thread[part];
+    const uint32_t n_head = job->p->h->n_kv_head, n_count = job->n_count * n_head;
     (void)n_part;
     for (;;) {
         const uint32_t i = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed);
-        if (i >= job->p->n_row * n_head)
+        const uint32_t row = (i - n_count) / n_head, head = i % n_head;
+        if (i >= n_count + job->p->n_row * n_head)
             return;
-        if (is_merged(job, i / n_head))
-            merge_row(job, i / n_head, i % n_head, job->p->thread[part].total);
+        if (i < n_count) {
+            count_part(job, &plan_of(job)->part[i / n_head], head, mine);
+        } else if (is_merged(job, row)) {
+            merge_row(job, row, head, mine->total, job->p->h->d_head);
+            finish_row(job, row, head, mine->total);
+        }
     }
 }
 
@@ -339,16 +395,16 @@ static void tasks_part(void *arg, uint32_t part, uint32_t n_part)
 }
 
 /* Few rows are merged by the caller alone: a hand-over costs more. */
-static void merge_parts(struct attend_job *job)
+static void finish_parts(struct attend_job *job)
 {
     struct pass *p = job->p;
     atomic_store_explicit(&job->next, 0, memory_order_relaxed);
-    if (p->n_row > MERGE_ALONE) {
-        profile_run(&p->profile, PROFILE_ATTENTION, p->workers, merge_part, job);
+    if (p->n_row > MERGE_ALONE || job->n_count > 0) {
+        profile_run(&p->profile, PROFILE_ATTENTION, p->workers, behind_parts, job);
         return;
     }
     const uint64_t began = profile_alone(&p->profile);
-    merge_part(job, 0, 1);
+    behind_parts(job, 0, 1);
     profile_alone_end(&p->profile, PROFILE_ATTENTION, p->workers, began);
 }
 
@@ -362,11 +418,12 @@ void pass_attend(struct pass *p, uint32_t layer)
     };
     job.by_parts = plan_of(&job)->n_part > 0;
     job.n_part = plan_of(&job)->n_part * p->h->n_kv_head;
+    job.n_count = p->taps.mass && p->parts_count && !job.windowed ? plan_of(&job)->n_part : 0;
     job.n_tile = p->n_tile[job.windowed] * p->h->n_kv_head;
     for (uint32_t s = 0; s < p->batch->n_seq; s++)
         job.n_select += selects_of(&job, &p->batch->seq[s]);
     order_heads(&job);
     profile_run(&p->profile, PROFILE_ATTENTION, p->workers, tasks_part, &job);
     if (job.by_parts)
-        merge_parts(&job);
+        finish_parts(&job);
 }

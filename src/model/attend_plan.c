@@ -65,8 +65,10 @@ static void list_sharers(struct pass *p, uint32_t chunk, bool windowed)
 
 bool attend_by_plan(const struct pass *p, const struct batch_seq *seq, uint32_t row, bool windowed)
 {
-    const bool counts = p->taps.mass && seq->taps && seq->taps->mass != KV_TAP_NO_MASS;
-    return windowed || (!counts && row - seq->first_row < past_n_dense(seq, false));
+    const struct kv_taps *t = p->taps.mass ? seq->taps : NULL;
+    const bool counts = t && t->mass != KV_TAP_NO_MASS;
+    const bool by_parts = !counts || (p->parts_count && t->n_counted == UINT32_MAX);
+    return windowed || (by_parts && row - seq->first_row < past_n_dense(seq, false));
 }
 
 static bool sees(const struct pass *p, uint32_t row, uint32_t chunk, bool windowed)
@@ -147,16 +149,30 @@ static bool plan_parts(struct pass *p, struct attn_plan *plan, uint32_t n_chunk,
     return true;
 }
 
-/* Parts pay where sequences share chunks, and where tiles alone would leave threads idle. */
-static void plan_kind(struct pass *p, struct attn_plan *plan, uint32_t n_chunk, bool windowed)
+/* So few that tiles alone would leave threads idle. */
+static bool has_few_rows(const struct pass *p)
 {
     const uint32_t n_thread = workers_count(p->workers);
+    return n_thread > 1 && p->n_row * p->h->n_kv_head < 4 * n_thread;
+}
+
+/* Parts pay where sequences share chunks, and where rows are few. */
+static void plan_kind(struct pass *p, struct attn_plan *plan, uint32_t n_chunk, bool windowed)
+{
     plan->n_part = plan->n_state = 0;
     plan->shares = false;
     const bool fits = plan_parts(p, plan, n_chunk, windowed);
-    const bool few = n_thread > 1 && p->n_row * p->h->n_kv_head < 4 * n_thread;
-    if (!fits || !(plan->shares || (few && plan->n_state > p->n_row)))
+    if (!fits || !(plan->shares || (has_few_rows(p) && plan->n_state > p->n_row)))
         plan->n_part = 0;
+}
+
+/* Whether scores of so many chunks a row, and of its slots, have room. */
+static bool parts_can_keep(const struct pass *p, uint32_t n_chunk)
+{
+    uint32_t n_slots = 0;
+    for (uint32_t s = 0; s < p->batch->n_seq; s++)
+        n_slots = p->seq_slots[s] > n_slots ? p->seq_slots[s] : n_slots;
+    return (uint64_t)p->n_row * (n_chunk + n_slots) * p->h->n_head * CHUNK_ROWS <= PARTS_KEPT;
 }
 
 static void plan_parts_of_all(struct pass *p)
@@ -170,6 +186,7 @@ static void plan_parts_of_all(struct pass *p)
     }
     find_slots(p);
     find_leaders(p);
+    p->parts_count = has_few_rows(p) && parts_can_keep(p, n_chunk);
     plan_kind(p, &p->plan[0], n_chunk, false);
     if (p->h->window)
         plan_kind(p, &p->plan[1], n_chunk, true);
@@ -220,6 +237,7 @@ void attend_plan(struct pass *p)
 {
     p->plan[0].n_part = p->plan[1].n_part = 0;
     p->n_tile[0] = p->n_tile[1] = 0;
+    p->parts_count = false;
     plan_parts_of_all(p);
     for (uint32_t s = 0; s < p->batch->n_seq; s++) {
         add_tiles(p, &p->batch->seq[s], false);

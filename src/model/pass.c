@@ -94,6 +94,7 @@ static void place(struct pass *p, const struct hparams *h, const struct weights 
         p->tile[i] = piece(l, rows, sizeof *p->tile[i]);
     }
     p->split = state_piece(l, (size_t)SPLIT_STATES * group, h->d_head);
+    p->parts_kept = piece(l, PARTS_KEPT, sizeof(float));
     p->thread = piece(l, n_thread, sizeof *p->thread);
     p->portion = piece(l, n_thread, sizeof *p->portion);
     const size_t scratch = widest_scratch(w, h, p->queries_max);

@@ -19,7 +19,13 @@
 
 enum { LINEARS_MAX = 3, N_ROPE = 2, ATTN_QUERIES = 128, SPLIT_STATES = 512 };
 
-enum { TILE_ROWS_FEW = 16, TILE_ROWS_MAX = 32, NO_SEQ = UINT32_MAX, PASS_KEPT = 1 << 18 };
+enum {
+    TILE_ROWS_FEW = 16,
+    TILE_ROWS_MAX = 32,
+    NO_SEQ = UINT32_MAX,
+    PASS_KEPT = 1 << 18,
+    PARTS_KEPT = 1 << 19
+};
 
 /* Rows that attend to one chunk of 1,024 positions together, their K and V read once. They are of one sequence, or of
  * several whose blocks of that chunk are the same ones. A chunk of slots (kv/excerpt.h) is always of one sequence; where a
@@ -99,6 +105,9 @@ struct pass {
     struct portion *portion; // of the run, one a thread
     struct pass_taps taps;
     struct attn_state split; // [SPLIT_STATES] states of one kv_head's queries
+    float *parts_kept;       // [PARTS_KEPT] scores of the parts whose mass is counted
+    bool
+        parts_count; // rows whose mass is counted attend by parts, too: few rows, whose scores find room
 
     void *memory; // all of the above
     size_t bytes;
@@ -123,7 +132,7 @@ void pass_linears(struct pass *p, enum profile_part part, const struct pass_line
 void pass_rope_store(struct pass *p, uint32_t layer, const float *q_norm, const float *k_norm);
 /* Decides for this batch which rows attend together. */
 void attend_plan(struct pass *p);
-/* Whether a row of the sequence follows the plan, where there is one: neither counts nor selects. */
+/* Whether a row of the sequence follows the plan, where there is one: it does not select, nor count what parts cannot. */
 bool attend_by_plan(const struct pass *p, const struct batch_seq *seq, uint32_t row, bool windowed);
 /* mix = attention of q over what each row may see. */
 void pass_attend(struct pass *p, uint32_t layer);

@@ -182,22 +182,50 @@ static float *scores_of(const struct walk *w, uint32_t block, size_t *stride)
     return w->mine->scores;
 }
 
-/* Calls fn for each block of the past that has a row in sight: those of slots, then those of the space. */
+enum { MASS_AHEAD = 4 };
+
+static uint64_t *mass_at(const struct walk *w, bool slots, uint32_t block)
+{
+    const size_t at = (size_t)block * KV_BLOCK;
+    return slots ? w->into.mass + at : w->into.tail_mass + at % w->into.n_tail_mass;
+}
+
+/* A layer's mass was last touched a step ago: it is far away. */
+static void fetch_mass(const struct walk *w, bool slots, uint32_t block)
+{
+    const uint64_t *mass = mass_at(w, slots, block);
+    for (uint32_t i = 0; i < KV_BLOCK; i += 8)
+        __builtin_prefetch(mass + i, 1);
+}
+
+static void fetch_first(const struct walk *w, bool slots, uint32_t from, uint32_t to)
+{
+    for (uint32_t b = from; b < to && b < from + MASS_AHEAD; b++)
+        fetch_mass(w, slots, b);
+}
+
+/* Calls fn for each of the run's blocks [from, to) that has a row in sight. */
 typedef void block_fn(struct walk *w, uint32_t block, uint64_t *mass);
 
+static void walk_blocks(struct walk *w, bool slots, uint32_t from, uint32_t to, block_fn *fn)
+{
+    for (uint32_t b = from; b < to; b++) {
+        if (b + MASS_AHEAD < to)
+            fetch_mass(w, slots, b + MASS_AHEAD);
+        if (!w->run->row_mask || w->run->row_mask[b])
+            fn(w, b, mass_at(w, slots, b));
+    }
+}
+
+/* For all of the past: blocks of slots, then those of the space. */
 static void walk_past(struct walk *w, block_fn *fn)
 {
-    struct attn_run *run = w->run;
     if (w->past->listed) {
-        past_aim_at_slots(run, w->past);
-        for (uint32_t b = 0; b < w->past->list.n_block; b++)
-            if (run->row_mask[b])
-                fn(w, b, w->into.mass + (size_t)b * KV_BLOCK);
+        past_aim_at_slots(w->run, w->past);
+        walk_blocks(w, true, 0, w->past->list.n_block, fn);
     }
-    past_aim_at_space(run, w->past, w->kv_head);
-    for (uint32_t b = past_first(w->past, run); b < past_end(run); b++)
-        if (!run->row_mask || run->row_mask[b])
-            fn(w, b, w->into.tail_mass + (size_t)b * KV_BLOCK % w->into.n_tail_mass);
+    past_aim_at_space(w->run, w->past, w->kv_head);
+    walk_blocks(w, false, past_first(w->past, w->run), past_end(w->run), fn);
 }
 
 /* ---- the softmax over the rows that are counted, where these are not all ---- */
@@ -275,10 +303,11 @@ static void add_mass(struct walk *w, uint32_t block, uint64_t *mass)
         (peak ? raise_shared : add_shared)(&mass[i], mine[i]);
 }
 
-void taps_count(struct pass *p, uint32_t layer, uint32_t kv_head, const struct past *past,
-                struct attn_run *run, const struct batch_seq *seq, struct pass_thread *mine)
+static struct walk walk_of(struct pass *p, uint32_t layer, uint32_t kv_head,
+                           const struct past *past, struct attn_run *run,
+                           const struct batch_seq *seq, struct pass_thread *mine)
 {
-    struct walk w = {
+    return (struct walk){
         .p = p,
         .seq = seq,
         .past = past,
@@ -286,11 +315,35 @@ void taps_count(struct pass *p, uint32_t layer, uint32_t kv_head, const struct p
         .mine = mine,
         .kv_head = kv_head,
         .into = kv_excerpt_list(seq->taps->into, layer, kv_head),
-        .shared = seq->n_row > p->tile_rows || has_company(p, seq),
     };
+}
+
+void taps_count(struct pass *p, uint32_t layer, uint32_t kv_head, const struct past *past,
+                struct attn_run *run, const struct batch_seq *seq, struct pass_thread *mine)
+{
+    struct walk w = walk_of(p, layer, kv_head, past, run, seq, mine);
+    w.shared = seq->n_row > p->tile_rows || has_company(p, seq);
     assert(w.into.tail_mass);
     if (seq->taps->n_counted != UINT32_MAX)
         count_some(&w);
     assert(past_end(run) <= w.into.tail_first + w.into.n_tail_mass / KV_BLOCK);
     walk_past(&w, add_mass);
+}
+
+void taps_fetch_part(uint32_t layer, uint32_t kv_head, const struct attn_run *run, bool slots,
+                     const struct batch_seq *seq)
+{
+    const struct walk w = { .into = kv_excerpt_list(seq->taps->into, layer, kv_head) };
+    fetch_first(&w, slots, run->first, run->last);
+}
+
+void taps_count_part(struct pass *p, uint32_t layer, uint32_t kv_head, const struct past *past,
+                     struct attn_run *run, bool slots, const struct batch_seq *seq,
+                     struct pass_thread *mine)
+{
+    struct walk w = walk_of(p, layer, kv_head, past, run, seq, mine);
+    w.shared = seq->n_row > 1 || has_company(p, seq);
+    assert(w.into.tail_mass && seq->taps->n_counted == UINT32_MAX);
+    assert(past_end(run) <= w.into.tail_first + w.into.n_tail_mass / KV_BLOCK);
+    walk_blocks(&w, slots, run->first, run->last, add_mass);
 }

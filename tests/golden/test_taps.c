@@ -134,8 +134,8 @@ static void same_however(const char *arch, enum kv_type kv, enum kv_tap_mass mas
     print_message("%s\n", arch);
     write_down(&want, &config, ids, N, 512, mass, false);
     assert_true(want.taps.n_moment == N - MOMENTS_FROM);
-    static const uint32_t chunk[] = { 1, 7, 64, 512 };
-    for (uint32_t i = 0; i < 4; i++) {
+    static const uint32_t chunk[] = { 1, 7, 64, 512, 2, 1 };
+    for (uint32_t i = 0; i < 6; i++) {
         write_down(&got, i % 2 ? &two : &config, ids, N, chunk[i], mass, i == 2);
         expect_same_words(&h, &got, &want, "in chunks");
         written_close(&got);
