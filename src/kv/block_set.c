@@ -94,3 +94,14 @@ struct block_run block_set_run(struct block_set *s)
     s->word = best.first / 64; // the next search finds the rest of this run first
     return best;
 }
+
+uint32_t block_set_any(struct block_set *s)
+{
+    const uint32_t n_word = word_count(s);
+    assert(s->n > 0);
+    if (s->word >= n_word)
+        s->word = 0;
+    while (!s->bits[s->word])
+        s->word = s->word + 1 < n_word ? s->word + 1 : 0;
+    return s->word * 64 + (uint32_t)__builtin_ctzll(s->bits[s->word]);
+}

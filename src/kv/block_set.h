@@ -5,7 +5,7 @@
  *
  * Lifetime  whoever opened it. Threads  one at a time.
  * Cost  O(1); block_set_run looks at 16,384 blocks from where it last stopped, and on to the first
- *       in the set should none of them be: a word for each 64 blocks. */
+ *       in the set should none of them be: a word for each 64 blocks. block_set_any stops at the first. */
 #ifndef KV_BLOCK_SET_H
 #define KV_BLOCK_SET_H
 
@@ -35,5 +35,8 @@ void block_set_remove(struct block_set *s, uint32_t i); // in it before
 
 /* The longest run of neighbours where it looked; any run of 64 or more will do. */
 struct block_run block_set_run(struct block_set *s);
+
+/* Any block of the set, which is not empty: where neighbours do not matter. */
+uint32_t block_set_any(struct block_set *s);
 
 #endif

@@ -56,9 +56,15 @@ void pool_make_free(struct kv_pool *p, struct pool_class *g, uint32_t i)
         block_set_add(b->memory == THERE ? &g->ready : &g->bare, i);
 }
 
+/* Spaces map their blocks, neighbours at once; slots of excerpts are read where they lie. */
+static bool is_mapped(const struct kv_pool *p, const struct pool_class *g)
+{
+    return g < p->class + p->shape.n_group;
+}
+
 bool pool_punch(struct kv_pool *p, struct pool_class *g)
 {
-    const uint32_t i = block_set_run(&g->ready).first;
+    const uint32_t i = is_mapped(p, g) ? block_set_run(&g->ready).first : block_set_any(&g->ready);
     if (vm_punch(g->fd, (uint64_t)i * g->block_bytes, g->block_bytes) != OK)
         return false;
     block_set_remove(&g->ready, i);
@@ -101,7 +107,7 @@ static bool remove_free(struct kv_pool *p, struct pool_class *g, block_id after,
     struct block_set *set = g->ready.n ? &g->ready : &g->bare;
     if (set->n == 0 || (set == &g->bare && !pool_has_room(p, g)))
         return false;
-    *out = choose(g, set, after);
+    *out = is_mapped(p, g) ? choose(g, set, after) : block_set_any(set);
     block_set_remove(set, *out);
     return true;
 }

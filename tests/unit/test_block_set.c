@@ -53,6 +53,24 @@ static void runs_are_the_longest(void **state)
     }
 }
 
+static void any_member_is_one(void **state)
+{
+    (void)state;
+    struct rng rng = rng_seeded(7, 8);
+    struct block_set s;
+    assert_int_equal(block_set_open(&s, 300), OK);
+    for (uint32_t i = 0; i < 2000; i++) {
+        const uint32_t block = rng_below(&rng, 300);
+        if (!block_set_has(&s, block))
+            block_set_add(&s, block);
+        const uint32_t any = block_set_any(&s);
+        assert_true(block_set_has(&s, any));
+        if (rng_below(&rng, 3))
+            block_set_remove(&s, any);
+    }
+    block_set_close(&s);
+}
+
 static void far_members_are_found(void **state)
 {
     (void)state;
@@ -71,6 +89,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_are_the_longest),
+        cmocka_unit_test(any_member_is_one),
         cmocka_unit_test(far_members_are_found),
     };
     return cmocka_run_group_tests_name("block_set", tests, NULL, NULL);
