@@ -56,27 +56,74 @@ static void offer(struct lowest *l, kv_row row, uint32_t position, uint64_t mass
     *l = (struct lowest){ key, mass + (mass >> 23) + 1, row };
 }
 
-/* Of 64 rows those that are live. Almost none has less than the lowest so far, but for the newest. */
-static void look_over(const struct keep *k, struct lowest *l, uint64_t live, const uint64_t *mass,
+/* Positions [first, end) are behind no floor. */
+struct open_range {
+    uint32_t first, end;
+};
+
+static struct open_range open_positions(const struct keep *k)
+{
+    const uint32_t n = k->job->n_position, recent = k->floors.recent;
+    return (struct open_range){ k->floors.n_sink, recent < n ? n - recent : 0 };
+}
+
+static uint64_t bits_between(uint32_t first, uint32_t end)
+{
+    if (first >= end)
+        return 0;
+    return (end < KV_BLOCK ? (UINT64_C(1) << end) - 1 : UINT64_MAX) & UINT64_MAX << first;
+}
+
+/* Of 64 rows of a list's tail, from position `at` on, those behind no floor. */
+static uint64_t open_in_tail(struct open_range open, uint32_t at)
+{
+    const uint32_t first = open.first > at ? open.first - at : 0;
+    const uint32_t end = open.end > at ? open.end - at : 0;
+    return first < KV_BLOCK ? bits_between(first, end < KV_BLOCK ? end : KV_BLOCK) : 0;
+}
+
+/* Of 64 slots. Without a branch: which rows are recent is chance. */
+static uint64_t open_in_slots(struct open_range open, const uint32_t *position)
+{
+    const uint32_t n = open.first < open.end ? open.end - open.first : 0;
+    uint64_t bits = 0;
+    for (uint32_t i = 0; i < KV_BLOCK; i++)
+        bits = bits >> 1 | (uint64_t)(position[i] - open.first < n) << 63;
+    return bits;
+}
+
+static uint64_t below(const uint64_t *mass, uint64_t bound)
+{
+    uint64_t bits = 0;
+    for (uint32_t i = 0; i < KV_BLOCK; i++)
+        bits = bits >> 1 | (uint64_t)(mass[i] <= bound) << 63;
+    return bits;
+}
+
+/* Of 64 rows those that are live and behind no floor. Almost none has less than the lowest so far. */
+static void look_over(struct lowest *l, uint64_t rows, const uint64_t *mass,
                       const uint32_t *position, kv_row first)
 {
-    for (uint32_t i = 0; i < KV_BLOCK; i++) {
-        if (mass[i] > l->bound || !(live >> i & 1))
-            continue;
-        const uint32_t at = position ? position[i] : (first & ~KV_IN_TAIL) + i;
-        if (at < k->job->n_position && !keep_is_floor(k, at))
-            offer(l, first + i, at, mass[i]);
+    if (rows)
+        rows &= below(mass, l->bound);
+    for (; rows; rows &= rows - 1) {
+        const uint32_t i = (uint32_t)__builtin_ctzll(rows);
+        if (mass[i] <= l->bound)
+            offer(l, first + i, position ? position[i] : (first & ~KV_IN_TAIL) + i, mass[i]);
     }
 }
 
 static kv_row least_received(const struct keep *k, const struct kv_list *list)
 {
+    const struct open_range open = open_positions(k);
     struct lowest l = { UINT64_MAX, UINT64_MAX, KEEP_NOBODY };
-    for (uint32_t b = 0; b < list->n_block; b++)
-        look_over(k, &l, list->live[b], list->mass + (size_t)b * KV_BLOCK,
-                  list->position + (size_t)b * KV_BLOCK, b * KV_BLOCK);
-    for (uint32_t b = list->tail_first; b * KV_BLOCK < k->job->n_position; b++)
-        look_over(k, &l, list->tail_live[b],
+    for (uint32_t b = 0; b < list->n_block; b++) {
+        const uint32_t *position = list->position + (size_t)b * KV_BLOCK;
+        look_over(&l, list->live[b] & open_in_slots(open, position),
+                  list->mass + (size_t)b * KV_BLOCK, position, b * KV_BLOCK);
+    }
+    for (uint32_t b = list->tail_first; b * KV_BLOCK < open.end; b++)
+        look_over(&l, list->tail_live[b] & open_in_tail(open, b * KV_BLOCK),
                   list->tail_mass + (size_t)b * KV_BLOCK % list->n_tail_mass, NULL,
                   KV_IN_TAIL | b * KV_BLOCK);
     return l.row;
