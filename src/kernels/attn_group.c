@@ -36,7 +36,8 @@ static void fetch_instead(const struct matrix *k, const struct tiles *t)
 static void scores(const struct call *c, uint64_t seen)
 {
     const struct group *g = &c->group;
-    const bool all = seen == UINT64_MAX || c->leaves->tile_out < STRIP_OUT;
+    const bool both = seen >> STRIP_OUT && seen << STRIP_OUT;
+    const bool all = both || c->leaves->tile_out < STRIP_OUT;
     struct tiles t = { .n = g->n,
                        .a = g->q,
                        .c = g->p,
