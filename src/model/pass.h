@@ -70,6 +70,7 @@ struct pass_thread {
 struct pass_taps {
     bool mass, queries, moments;
     bool adds_up; // some sequence's moments, in this pass
+    bool shared;  // two sequences count into the same excerpt
 };
 
 struct pass {

@@ -41,6 +41,18 @@ static void begin_moments(struct pass *p, uint32_t s)
     p->taps.adds_up |= now;
 }
 
+/* Whether a sequence before s counts into the same rows. */
+static bool has_company(const struct batch *b, uint32_t s)
+{
+    const struct kv_taps *t = b->seq[s].taps;
+    for (uint32_t i = 0; i < s && t->mass != KV_TAP_NO_MASS; i++) {
+        const struct kv_taps *other = b->seq[i].taps;
+        if (other && other->mass != KV_TAP_NO_MASS && other->into == t->into)
+            return true;
+    }
+    return false;
+}
+
 void taps_begin(struct pass *p)
 {
     p->taps = (struct pass_taps){ 0 };
@@ -51,6 +63,7 @@ void taps_begin(struct pass *p)
             continue;
         p->taps.queries |= t->n_query > 0;
         p->taps.mass |= t->mass != KV_TAP_NO_MASS;
+        p->taps.shared |= has_company(p->batch, s);
         assert(t->mass == KV_TAP_NO_MASS || !seq->select);
         if (t->sum)
             begin_moments(p, s);
@@ -156,17 +169,6 @@ void taps_keep(struct attn_run *run, const struct pass_thread *mine, uint32_t n_
         return;
     run->keep = mine->kept;
     run->keep_stride = stride;
-}
-
-static bool has_company(const struct pass *p, const struct batch_seq *seq)
-{
-    for (uint32_t s = 0; s < p->batch->n_seq; s++) {
-        const struct kv_taps *t = p->batch->seq[s].taps;
-        if (&p->batch->seq[s] != seq && t && t->mass != KV_TAP_NO_MASS &&
-            t->into == seq->taps->into)
-            return true;
-    }
-    return false;
 }
 
 /* Scores of the run's queries over one block, and from one query's to the next one's. */
@@ -322,7 +324,7 @@ void taps_count(struct pass *p, uint32_t layer, uint32_t kv_head, const struct p
                 struct attn_run *run, const struct batch_seq *seq, struct pass_thread *mine)
 {
     struct walk w = walk_of(p, layer, kv_head, past, run, seq, mine);
-    w.shared = seq->n_row > p->tile_rows || has_company(p, seq);
+    w.shared = seq->n_row > p->tile_rows || p->taps.shared;
     assert(w.into.tail_mass);
     if (seq->taps->n_counted != UINT32_MAX)
         count_some(&w);
@@ -342,7 +344,7 @@ void taps_count_part(struct pass *p, uint32_t layer, uint32_t kv_head, const str
                      struct pass_thread *mine)
 {
     struct walk w = walk_of(p, layer, kv_head, past, run, seq, mine);
-    w.shared = seq->n_row > 1 || has_company(p, seq);
+    w.shared = seq->n_row > 1 || p->taps.shared;
     assert(w.into.tail_mass && seq->taps->n_counted == UINT32_MAX);
     assert(past_end(run) <= w.into.tail_first + w.into.n_tail_mass / KV_BLOCK);
     walk_blocks(&w, slots, run->first, run->last, add_mass);
