@@ -18,7 +18,7 @@
 #include "kernels/avx512/matmul_fns.h"
 #include "kernels/avx512/matmul_tile.h"
 
-/* A range: so many products of a panel. */
+/* A range: so many products of each of two panels, or twice as many of one. */
 enum { PHASE = 8 };
 
 typedef int32_t product[ACTS_TILE][PANEL];
@@ -26,8 +26,8 @@ typedef int32_t product[ACTS_TILE][PANEL];
 /* What a range is worked on in. A product's codes and its sums have the same place. Of two products of a block the first
  * one's place has the floats, and the codes' lower bytes. */
 struct phase {
-    struct unpacked w[TILE_PANELS][PHASE];
-    product sums[TILE_PANELS][PHASE];
+    struct unpacked w[TILE_PANELS * PHASE];
+    product sums[TILE_PANELS * PHASE];
 };
 _Static_assert(sizeof(struct phase) <= MATMUL_SCRATCH, "one call's scratch");
 
@@ -59,7 +59,7 @@ static const struct tile_shapes shapes = {
 };
 
 /* Blocks [first, last) of up to two panels from the p-th on: unpacked, multiplied. Meanwhile as many blocks at `ahead` are
- * fetched, unless it is NULL: of each a third while it is unpacked, multiplied and added up, as few requests can be in
+ * fetched, unless it is NULL: of each a half while it is multiplied and added up, as few requests can be in
  * flight (16 rows of a matrix in memory: 84 ns a block when unpacking asked for them, 51 so). */
 struct range_16 {
     struct phase *phase;
@@ -69,15 +69,16 @@ struct range_16 {
     size_t block_bytes;
 };
 
-enum third { UNPACKING, MULTIPLYING, ADDING };
+enum half { MULTIPLYING, ADDING };
 
-always_inline void fetch_ahead(const struct range_16 *range, int j, uint32_t b, enum third third)
+always_inline void fetch_ahead(const struct range_16 *range, int j, uint32_t b, enum half half)
 {
-    const size_t lines = (range->block_bytes + 63) / 64;
+    const size_t lines = (range->block_bytes + 63) / 64, middle = lines / 2;
     if (!range->ahead[j])
         return;
     const uint8_t *at = range->ahead[j] + b * range->block_bytes;
-    for (size_t i = lines * third / 3; i < lines * (third + 1) / 3; i++)
+    for (size_t i = half == MULTIPLYING ? 0 : middle; i < (half == MULTIPLYING ? middle : lines);
+         i++)
         prefetch_line(at + 64 * i);
 }
 
@@ -99,64 +100,70 @@ struct form {
 
 /* Lines of y arrive while the tiles work: they were last used a whole matrix ago (30 -> 26 ns a block). Two rows a product,
  * as asking for all of them at once waits for the first (26 -> 24). */
-always_inline void fetch_outputs(const struct range_16 *range, const struct rows_16 *rows,
-                                 int n_panel, uint32_t i)
+always_inline void fetch_outputs(const struct rows_16 *rows, size_t y_stride, int n_panel,
+                                 uint32_t i)
 {
-    for (uint32_t r = 2 * i; r < 2 * i + 2 && r < rows->n; r++)
-        for (int j = 0; j < n_panel; j++)
-            __builtin_prefetch(rows->y + r * range->call->y_stride + (size_t)j * PANEL, 1);
+    const float *y = rows->y + 2 * i * y_stride;
+    if (2 * i >= rows->n)
+        return;
+    for (int j = 0; j < n_panel; j++) {
+        __builtin_prefetch(y + j * PANEL, 1);
+        __builtin_prefetch(y + y_stride + j * PANEL, 1);
+    }
 }
 
-/* The i-th product of each panel. The rows are the block's. */
-#define MULTIPLY(n_panel, sum_0, sum_1, phase, i)                                                  \
+/* A product of each panel. The rows are the block's. */
+#define MULTIPLY(n_panel, sum_0, sum_1, w)                                                         \
     do {                                                                                           \
         tile_zero(sum_0);                                                                          \
-        tile_load(WEIGHTS_0, (phase)->w[0][i].code, 64);                                           \
+        tile_load(WEIGHTS_0, (w)->code, 64);                                                       \
         tile_multiply(sum_0, ROWS, WEIGHTS_0);                                                     \
         if ((n_panel) == 2) {                                                                      \
             tile_zero(sum_1);                                                                      \
-            tile_load(WEIGHTS_1, (phase)->w[1][i].code, 64);                                       \
+            tile_load(WEIGHTS_1, ((w) + PHASE)->code, 64);                                         \
             tile_multiply(sum_1, ROWS, WEIGHTS_1);                                                 \
         }                                                                                          \
     } while (0)
 
-#define STORE(n_panel, sum_0, sum_1, phase, i)                                                     \
+#define STORE(n_panel, sum_0, sum_1, to)                                                           \
     do {                                                                                           \
-        tile_store(sum_0, (phase)->sums[0][i], 64);                                                \
+        tile_store(sum_0, *(to), 64);                                                              \
         if ((n_panel) == 2)                                                                        \
-            tile_store(sum_1, (phase)->sums[1][i], 64);                                            \
+            tile_store(sum_1, *((to) + PHASE), 64);                                                \
     } while (0)
 
 /* The tiles' half. A sum is stored when the product behind it is on its way (7.6 -> 5.8 ns a product). */
 always_inline void products(struct form form, int n_panel, const struct range_16 *range,
                             const struct rows_16 *rows)
 {
-    struct phase *w = range->phase;
+    const struct unpacked *w = range->phase->w;
+    product *sums = range->phase->sums;
+    const struct acts_tile *x = rows->x;
+    const size_t y_stride = range->call->y_stride;
     const uint32_t n = (range->last - range->first) * form.n_product;
-    for (uint32_t i = 0; i < n; i += 2) {
+    for (uint32_t i = 0; i < n; i += 2, w += 2, sums += 2) {
         const uint32_t b = i / form.n_product;
         for (int j = 0; j < n_panel; j++)
             fetch_ahead(range, j, b, MULTIPLYING);
-        fetch_outputs(range, rows, n_panel, i);
-        tile_load(ROWS, rows->x[b].q[0], QBLOCK);
-        MULTIPLY(n_panel, EVEN_0, EVEN_1, w, i);
+        fetch_outputs(rows, y_stride, n_panel, i);
+        tile_load(ROWS, x++->q[0], QBLOCK);
+        MULTIPLY(n_panel, EVEN_0, EVEN_1, w);
         if (i > 0)
-            STORE(n_panel, ODD_0, ODD_1, w, i - 1);
+            STORE(n_panel, ODD_0, ODD_1, sums - 1);
         if (i + 1 < n) {
-            if (form.n_product == 1) {
-                for (int j = 0; j < n_panel; j++)
-                    fetch_ahead(range, j, b + 1, MULTIPLYING);
-                tile_load(ROWS, rows->x[b + 1].q[0], QBLOCK);
-            }
-            fetch_outputs(range, rows, n_panel, i + 1);
-            MULTIPLY(n_panel, ODD_0, ODD_1, w, i + 1);
+            for (int j = 0; form.n_product == 1 && j < n_panel; j++)
+                fetch_ahead(range, j, b + 1, MULTIPLYING);
+            fetch_outputs(rows, y_stride, n_panel, i + 1);
+            if (form.n_product == 1)
+                tile_load(ROWS, x++->q[0], QBLOCK);
+            MULTIPLY(n_panel, ODD_0, ODD_1, w + 1);
         }
-        STORE(n_panel, EVEN_0, EVEN_1, w, i);
+        STORE(n_panel, EVEN_0, EVEN_1, sums);
     }
     if (n % 2 == 0)
-        STORE(n_panel, ODD_0, ODD_1, w, n - 1);
+        STORE(n_panel, ODD_0, ODD_1, sums - 1);
     for (uint32_t i = n; i < ACTS_TILE / 2; i++)
-        fetch_outputs(range, rows, n_panel, i);
+        fetch_outputs(rows, y_stride, n_panel, i);
 }
 
 /* ---- terms ---- */
@@ -191,8 +198,8 @@ always_inline __m512 add_row(struct form form, const struct unpacked *w, const s
 always_inline void add_blocks(struct form form, int n_panel, const struct range_16 *range,
                               const struct rows_16 *rows, int j, float *y, size_t y_stride)
 {
-    const struct unpacked *w = range->phase->w[j];
-    const product *sums = range->phase->sums[j];
+    const struct unpacked *w = range->phase->w + j * PHASE;
+    const product *sums = range->phase->sums + j * PHASE;
     const size_t lines = sizeof rows->next->q / 64, share = lines / (size_t)n_panel;
     __m512 sum[ACTS_TILE];
     UNROLL(16)
@@ -282,15 +289,8 @@ RANGE_OF(scaled_bytes, .n_product = 2)
 
 /* ---- unpacking ---- */
 
-/* A block's codes as its products take them. */
-typedef void codes_fn(struct unpacked *w, __m512i offset);
-
-/* As they are meant. */
-static void codes_signed(struct unpacked *w, __m512i offset)
-{
-    for (int g = 0; g < 8; g++)
-        w->code[g] = _mm512_sub_epi8(w->code[g], offset);
-}
+/* A block's codes, signed, as its products take them. */
+typedef void codes_fn(struct unpacked *w);
 
 /* Scale h of each output, twice: as words. */
 always_inline __m512i scale_words(const struct unpacked *w, int h)
@@ -309,28 +309,36 @@ always_inline __m512i times_words(__m512i bytes, __m512i words)
 }
 
 /* Times their scale: 0 .. 3 times 0 .. 15. */
-static void codes_scaled(struct unpacked *w, __m512i offset)
+static void codes_scaled(struct unpacked *w)
 {
+    const __m512i scale[] = { scale_words(w, 0), scale_words(w, 1) };
+    UNROLL(8)
     for (int g = 0; g < 8; g++)
-        w->code[g] = times_words(_mm512_sub_epi8(w->code[g], offset), scale_words(w, g / 4));
+        w->code[g] = times_words(w->code[g], scale[g / 4]);
 }
 
 /* Times their scale, negated: -4 .. 3 times -32 .. 31 is at most 128, and negated no less than -128. */
-static void codes_negated(struct unpacked *w, __m512i offset)
+static void codes_negated(struct unpacked *w)
 {
+    const __m512i zero = _mm512_setzero_si512();
+    const __m512i scale[] = { _mm512_sub_epi16(zero, scale_words(w, 0)),
+                              _mm512_sub_epi16(zero, scale_words(w, 1)) };
+    UNROLL(8)
     for (int g = 0; g < 8; g++)
-        w->code[g] = times_words(_mm512_sub_epi8(offset, w->code[g]), scale_words(w, g / 4));
+        w->code[g] = times_words(w->code[g], scale[g / 4]);
 }
 
 /* Times their scale, a word, as a signed byte, and what is left of it for 256. */
-static void codes_in_bytes(struct unpacked *w, __m512i offset)
+static void codes_in_bytes(struct unpacked *w)
 {
     const __m512i half = _mm512_set1_epi16(128), upper = _mm512_set1_epi16((short)0xff00);
+    const __m512i scale[] = { scale_words(w, 0), scale_words(w, 1) };
+    UNROLL(8)
     for (int g = 0; g < 8; g++) {
-        const __m512i code = _mm512_sub_epi8(w->code[g], offset), scale = scale_words(w, g / 4);
-        const __m512i odd = _mm512_mullo_epi16(_mm512_srai_epi16(code, 8), scale);
+        const __m512i code = w->code[g];
+        const __m512i odd = _mm512_mullo_epi16(_mm512_srai_epi16(code, 8), scale[g / 4]);
         const __m512i even =
-            _mm512_mullo_epi16(_mm512_srai_epi16(_mm512_slli_epi16(code, 8), 8), scale);
+            _mm512_mullo_epi16(_mm512_srai_epi16(_mm512_slli_epi16(code, 8), 8), scale[g / 4]);
         w[0].code[g] = _mm512_or_si512(_mm512_andnot_si512(upper, even), _mm512_slli_epi16(odd, 8));
         w[1].code[g] = _mm512_or_si512(_mm512_srli_epi16(_mm512_add_epi16(even, half), 8),
                                        _mm512_and_si512(_mm512_add_epi16(odd, half), upper));
@@ -340,24 +348,24 @@ static void codes_in_bytes(struct unpacked *w, __m512i offset)
 /* Types that have tiles: none for floats. */
 struct tiled {
     const struct quantised *type;
-    codes_fn *codes; // NULL: they are signed
+    codes_fn *codes; // NULL: as they are
     range_fn *range;
     uint32_t n_product; // a block
 };
 
 static const struct tiled types[DT_LIMIT] = {
-    [DT_Q4_0] = { &avx512_q4_0, codes_signed, range_of_codes, 1 },
+    [DT_Q4_0] = { &avx512_q4_0, NULL, range_of_codes, 1 },
     [DT_Q4_1] = { &avx512_q4_1, NULL, range_of_codes_minima, 1 },
-    [DT_Q5_0] = { &avx512_q5_0, codes_signed, range_of_codes, 1 },
+    [DT_Q5_0] = { &avx512_q5_0, NULL, range_of_codes, 1 },
     [DT_Q5_1] = { &avx512_q5_1, NULL, range_of_codes_minima, 1 },
-    [DT_Q8_0] = { &avx512_q8_0, codes_signed, range_of_codes, 1 },
+    [DT_Q8_0] = { &avx512_q8_0, NULL, range_of_codes, 1 },
     [DT_Q2_K] = { &avx512_q2_k, codes_scaled, range_of_scaled_minima, 1 },
     [DT_Q3_K] = { &avx512_q3_k, codes_negated, range_of_scaled_negated, 1 },
     [DT_Q4_K] = { &avx512_q4_k, NULL, range_of_codes_minima, 1 },
     [DT_Q5_K] = { &avx512_q5_k, NULL, range_of_codes_minima, 1 },
     [DT_Q6_K] = { &avx512_q6_k, codes_in_bytes, range_of_scaled_bytes, 2 },
-    [DT_IQ4_NL] = { &avx512_iq4_nl, codes_signed, range_of_codes, 1 },
-    [DT_IQ4_XS] = { &avx512_iq4_xs, codes_signed, range_of_codes, 1 },
+    [DT_IQ4_NL] = { &avx512_iq4_nl, NULL, range_of_codes, 1 },
+    [DT_IQ4_XS] = { &avx512_iq4_xs, NULL, range_of_codes, 1 },
 };
 
 /* Panel j of the range. */
@@ -365,24 +373,21 @@ static void unpack_panel(const struct tiled *t, const struct range_16 *range, in
 {
     const struct packed *w = range->call->w;
     const uint8_t *panel = w->data + (range->p + (uint32_t)j) * w->panel_bytes;
-    const __m512i offset = _mm512_set1_epi8((char)t->type->kind.offset);
-    for (uint32_t b = range->first; b < range->last; b++) {
-        struct unpacked *to = &range->phase->w[j][(b - range->first) * t->n_product];
-        fetch_ahead(range, j, b - range->first, UNPACKING);
-        t->type->unpack_blocks(to, panel, b, b + 1);
-        if (t->codes)
-            t->codes(to, offset);
-    }
+    struct unpacked *to = range->phase->w + j * PHASE;
+    t->type->unpack_signed(to, t->n_product, panel, range->first, range->last);
+    for (uint32_t b = range->first; t->codes && b < range->last; b++, to += t->n_product)
+        t->codes(to);
 }
 
-/* Ranges are equally long, at most PHASE products. Two panels share their rows, but for one tile of rows, as one panel
+/* Ranges are equally long. Two panels share their rows, but for one tile of rows, as one panel
  * after the other is read as it lies. */
 static void matmul_by_tiles(const struct tiled *t, const struct matmul_call *c)
 {
-    const uint32_t most = PHASE / t->n_product;
-    const uint32_t n_block = c->x->k / QBLOCK, n_range = (n_block + most - 1) / most;
+    const uint32_t n_block = c->x->k / QBLOCK;
     for (uint32_t p = c->first, step; p < c->last; p += step) {
         step = c->x->n_row > ACTS_TILE && p + TILE_PANELS <= c->last ? TILE_PANELS : 1;
+        const uint32_t most = PHASE * TILE_PANELS / step / t->n_product;
+        const uint32_t n_range = (n_block + most - 1) / most;
         for (uint32_t i = 0; i < n_range; i++) {
             struct range_16 range = { .phase = c->scratch,
                                       .call = c,
