@@ -200,7 +200,7 @@ always_inline void add_blocks(struct form form, int n_panel, const struct range_
 {
     const struct unpacked *w = range->phase->w + j * PHASE;
     const product *sums = range->phase->sums + j * PHASE;
-    const size_t lines = sizeof rows->next->q / 64, share = lines / (size_t)n_panel;
+    const size_t lines = sizeof *rows->next / 64, share = lines / (size_t)n_panel;
     __m512 sum[ACTS_TILE];
     UNROLL(16)
     for (int r = 0; r < ACTS_TILE; r++)
