@@ -161,11 +161,13 @@ struct rows_job {
     uint32_t at_once; // rows a task
 };
 
-/* Whole tiles are quantised faster, but every thread wants one. */
+/* Whole tiles are quantised faster, and four rows at once, but every thread wants some. */
 static uint32_t rows_at_once(const struct pass *p)
 {
-    const bool tiles = p->n_row >= p->kern->tiles_from;
-    return tiles && p->n_row >= ACTS_TILE * workers_count(p->workers) ? ACTS_TILE : ROWS_AT_ONCE;
+    const uint32_t n_thread = workers_count(p->workers);
+    if (p->n_row >= p->kern->tiles_from && p->n_row >= ACTS_TILE * n_thread)
+        return ACTS_TILE;
+    return p->n_row >= ROWS_AT_ONCE * n_thread ? ROWS_AT_ONCE : ACTS_ROWS;
 }
 
 static void rows_part(void *arg, uint32_t part, uint32_t n_part)

@@ -6,79 +6,60 @@
  *     terms       sums -> floats, scales, minima, fma onto y, for one panel after the other             vectors
  *
  * A block's code dwords are what a tile of weights is, 8 rows of 16 outputs; a block is a product of its own, as its
- * scales are. Products and terms take turns by the range and not by the block: for some 100 cycles behind any tile
- * instruction the processor issues one vector instruction a cycle instead of two (Granite Rapids: 80 of them 13 ns
- * alone, 23 beside a single tilezero; a block with turns by the block 27 ns, by eight blocks 22). Codes are signed here,
- * so nothing comes off their sums. Types with scales for halves of 16 k take two products a block. Fewer rows leave
- * tiles idle: they, and float types, go to avx512. */
+ * scales are. Codes are signed here, so nothing comes off their sums. Scales of halves of 16 k go into the codes: I is the
+ * same integer. Where these take more than a byte there are two products, of their lower and of their upper byte.
+ *
+ * Products and terms take turns by the range and not by the block: for some 100 cycles behind any tile instruction the
+ * processor issues one vector instruction a cycle instead of two (Granite Rapids: 80 of them 13 ns alone, 23 beside a single
+ * tilezero; a block with turns by the block 27 ns, by eight blocks 22). Fewer rows leave tiles idle: they, and float types,
+ * go to avx512. */
 #include "kernels/amx/fns.h"
 #include "kernels/amx/tiles.h"
 #include "kernels/avx512/matmul_fns.h"
 #include "kernels/avx512/matmul_tile.h"
 
-/* A range: so many blocks of a panel, or half as many that take two products. */
-enum { PHASE = 8, HALF = QBLOCK / 2 };
+/* A range: so many products of each of two panels, or twice as many of one. */
+enum { PHASE = 8 };
 
 typedef int32_t product[ACTS_TILE][PANEL];
 
-/* What a range is worked on in. */
+/* What a range is worked on in. A product's codes and its sums have the same place. Of two products of a block the first
+ * one's place has the floats, and the codes' lower bytes. */
 struct phase {
-    struct unpacked w[TILE_PANELS][PHASE];
-    product sums[TILE_PANELS][PHASE];
+    struct unpacked w[TILE_PANELS * PHASE];
+    product sums[TILE_PANELS * PHASE];
 };
 _Static_assert(sizeof(struct phase) <= MATMUL_SCRATCH, "one call's scratch");
 
-/* Tiles by number: a sum and weights of each panel; of a whole block, of a half. */
-#define SUM_0 0
-#define SUM_1 1
-#define ROWS 2
-#define WEIGHTS_0 3
-#define WEIGHTS_1 4
-#define ROWS_HALF 5
-#define WEIGHTS_HALF_0 6
-#define WEIGHTS_HALF_1 7
+/* Tiles by number: sums of each panel of an even product and of an odd one, rows, weights of each panel. */
+#define EVEN_0 0
+#define EVEN_1 1
+#define ODD_0 2
+#define ODD_1 3
+#define ROWS 4
+#define WEIGHTS_0 5
+#define WEIGHTS_1 6
 
 static const struct tile_shapes shapes = {
     .palette = 1,
-    .row_bytes = { [SUM_0] = 64,
-                   [SUM_1] = 64,
+    .row_bytes = { [EVEN_0] = 64,
+                   [EVEN_1] = 64,
+                   [ODD_0] = 64,
+                   [ODD_1] = 64,
                    [ROWS] = QBLOCK,
                    [WEIGHTS_0] = 64,
-                   [WEIGHTS_1] = 64,
-                   [ROWS_HALF] = HALF,
-                   [WEIGHTS_HALF_0] = 64,
-                   [WEIGHTS_HALF_1] = 64 },
-    .n_row = { [SUM_0] = ACTS_TILE,
-               [SUM_1] = ACTS_TILE,
+                   [WEIGHTS_1] = 64 },
+    .n_row = { [EVEN_0] = ACTS_TILE,
+               [EVEN_1] = ACTS_TILE,
+               [ODD_0] = ACTS_TILE,
+               [ODD_1] = ACTS_TILE,
                [ROWS] = ACTS_TILE,
                [WEIGHTS_0] = QBLOCK / 4,
-               [WEIGHTS_1] = QBLOCK / 4,
-               [ROWS_HALF] = ACTS_TILE,
-               [WEIGHTS_HALF_0] = HALF / 4,
-               [WEIGHTS_HALF_1] = HALF / 4 },
+               [WEIGHTS_1] = QBLOCK / 4 },
 };
-
-/* Types that have tiles: NULL for floats. */
-static const struct quantised *const types[DT_LIMIT] = {
-    [DT_Q4_0] = &avx512_q4_0, [DT_Q4_1] = &avx512_q4_1,     [DT_Q5_0] = &avx512_q5_0,
-    [DT_Q5_1] = &avx512_q5_1, [DT_Q8_0] = &avx512_q8_0,     [DT_Q2_K] = &avx512_q2_k,
-    [DT_Q3_K] = &avx512_q3_k, [DT_Q4_K] = &avx512_q4_k,     [DT_Q5_K] = &avx512_q5_k,
-    [DT_Q6_K] = &avx512_q6_k, [DT_IQ4_NL] = &avx512_iq4_nl, [DT_IQ4_XS] = &avx512_iq4_xs,
-};
-
-/* Blocks [b0, b1) of a panel, their codes as they are meant. */
-static void unpack_signed(const struct quantised *type, struct unpacked *w, const uint8_t *panel,
-                          uint32_t b0, uint32_t b1)
-{
-    const __m512i offset = _mm512_set1_epi8((char)type->kind.offset);
-    type->unpack_blocks(w, panel, b0, b1);
-    for (uint32_t b = 0; type->kind.offset && b < b1 - b0; b++)
-        for (int g = 0; g < 8; g++)
-            w[b].code[g] = _mm512_sub_epi8(w[b].code[g], offset);
-}
 
 /* Blocks [first, last) of up to two panels from the p-th on: unpacked, multiplied. Meanwhile as many blocks at `ahead` are
- * fetched, unless it is NULL: of each a third while it is unpacked, multiplied and added up, as few requests can be in
+ * fetched, unless it is NULL: of each a half while it is multiplied and added up, as few requests can be in
  * flight (16 rows of a matrix in memory: 84 ns a block when unpacking asked for them, 51 so). */
 struct range_16 {
     struct phase *phase;
@@ -88,122 +69,179 @@ struct range_16 {
     size_t block_bytes;
 };
 
-enum third { UNPACKING, MULTIPLYING, ADDING };
+enum half { MULTIPLYING, ADDING };
 
-always_inline void fetch_ahead(const struct range_16 *range, int j, uint32_t b, enum third third)
+always_inline void fetch_ahead(const struct range_16 *range, int j, uint32_t b, enum half half)
 {
-    const size_t lines = (range->block_bytes + 63) / 64;
+    const size_t lines = (range->block_bytes + 63) / 64, middle = lines / 2;
     if (!range->ahead[j])
         return;
     const uint8_t *at = range->ahead[j] + b * range->block_bytes;
-    for (size_t i = lines * third / 3; i < lines * (third + 1) / 3; i++)
+    for (size_t i = half == MULTIPLYING ? 0 : middle; i < (half == MULTIPLYING ? middle : lines);
+         i++)
         prefetch_line(at + 64 * i);
 }
 
-/* One tile of rows and the first dword of codes of each panel. */
-#define MULTIPLY(n_panel, rows, weights_0, weights_1, x, w, b, g, part)                            \
-    do {                                                                                           \
-        tile_zero(SUM_0);                                                                          \
-        tile_load(rows, x, QBLOCK);                                                                \
-        tile_load(weights_0, (w)->w[0][b].code + (g), 64);                                         \
-        tile_multiply(SUM_0, rows, weights_0);                                                     \
-        if ((n_panel) == 2) {                                                                      \
-            tile_zero(SUM_1);                                                                      \
-            tile_load(weights_1, (w)->w[1][b].code + (g), 64);                                     \
-            tile_multiply(SUM_1, rows, weights_1);                                                 \
-        }                                                                                          \
-        tile_store(SUM_0, (w)->sums[0][part], 64);                                                 \
-        if ((n_panel) == 2)                                                                        \
-            tile_store(SUM_1, (w)->sums[1][part], 64);                                             \
-    } while (0)
+/* Rows of one tile at the range's first block, and the next tile's, which come nearer meanwhile. */
+struct rows_16 {
+    uint32_t n;
+    const struct acts_tile *x, *next;
+    float *y; // of the range's first panel
+};
 
-/* The tiles' half: all products of a range, or of halves two for each block. */
-always_inline void products(struct kind kind, int n_panel, const struct range_16 *range,
-                            const struct acts_tile *x)
+/* How sums become I: there are so many a block, and they may be -I. */
+struct form {
+    uint32_t n_product;
+    bool negated;
+    enum minima minima;
+};
+
+/* ---- products ---- */
+
+/* Lines of y arrive while the tiles work: they were last used a whole matrix ago (30 -> 26 ns a block). Two rows a product,
+ * as asking for all of them at once waited for room among requests (11 % of samples). */
+always_inline void fetch_outputs(const struct rows_16 *rows, size_t y_stride, int n_panel,
+                                 uint32_t i)
 {
-    struct phase *w = range->phase;
-    for (uint32_t b = 0; b < range->last - range->first; b++) {
-        for (int j = 0; j < n_panel; j++)
-            fetch_ahead(range, j, b, MULTIPLYING);
-        if (kind.halves) {
-            MULTIPLY(n_panel, ROWS_HALF, WEIGHTS_HALF_0, WEIGHTS_HALF_1, x[b].q[0], w, b, 0, 2 * b);
-            MULTIPLY(n_panel, ROWS_HALF, WEIGHTS_HALF_0, WEIGHTS_HALF_1, x[b].q[0] + HALF, w, b, 4,
-                     2 * b + 1);
-        } else {
-            MULTIPLY(n_panel, ROWS, WEIGHTS_0, WEIGHTS_1, x[b].q[0], w, b, 0, b);
-        }
+    const float *y = rows->y + 2 * i * y_stride;
+    if (2 * i >= rows->n)
+        return;
+    for (int j = 0; j < n_panel; j++) {
+        __builtin_prefetch(y + j * PANEL, 1);
+        __builtin_prefetch(y + y_stride + j * PANEL, 1);
     }
 }
 
-/* I_b of one row as a float. */
-always_inline __m512 sum_of_row(struct kind kind, const struct unpacked *w, const product *sums,
-                                int row)
+/* A product of each panel. The rows are the block's. */
+#define MULTIPLY(n_panel, sum_0, sum_1, w)                                                         \
+    do {                                                                                           \
+        tile_zero(sum_0);                                                                          \
+        tile_load(WEIGHTS_0, (w)->code, 64);                                                       \
+        tile_multiply(sum_0, ROWS, WEIGHTS_0);                                                     \
+        if ((n_panel) == 2) {                                                                      \
+            tile_zero(sum_1);                                                                      \
+            tile_load(WEIGHTS_1, ((w) + PHASE)->code, 64);                                         \
+            tile_multiply(sum_1, ROWS, WEIGHTS_1);                                                 \
+        }                                                                                          \
+    } while (0)
+
+#define STORE(n_panel, sum_0, sum_1, to)                                                           \
+    do {                                                                                           \
+        tile_store(sum_0, *(to), 64);                                                              \
+        if ((n_panel) == 2)                                                                        \
+            tile_store(sum_1, *((to) + PHASE), 64);                                                \
+    } while (0)
+
+/* The tiles' half. A sum is stored when the product behind it is on its way (7.6 -> 5.8 ns a product). */
+always_inline void products(struct form form, int n_panel, const struct range_16 *range,
+                            const struct rows_16 *rows)
 {
-    __m512 I = _mm512_cvtepi32_ps(_mm512_loadu_si512(sums[0][row]));
-    if (kind.halves) {
-        I = _mm512_fmadd_ps(I, w->scale[0], _mm512_setzero_ps());
-        I = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(sums[1][row])), w->scale[1], I);
+    const struct unpacked *w = range->phase->w;
+    product *sums = range->phase->sums;
+    const struct acts_tile *x = rows->x;
+    const size_t y_stride = range->call->y_stride;
+    const uint32_t n = (range->last - range->first) * form.n_product;
+    for (uint32_t i = 0; i < n; i += 2, w += 2, sums += 2) {
+        const uint32_t b = i / form.n_product;
+        for (int j = 0; j < n_panel; j++)
+            fetch_ahead(range, j, b, MULTIPLYING);
+        fetch_outputs(rows, y_stride, n_panel, i);
+        tile_load(ROWS, x++->q[0], QBLOCK);
+        MULTIPLY(n_panel, EVEN_0, EVEN_1, w);
+        if (i > 0)
+            STORE(n_panel, ODD_0, ODD_1, sums - 1);
+        if (i + 1 < n) {
+            for (int j = 0; form.n_product == 1 && j < n_panel; j++)
+                fetch_ahead(range, j, b + 1, MULTIPLYING);
+            fetch_outputs(rows, y_stride, n_panel, i + 1);
+            if (form.n_product == 1)
+                tile_load(ROWS, x++->q[0], QBLOCK);
+            MULTIPLY(n_panel, ODD_0, ODD_1, w + 1);
+        }
+        STORE(n_panel, EVEN_0, EVEN_1, sums);
     }
-    return I;
+    if (n % 2 == 0)
+        STORE(n_panel, ODD_0, ODD_1, sums - 1);
+    for (uint32_t i = n; i < ACTS_TILE / 2; i++)
+        fetch_outputs(rows, y_stride, n_panel, i);
+}
+
+/* ---- terms ---- */
+
+/* I_b of one row as a float. */
+always_inline __m512 sum_of_row(struct form form, const product *sums, int row)
+{
+    __m512i I = _mm512_loadu_si512(sums[0][row]);
+    if (form.n_product == 2)
+        I = _mm512_add_epi32(_mm512_slli_epi32(_mm512_loadu_si512(sums[1][row]), 8), I);
+    if (form.negated)
+        I = _mm512_sub_epi32(_mm512_setzero_si512(), I);
+    return _mm512_cvtepi32_ps(I);
 }
 
 /* One block's terms of one row onto y: as add_terms of avx512. */
-always_inline __m512 add_row(struct kind kind, const struct unpacked *w, const struct acts_tile *a,
+always_inline __m512 add_row(struct form form, const struct unpacked *w, const struct acts_tile *a,
                              int row, __m512 I, __m512 y)
 {
     const __m512 d = _mm512_set1_ps(a->d[row]);
     y = _mm512_fmadd_ps(_mm512_mul_ps(I, d), w->ws, y);
-    if (kind.minima == ONE_MINIMUM)
+    if (form.minima == ONE_MINIMUM)
         y = _mm512_fmadd_ps(_mm512_set1_ps(a->t[row]), w->wm, y);
-    if (kind.minima == MINIMA_OF_HALVES) {
+    if (form.minima == MINIMA_OF_HALVES) {
         __m512 J = _mm512_cvtepi32_ps(_mm512_madd_epi16(broadcast_4(a->half[row]), w->mins));
         y = _mm512_fmadd_ps(_mm512_mul_ps(J, d), w->wm, y);
     }
     return _mm512_fmadd_ps(_mm512_set1_ps(a->z[row]), w->W, y);
 }
 
-/* Rows of one tile at the range's first block, and the next tile's, which come nearer meanwhile. */
-struct rows_16 {
-    int n;
-    const struct acts_tile *x, *next;
-    float *y; // of the range's first panel
-};
-
-/* The vectors' half: n_row of 16 rows and panel j of the range, y in registers. */
-always_inline void terms(struct kind kind, int n_row, const struct range_16 *range,
-                         struct rows_16 rows, int j)
+/* Panel j of the range onto 16 whole rows of y, which wait in registers. */
+always_inline void add_blocks(struct form form, int n_panel, const struct range_16 *range,
+                              const struct rows_16 *rows, int j, float *y, size_t y_stride)
 {
-    const struct unpacked *w = range->phase->w[j];
-    const product *sums = range->phase->sums[j];
-    const uint32_t n = range->call->w->n - (range->p + (uint32_t)j) * PANEL;
-    const size_t y_stride = range->call->y_stride;
-    float *y = rows.y + (size_t)j * PANEL;
+    const struct unpacked *w = range->phase->w + j * PHASE;
+    const product *sums = range->phase->sums + j * PHASE;
+    const size_t lines = sizeof *rows->next / 64, share = lines / (size_t)n_panel;
     __m512 sum[ACTS_TILE];
     UNROLL(16)
     for (int r = 0; r < ACTS_TILE; r++)
-        sum[r] = range->first == 0 || r >= n_row ? _mm512_setzero_ps()
-                                                 : load_row(y + (size_t)r * y_stride, n);
-    for (uint32_t b = 0; b < range->last - range->first; b++, sums += kind.halves ? 2 : 1) {
-        for (size_t at = 0; at < sizeof rows.next->q; at += 64)
-            _mm_prefetch((const char *)rows.next[b].q + at, _MM_HINT_T0);
+        sum[r] =
+            range->first == 0 ? _mm512_setzero_ps() : _mm512_loadu_ps(y + (size_t)r * y_stride);
+    for (uint32_t b = 0; b < range->last - range->first; b++) {
+        for (size_t i = 0; i < share; i++)
+            _mm_prefetch((const char *)rows->next[b].q + 64 * (share * (size_t)j + i), _MM_HINT_T0);
         fetch_ahead(range, j, b, ADDING);
         UNROLL(16)
         for (int r = 0; r < ACTS_TILE; r++)
-            sum[r] = add_row(kind, w + b, rows.x + b, r, sum_of_row(kind, w + b, sums, r), sum[r]);
+            sum[r] = add_row(form, w, rows->x + b, r, sum_of_row(form, sums, r), sum[r]);
+        w += form.n_product;
+        sums += form.n_product;
     }
     UNROLL(16)
     for (int r = 0; r < ACTS_TILE; r++)
-        if (r < n_row)
-            store_row(y + (size_t)r * y_stride, sum[r], n);
+        _mm512_storeu_ps(y + (size_t)r * y_stride, sum[r]);
 }
 
-/* Lines of y arrive while the tiles work: they were last used a whole matrix ago (30 -> 26 ns a block). */
-always_inline void prefetch_outputs(const struct rows_16 *rows, size_t y_stride, int n_panel)
+/* The vectors' half: panel j of the range. Where rows or outputs are fewer than 16, y is a copy. */
+always_inline void terms(struct form form, int n_panel, const struct range_16 *range,
+                         const struct rows_16 *rows, int j)
 {
-    for (int r = 0; r < rows->n; r++)
-        for (int j = 0; j < n_panel; j++)
-            __builtin_prefetch(rows->y + (size_t)r * y_stride + (size_t)j * PANEL, 1);
+    const size_t y_stride = range->call->y_stride;
+    const uint32_t n = range->call->w->n - (range->p + (uint32_t)j) * PANEL;
+    float *y = rows->y + (size_t)j * PANEL;
+    float copy[ACTS_TILE][PANEL];
+    if (rows->n == ACTS_TILE && n >= PANEL) {
+        add_blocks(form, n_panel, range, rows, j, y, y_stride);
+        return;
+    }
+    for (uint32_t r = 0; r < ACTS_TILE; r++)
+        _mm512_storeu_ps(copy[r], range->first > 0 && r < rows->n ? load_row(y + r * y_stride, n)
+                                                                  : _mm512_setzero_ps());
+    add_blocks(form, n_panel, range, rows, j, copy[0], PANEL);
+    for (uint32_t r = 0; r < rows->n; r++)
+        store_row(y + r * y_stride, _mm512_loadu_ps(copy[r]), n);
 }
+
+/* ---- ranges ---- */
 
 static struct rows_16 rows_16_at(const struct range_16 *range, uint32_t row)
 {
@@ -211,7 +249,7 @@ static struct rows_16 rows_16_at(const struct range_16 *range, uint32_t row)
     const uint32_t left = c->x->n_row - row;
     const struct acts_tile *x = acts_tile_of(c->x, row, range->first);
     return (struct rows_16){
-        .n = left < ACTS_TILE ? (int)left : ACTS_TILE,
+        .n = left < ACTS_TILE ? left : ACTS_TILE,
         .x = x,
         .next = left > ACTS_TILE ? acts_tile_of(c->x, row + ACTS_TILE, range->first) : x,
         .y = c->y + row * c->y_stride + (size_t)range->p * PANEL,
@@ -219,18 +257,13 @@ static struct rows_16 rows_16_at(const struct range_16 *range, uint32_t row)
 }
 
 /* One unpacked range of n_panel panels, and all rows. */
-always_inline void all_rows(struct kind kind, int n_panel, struct range_16 range)
+always_inline void all_rows(struct form form, int n_panel, struct range_16 range)
 {
-    const struct matmul_call *c = range.call;
-    for (uint32_t row = 0; row < c->x->n_row; row += ACTS_TILE) {
+    for (uint32_t row = 0; row < range.call->x->n_row; row += ACTS_TILE) {
         const struct rows_16 rows = rows_16_at(&range, row);
-        prefetch_outputs(&rows, c->y_stride, n_panel);
-        products(kind, n_panel, &range, rows.x);
+        products(form, n_panel, &range, &rows);
         for (int j = 0; j < n_panel; j++) {
-            if (rows.n == ACTS_TILE)
-                terms(kind, ACTS_TILE, &range, rows, j);
-            else
-                terms(kind, rows.n, &range, rows, j);
+            terms(form, n_panel, &range, &rows, j);
             range.ahead[j] = NULL;
         }
     }
@@ -238,59 +271,134 @@ always_inline void all_rows(struct kind kind, int n_panel, struct range_16 range
 
 typedef void range_fn(int n_panel, const struct range_16 *range);
 
-/* What folds away is how sums and minima are made. */
 #define RANGE_OF(name, ...)                                                                        \
     static void range_of_##name(int n_panel, const struct range_16 *range)                         \
     {                                                                                              \
-        const struct kind kind = { __VA_ARGS__ };                                                  \
+        const struct form form = { __VA_ARGS__ };                                                  \
         if (n_panel == TILE_PANELS)                                                                \
-            all_rows(kind, TILE_PANELS, *range);                                                   \
+            all_rows(form, TILE_PANELS, *range);                                                   \
         else                                                                                       \
-            all_rows(kind, 1, *range);                                                             \
+            all_rows(form, 1, *range);                                                             \
     }
 
-RANGE_OF(blocks, .minima = NO_MINIMA)
-RANGE_OF(blocks_minima, .minima = ONE_MINIMUM)
-RANGE_OF(halves, .halves = true)
-RANGE_OF(halves_minima, .halves = true, .minima = MINIMA_OF_HALVES)
+RANGE_OF(codes, .n_product = 1)
+RANGE_OF(codes_minima, .n_product = 1, .minima = ONE_MINIMUM)
+RANGE_OF(scaled_minima, .n_product = 1, .minima = MINIMA_OF_HALVES)
+RANGE_OF(scaled_negated, .n_product = 1, .negated = true)
+RANGE_OF(scaled_bytes, .n_product = 2)
 
-static range_fn *range_of(struct kind kind)
+/* ---- unpacking ---- */
+
+/* A block's codes, signed, as its products take them. */
+typedef void codes_fn(struct unpacked *w);
+
+/* Scale h of each output, twice: as words. */
+always_inline __m512i scale_words(const struct unpacked *w, int h)
 {
-    if (kind.halves)
-        return kind.minima == MINIMA_OF_HALVES ? range_of_halves_minima : range_of_halves;
-    return kind.minima == ONE_MINIMUM ? range_of_blocks_minima : range_of_blocks;
+    const __m512i scale = _mm512_cvtps_epi32(w->scale[h]);
+    return _mm512_or_si512(_mm512_slli_epi32(scale, 16),
+                           _mm512_and_si512(scale, _mm512_set1_epi32(0xffff)));
 }
+
+/* Bytes times words, of which a byte is enough. */
+always_inline __m512i times_words(__m512i bytes, __m512i words)
+{
+    const __m512i upper = _mm512_set1_epi16((short)0xff00);
+    return _mm512_or_si512(_mm512_andnot_si512(upper, _mm512_mullo_epi16(bytes, words)),
+                           _mm512_mullo_epi16(_mm512_and_si512(bytes, upper), words));
+}
+
+/* Times their scale: 0 .. 3 times 0 .. 15. */
+static void codes_scaled(struct unpacked *w)
+{
+    const __m512i scale[] = { scale_words(w, 0), scale_words(w, 1) };
+    UNROLL(8)
+    for (int g = 0; g < 8; g++)
+        w->code[g] = times_words(w->code[g], scale[g / 4]);
+}
+
+/* Times their scale, negated: -4 .. 3 times -32 .. 31 is at most 128, and negated no less than -128. */
+static void codes_negated(struct unpacked *w)
+{
+    const __m512i zero = _mm512_setzero_si512();
+    const __m512i scale[] = { _mm512_sub_epi16(zero, scale_words(w, 0)),
+                              _mm512_sub_epi16(zero, scale_words(w, 1)) };
+    UNROLL(8)
+    for (int g = 0; g < 8; g++)
+        w->code[g] = times_words(w->code[g], scale[g / 4]);
+}
+
+/* Times their scale, a word, as a signed byte, and what is left of it for 256. */
+static void codes_in_bytes(struct unpacked *w)
+{
+    const __m512i half = _mm512_set1_epi16(128), upper = _mm512_set1_epi16((short)0xff00);
+    const __m512i scale[] = { scale_words(w, 0), scale_words(w, 1) };
+    UNROLL(8)
+    for (int g = 0; g < 8; g++) {
+        const __m512i code = w->code[g];
+        const __m512i odd = _mm512_mullo_epi16(_mm512_srai_epi16(code, 8), scale[g / 4]);
+        const __m512i even =
+            _mm512_mullo_epi16(_mm512_srai_epi16(_mm512_slli_epi16(code, 8), 8), scale[g / 4]);
+        w[0].code[g] = _mm512_or_si512(_mm512_andnot_si512(upper, even), _mm512_slli_epi16(odd, 8));
+        w[1].code[g] = _mm512_or_si512(_mm512_srli_epi16(_mm512_add_epi16(even, half), 8),
+                                       _mm512_and_si512(_mm512_add_epi16(odd, half), upper));
+    }
+}
+
+/* Types that have tiles: none for floats. */
+struct tiled {
+    const struct quantised *type;
+    codes_fn *codes; // NULL: as they are
+    range_fn *range;
+    uint32_t n_product; // a block
+};
+
+static const struct tiled types[DT_LIMIT] = {
+    [DT_Q4_0] = { &avx512_q4_0, NULL, range_of_codes, 1 },
+    [DT_Q4_1] = { &avx512_q4_1, NULL, range_of_codes_minima, 1 },
+    [DT_Q5_0] = { &avx512_q5_0, NULL, range_of_codes, 1 },
+    [DT_Q5_1] = { &avx512_q5_1, NULL, range_of_codes_minima, 1 },
+    [DT_Q8_0] = { &avx512_q8_0, NULL, range_of_codes, 1 },
+    [DT_Q2_K] = { &avx512_q2_k, codes_scaled, range_of_scaled_minima, 1 },
+    [DT_Q3_K] = { &avx512_q3_k, codes_negated, range_of_scaled_negated, 1 },
+    [DT_Q4_K] = { &avx512_q4_k, NULL, range_of_codes_minima, 1 },
+    [DT_Q5_K] = { &avx512_q5_k, NULL, range_of_codes_minima, 1 },
+    [DT_Q6_K] = { &avx512_q6_k, codes_in_bytes, range_of_scaled_bytes, 2 },
+    [DT_IQ4_NL] = { &avx512_iq4_nl, NULL, range_of_codes, 1 },
+    [DT_IQ4_XS] = { &avx512_iq4_xs, NULL, range_of_codes, 1 },
+};
 
 /* Panel j of the range. */
-static void unpack_panel(const struct quantised *type, const struct range_16 *range, int j)
+static void unpack_panel(const struct tiled *t, const struct range_16 *range, int j)
 {
     const struct packed *w = range->call->w;
-    for (uint32_t b = 0; b < range->last - range->first; b++)
-        fetch_ahead(range, j, b, UNPACKING);
-    unpack_signed(type, range->phase->w[j], w->data + (range->p + (uint32_t)j) * w->panel_bytes,
-                  range->first, range->last);
+    const uint8_t *panel = w->data + (range->p + (uint32_t)j) * w->panel_bytes;
+    struct unpacked *to = range->phase->w + j * PHASE;
+    t->type->unpack_signed(to, t->n_product, panel, range->first, range->last);
+    for (uint32_t b = range->first; t->codes && b < range->last; b++, to += t->n_product)
+        t->codes(to);
 }
 
-/* Ranges are equally long, at most PHASE products. Two panels share their rows, but for one tile of rows, as one panel
+/* Ranges are equally long. Two panels share their rows, but for one tile of rows, as one panel
  * after the other is read as it lies. */
-static void matmul_by_tiles(const struct quantised *type, const struct matmul_call *c)
+static void matmul_by_tiles(const struct tiled *t, const struct matmul_call *c)
 {
-    range_fn *fn = range_of(type->kind);
-    const uint32_t most = type->kind.halves ? PHASE / 2 : PHASE;
-    const uint32_t n_block = c->x->k / QBLOCK, n_range = (n_block + most - 1) / most;
+    const uint32_t n_block = c->x->k / QBLOCK;
     for (uint32_t p = c->first, step; p < c->last; p += step) {
         step = c->x->n_row > ACTS_TILE && p + TILE_PANELS <= c->last ? TILE_PANELS : 1;
+        const uint32_t most = PHASE * TILE_PANELS / step / t->n_product;
+        const uint32_t n_range = (n_block + most - 1) / most;
         for (uint32_t i = 0; i < n_range; i++) {
             struct range_16 range = { .phase = c->scratch,
                                       .call = c,
                                       .p = p,
                                       .first = n_block * i / n_range,
                                       .last = n_block * (i + 1) / n_range,
-                                      .block_bytes = type->kind.block_bytes };
+                                      .block_bytes = t->type->kind.block_bytes };
             aim_ahead(range.ahead, c->w, range.block_bytes, p, step, range.last);
             for (uint32_t j = 0; j < step; j++)
-                unpack_panel(type, &range, (int)j);
-            fn((int)step, &range);
+                unpack_panel(t, &range, (int)j);
+            t->range((int)step, &range);
         }
     }
 }
@@ -298,12 +406,12 @@ static void matmul_by_tiles(const struct quantised *type, const struct matmul_ca
 void amx_matmul(const struct packed *w, uint32_t first, uint32_t last, const struct acts *x,
                 float *y, size_t y_stride, void *scratch)
 {
-    const struct quantised *type = types[w->type];
-    if (!type || !x->tile) {
+    const struct tiled *t = &types[w->type];
+    if (!t->type || !x->tile) {
         avx512_matmul(w, first, last, x, y, y_stride, scratch);
         return;
     }
     tiles_begin(&shapes);
-    matmul_by_tiles(type, &(struct matmul_call){ w, first, last, x, y, y_stride, scratch });
+    matmul_by_tiles(t, &(struct matmul_call){ w, first, last, x, y, y_stride, scratch });
     tiles_end();
 }

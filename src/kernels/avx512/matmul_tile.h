@@ -352,20 +352,46 @@ always_inline void matmul_of_kind(struct kind kind, unpack_fn *unpack, const str
 }
 
 /* A type, once for the loops here, where all of it folds away, and once as data for those who bring
- * loops of their own (amx/). */
+ * loops of their own (amx/): they get codes as they are meant, signed. */
 struct quantised {
     struct kind kind;
-    void (*unpack_blocks)(struct unpacked *out, const uint8_t *panel, uint32_t b0, uint32_t b1);
+    void (*unpack_signed)(struct unpacked *out, uint32_t stride, const uint8_t *panel, uint32_t b0,
+                          uint32_t b1);
 };
+
+/* In registers until all of it is there: written once (16 rows of Q8_0: 52 -> 47 ns a block). */
+always_inline void unpack_signed(struct kind kind, unpack_fn *unpack, struct unpacked *out,
+                                 uint32_t stride, const uint8_t *panel, uint32_t b0, uint32_t b1)
+{
+    const __m512i offset = _mm512_set1_epi8((char)kind.offset);
+    for (uint32_t b = b0; b < b1; b++, out += stride) {
+        struct unpacked w;
+        unpack(&w, panel, b);
+        add_up_weights(kind, &w);
+        UNROLL(8)
+        for (int g = 0; g < 8; g++)
+            out->code[g] = kind.offset ? _mm512_sub_epi8(w.code[g], offset) : w.code[g];
+        out->ws = w.ws;
+        out->W = w.W;
+        if (kind.minima != NO_MINIMA)
+            out->wm = w.wm;
+        if (kind.minima == MINIMA_OF_HALVES)
+            out->mins = w.mins;
+        if (kind.halves) {
+            out->scale[0] = w.scale[0];
+            out->scale[1] = w.scale[1];
+        }
+    }
+}
 
 #define MATMUL_TYPE(name, unpack, ...)                                                             \
     static const struct kind kind_##name = { __VA_ARGS__ };                                        \
-    static void unpack_blocks_##name(struct unpacked *out, const uint8_t *panel, uint32_t b0,      \
-                                     uint32_t b1)                                                  \
+    static void unpack_signed_##name(struct unpacked *out, uint32_t stride, const uint8_t *panel,  \
+                                     uint32_t b0, uint32_t b1)                                     \
     {                                                                                              \
-        unpack_blocks(kind_##name, unpack, out, panel, b0, b1);                                    \
+        unpack_signed(kind_##name, unpack, out, stride, panel, b0, b1);                            \
     }                                                                                              \
-    const struct quantised avx512_##name = { { __VA_ARGS__ }, unpack_blocks_##name };              \
+    const struct quantised avx512_##name = { { __VA_ARGS__ }, unpack_signed_##name };              \
     void avx512_matmul_##name(const struct matmul_call *c)                                         \
     {                                                                                              \
         matmul_of_kind(kind_##name, unpack, c);                                                    \
