@@ -191,7 +191,8 @@ struct akv_request {
      * policy, salt and context share the pruned state; then PROMPT events may begin at position n - 1. */
     uint32_t kv_context;
     /* Of what follows the context, so many ids are the question: policies that look for what is asked about (epicache) read
-     * no further, so that every answer to it finds the same; 0: all of it. */
+     * no further, so that every answer to it finds the same; 0: all of it. Of policies that select (quest, sentencekv) the
+     * question's rows read everything, as those of a prompt do; 0: they select, too. */
     uint32_t kv_question;
     /* Requests of other policies have the same context, and it is to be read once for all of them: whatever one of them may
      * want to know of it is written down, and what was read stays beside what each of them keeps until blocks are short.

@@ -3,7 +3,8 @@
  *   {"ids": [504, 3575, 282, 4649], "context": 2}
  *                    -->  {"next": [null, -3.1, -0.2], "top": [[], [[..]], ..]}
  *
- * "question": n says that of the ids behind the context n are what is asked: policies that look for it read no further.
+ * "question": n says that of the ids behind the context n are what is asked: policies that look for it read no further, and
+ * those that select read it whole.
  * Lines of one context share one pruned state of it, and only one of them computes what is inside:
  * so rows before the last of a context are null in all. */
 #include <jansson.h>

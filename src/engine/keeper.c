@@ -37,7 +37,7 @@ static uint32_t due_after(const struct keeper *k, uint32_t n_done)
     if (k->episodes)
         return due_of_episodes(k, n_done);
     if (n_done < keeper_whole(k))
-        return keeper_drops(k) ? block_end(k, n_done, keeper_whole(k)) : keeper_whole(k);
+        return keeper_drops(k) ? block_end(k, n_done, keeper_whole(k)) : keeper_selects_from(k);
     if (k->n_context || !keeper_drops(k))
         return KEEPER_NOTHING;
     if (k->choice.policy->evicts_each)
@@ -193,6 +193,11 @@ enum status keeper_new(struct keeper **out, const struct kv_choice *choice,
                  prompt->n);
         return BAD_INPUT;
     }
+    if (prompt->n_question > prompt->n - prompt->n_context) {
+        note_set(why, "the question is %u tokens, but %u follow the context", prompt->n_question,
+                 prompt->n - prompt->n_context);
+        return BAD_INPUT;
+    }
     if (!choice->policy->rank && !choice->policy->select)
         return OK;
     struct keeper *k = mem_new(1, sizeof *k);
@@ -203,6 +208,7 @@ enum status keeper_new(struct keeper **out, const struct kv_choice *choice,
     *k = (struct keeper){ .choice = *choice,
                           .n_prompt = prompt->n,
                           .n_context = prompt->n_context,
+                          .n_question = prompt->n_context ? prompt->n_question : 0,
                           .n_position_max = prompt->n_position_max };
     kv_choice_print(choice, k->name, sizeof k->name);
     const enum status st = find_episodes(k, prompt, why);
@@ -244,7 +250,9 @@ static enum status select_begin(struct keeper *k, const struct keeper_frame *f, 
         .choice = &k->choice,
         .shape = f->model.shape,
         .n_position_max = k->n_position_max,
-        .from = keeper_whole(k),
+        .shares = f->shares,
+        .n_head = f->model.n_head,
+        .from = keeper_selects_from(k),
     };
     const struct kv_select_policy *p = k->choice.policy->select;
     k->told = (struct kv_select_stats){ 0 };
@@ -262,7 +270,7 @@ void keeper_scan(struct keeper *k, const int32_t *ids, uint32_t n)
         return;
     for (; k->n_scanned < n; k->n_scanned++) {
         const bool ended = sentences_next(&k->sentences, ids[k->n_scanned]);
-        if (k->n_scanned > 0 && (ended || k->n_scanned == keeper_whole(k)))
+        if (k->n_scanned > 0 && (ended || k->n_scanned == keeper_selects_from(k)))
             kv_select_end_sentence(k->select, k->n_scanned - 1);
     }
 }
@@ -270,7 +278,7 @@ void keeper_scan(struct keeper *k, const int32_t *ids, uint32_t n)
 void keeper_enter(struct keeper *k, const struct keeper_frame *f, const struct kv_space *s,
                   uint32_t n_done)
 {
-    if (k->select && !keeper_drops(k) && n_done <= keeper_whole(k))
+    if (k->select && !keeper_drops(k) && n_done <= keeper_selects_from(k))
         kv_select_pass(k->select, f->model.kern, f->model.workers, s, n_done);
 }
 

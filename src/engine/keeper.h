@@ -30,6 +30,7 @@
 struct keeper {
     struct kv_choice choice;
     uint32_t n_prompt, n_context; // n_context 0: its own schedule
+    uint32_t n_question;          // as a prompt has it
     bool compares;                // its context is read for keepers of other policies too
     struct episodes *episodes;    // of its history, or NULL: the policy knows none
     uint32_t n_skipped;           // of their stretches

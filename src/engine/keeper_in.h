@@ -29,12 +29,18 @@ static inline bool keeper_drops(const struct keeper *k)
     return kv_choice_drops(&k->choice);
 }
 
-/* What percentages of the budget are of; and behind it rows select. */
+/* What percentages of the budget are of. */
 static inline uint32_t keeper_whole(const struct keeper *k)
 {
     if (k->episodes)
         return k->episodes->n_base ? k->episodes->n_base : k->n_prompt;
     return k->n_context ? k->n_context : k->n_prompt;
+}
+
+/* The first position whose row selects: a question that is known behind a context is read whole, as a prompt is. */
+static inline uint32_t keeper_selects_from(const struct keeper *k)
+{
+    return keeper_whole(k) + k->n_question;
 }
 
 static inline bool keeper_writes_down(const struct kv_taps *t)

@@ -1,11 +1,14 @@
 #include "kv/select.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdatomic.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "kv/keep.h"
+
+enum { SHARE_OF = 1 }; // index of kv_shares_percent: a tenth of all rows
 
 /* Of one layer and kv_head. */
 struct selecting {
@@ -30,6 +33,9 @@ struct kv_select {
     struct selecting *list; // [n_list]
     uint64_t *masks, *ends; // [n_list][3 where rows are dropped, else 1][n_block], [n_block]
     uint32_t *slots;        // [n_list][n_position_max], or NULL
+    const float *share;     // [n_list], or NULL
+    float *scores;          // [n_kv_head][n_query][n_block * 64], or NULL
+    uint32_t n_query;
     char *books;
 };
 
@@ -43,6 +49,14 @@ static void place(struct kv_select *s, uint32_t i)
     l->there = l->mask + s->n_block;
     l->slots = l->there + s->n_block;
     l->slot_of = s->slots + (size_t)i * s->n_position_max;
+}
+
+/* Floats of room for scores of rows. */
+static size_t n_score(const struct kv_select *s)
+{
+    const struct kv_select_policy *p = s->choice.policy->select;
+    const bool scores = s->share && p->scores && p->scores(&s->choice.options);
+    return scores ? (size_t)s->n_kv_head * s->n_query * s->n_block * KV_BLOCK : 0;
 }
 
 enum status kv_select_new(struct kv_select **out, const struct kv_select_config *config,
@@ -60,11 +74,13 @@ enum status kv_select_new(struct kv_select **out, const struct kv_select_config 
     s->n_position_max = config->n_position_max;
     s->n_block = config->n_position_max / KV_BLOCK + 1;
     s->group = group;
+    s->share = config->shares ? config->shares->share[SHARE_OF] : NULL;
     if (group < shape->n_group) {
         const struct kv_group *g = &shape->group[group];
         const size_t bytes = s->choice.policy->select->book_bytes(&s->choice.options,
                                                                   config->n_position_max, g->d_k);
         s->n_kv_head = g->n_kv_head;
+        s->n_query = config->n_head / g->n_kv_head;
         s->n_list = g->n_layer * g->n_kv_head;
         s->book_bytes = (bytes + 63) / 64 * 64;
     }
@@ -74,8 +90,9 @@ enum status kv_select_new(struct kv_select **out, const struct kv_select_config 
     s->masks = mem_new((size_t)s->n_list * s->n_block * s->n_mask, sizeof *s->masks);
     s->slots = drops ? mem_new((size_t)s->n_list * s->n_position_max, sizeof *s->slots) : NULL;
     s->ends = mem_new(s->n_block, sizeof *s->ends);
+    s->scores = mem_new_aligned(n_score(s), sizeof *s->scores, 64);
     s->books = mem_new_aligned(s->n_list, s->book_bytes, 64);
-    if (!s->list || !s->masks || !s->ends || !s->books || (drops && !s->slots))
+    if (!s->list || !s->masks || !s->ends || !s->books || !s->scores || (drops && !s->slots))
         goto full;
     for (uint32_t i = 0; i < s->n_list; i++)
         place(s, i);
@@ -92,6 +109,7 @@ void kv_select_free(struct kv_select *s)
     if (!s)
         return;
     mem_free(s->books);
+    mem_free(s->scores);
     mem_free(s->ends);
     mem_free(s->masks);
     mem_free(s->slots);
@@ -113,7 +131,8 @@ uint32_t kv_select_from(const struct kv_select *s)
 size_t kv_select_bytes(const struct kv_select *s)
 {
     const size_t of_rows = s->slots ? s->n_position_max * sizeof *s->slots : 0;
-    return s->n_list * (s->book_bytes + s->n_mask * s->n_block * sizeof *s->masks + of_rows);
+    return s->n_list * (s->book_bytes + s->n_mask * s->n_block * sizeof *s->masks + of_rows) +
+           n_score(s) * sizeof *s->scores;
 }
 
 void kv_select_key(const struct kv_select_in *in, uint32_t position, float *k)
@@ -176,6 +195,68 @@ static void get_to_know(const struct kv_select *s, struct selecting *l, const st
     l->knows = true;
 }
 
+/* ---- scores of rows ---- */
+
+enum { AT_ONCE = 8 }; // queries
+
+/* Of queries [first, first + n) and a part's rows: out [n][64]. */
+static void score_part(const struct kv_select_in *in, char *part, uint32_t first, uint32_t n,
+                       float *out)
+{
+    const struct attn_run run = { .type = in->view.type,
+                                  .d_k = in->d,
+                                  .d_v = in->d,
+                                  .scale = in->scale,
+                                  .softcap = in->softcap,
+                                  .n_query = n,
+                                  .q = in->q + (size_t)first * in->d,
+                                  .q_stride = in->d,
+                                  .last = 1,
+                                  .table = &part };
+    in->kern->attn_scores(&run, 0, out, in->scratch);
+}
+
+/* Rows that are in the space: those of a list, from its tail on. */
+static void score_space(const struct kv_select_in *in, uint32_t first, uint32_t n)
+{
+    _Alignas(64) float out[AT_ONCE * KV_BLOCK];
+    for (uint32_t b = in->list ? in->list->tail_first : 0; b * KV_BLOCK < in->n_position; b++) {
+        score_part(in, kv_view_k(&in->view, b, in->kv_head), first, n, out);
+        for (uint32_t q = 0; q < n; q++)
+            memcpy(in->score + (first + q) * in->score_stride + (size_t)b * KV_BLOCK,
+                   out + (size_t)q * KV_BLOCK, KV_BLOCK * sizeof *out);
+    }
+}
+
+static void score_slots(const struct kv_select_in *in, uint32_t first, uint32_t n)
+{
+    const struct kv_list *list = in->list;
+    _Alignas(64) float out[AT_ONCE * KV_BLOCK];
+    for (uint32_t b = 0; b < list->n_block; b++) {
+        score_part(in, list->block[b], first, n, out);
+        for (uint64_t left = list->live[b]; left; left &= left - 1) {
+            const uint32_t i = (uint32_t)__builtin_ctzll(left);
+            float *score = in->score + list->position[b * KV_BLOCK + i];
+            for (uint32_t q = 0; q < n; q++)
+                score[(first + q) * in->score_stride] = out[q * KV_BLOCK + i];
+        }
+    }
+}
+
+void kv_select_score(const struct kv_select_in *in)
+{
+    for (uint32_t q = 0; q < in->group; q += AT_ONCE) {
+        const uint32_t n = in->group - q < AT_ONCE ? in->group - q : AT_ONCE;
+        score_space(in, q, n);
+        if (in->list)
+            score_slots(in, q, n);
+    }
+    for (uint32_t q = 0; in->there && q < in->group; q++)
+        for (uint32_t p = 0; p < in->n_position; p++)
+            if (!kv_select_has(in, p))
+                in->score[q * in->score_stride + p] = -INFINITY;
+}
+
 /* ---- books ---- */
 
 /* Enters what has been passed below n_position. */
@@ -184,6 +265,7 @@ static void enter(const struct kv_select *s, struct selecting *l, struct kv_sele
 {
     in->n_position_max = s->n_position_max;
     in->ends = s->ends;
+    in->share = s->share ? s->share[l - s->list] : 0;
     assert(n_position >= l->n_entered);
     s->choice.policy->select->enter(&s->choice.options, l->book, in, l->n_entered, n_position);
     l->n_entered = n_position;
@@ -248,6 +330,8 @@ static bool choose(struct kv_select *s, struct selecting *l, struct kv_select_in
     in->n_sink = floors.n_sink < n ? floors.n_sink : n;
     in->recent = floors.recent + 1 < n ? n - 1 - floors.recent : 0;
     enter(s, l, in, in->n_position);
+    in->score_stride = (size_t)s->n_block * KV_BLOCK;
+    in->score = s->scores + in->kv_head * s->n_query * in->score_stride;
     memset(l->mask, 0, (in->n_position / KV_BLOCK + 1) * sizeof *l->mask);
     if (!policy->select(&s->choice.options, l->book, in, l->mask))
         return false;

@@ -13,14 +13,15 @@
  *     goes, or moves, once a row has selected.
  * L5  When a position is entered into the books does not matter to them.
  *
- * Lifetime  of its sequence. Threads  kv_select_rows is called by workers, one at a time for a layer and kv_head; the rest
- *           by the engine thread between steps.
+ * Lifetime  of its sequence. Threads  kv_select_rows is called by workers, one at a time for a kv_head; the rest by the
+ *           engine thread between steps.
  * Cost      books and masks are memory of the process. */
 #ifndef KV_SELECT_H
 #define KV_SELECT_H
 
 #include "kv/excerpt.h"
 #include "kv/policy.h"
+#include "kv/shares.h"
 #include "kv/view.h"
 #include "os/workers.h"
 
@@ -34,6 +35,10 @@ struct kv_select_in {
     uint32_t n_sink,
         recent;     // floors: positions below and from here on are read, whatever is selected
     const float *q; // [group][d] after RoPE
+    float share; // of the kv_head in a tenth of all rows, by the model's profile; 0: there is none
+    float
+        *score; // [group][score_stride] room for one of each position, where the policy asks for it
+    size_t score_stride;
     float scale, softcap;
     const uint64_t *ends; // bit i: a sentence ends with position i; known of those below n_position
     const struct kernels *kern;
@@ -52,6 +57,10 @@ static inline bool kv_select_has(const struct kv_select_in *in, uint32_t positio
 
 /* Rows left of positions [from, to). */
 uint32_t kv_select_count(const struct kv_select_in *in, uint32_t from, uint32_t to);
+
+/* What the group's queries give every row below n_position: score [group][score_stride], as kern_attn_scores has it; -inf of
+ * rows that are not left. */
+void kv_select_score(const struct kv_select_in *in);
 
 /* The key of a row that is left, as floats: k [d]. */
 void kv_select_key(const struct kv_select_in *in, uint32_t position, float *k);
@@ -84,11 +93,14 @@ struct kv_select_policy {
      * all; those of rows that are not left do not matter. All below n_position is entered. False: the query reads everything. */
     bool (*select)(const void *options, void *book, const struct kv_select_in *in, uint64_t *mask);
     struct kv_sentences (*sentences)(const void *options); // NULL: it does not look at `ends`
+    bool (*scores)(const void *options);                   // whether it needs `score`; NULL: never
 };
 
 struct kv_select_config {
     const struct kv_choice *choice; // copied; of a policy with `select`
     const struct kv_shape *shape;
+    const struct kv_shares *shares; // the model's profile, borrowed; NULL: none
+    uint32_t n_head;                // that ask, of a layer
     uint32_t n_position_max;
     uint32_t from; // the first position that selects: the prompt's length
 };

@@ -200,6 +200,47 @@ static void side_by_side(struct still *s, struct akv_limits limits)
     asks_close(ask, N_ASK);
 }
 
+/* Policies that select: the context's last row and the question's are those of full, what follows reads less. */
+static void question_is_whole(struct still *s, struct akv_limits limits)
+{
+    static const char *const policy[] = { "full", "quest:budget=40,dense=0", "sentencekv:budget=40",
+                                          "sentencekv:budget=40,by_rows=inf,rerank=every" };
+    enum { N_POLICY = sizeof policy / sizeof *policy };
+    struct ask ask[N_POLICY];
+    uint64_t n_read;
+    limits.kv_bytes = 0;
+    for (uint32_t i = 0; i < N_POLICY; i++)
+        ask_make(&ask[i], policy[i], 0, model_hparams(s->model)->n_vocab);
+    together(s, ask, N_POLICY, &limits, &n_read);
+    const size_t whole = ask[0].rows.len / (TAIL + 1) * (TAIL / 2 + 1);
+    for (uint32_t i = 1; i < N_POLICY; i++) {
+        assert_int_equal(ask[i].rows.len, ask[0].rows.len);
+        assert_memory_equal(ask[i].rows.bytes, ask[0].rows.bytes, whole);
+        assert_memory_not_equal(ask[i].rows.bytes, ask[0].rows.bytes, ask[0].rows.len);
+        assert_true(ask[i].usage.n_read < ask[i].usage.n_there);
+    }
+    asks_close(ask, N_POLICY);
+}
+
+static void question_is_too_long(struct still *s, struct akv_limits limits)
+{
+    struct ask ask;
+    struct note why = { "" };
+    uint64_t id;
+    limits.kv_bytes = 0;
+    ask_make(&ask, "sentencekv", 0, model_hparams(s->model)->n_vocab);
+    const struct akv_request request = { .ids = ask.ids,
+                                         .n_id = N,
+                                         .sampling = akv_sampling_default(),
+                                         .kv_policy = ask.policy,
+                                         .kv_context = CONTEXT,
+                                         .kv_question = TAIL + 1 };
+    still_engine_open(s, &limits);
+    assert_int_equal(engine_submit(s->engine, &request, 1, &id, &why), BAD_INPUT);
+    assert_string_equal(why.text, "the question is 13 tokens, but 12 follow the context");
+    still_engine_close(s);
+}
+
 static void tiny(const char *arch)
 {
     const struct akv_limits limits = { .n_ctx = 320, .n_ubatch = 48, .n_queue = 2 * N_ASK };
@@ -207,6 +248,8 @@ static void tiny(const char *arch)
     still_open(&s, arch);
     read_once(&s, limits);
     side_by_side(&s, limits);
+    question_is_whole(&s, limits);
+    question_is_too_long(&s, limits);
     still_close(&s);
 }
 

@@ -27,6 +27,8 @@ struct as_twin {
     struct select_twin twin;
 };
 
+enum { SHARE_EACH = 3 }; // every third list retrieves, by the profile of these tests
+
 struct life {
     struct runner r;
     struct run run;
@@ -34,6 +36,7 @@ struct life {
     struct kv_taps taps;
     struct kv_select *beside; // asked by the test what the pass asks its own
     uint32_t group, n_list, n_kv_head, dense;
+    struct kv_shares shares;
     struct kv_excerpt *excerpt; // NULL: a whole past
     bool ends[N];
     bool *there;              // [n_list][N]
@@ -45,9 +48,12 @@ struct life {
 
 static struct kv_select *select_new(struct life *f, const struct kv_choice *c)
 {
-    const struct kv_select_config config = {
-        .choice = c, .shape = &f->r.shape, .n_position_max = N, .from = FROM
-    };
+    const struct kv_select_config config = { .choice = c,
+                                             .shape = &f->r.shape,
+                                             .n_head = f->h->n_head,
+                                             .shares = &f->shares,
+                                             .n_position_max = N,
+                                             .from = FROM };
     struct kv_select *s;
     assert_int_equal(kv_select_new(&s, &config, NULL), OK);
     for (uint32_t p = 0; p < N; p++)
@@ -64,7 +70,10 @@ static void open_twins(struct life *f, const struct as_twin *as)
     memset(f->there, 1, (size_t)f->n_list * N);
     for (uint32_t i = 0; i < f->n_list; i++) {
         f->twin[i] = as->twin;
+        if (i % SHARE_EACH == 0 && as->twin.by_rows)
+            f->twin[i].address = TWIN_ROWS;
         f->twin[i].d = f->h->d_head;
+        f->twin[i].attn_scale = f->h->attn_scale;
         f->twin[i].group = f->group;
         f->twin[i].budget = BUDGET;
         f->twin[i].n_sink = 4;
@@ -73,6 +82,16 @@ static void open_twins(struct life *f, const struct as_twin *as)
         f->twin[i].there = f->there + (size_t)i * N;
         select_twin_open(&f->twin[i], N);
     }
+}
+
+/* A profile by which each list that a third falls to has as much as the mean, the others nothing. */
+static void share_some(struct life *f)
+{
+    const struct kv_group *g = &f->r.shape.group[kv_whole_group(&f->r.shape)];
+    assert_int_equal(kv_shares_open(&f->shares, g->n_layer, g->n_kv_head), OK);
+    for (uint32_t b = 0; b < KV_SHARES_BUDGETS; b++)
+        for (uint32_t i = 0; i < g->n_layer * g->n_kv_head; i++)
+            f->shares.share[b][i] = i % SHARE_EACH == 0;
 }
 
 static void open_life(struct life *f, const char *path, enum kv_type type, const int32_t *ids,
@@ -90,6 +109,7 @@ static void open_life(struct life *f, const char *path, enum kv_type type, const
     assert_int_equal(kv_choice_parse(&c, as->choice, NULL), OK);
     for (uint32_t p = 0; p < N; p++)
         f->ends[p] = p == FROM - 1 || rng_below(&rng, 9) == 0;
+    share_some(f);
     f->run.select = select_new(f, &c);
     f->beside = select_new(f, &c);
     const struct kv_group *g = &f->r.shape.group[kv_whole_group(&f->r.shape)];
@@ -112,6 +132,7 @@ static void close_life(struct life *f)
     mem_free(f->twin);
     mem_free(f->k);
     mem_free(f->there);
+    kv_shares_close(&f->shares);
     kv_excerpt_free(f->excerpt);
     mem_free(f->scratch);
     mem_free(f->taps.query);
@@ -239,19 +260,25 @@ static const struct as_twin choices[] = {
     { "quest:" COMMON "dense=0,heads=sum", { .page = 16, .address = TWIN_BOUNDS } },
     { "quest:" COMMON "dense=0,page=7,heads=max",
       { .page = 7, .address = TWIN_BOUNDS, .largest = true } },
-    { "sentencekv:" COMMON "query=mean,address=mean,keep_factor=2", { .least = 4, .mean = true } },
-    { "sentencekv:" COMMON "query=mean,least=1,dense_first=2,address=mean,keep_factor=2",
+    { "sentencekv:" COMMON "query=mean,address=mean,rerank=every,keep_factor=2",
+      { .least = 4, .mean = true } },
+    { "sentencekv:" COMMON
+      "query=mean,least=1,dense_first=2,address=mean,rerank=every,keep_factor=2",
       { .least = 1, .mean = true, .dense_first = 2 } },
-    { "sentencekv:" COMMON "query=token,heads=sum,score=cos,address=mean,keep_factor=2",
+    { "sentencekv:" COMMON
+      "query=token,heads=sum,score=cos,by_rows=inf,address=mean,rerank=every,keep_factor=2",
       { .least = 4, .cosine = true } },
-    { "sentencekv:" COMMON "query=token,heads=max,address=spread,keep_factor=2",
+    { "sentencekv:" COMMON
+      "query=token,heads=max,by_rows=1.5,address=spread,rerank=every,keep_factor=2",
       { .least = 4, .address = TWIN_SPREAD, .largest = true } },
-    { "sentencekv:" COMMON "query=token,heads=sum,rerank=boundary,keep_factor=2",
+    { "sentencekv:" COMMON "query=token,heads=sum,by_rows=0.5,rerank=every,keep_factor=2",
+      { .least = 4, .by_rows = true } },
+    { "sentencekv:" COMMON "query=token,heads=sum,by_rows=inf,rerank=boundary,keep_factor=2",
       { .least = 4, .once = true } },
     { "sentencekv:" COMMON "query=mean,rerank=drift,drift=0.9,dense_first=1,keep_factor=2",
       { .least = 4, .mean = true, .once = true, .drift = 0.9, .dense_first = 1 } },
     { "sentencekv:" COMMON "query=token,heads=sum,rerank=drift,drift=0.05,keep_factor=2",
-      { .least = 4, .once = true, .drift = 0.05 } },
+      { .least = 4, .once = true, .drift = 0.05, .by_rows = true } },
 };
 enum { N_CHOICE = sizeof choices / sizeof *choices };
 
@@ -275,6 +302,7 @@ static void the_default_model_reads_what_the_twin_reads(void **state)
     live_with(SMOLLM2, KV_F16, &two_dense, 2, false);
     live_with(SMOLLM2, KV_F16, &choices[2], 0, true);
     live_with(SMOLLM2, KV_INT8, &choices[5], 0, false);
+    live_with(SMOLLM2, KV_F16, &choices[6], 0, true);
 }
 
 int main(void)

@@ -101,6 +101,39 @@ static void score(const struct select_twin *t, struct unit *u, const float *k, c
     }
 }
 
+/* What rows that are there receive of one query: adds to [n]. */
+static void add_attention(const struct select_twin *t, const float *k, const double *q, uint32_t n,
+                          double *attention)
+{
+    double *s = mem_new(n, sizeof *s), largest = -INFINITY, sum = 0;
+    for (uint32_t p = 0; p < n; p++) {
+        for (uint32_t j = 0; j < t->d; j++)
+            s[p] += t->attn_scale * q[j] * k[(size_t)p * t->d + j];
+        if (t->there[p])
+            largest = fmax(largest, s[p]);
+    }
+    for (uint32_t p = 0; p < n; p++)
+        sum += s[p] = t->there[p] ? exp(s[p] - largest) : 0;
+    for (uint32_t p = 0; p < n; p++)
+        attention[p] += s[p] / sum;
+    mem_free(s);
+}
+
+/* A product of floats far from the largest is 0 in the engine: units of next to nothing are as good as each other. */
+static void score_by_rows(const struct select_twin *t, struct unit *unit, uint32_t n_unit,
+                          const float *k, const double *q, uint32_t n)
+{
+    double *attention = mem_new(n, sizeof *attention);
+    for (uint32_t g = 0; g < t->group; g++)
+        add_attention(t, k, q + (size_t)g * t->d, n, attention);
+    for (uint32_t i = 0; i < n_unit; i++) {
+        for (uint32_t p = unit[i].first; p < unit[i].end; p++)
+            unit[i].score += attention[p];
+        unit[i].scale = unit[i].score + 1e-30;
+    }
+    mem_free(attention);
+}
+
 static int by_score(const void *a, const void *b)
 {
     const struct unit *x = a, *y = b;
@@ -205,7 +238,9 @@ static bool choose(struct select_twin *t, const float *q, const float *k, uint32
     for (uint32_t i = 0; i < t->group * t->d; i++)
         each[i] = q[i];
     const uint32_t n_unit = cut(t, n, unit);
-    for (uint32_t i = 0; i < n_unit; i++)
+    if (t->address == TWIN_ROWS)
+        score_by_rows(t, unit, n_unit, k, each, n);
+    for (uint32_t i = 0; i < n_unit && t->address != TWIN_ROWS; i++)
         score(t, &unit[i], k, t->mean ? t->asked : each, t->mean ? 1 : t->group);
     qsort(unit, n_unit, sizeof *unit, by_score);
     const bool sure = take(t, unit, n_unit, n, reads);

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum twin_address { TWIN_MEAN, TWIN_SPREAD, TWIN_BOUNDS };
+enum twin_address { TWIN_MEAN, TWIN_SPREAD, TWIN_BOUNDS, TWIN_ROWS };
 
 struct select_twin {
     uint32_t page; // 0: sentences, of `least` positions or more
@@ -15,6 +15,8 @@ struct select_twin {
     bool largest;      // of several heads the largest score instead of the sum
     bool mean, cosine; // the sentence's queries together; products by the mean's length
     uint32_t dense_first;
+    bool by_rows; // for whoever deals twins to lists: those of heads that retrieve have TWIN_ROWS
+    double attn_scale;                         // of their scores
     uint32_t d, group, budget, n_sink, recent; // recent: rows before the query's own
     const bool *ends, *there;                  // [position]
     double *asked;                             // [d] of the sentence so far

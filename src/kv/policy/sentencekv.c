@@ -5,11 +5,12 @@
  *   keep        of the prompt, keep_factor times the budget, by what its last queries look at: the rest is dropped
  *   read        sinks, recent rows, and the sentences with the largest product of the two, up to the budget; chosen anew for
  *               each query, or once a sentence, or where what asks has turned away from what asked
+ *   by_rows     heads that retrieve, by the model's profile, instead: the sentences whose rows would receive most attention
  *
  * Source: Zhu et al. 2025, "SentenceKV: Efficient LLM Inference via Sentence-Level Semantic KV Caching". One choice a kv_head
  * (the authors' code has one a head, over KV that it repeats for every head). The open sentence can be read by its rows so
  * far; in the authors' code those are out of reach until it closes. By default the token's own query asks: it finds more
- * (bench/RESULTS.md). Options beyond the source: addresses with a spread, or of bounds (Quest's), and cosines. */
+ * (bench/RESULTS.md). Beyond the source: by_rows, addresses with a spread, or of bounds (Quest's), and cosines. */
 #include <math.h>
 #include <string.h>
 
@@ -34,7 +35,7 @@ struct sentencekv_options {
     uint32_t window, boundaries, longest, least;
     uint32_t query, heads, address, score;
     uint32_t dense_first, rerank;
-    float drift;
+    float drift, by_rows;
 };
 
 #define AT(field) offsetof(struct sentencekv_options, field)
@@ -61,14 +62,17 @@ static const struct kv_option options[] = {
     { "address", KV_OPTION_WORD, AT(address), NULL, "mean", NULL, 0, 0, "mean spread bounds",
       "what a sentence is found by: the mean of its keys, that and their spread, or their bounds "
       "as quest has them" },
+    { "by_rows", KV_OPTION_NUMBER, AT(by_rows), NULL, "inf", "0.5", 0, INFINITY, NULL,
+      "with query=token: heads with a larger share in the model's profile (at 10%) find sentences "
+      "by the attention that all their rows would receive; without a profile none does" },
     { "score", KV_OPTION_WORD, AT(score), NULL, "dot", NULL, 0, 0, "dot cos",
       "product of query and mean, or that by the mean's length" },
     { "dense_first", KV_OPTION_COUNT, AT(dense_first), "tokens", "2", "0", 0, 64, NULL,
       "first tokens of a written sentence, which read everything" },
-    { "rerank", KV_OPTION_WORD, AT(rerank), NULL, "every", NULL, 0, 0, "every boundary drift",
+    { "rerank", KV_OPTION_WORD, AT(rerank), NULL, "every", "drift", 0, 0, "every boundary drift",
       "when sentences are chosen: for every query, for the first of a written sentence, or also "
       "where what asks has turned away from what asked then" },
-    { "drift", KV_OPTION_NUMBER, AT(drift), NULL, "0.98", NULL, -1, 1, NULL,
+    { "drift", KV_OPTION_NUMBER, AT(drift), NULL, "0.98", "0.8", -1, 1, NULL,
       "with rerank=drift, the cosine between the two below which it has" },
 };
 
@@ -135,21 +139,30 @@ static void sentencekv_rank(const void *opt, const struct kv_rank_in *in, float 
     observed_rank(in, NEIGHBOURS, false, rank);
 }
 
-static struct units_kind sentences_of(const struct sentencekv_options *o)
+/* Whether heads that retrieve look at every key. */
+static bool sentencekv_scores(const void *opt)
 {
-    return (struct units_kind){ .least = o->least, .address = (enum units_address)o->address };
+    const struct sentencekv_options *o = opt;
+    return o->query == QUERY_TOKEN && !isinf(o->by_rows);
+}
+
+static struct units_kind sentences_of(const struct sentencekv_options *o, float share)
+{
+    const bool rows = sentencekv_scores(o) && share > o->by_rows;
+    return (struct units_kind){ .least = o->least,
+                                .address = rows ? UNITS_ROWS : (enum units_address)o->address };
 }
 
 static size_t sentencekv_bytes(const void *opt, uint32_t n_position, uint32_t d)
 {
-    const struct units_kind kind = sentences_of(opt);
+    const struct units_kind kind = sentences_of(opt, 0);
     return asking_bytes(opt, n_position, d) + units_bytes(&kind, n_position, d);
 }
 
 static void sentencekv_enter(const void *opt, void *book, const struct kv_select_in *in,
                              uint32_t from, uint32_t to)
 {
-    const struct units_kind kind = sentences_of(opt);
+    const struct units_kind kind = sentences_of(opt, in->share);
     units_enter(&kind, (char *)book + asking_bytes(opt, in->n_position_max, in->d), in, from, to);
 }
 
@@ -198,7 +211,7 @@ static bool stays(const struct sentencekv_options *o, struct asking *a,
 static void choose(const struct sentencekv_options *o, void *book, const struct kv_select_in *in,
                    uint64_t *mask)
 {
-    const struct units_kind kind = sentences_of(o);
+    const struct units_kind kind = sentences_of(o, in->share);
     const struct asking *a = book;
     void *units = (char *)book + asking_bytes(o, in->n_position_max, in->d);
     const bool mean = o->query == QUERY_MEAN;
@@ -243,6 +256,7 @@ static struct kv_sentences sentencekv_sentences(const void *opt)
 static const struct kv_select_policy sentencekv = { .book_bytes = sentencekv_bytes,
                                                     .enter = sentencekv_enter,
                                                     .select = sentencekv_select,
+                                                    .scores = sentencekv_scores,
                                                     .sentences = sentencekv_sentences };
 
 const struct kv_policy kv_policy_sentencekv = {

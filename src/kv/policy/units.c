@@ -39,7 +39,10 @@ static void *carve(char *base, size_t *used, size_t bytes)
 
 static uint32_t parts_of(const struct units_kind *kind)
 {
-    return kind->address == UNITS_MEAN ? 1 : 2;
+    static const uint32_t parts[] = {
+        [UNITS_MEAN] = 1, [UNITS_SPREAD] = 2, [UNITS_BOUNDS] = 2, [UNITS_ROWS] = 0
+    };
+    return parts[kind->address];
 }
 
 /* Returns the bytes of it all. */
@@ -131,8 +134,8 @@ static void store_open(const struct units_kind *kind, const struct book *b,
     const uint32_t d = b->head->d, i = b->head->n - 1, at = i % KV_BLOCK, block = i / KV_BLOCK;
     const float n = (float)b->head->n_open;
     float first[D_MAX], second[D_MAX], square = 0;
-    if (b->head->n_open == 0)
-        return; /* nothing of it is left to be read */
+    if (kind->address == UNITS_ROWS || b->head->n_open == 0)
+        return; /* it has none, or nothing of it is left to be read */
     memcpy(first, b->open, d * sizeof *first);
     memcpy(second, b->open + d, d * sizeof *second);
     for (uint32_t j = 0; kind->address != UNITS_BOUNDS && j < d; j++) {
@@ -164,7 +167,7 @@ void units_enter(const struct units_kind *kind, void *book, const struct kv_sele
                 store_open(kind, &b, in->kern);
             begin_unit(kind, &b, p);
         }
-        if (kv_select_has(in, p)) {
+        if (kind->address != UNITS_ROWS && kv_select_has(in, p)) {
             kv_select_key(in, p, k);
             add_key(kind, &b, in->kern, k);
         }
@@ -240,10 +243,32 @@ static void score_some(const struct units_kind *kind, const struct book *b,
     }
 }
 
+/* The attention of each row, then that of each unit. */
+static void score_by_rows(const struct book *b, const struct kv_select_in *in)
+{
+    kv_select_score(in);
+    for (uint32_t q = 0; q < in->group; q++) {
+        float *score = in->score + q * in->score_stride;
+        in->kern->softmax(score, in->n_position);
+        if (q > 0)
+            in->kern->add(in->score, score, in->n_position);
+    }
+    for (uint32_t i = 0; i < b->head->n; i++) {
+        const uint32_t end = i + 1 < b->head->n ? b->first[i + 1] : b->head->n_entered;
+        b->score[i] = 0;
+        for (uint32_t p = b->first[i]; p < end; p++)
+            b->score[i] += in->score[p];
+    }
+}
+
 void units_score(const struct units_kind *kind, void *book, const struct kv_select_in *in,
                  const float *q, uint32_t n_query, enum units_join join, bool cosine)
 {
     const struct book b = book_of(kind, book);
+    if (kind->address == UNITS_ROWS) {
+        score_by_rows(&b, in);
+        return;
+    }
     for (uint32_t i = 0; i < b.head->n; i++)
         b.score[i] = join == UNITS_SUM ? 0 : -INFINITY;
     for (uint32_t t = 0; t < n_query; t += HEADS)

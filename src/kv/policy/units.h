@@ -3,7 +3,7 @@
  *
  *   positions   0 1 2 3 | 4 5 6 7 | 8 9        units: pages of a fixed length, or sentences
  *   address     of their keys the mean; the mean and the variance of each element; or the least and the largest of each:
- *               64 units a part, as rows of K lie
+ *               64 units a part, as rows of K lie. Or none: all their keys are read
  *
  * U1  Units partition the positions entered. The last is open: its address is that of the rows it has so far.
  * U2  An address is a function of its unit's keys, whatever calls entered them.
@@ -16,7 +16,7 @@
 
 #include "kv/select.h"
 
-enum units_address { UNITS_MEAN, UNITS_SPREAD, UNITS_BOUNDS };
+enum units_address { UNITS_MEAN, UNITS_SPREAD, UNITS_BOUNDS, UNITS_ROWS };
 
 struct units_kind {
     uint32_t page;  // positions of a unit; 0: units are sentences,
@@ -36,7 +36,9 @@ enum units_join { UNITS_SUM, UNITS_MAX };
  *     mean     q * mean; `cosine`: divided by the mean's length
  *     spread   q * mean + 2 sqrt(q^2 * variance): about the largest product with one of some twenty keys, were they normal and
  *              their elements independent
- *     bounds   the largest product with a key inside them: q+ * largest + q- * least (Tang et al. 2024) */
+ *     bounds   the largest product with a key inside them: q+ * largest + q- * least (Tang et al. 2024)
+ *     rows     the attention that its rows would receive of all of the group's queries, did they read everything below their
+ *              own row; q, n_query, join and cosine are not looked at, in->score is written */
 void units_score(const struct units_kind *kind, void *book, const struct kv_select_in *in,
                  const float *q, uint32_t n_query, enum units_join join, bool cosine);
 
