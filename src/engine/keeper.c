@@ -36,8 +36,9 @@ static uint32_t due_after(const struct keeper *k, uint32_t n_done)
 {
     if (k->episodes)
         return due_of_episodes(k, n_done);
-    if (n_done < keeper_whole(k))
-        return keeper_drops(k) ? block_end(k, n_done, keeper_whole(k)) : keeper_selects_from(k);
+    const uint32_t first = keeper_drops(k) ? keeper_whole(k) : keeper_selects_from(k);
+    if (n_done < first)
+        return keeper_drops(k) ? block_end(k, n_done, first) : first;
     if (k->n_context || !keeper_drops(k))
         return KEEPER_NOTHING;
     if (k->choice.policy->evicts_each)
@@ -193,7 +194,7 @@ enum status keeper_new(struct keeper **out, const struct kv_choice *choice,
                  prompt->n);
         return BAD_INPUT;
     }
-    if (prompt->n_question > prompt->n - prompt->n_context) {
+    if (prompt->n_context && prompt->n_question > prompt->n - prompt->n_context) {
         note_set(why, "the question is %u tokens, but %u follow the context", prompt->n_question,
                  prompt->n - prompt->n_context);
         return BAD_INPUT;
@@ -270,7 +271,8 @@ void keeper_scan(struct keeper *k, const int32_t *ids, uint32_t n)
         return;
     for (; k->n_scanned < n; k->n_scanned++) {
         const bool ended = sentences_next(&k->sentences, ids[k->n_scanned]);
-        if (k->n_scanned > 0 && (ended || k->n_scanned == keeper_selects_from(k)))
+        const bool last = k->n_scanned == keeper_whole(k) || k->n_scanned == keeper_selects_from(k);
+        if (k->n_scanned > 0 && (ended || last))
             kv_select_end_sentence(k->select, k->n_scanned - 1);
     }
 }

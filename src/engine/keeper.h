@@ -7,7 +7,7 @@
  *   n_context      at multiples of `block` inside so many positions of the prompt, and behind them; what follows stays
  *   episodes       at multiples of `block` inside the history, and at its end; behind it turns of other episodes are skipped
  *
- * A policy may also select (kv/select.h): rows behind the prompt, or behind n_context, read some of their past.
+ * A policy may also select (kv/select.h): rows behind the prompt, or behind n_context and the question, read some of their past.
  *
  * G1  When keep runs depends on positions alone: a step's rows never cross `due`. So what stays does not depend on
  *     batches, chunks, pauses or what was cached.
@@ -30,7 +30,7 @@
 struct keeper {
     struct kv_choice choice;
     uint32_t n_prompt, n_context; // n_context 0: its own schedule
-    uint32_t n_question;          // as a prompt has it
+    uint32_t n_question;          // behind the context; 0: all, or there is no context
     bool compares;                // its context is read for keepers of other policies too
     struct episodes *episodes;    // of its history, or NULL: the policy knows none
     uint32_t n_skipped;           // of their stretches

@@ -87,7 +87,8 @@ typedef void kern_attn_scores(const struct attn_run *run, uint32_t block, float 
 /* What the rows of one block receive of queries whose softmax is finished: for each query q and each row i that it sees
  *     w = rint(exp(min(s[q][i] - m[q], 0)) * (2^30 / l[q]))      0 where that is NaN or below 0, 2^30 where above
  *     mass[i] += w, or with `peak` mass[i] = max(mass[i], w)
- * s: scores of query q at s + q * s_stride, 64-byte aligned (attn_scores, or kept); final.m, final.l of the merged total (o is not read). Integers, so the order is free. */
+ * s: scores of query q at s + q * s_stride, 64-byte aligned (attn_scores, or kept); final.m, final.l of the merged total (o
+ * is not read). Integers, so the order is free. */
 typedef void kern_attn_mass(const struct attn_run *run, uint32_t block, const float *s,
                             size_t s_stride, struct attn_state final, bool peak,
                             uint64_t mass[KV_BLOCK]);

@@ -159,7 +159,7 @@ static void copy_tail(struct kv_excerpt *to, const struct kv_excerpt *from)
                  n = n_to < n_from ? n_to : n_from;
     for (uint32_t i = 0; i < from->n_list; i++)
         memcpy(to->tail + i * n_to, from->tail + i * n_from, n * sizeof *to->tail);
-    if (from->config.n_tail_mass > 0)
+    if (from->tail_mass)
         memcpy(to->tail_mass, from->tail_mass,
                from->n_list * (size_t)from->config.n_tail_mass * sizeof *to->tail_mass);
 }

@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "kv/keep.h"
 
-enum { SHARE_OF = 1 }; // index of kv_shares_percent: a tenth of all rows
+enum { SHARE_OF = 1, SHARE_PERCENT = 10 }; // index of kv_shares_percent, and what is there
 
 /* Of one layer and kv_head. */
 struct selecting {
@@ -65,6 +65,7 @@ enum status kv_select_new(struct kv_select **out, const struct kv_select_config 
     const struct kv_shape *shape = config->shape;
     const uint32_t group = kv_whole_group(shape);
     assert(config->choice->policy->select);
+    assert(kv_shares_percent[SHARE_OF] == SHARE_PERCENT);
     struct kv_select *s = mem_new(1, sizeof *s);
     if (!s)
         goto full;
@@ -90,9 +91,11 @@ enum status kv_select_new(struct kv_select **out, const struct kv_select_config 
     s->masks = mem_new((size_t)s->n_list * s->n_block * s->n_mask, sizeof *s->masks);
     s->slots = drops ? mem_new((size_t)s->n_list * s->n_position_max, sizeof *s->slots) : NULL;
     s->ends = mem_new(s->n_block, sizeof *s->ends);
-    s->scores = mem_new_aligned(n_score(s), sizeof *s->scores, 64);
+    const size_t n_scores = n_score(s);
+    s->scores = n_scores ? mem_new_aligned(n_scores, sizeof *s->scores, 64) : NULL;
     s->books = mem_new_aligned(s->n_list, s->book_bytes, 64);
-    if (!s->list || !s->masks || !s->ends || !s->books || !s->scores || (drops && !s->slots))
+    if (!s->list || !s->masks || !s->ends || !s->books || (n_scores && !s->scores) ||
+        (drops && !s->slots))
         goto full;
     for (uint32_t i = 0; i < s->n_list; i++)
         place(s, i);
@@ -199,9 +202,9 @@ static void get_to_know(const struct kv_select *s, struct selecting *l, const st
 
 enum { AT_ONCE = 8 }; // queries
 
-/* Of queries [first, first + n) and a part's rows: out [n][64]. */
-static void score_part(const struct kv_select_in *in, char *part, uint32_t first, uint32_t n,
-                       float *out)
+/* Of queries [first, first + n) and a part's rows: out [n][64]. next: the part that comes then, or NULL. */
+static void score_part(const struct kv_select_in *in, char *part, const char *next, uint32_t first,
+                       uint32_t n, float *out)
 {
     const struct attn_run run = { .type = in->view.type,
                                   .d_k = in->d,
@@ -212,7 +215,8 @@ static void score_part(const struct kv_select_in *in, char *part, uint32_t first
                                   .q = in->q + (size_t)first * in->d,
                                   .q_stride = in->d,
                                   .last = 1,
-                                  .table = &part };
+                                  .table = &part,
+                                  .k_next = next };
     in->kern->attn_scores(&run, 0, out, in->scratch);
 }
 
@@ -220,8 +224,11 @@ static void score_part(const struct kv_select_in *in, char *part, uint32_t first
 static void score_space(const struct kv_select_in *in, uint32_t first, uint32_t n)
 {
     _Alignas(64) float out[AT_ONCE * KV_BLOCK];
-    for (uint32_t b = in->list ? in->list->tail_first : 0; b * KV_BLOCK < in->n_position; b++) {
-        score_part(in, kv_view_k(&in->view, b, in->kv_head), first, n, out);
+    uint32_t b = in->list ? in->list->tail_first : 0;
+    for (; b * KV_BLOCK < in->n_position; b++) {
+        char *part = kv_view_k(&in->view, b, in->kv_head);
+        const bool last = (b + 1) * KV_BLOCK >= in->n_position;
+        score_part(in, part, last ? NULL : kv_view_k(&in->view, b + 1, in->kv_head), first, n, out);
         for (uint32_t q = 0; q < n; q++)
             memcpy(in->score + (first + q) * in->score_stride + (size_t)b * KV_BLOCK,
                    out + (size_t)q * KV_BLOCK, KV_BLOCK * sizeof *out);
@@ -233,7 +240,10 @@ static void score_slots(const struct kv_select_in *in, uint32_t first, uint32_t 
     const struct kv_list *list = in->list;
     _Alignas(64) float out[AT_ONCE * KV_BLOCK];
     for (uint32_t b = 0; b < list->n_block; b++) {
-        score_part(in, list->block[b], first, n, out);
+        if (!list->live[b])
+            continue;
+        score_part(in, list->block[b], b + 1 < list->n_block ? list->block[b + 1] : NULL, first, n,
+                   out);
         for (uint64_t left = list->live[b]; left; left &= left - 1) {
             const uint32_t i = (uint32_t)__builtin_ctzll(left);
             float *score = in->score + list->position[b * KV_BLOCK + i];
@@ -331,7 +341,7 @@ static bool choose(struct kv_select *s, struct selecting *l, struct kv_select_in
     in->recent = floors.recent + 1 < n ? n - 1 - floors.recent : 0;
     enter(s, l, in, in->n_position);
     in->score_stride = (size_t)s->n_block * KV_BLOCK;
-    in->score = s->scores + in->kv_head * s->n_query * in->score_stride;
+    in->score = s->scores ? s->scores + (size_t)in->kv_head * s->n_query * in->score_stride : NULL;
     memset(l->mask, 0, (in->n_position / KV_BLOCK + 1) * sizeof *l->mask);
     if (!policy->select(&s->choice.options, l->book, in, l->mask))
         return false;

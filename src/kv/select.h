@@ -7,8 +7,8 @@
  *
  * L1  A query's own row is always read; so are the floors of the choice (sinks, the most recent rows).
  * L2  A budget at or above what there is selects everything: the bits are those of `full`.
- * L3  Whether and what is selected depends on the sequence and the position alone, not on how a pass is cut: rows of a
- *     prompt (below `from`) read everything, rows behind it select, each for itself and in order.
+ * L3  Whether and what is selected depends on the sequence and the position alone, not on how a pass is cut: rows
+ *     below `from` read everything, rows behind it select, each for itself and in order.
  * L4  Layers with a window are read as ever. Of a past with an excerpt the rows that are left are selected from; none of them
  *     goes, or moves, once a row has selected.
  * L5  When a position is entered into the books does not matter to them.
@@ -35,9 +35,8 @@ struct kv_select_in {
     uint32_t n_sink,
         recent;     // floors: positions below and from here on are read, whatever is selected
     const float *q; // [group][d] after RoPE
-    float share; // of the kv_head in a tenth of all rows, by the model's profile; 0: there is none
-    float
-        *score; // [group][score_stride] room for one of each position, where the policy asks for it
+    float share;  // of the kv_head in a tenth of all rows, by the model's profile; 0: there is none
+    float *score; // [group][score_stride] room for positions, where the policy asks for it
     size_t score_stride;
     float scale, softcap;
     const uint64_t *ends; // bit i: a sentence ends with position i; known of those below n_position
@@ -102,7 +101,8 @@ struct kv_select_config {
     const struct kv_shares *shares; // the model's profile, borrowed; NULL: none
     uint32_t n_head;                // that ask, of a layer
     uint32_t n_position_max;
-    uint32_t from; // the first position that selects: the prompt's length
+    uint32_t
+        from; // the first position that selects: behind the prompt, or its context and question
 };
 
 /* FULL: no memory for its books. */

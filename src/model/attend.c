@@ -5,7 +5,7 @@
  *   selects the answering rows of a sequence that reads some of its past (kv/select.h): a task = those rows, in order, x
  *           one kv_head
  *   parts   few rows, or sequences that share blocks: a task = the rows that go over the same rows of one chunk,
- *           of however many sequences (attend_plan.c) x one kv_head; then each row's partials are merged
+ *           of however many sequences (attend_plan.c) x one kv_head; then each row's partials are merged, and mass is counted
  *
  * Behind a tile or a part, what is likely the next one's first block is fetched.
  *
@@ -29,7 +29,7 @@ struct attend_job {
     bool windowed;
     bool by_parts;                     // what the plan has goes by parts
     uint32_t n_tile, n_select, n_part; // tasks, in this order
-    uint32_t n_count;                  // parts of which mass may be counted
+    uint32_t n_count;                  // tasks behind the parts that count mass
     _Atomic uint32_t next;
 };
 
@@ -349,7 +349,7 @@ static void behind_parts(void *arg, uint32_t part, uint32_t n_part)
 {
     struct attend_job *job = arg;
     struct pass_thread *mine = &job->p->thread[part];
-    const uint32_t n_head = job->p->h->n_kv_head, n_count = job->n_count * n_head;
+    const uint32_t n_head = job->p->h->n_kv_head, n_count = job->n_count;
     (void)n_part;
     for (;;) {
         const uint32_t i = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed);
@@ -394,7 +394,7 @@ static void tasks_part(void *arg, uint32_t part, uint32_t n_part)
     }
 }
 
-/* Few rows are merged by the caller alone: a hand-over costs more. */
+/* Few rows are merged by the caller alone, unless mass is counted: a hand-over costs more. */
 static void finish_parts(struct attend_job *job)
 {
     struct pass *p = job->p;
@@ -418,7 +418,8 @@ void pass_attend(struct pass *p, uint32_t layer)
     };
     job.by_parts = plan_of(&job)->n_part > 0;
     job.n_part = plan_of(&job)->n_part * p->h->n_kv_head;
-    job.n_count = p->taps.mass && p->parts_count && !job.windowed ? plan_of(&job)->n_part : 0;
+    if (p->taps.mass && p->parts_count && !job.windowed)
+        job.n_count = plan_of(&job)->n_part * p->h->n_kv_head;
     job.n_tile = p->n_tile[job.windowed] * p->h->n_kv_head;
     for (uint32_t s = 0; s < p->batch->n_seq; s++)
         job.n_select += selects_of(&job, &p->batch->seq[s]);

@@ -24,7 +24,7 @@ enum {
     TILE_ROWS_MAX = 32,
     NO_SEQ = UINT32_MAX,
     PASS_KEPT = 1 << 18,
-    PARTS_KEPT = 1 << 19
+    PARTS_KEPT = 1 << 19 // floats
 };
 
 /* Rows that attend to one chunk of 1,024 positions together, their K and V read once. They are of one sequence, or of
@@ -107,8 +107,8 @@ struct pass {
     struct pass_taps taps;
     struct attn_state split; // [SPLIT_STATES] states of one kv_head's queries
     float *parts_kept;       // [PARTS_KEPT] scores of the parts whose mass is counted
-    bool
-        parts_count; // rows whose mass is counted attend by parts, too: few rows, whose scores find room
+    /* Rows whose mass is counted attend by parts, too: few rows, whose scores find room. */
+    bool parts_count;
 
     void *memory; // all of the above
     size_t bytes;

@@ -144,7 +144,7 @@ void taps_late(struct pass *p, uint32_t layer, uint32_t row)
     memcpy(t->late + at * width, p->q + row * width, width * sizeof *t->late);
 }
 
-/* ---- mass: a tile's scores once more ---- */
+/* ---- mass: scores of a tile, or of a part, once more ---- */
 
 struct walk {
     struct pass *p;
@@ -154,7 +154,7 @@ struct walk {
     struct pass_thread *mine;
     uint32_t kv_head;
     struct kv_list into;
-    bool shared; // other tiles may count into the same rows
+    bool shared; // other tiles or parts may count into the same rows
 };
 
 bool taps_counts(const struct pass *p, const struct batch_seq *seq, uint32_t layer)

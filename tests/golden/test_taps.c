@@ -73,9 +73,9 @@ static void collect_mass(const struct runner *r, const struct pruned *p, struct 
     }
 }
 
-/* One sequence under taps, pruned as it goes, perhaps beside one that is neither. */
+/* One sequence under taps, pruned as it goes, perhaps beside one that is neither, by chunks of `company`. */
 static void write_down(struct written *w, const struct runner_config *config, const int32_t *ids,
-                       uint32_t n, uint32_t chunk, enum kv_tap_mass mass, bool in_company)
+                       uint32_t n, uint32_t chunk, enum kv_tap_mass mass, uint32_t company)
 {
     struct runner r;
     struct pruned p[2];
@@ -86,7 +86,7 @@ static void write_down(struct written *w, const struct runner_config *config, co
     taps_open(&w->taps, model_hparams(r.model), mass, p[0].excerpt);
     w->taps.moments_due = n;
     p[0].run.taps = &w->taps;
-    pruned_run(&r, p, (uint32_t[]){ chunk, 40 }, in_company ? 2 : 1, n);
+    pruned_run(&r, p, (uint32_t[]){ chunk, company }, company ? 2 : 1, n);
     collect_mass(&r, &p[0], w);
     pruned_close(&p[1]);
     pruned_close(&p[0]);
@@ -132,18 +132,22 @@ static void same_however(const char *arch, enum kv_type kv, enum kv_tap_mass mas
     for (uint32_t i = 0; i < N; i++)
         ids[i] = (int32_t)rng_below(&rng, 256);
     print_message("%s\n", arch);
-    write_down(&want, &config, ids, N, 512, mass, false);
+    write_down(&want, &config, ids, N, 512, mass, 0);
     assert_true(want.taps.n_moment == N - MOMENTS_FROM);
-    static const uint32_t chunk[] = { 1, 7, 64, 512, 2, 1 };
-    for (uint32_t i = 0; i < 6; i++) {
-        write_down(&got, i % 2 ? &two : &config, ids, N, chunk[i], mass, i == 2);
+    static const struct {
+        uint32_t n, n_thread, company;
+    } chunk[] = { { 1, 1, 0 }, { 7, 2, 0 }, { 64, 1, 40 }, { 512, 2, 0 },
+                  { 2, 2, 0 }, { 1, 2, 0 }, { 2, 2, 1 } };
+    for (uint32_t i = 0; i < sizeof chunk / sizeof *chunk; i++) {
+        write_down(&got, chunk[i].n_thread > 1 ? &two : &config, ids, N, chunk[i].n, mass,
+                   chunk[i].company);
         expect_same_words(&h, &got, &want, "in chunks");
         written_close(&got);
     }
     written_close(&want);
-    write_down(&want, &two, ids, N_REF, 1, mass, false);
+    write_down(&want, &two, ids, N_REF, 1, mass, 0);
     two.cpu = "ref";
-    write_down(&got, &two, ids, N_REF, SANITIZED ? 150 : 30, mass, false);
+    write_down(&got, &two, ids, N_REF, SANITIZED ? 150 : 30, mass, 0);
     expect_same_words(&h, &got, &want, "ref");
     written_close(&want);
     written_close(&got);

@@ -59,8 +59,8 @@ static const struct tile_shapes shapes = {
 };
 
 /* Blocks [first, last) of up to two panels from the p-th on: unpacked, multiplied. Meanwhile as many blocks at `ahead` are
- * fetched, unless it is NULL: of each a half while it is multiplied and added up, as few requests can be in
- * flight (16 rows of a matrix in memory: 84 ns a block when unpacking asked for them, 51 so). */
+ * fetched, unless it is NULL: of each a half while it is multiplied and added up, as few requests can be in flight (16 rows
+ * of a matrix in memory: 84 ns a block when unpacking asked for them, 51 so). */
 struct range_16 {
     struct phase *phase;
     const struct matmul_call *call;
@@ -69,15 +69,15 @@ struct range_16 {
     size_t block_bytes;
 };
 
-enum half { MULTIPLYING, ADDING };
+enum turn { MULTIPLYING, ADDING };
 
-always_inline void fetch_ahead(const struct range_16 *range, int j, uint32_t b, enum half half)
+always_inline void fetch_ahead(const struct range_16 *range, int j, uint32_t b, enum turn turn)
 {
     const size_t lines = (range->block_bytes + 63) / 64, middle = lines / 2;
     if (!range->ahead[j])
         return;
     const uint8_t *at = range->ahead[j] + b * range->block_bytes;
-    for (size_t i = half == MULTIPLYING ? 0 : middle; i < (half == MULTIPLYING ? middle : lines);
+    for (size_t i = turn == MULTIPLYING ? 0 : middle; i < (turn == MULTIPLYING ? middle : lines);
          i++)
         prefetch_line(at + 64 * i);
 }
@@ -331,7 +331,7 @@ static void codes_negated(struct unpacked *w)
 /* Times their scale, a word, as a signed byte, and what is left of it for 256. */
 static void codes_in_bytes(struct unpacked *w)
 {
-    const __m512i half = _mm512_set1_epi16(128), upper = _mm512_set1_epi16((short)0xff00);
+    const __m512i round = _mm512_set1_epi16(128), upper = _mm512_set1_epi16((short)0xff00);
     const __m512i scale[] = { scale_words(w, 0), scale_words(w, 1) };
     UNROLL(8)
     for (int g = 0; g < 8; g++) {
@@ -340,8 +340,8 @@ static void codes_in_bytes(struct unpacked *w)
         const __m512i even =
             _mm512_mullo_epi16(_mm512_srai_epi16(_mm512_slli_epi16(code, 8), 8), scale[g / 4]);
         w[0].code[g] = _mm512_or_si512(_mm512_andnot_si512(upper, even), _mm512_slli_epi16(odd, 8));
-        w[1].code[g] = _mm512_or_si512(_mm512_srli_epi16(_mm512_add_epi16(even, half), 8),
-                                       _mm512_and_si512(_mm512_add_epi16(odd, half), upper));
+        w[1].code[g] = _mm512_or_si512(_mm512_srli_epi16(_mm512_add_epi16(even, round), 8),
+                                       _mm512_and_si512(_mm512_add_epi16(odd, round), upper));
     }
 }
 
@@ -379,8 +379,8 @@ static void unpack_panel(const struct tiled *t, const struct range_16 *range, in
         t->codes(to);
 }
 
-/* Ranges are equally long. Two panels share their rows, but for one tile of rows, as one panel
- * after the other is read as it lies. */
+/* Ranges are equally long. Two panels share their rows, but for one tile of rows, as one panel after the other is read as it
+ * lies. */
 static void matmul_by_tiles(const struct tiled *t, const struct matmul_call *c)
 {
     const uint32_t n_block = c->x->k / QBLOCK;
