@@ -42,13 +42,6 @@ static inline const float *kv_scales(const void *part, uint32_t d)
     return (const float *)((const char *)part + (size_t)KV_BLOCK * d);
 }
 
-/* Bit i: row i is in [lo, hi); 0 <= lo <= hi <= 64. */
-static inline uint64_t row_bits(uint32_t lo, uint32_t hi)
-{
-    uint64_t below_hi = hi == KV_BLOCK ? UINT64_MAX : (UINT64_C(1) << hi) - 1;
-    return lo == KV_BLOCK ? 0 : below_hi & UINT64_MAX << lo;
-}
-
 /* The rows of a block that a query sees: [lo, hi) of the block's own rows, without the row mask. */
 struct row_range {
     uint32_t lo, hi; // lo == hi: none

@@ -16,6 +16,13 @@ enum { KV_BLOCK = 64 }; // rows a block
 
 enum kv_type { KV_F16, KV_F32, KV_INT8 };
 
+/* Bit i: row i is in [lo, hi); 0 <= lo <= hi <= 64. */
+static inline uint64_t row_bits(uint32_t lo, uint32_t hi)
+{
+    uint64_t below_hi = hi == KV_BLOCK ? UINT64_MAX : (UINT64_C(1) << hi) - 1;
+    return lo == KV_BLOCK ? 0 : below_hi & UINT64_MAX << lo;
+}
+
 /* Bytes of the K or the V part of one kv_head, d elements a row (d a multiple of 8). */
 static inline size_t kv_part_bytes(enum kv_type type, uint32_t d)
 {

@@ -67,19 +67,13 @@ static struct open_range open_positions(const struct keep *k)
     return (struct open_range){ k->floors.n_sink, recent < n ? n - recent : 0 };
 }
 
-static uint64_t bits_between(uint32_t first, uint32_t end)
-{
-    if (first >= end)
-        return 0;
-    return (end < KV_BLOCK ? (UINT64_C(1) << end) - 1 : UINT64_MAX) & UINT64_MAX << first;
-}
-
 /* Of 64 rows of a list's tail, from position `at` on, those behind no floor. */
 static uint64_t open_in_tail(struct open_range open, uint32_t at)
 {
     const uint32_t first = open.first > at ? open.first - at : 0;
-    const uint32_t end = open.end > at ? open.end - at : 0;
-    return first < KV_BLOCK ? bits_between(first, end < KV_BLOCK ? end : KV_BLOCK) : 0;
+    const uint32_t end = open.end > at ? open.end - at : 0,
+                   end_here = end < KV_BLOCK ? end : KV_BLOCK;
+    return first < end_here ? row_bits(first, end_here) : 0;
 }
 
 /* Of 64 slots. Without a branch: which rows are recent is chance. */

@@ -150,9 +150,8 @@ void kv_select_key(const struct kv_select_in *in, uint32_t position, float *k)
 /* The bits of positions [from, to) in block b. */
 static uint64_t bits_between(uint32_t from, uint32_t to, uint32_t b)
 {
-    const uint64_t first = (uint64_t)b * KV_BLOCK;
-    const uint64_t below = to - first < KV_BLOCK ? (UINT64_C(1) << (to - first)) - 1 : UINT64_MAX;
-    return from > first ? below & UINT64_MAX << (from - first) : below;
+    const uint32_t first = b * KV_BLOCK;
+    return row_bits(from > first ? from - first : 0, to - first < KV_BLOCK ? to - first : KV_BLOCK);
 }
 
 uint32_t kv_select_count(const struct kv_select_in *in, uint32_t from, uint32_t to)

@@ -269,24 +269,6 @@ always_inline void all_rows(struct form form, int n_panel, struct range_16 range
     }
 }
 
-typedef void range_fn(int n_panel, const struct range_16 *range);
-
-#define RANGE_OF(name, ...)                                                                        \
-    static void range_of_##name(int n_panel, const struct range_16 *range)                         \
-    {                                                                                              \
-        const struct form form = { __VA_ARGS__ };                                                  \
-        if (n_panel == TILE_PANELS)                                                                \
-            all_rows(form, TILE_PANELS, *range);                                                   \
-        else                                                                                       \
-            all_rows(form, 1, *range);                                                             \
-    }
-
-RANGE_OF(codes, .n_product = 1)
-RANGE_OF(codes_minima, .n_product = 1, .minima = ONE_MINIMUM)
-RANGE_OF(scaled_minima, .n_product = 1, .minima = MINIMA_OF_HALVES)
-RANGE_OF(scaled_negated, .n_product = 1, .negated = true)
-RANGE_OF(scaled_bytes, .n_product = 2)
-
 /* ---- unpacking ---- */
 
 /* A block's codes, signed, as its products take them. */
@@ -345,27 +327,47 @@ static void codes_in_bytes(struct unpacked *w)
     }
 }
 
+/* ---- types ---- */
+
+typedef void range_fn(int n_panel, const struct range_16 *range);
+
+/* How a type is worked on. */
+struct way {
+    struct form form;
+    codes_fn *codes; // NULL: as they are
+    range_fn *range;
+};
+
+#define WAY(name, codes, ...)                                                                      \
+    static void range_of_##name(int n_panel, const struct range_16 *range)                         \
+    {                                                                                              \
+        const struct form form = { __VA_ARGS__ };                                                  \
+        if (n_panel == TILE_PANELS)                                                                \
+            all_rows(form, TILE_PANELS, *range);                                                   \
+        else                                                                                       \
+            all_rows(form, 1, *range);                                                             \
+    }                                                                                              \
+    static const struct way name = { { __VA_ARGS__ }, codes, range_of_##name };
+
+WAY(plain, NULL, .n_product = 1)
+WAY(plain_minima, NULL, .n_product = 1, .minima = ONE_MINIMUM)
+WAY(scaled_minima, codes_scaled, .n_product = 1, .minima = MINIMA_OF_HALVES)
+WAY(scaled_negated, codes_negated, .n_product = 1, .negated = true)
+WAY(scaled_bytes, codes_in_bytes, .n_product = 2)
+
 /* Types that have tiles: none for floats. */
 struct tiled {
     const struct quantised *type;
-    codes_fn *codes; // NULL: as they are
-    range_fn *range;
-    uint32_t n_product; // a block
+    const struct way *way;
 };
 
 static const struct tiled types[DT_LIMIT] = {
-    [DT_Q4_0] = { &avx512_q4_0, NULL, range_of_codes, 1 },
-    [DT_Q4_1] = { &avx512_q4_1, NULL, range_of_codes_minima, 1 },
-    [DT_Q5_0] = { &avx512_q5_0, NULL, range_of_codes, 1 },
-    [DT_Q5_1] = { &avx512_q5_1, NULL, range_of_codes_minima, 1 },
-    [DT_Q8_0] = { &avx512_q8_0, NULL, range_of_codes, 1 },
-    [DT_Q2_K] = { &avx512_q2_k, codes_scaled, range_of_scaled_minima, 1 },
-    [DT_Q3_K] = { &avx512_q3_k, codes_negated, range_of_scaled_negated, 1 },
-    [DT_Q4_K] = { &avx512_q4_k, NULL, range_of_codes_minima, 1 },
-    [DT_Q5_K] = { &avx512_q5_k, NULL, range_of_codes_minima, 1 },
-    [DT_Q6_K] = { &avx512_q6_k, codes_in_bytes, range_of_scaled_bytes, 2 },
-    [DT_IQ4_NL] = { &avx512_iq4_nl, NULL, range_of_codes, 1 },
-    [DT_IQ4_XS] = { &avx512_iq4_xs, NULL, range_of_codes, 1 },
+    [DT_Q4_0] = { &avx512_q4_0, &plain },          [DT_Q4_1] = { &avx512_q4_1, &plain_minima },
+    [DT_Q5_0] = { &avx512_q5_0, &plain },          [DT_Q5_1] = { &avx512_q5_1, &plain_minima },
+    [DT_Q8_0] = { &avx512_q8_0, &plain },          [DT_Q2_K] = { &avx512_q2_k, &scaled_minima },
+    [DT_Q3_K] = { &avx512_q3_k, &scaled_negated }, [DT_Q4_K] = { &avx512_q4_k, &plain_minima },
+    [DT_Q5_K] = { &avx512_q5_k, &plain_minima },   [DT_Q6_K] = { &avx512_q6_k, &scaled_bytes },
+    [DT_IQ4_NL] = { &avx512_iq4_nl, &plain },      [DT_IQ4_XS] = { &avx512_iq4_xs, &plain },
 };
 
 /* Panel j of the range. */
@@ -374,9 +376,10 @@ static void unpack_panel(const struct tiled *t, const struct range_16 *range, in
     const struct packed *w = range->call->w;
     const uint8_t *panel = w->data + (range->p + (uint32_t)j) * w->panel_bytes;
     struct unpacked *to = range->phase->w + j * PHASE;
-    t->type->unpack_signed(to, t->n_product, panel, range->first, range->last);
-    for (uint32_t b = range->first; t->codes && b < range->last; b++, to += t->n_product)
-        t->codes(to);
+    const uint32_t n_product = t->way->form.n_product;
+    t->type->unpack_signed(to, n_product, panel, range->first, range->last);
+    for (uint32_t b = range->first; t->way->codes && b < range->last; b++, to += n_product)
+        t->way->codes(to);
 }
 
 /* Ranges are equally long. Two panels share their rows, but for one tile of rows, as one panel after the other is read as it
@@ -386,7 +389,7 @@ static void matmul_by_tiles(const struct tiled *t, const struct matmul_call *c)
     const uint32_t n_block = c->x->k / QBLOCK;
     for (uint32_t p = c->first, step; p < c->last; p += step) {
         step = c->x->n_row > ACTS_TILE && p + TILE_PANELS <= c->last ? TILE_PANELS : 1;
-        const uint32_t most = PHASE * TILE_PANELS / step / t->n_product;
+        const uint32_t most = PHASE * TILE_PANELS / step / t->way->form.n_product;
         const uint32_t n_range = (n_block + most - 1) / most;
         for (uint32_t i = 0; i < n_range; i++) {
             struct range_16 range = { .phase = c->scratch,
@@ -398,7 +401,7 @@ static void matmul_by_tiles(const struct tiled *t, const struct matmul_call *c)
             aim_ahead(range.ahead, c->w, range.block_bytes, p, step, range.last);
             for (uint32_t j = 0; j < step; j++)
                 unpack_panel(t, &range, (int)j);
-            t->range((int)step, &range);
+            t->way->range((int)step, &range);
         }
     }
 }
