@@ -29,7 +29,7 @@ struct kv_select {
     uint32_t from, n_position_max, n_block, n_kv_head, n_list;
     uint32_t group;  // of the layers that select
     uint32_t n_mask; // of a list
-    size_t book_bytes;
+    size_t books_bytes;
     struct selecting *list; // [n_list]
     uint64_t *masks, *ends; // [n_list][3 where rows are dropped, else 1][n_block], [n_block]
     uint32_t *slots;        // [n_list][n_position_max], or NULL
@@ -39,10 +39,21 @@ struct kv_select {
     char *books;
 };
 
+static float share_of(const struct kv_select *s, uint32_t list)
+{
+    return s->share ? s->share[list] : 0;
+}
+
+static size_t book_bytes(const struct kv_select *s, uint32_t list)
+{
+    const size_t bytes = s->choice.policy->select->book_bytes(
+        &s->choice.options, s->n_position_max, s->shape->group[s->group].d_k, share_of(s, list));
+    return (bytes + 63) / 64 * 64;
+}
+
 static void place(struct kv_select *s, uint32_t i)
 {
     struct selecting *l = &s->list[i];
-    l->book = s->books + i * s->book_bytes;
     l->mask = s->masks + (size_t)i * s->n_mask * s->n_block;
     if (!s->slots)
         return;
@@ -78,13 +89,12 @@ enum status kv_select_new(struct kv_select **out, const struct kv_select_config 
     s->share = config->shares ? config->shares->share[SHARE_OF] : NULL;
     if (group < shape->n_group) {
         const struct kv_group *g = &shape->group[group];
-        const size_t bytes = s->choice.policy->select->book_bytes(&s->choice.options,
-                                                                  config->n_position_max, g->d_k);
         s->n_kv_head = g->n_kv_head;
         s->n_query = config->n_head / g->n_kv_head;
         s->n_list = g->n_layer * g->n_kv_head;
-        s->book_bytes = (bytes + 63) / 64 * 64;
     }
+    for (uint32_t i = 0; i < s->n_list; i++)
+        s->books_bytes += book_bytes(s, i);
     s->list = mem_new(s->n_list, sizeof *s->list);
     const bool drops = kv_choice_drops(&s->choice);
     s->n_mask = drops ? 3 : 1;
@@ -93,12 +103,15 @@ enum status kv_select_new(struct kv_select **out, const struct kv_select_config 
     s->ends = mem_new(s->n_block, sizeof *s->ends);
     const size_t n_scores = n_score(s);
     s->scores = n_scores ? mem_new_aligned(n_scores, sizeof *s->scores, 64) : NULL;
-    s->books = mem_new_aligned(s->n_list, s->book_bytes, 64);
+    s->books = mem_new_aligned(1, s->books_bytes, 64);
     if (!s->list || !s->masks || !s->ends || !s->books || (n_scores && !s->scores) ||
         (drops && !s->slots))
         goto full;
-    for (uint32_t i = 0; i < s->n_list; i++)
+    char *book = s->books;
+    for (uint32_t i = 0; i < s->n_list; i++, book += book_bytes(s, i - 1)) {
         place(s, i);
+        s->list[i].book = book;
+    }
     *out = s;
     return OK;
 full:
@@ -134,7 +147,7 @@ uint32_t kv_select_from(const struct kv_select *s)
 size_t kv_select_bytes(const struct kv_select *s)
 {
     const size_t of_rows = s->slots ? s->n_position_max * sizeof *s->slots : 0;
-    return s->n_list * (s->book_bytes + s->n_mask * s->n_block * sizeof *s->masks + of_rows) +
+    return s->n_list * (s->n_mask * s->n_block * sizeof *s->masks + of_rows) + s->books_bytes +
            n_score(s) * sizeof *s->scores;
 }
 
@@ -197,73 +210,13 @@ static void get_to_know(const struct kv_select *s, struct selecting *l, const st
     l->knows = true;
 }
 
-/* ---- scores of rows ---- */
-
-enum { AT_ONCE = 8 }; // queries
-
-/* Of queries [first, first + n) and a part's rows: out [n][64]. next: the part that comes then, or NULL. */
-static void score_part(const struct kv_select_in *in, char *part, const char *next, uint32_t first,
-                       uint32_t n, float *out)
+void kv_select_loop(const struct kv_select_in *in, loops_fn *fn, void *arg, uint32_t n)
 {
-    const struct attn_run run = { .type = in->view.type,
-                                  .d_k = in->d,
-                                  .d_v = in->d,
-                                  .scale = in->scale,
-                                  .softcap = in->softcap,
-                                  .n_query = n,
-                                  .q = in->q + (size_t)first * in->d,
-                                  .q_stride = in->d,
-                                  .last = 1,
-                                  .table = &part,
-                                  .k_next = next };
-    in->kern->attn_scores(&run, 0, out, in->scratch);
-}
-
-/* Rows that are in the space: those of a list, from its tail on. */
-static void score_space(const struct kv_select_in *in, uint32_t first, uint32_t n)
-{
-    _Alignas(64) float out[AT_ONCE * KV_BLOCK];
-    uint32_t b = in->list ? in->list->tail_first : 0;
-    for (; b * KV_BLOCK < in->n_position; b++) {
-        char *part = kv_view_k(&in->view, b, in->kv_head);
-        const bool last = (b + 1) * KV_BLOCK >= in->n_position;
-        score_part(in, part, last ? NULL : kv_view_k(&in->view, b + 1, in->kv_head), first, n, out);
-        for (uint32_t q = 0; q < n; q++)
-            memcpy(in->score + (first + q) * in->score_stride + (size_t)b * KV_BLOCK,
-                   out + (size_t)q * KV_BLOCK, KV_BLOCK * sizeof *out);
-    }
-}
-
-static void score_slots(const struct kv_select_in *in, uint32_t first, uint32_t n)
-{
-    const struct kv_list *list = in->list;
-    _Alignas(64) float out[AT_ONCE * KV_BLOCK];
-    for (uint32_t b = 0; b < list->n_block; b++) {
-        if (!list->live[b])
-            continue;
-        score_part(in, list->block[b], b + 1 < list->n_block ? list->block[b + 1] : NULL, first, n,
-                   out);
-        for (uint64_t left = list->live[b]; left; left &= left - 1) {
-            const uint32_t i = (uint32_t)__builtin_ctzll(left);
-            float *score = in->score + list->position[b * KV_BLOCK + i];
-            for (uint32_t q = 0; q < n; q++)
-                score[(first + q) * in->score_stride] = out[q * KV_BLOCK + i];
-        }
-    }
-}
-
-void kv_select_score(const struct kv_select_in *in)
-{
-    for (uint32_t q = 0; q < in->group; q += AT_ONCE) {
-        const uint32_t n = in->group - q < AT_ONCE ? in->group - q : AT_ONCE;
-        score_space(in, q, n);
-        if (in->list)
-            score_slots(in, q, n);
-    }
-    for (uint32_t q = 0; in->there && q < in->group; q++)
-        for (uint32_t p = 0; p < in->n_position; p++)
-            if (!kv_select_has(in, p))
-                in->score[q * in->score_stride + p] = -INFINITY;
+    if (in->loops && n > 1)
+        loops_run(in->loops, in->worker, fn, arg, n);
+    else
+        for (uint32_t i = 0; i < n; i++)
+            fn(arg, i, in->scratch);
 }
 
 /* ---- books ---- */
@@ -274,7 +227,7 @@ static void enter(const struct kv_select *s, struct selecting *l, struct kv_sele
 {
     in->n_position_max = s->n_position_max;
     in->ends = s->ends;
-    in->share = s->share ? s->share[l - s->list] : 0;
+    in->share = share_of(s, (uint32_t)(l - s->list));
     assert(n_position >= l->n_entered);
     s->choice.policy->select->enter(&s->choice.options, l->book, in, l->n_entered, n_position);
     l->n_entered = n_position;

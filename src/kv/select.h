@@ -23,6 +23,7 @@
 #include "kv/policy.h"
 #include "kv/shares.h"
 #include "kv/view.h"
+#include "os/loops.h"
 #include "os/workers.h"
 
 struct kv_select; // one sequence's: choice, address books, masks
@@ -41,7 +42,10 @@ struct kv_select_in {
     float scale, softcap;
     const uint64_t *ends; // bit i: a sentence ends with position i; known of those below n_position
     const struct kernels *kern;
-    void *scratch;              // as kernels ask for it: of `group` queries and d
+    void *scratch; // as kernels ask for it: of `group` queries and d
+    struct loops
+        *loops; // of the worker that asks, whose `own` is such a scratch; NULL: it is alone
+    uint32_t worker;
     struct kv_view view;        // of the layer
     const struct kv_list *list; // of a past with rows dropped; NULL: all are there, in the view
     const uint64_t *there;      // bit i: the row at position i is left; NULL: all are
@@ -57,9 +61,8 @@ static inline bool kv_select_has(const struct kv_select_in *in, uint32_t positio
 /* Rows left of positions [from, to). */
 uint32_t kv_select_count(const struct kv_select_in *in, uint32_t from, uint32_t to);
 
-/* What the group's queries give every row below n_position: score [group][score_stride], as kern_attn_scores has it; -inf of
- * rows that are not left. */
-void kv_select_score(const struct kv_select_in *in);
+/* Steps 0 .. n - 1 of a loop, by whoever has time; own: a scratch. */
+void kv_select_loop(const struct kv_select_in *in, loops_fn *fn, void *arg, uint32_t n);
 
 /* The key of a row that is left, as floats: k [d]. */
 void kv_select_key(const struct kv_select_in *in, uint32_t position, float *k);
@@ -82,8 +85,9 @@ struct kv_sentences {
 
 /* What a select policy is. Its functions read only what they are given (policy.h, Y1). */
 struct kv_select_policy {
-    /* Bytes of an address book of one kv_head, for up to n positions; it starts zeroed, at a multiple of 64. */
-    size_t (*book_bytes)(const void *options, uint32_t n_position, uint32_t d);
+    /* Bytes of an address book of one kv_head, for up to n positions; it starts zeroed, at a multiple of 64. share: as in
+     * kv_select_in. */
+    size_t (*book_bytes)(const void *options, uint32_t n_position, uint32_t d, float share);
     /* Positions [from, to) are passed: enters them into the book. Each call goes on where the one before ended, the first
      * at 0, and how a range is cut into calls must not matter to the book. */
     void (*enter)(const void *options, void *book, const struct kv_select_in *in, uint32_t from,

@@ -21,7 +21,7 @@
 #include "model/past.h"
 #include "model/taps.h"
 
-enum { MERGE_ALONE = 3 };
+enum { MERGE_ALONE = 3, IDLE_PAUSES = 4000 };
 
 struct attend_job {
     struct pass *p;
@@ -31,6 +31,7 @@ struct attend_job {
     uint32_t n_tile, n_select, n_part; // tasks, in this order
     uint32_t n_count;                  // tasks behind the parts that count mass
     _Atomic uint32_t next;
+    _Atomic uint32_t n_selecting; // selects that are not done
 };
 
 /* Rows that attend together, and one kv_head. */
@@ -198,9 +199,10 @@ static uint32_t selects_of(const struct attend_job *job, const struct batch_seq 
 }
 
 static void select_row(struct attend_job *job, struct kv_select *select, const struct tile *t,
-                       struct pass_thread *mine)
+                       uint32_t worker)
 {
     struct pass *p = job->p;
+    struct pass_thread *mine = &p->thread[worker];
     const struct past past = past_of(p, job->layer, t->first, t->head);
     struct attn_run run = past_run(p, &past, &t->first, 1, t->head, mine);
     struct kv_select_in in = {
@@ -214,6 +216,8 @@ static void select_row(struct attend_job *job, struct kv_select *select, const s
         .softcap = run.softcap,
         .kern = p->kern,
         .scratch = mine->scratch,
+        .loops = &p->loops,
+        .worker = worker,
         .view = past.view,
         .list = past.listed ? &past.list : NULL,
     };
@@ -223,13 +227,28 @@ static void select_row(struct attend_job *job, struct kv_select *select, const s
     finish_tile(job, t, mine);
 }
 
-static void attend_select(struct attend_job *job, uint32_t i, struct pass_thread *mine)
+static void attend_select(struct attend_job *job, uint32_t i, uint32_t worker)
 {
     const struct batch_seq *seq = job->p->batch->seq;
     for (; i >= selects_of(job, seq); seq++)
         i -= selects_of(job, seq);
     for (uint32_t r = past_n_dense(seq, false); r < seq->n_row; r++)
-        select_row(job, seq->select, &(struct tile){ seq->first_row + r, 1, i }, mine);
+        select_row(job, seq->select, &(struct tile){ seq->first_row + r, 1, i }, worker);
+    atomic_fetch_sub_explicit(&job->n_selecting, 1, memory_order_relaxed);
+}
+
+/* A head that retrieves looks at every key (kv/policy/sentencekv.c), and a layer has few such heads: who has no task left
+ * takes some of those, for a while. */
+static void help_selects(struct attend_job *job, uint32_t worker)
+{
+    uint32_t idle = 0;
+    while (idle < IDLE_PAUSES && atomic_load_explicit(&job->n_selecting, memory_order_relaxed) > 0)
+        if (loops_help(&job->p->loops, worker)) {
+            idle = 0;
+        } else {
+            __builtin_ia32_pause();
+            idle++;
+        }
 }
 
 /* ---- parts: each with the states of its rows' queries of one kv_head ---- */
@@ -367,14 +386,15 @@ static void behind_parts(void *arg, uint32_t part, uint32_t n_part)
 
 /* ---- all ---- */
 
-static void attend_task(struct attend_job *job, uint32_t i, struct pass_thread *mine)
+static void attend_task(struct attend_job *job, uint32_t i, uint32_t worker)
 {
     const uint32_t n_head = job->p->h->n_kv_head;
+    struct pass_thread *mine = &job->p->thread[worker];
     if (i < job->n_tile) {
         const struct tile t = tile_at(job, i);
         attend_tile(job, &t, mine);
     } else if (i - job->n_tile < job->n_select) {
-        attend_select(job, i - job->n_tile, mine);
+        attend_select(job, i - job->n_tile, worker);
     } else {
         i -= job->n_tile + job->n_select;
         attend_part(job, &plan_of(job)->part[i / n_head], i % n_head, mine);
@@ -389,9 +409,10 @@ static void tasks_part(void *arg, uint32_t part, uint32_t n_part)
     for (;;) {
         const uint32_t i = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed);
         if (i >= n_task)
-            return;
-        attend_task(job, i, &job->p->thread[part]);
+            break;
+        attend_task(job, i, part);
     }
+    help_selects(job, part);
 }
 
 /* Few rows are merged by the caller alone, unless mass is counted: a hand-over costs more. */
@@ -423,6 +444,7 @@ void pass_attend(struct pass *p, uint32_t layer)
     job.n_tile = p->n_tile[job.windowed] * p->h->n_kv_head;
     for (uint32_t s = 0; s < p->batch->n_seq; s++)
         job.n_select += selects_of(&job, &p->batch->seq[s]);
+    job.n_selecting = job.n_select;
     order_heads(&job);
     profile_run(&p->profile, PROFILE_ATTENTION, p->workers, tasks_part, &job);
     if (job.by_parts)

@@ -96,6 +96,7 @@ static void place(struct pass *p, const struct hparams *h, const struct weights 
     p->split = state_piece(l, (size_t)SPLIT_STATES * group, h->d_head);
     p->parts_kept = piece(l, PARTS_KEPT, sizeof(float));
     p->thread = piece(l, n_thread, sizeof *p->thread);
+    p->loops = (struct loops){ piece(l, n_thread, sizeof *p->loops.of), n_thread };
     p->portion = piece(l, n_thread, sizeof *p->portion);
     const size_t scratch = widest_scratch(w, h, p->queries_max);
     for (uint32_t i = 0; i < n_thread; i++) {
@@ -109,8 +110,10 @@ static void place(struct pass *p, const struct hparams *h, const struct weights 
             .scores = piece(l, (size_t)p->queries_max * KV_BLOCK, sizeof(float)),
             .kept = piece(l, PASS_KEPT, sizeof(float)),
         };
-        if (l->base)
-            p->thread[i] = t;
+        if (!l->base)
+            continue;
+        p->thread[i] = t;
+        p->loops.of[i].own = t.scratch;
     }
 }
 

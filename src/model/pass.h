@@ -14,6 +14,7 @@
 #include "model/model.h"
 #include "model/profile.h"
 #include "model/rope.h"
+#include "os/loops.h"
 #include "os/portions.h"
 #include "os/workers.h"
 
@@ -103,6 +104,7 @@ struct pass {
     struct attn_head
         *head; // [n_kv_head] of the layer that attends, those with the longest lists first
     struct pass_thread *thread;
+    struct loops loops; // of a task that others help with
     struct portion *portion; // of the run, one a thread
     struct pass_taps taps;
     struct attn_state split; // [SPLIT_STATES] states of one kv_head's queries

@@ -101,14 +101,26 @@ static void score(const struct select_twin *t, struct unit *u, const float *k, c
     }
 }
 
+/* The product of q and a key as its book holds it: whole numbers up to 127 of the key's largest (kernels/attention.h). */
+static double product_of_held(const double *q, const float *k, uint32_t d)
+{
+    float largest = 0;
+    double sum = 0;
+    for (uint32_t j = 0; j < d; j++)
+        largest = fmaxf(largest, fabsf(k[j]));
+    const float inverse = largest > 0 ? 127 / largest : 0;
+    for (uint32_t j = 0; j < d; j++)
+        sum += q[j] * rintf(k[j] * inverse);
+    return sum * (double)(largest * (1 / 127.0f));
+}
+
 /* What rows that are there receive of one query: adds to [n]. */
 static void add_attention(const struct select_twin *t, const float *k, const double *q, uint32_t n,
                           double *attention)
 {
     double *s = mem_new(n, sizeof *s), largest = -INFINITY, sum = 0;
     for (uint32_t p = 0; p < n; p++) {
-        for (uint32_t j = 0; j < t->d; j++)
-            s[p] += t->attn_scale * q[j] * k[(size_t)p * t->d + j];
+        s[p] = t->attn_scale * product_of_held(q, k + (size_t)p * t->d, t->d);
         if (t->there[p])
             largest = fmax(largest, s[p]);
     }

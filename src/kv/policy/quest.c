@@ -32,8 +32,9 @@ static struct units_kind pages_of(const struct quest_options *o)
     return (struct units_kind){ .page = o->page, .address = (enum units_address)o->address };
 }
 
-static size_t quest_bytes(const void *opt, uint32_t n_position, uint32_t d)
+static size_t quest_bytes(const void *opt, uint32_t n_position, uint32_t d, float share)
 {
+    (void)share;
     const struct units_kind kind = pages_of(opt);
     return units_bytes(&kind, n_position, d);
 }

@@ -153,9 +153,9 @@ static struct units_kind sentences_of(const struct sentencekv_options *o, float 
                                 .address = rows ? UNITS_ROWS : (enum units_address)o->address };
 }
 
-static size_t sentencekv_bytes(const void *opt, uint32_t n_position, uint32_t d)
+static size_t sentencekv_bytes(const void *opt, uint32_t n_position, uint32_t d, float share)
 {
-    const struct units_kind kind = sentences_of(opt, 0);
+    const struct units_kind kind = sentences_of(opt, share);
     return asking_bytes(opt, n_position, d) + units_bytes(&kind, n_position, d);
 }
 

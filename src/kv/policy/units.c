@@ -15,11 +15,12 @@ struct units_head {
     uint32_t n;         // units, the open one among them
     uint32_t n_entered; // positions
     uint32_t n_open;    // rows left of the open unit
-    uint32_t n_max;
+    uint32_t n_position_max;
     uint32_t d;
 };
 
-/* open: of the open unit's keys the sum and the sum of squares, or least and largest elements. */
+/* open: of the open unit's keys the sum and the sum of squares, or least and largest elements. part: 64 units a part, or with
+ * UNITS_ROWS 64 positions. */
 struct book {
     struct units_head *head;
     float *open;     // [2][d]
@@ -27,7 +28,7 @@ struct book {
     float *length;   // [n_max] 1 / Euclidean length of the mean
     float *score;    // [n_max]
     uint64_t *key;   // [n_max] a heap
-    char *part;      // [n_max / 64] of means, or of least elements and then of largest
+    char *part;      // of means, of least elements and then of largest, or of keys themselves
 };
 
 static void *carve(char *base, size_t *used, size_t bytes)
@@ -40,25 +41,14 @@ static void *carve(char *base, size_t *used, size_t bytes)
 static uint32_t parts_of(const struct units_kind *kind)
 {
     static const uint32_t parts[] = {
-        [UNITS_MEAN] = 1, [UNITS_SPREAD] = 2, [UNITS_BOUNDS] = 2, [UNITS_ROWS] = 0
+        [UNITS_MEAN] = 1, [UNITS_SPREAD] = 2, [UNITS_BOUNDS] = 2, [UNITS_ROWS] = 1
     };
     return parts[kind->address];
 }
 
-/* Returns the bytes of it all. */
-static size_t lay(struct book *b, char *base, const struct units_kind *kind, uint32_t n_max,
-                  uint32_t d)
+static enum kv_type type_of(const struct units_kind *kind)
 {
-    size_t used = 0;
-    const size_t n = n_max, n_part = (n + KV_BLOCK - 1) / KV_BLOCK * parts_of(kind);
-    b->head = carve(base, &used, sizeof *b->head);
-    b->open = carve(base, &used, 2 * (size_t)d * sizeof *b->open);
-    b->first = carve(base, &used, n * sizeof *b->first);
-    b->length = carve(base, &used, n * sizeof *b->length);
-    b->score = carve(base, &used, n * sizeof *b->score);
-    b->key = carve(base, &used, n * sizeof *b->key);
-    b->part = carve(base, &used, n_part * kv_part_bytes(KV_F16, d));
-    return used;
+    return kind->address == UNITS_ROWS ? KV_INT8 : KV_F16;
 }
 
 static uint32_t units_max(const struct units_kind *kind, uint32_t n_position)
@@ -66,17 +56,35 @@ static uint32_t units_max(const struct units_kind *kind, uint32_t n_position)
     return n_position / (kind->page ? kind->page : kind->least) + 1;
 }
 
+/* Returns the bytes of it all. */
+static size_t lay(struct book *b, char *base, const struct units_kind *kind, uint32_t n_position,
+                  uint32_t d)
+{
+    size_t used = 0;
+    const size_t n = units_max(kind, n_position);
+    const size_t n_row = kind->address == UNITS_ROWS ? n_position : n;
+    const size_t n_part = (n_row + KV_BLOCK - 1) / KV_BLOCK * parts_of(kind);
+    b->head = carve(base, &used, sizeof *b->head);
+    b->open = carve(base, &used, 2 * (size_t)d * sizeof *b->open);
+    b->first = carve(base, &used, n * sizeof *b->first);
+    b->length = carve(base, &used, n * sizeof *b->length);
+    b->score = carve(base, &used, n * sizeof *b->score);
+    b->key = carve(base, &used, n * sizeof *b->key);
+    b->part = carve(base, &used, n_part * kv_part_bytes(type_of(kind), d));
+    return used;
+}
+
 size_t units_bytes(const struct units_kind *kind, uint32_t n_position, uint32_t d)
 {
     struct book b;
-    return lay(&b, NULL, kind, units_max(kind, n_position), d);
+    return lay(&b, NULL, kind, n_position, d);
 }
 
 static struct book book_of(const struct units_kind *kind, const void *book)
 {
     const struct units_head *head = book;
     struct book b;
-    lay(&b, (char *)book, kind, head->n_max, head->d);
+    lay(&b, (char *)book, kind, head->n_position_max, head->d);
     return b;
 }
 
@@ -84,7 +92,7 @@ static char *part_of(const struct units_kind *kind, const struct book *b, uint32
                      uint32_t which)
 {
     const size_t at = (size_t)block * parts_of(kind) + which;
-    return b->part + at * kv_part_bytes(KV_F16, b->head->d);
+    return b->part + at * kv_part_bytes(type_of(kind), b->head->d);
 }
 
 /* ---- entering ---- */
@@ -102,7 +110,7 @@ static bool begins(const struct units_kind *kind, const struct book *b,
 static void begin_unit(const struct units_kind *kind, const struct book *b, uint32_t position)
 {
     struct units_head *h = b->head;
-    assert(h->n < h->n_max);
+    assert(h->n < units_max(kind, h->n_position_max));
     b->first[h->n++] = position;
     h->n_open = 0;
     for (uint32_t j = 0; j < h->d; j++) {
@@ -111,10 +119,15 @@ static void begin_unit(const struct units_kind *kind, const struct book *b, uint
     }
 }
 
-static void add_key(const struct units_kind *kind, const struct book *b, const struct kernels *kern,
-                    const float *k)
+static void enter_key(const struct units_kind *kind, const struct book *b,
+                      const struct kernels *kern, uint32_t position, const float *k)
 {
     const uint32_t d = b->head->d;
+    if (kind->address == UNITS_ROWS) {
+        char *part = part_of(kind, b, position / KV_BLOCK, 0);
+        kern->store_k(KV_INT8, part, position % KV_BLOCK, k, d);
+        return;
+    }
     float *first = b->open, *second = b->open + d;
     for (uint32_t j = 0; kind->address == UNITS_BOUNDS && j < d; j++) {
         first[j] = k[j] < first[j] ? k[j] : first[j];
@@ -135,7 +148,7 @@ static void store_open(const struct units_kind *kind, const struct book *b,
     const float n = (float)b->head->n_open;
     float first[D_MAX], second[D_MAX], square = 0;
     if (kind->address == UNITS_ROWS || b->head->n_open == 0)
-        return; /* it has none, or nothing of it is left to be read */
+        return; /* its keys are there, or nothing of it is left to be read */
     memcpy(first, b->open, d * sizeof *first);
     memcpy(second, b->open + d, d * sizeof *second);
     for (uint32_t j = 0; kind->address != UNITS_BOUNDS && j < d; j++) {
@@ -158,7 +171,7 @@ void units_enter(const struct units_kind *kind, void *book, const struct kv_sele
     struct units_head *head = book;
     float k[D_MAX];
     assert(in->d <= D_MAX && from == head->n_entered);
-    head->n_max = units_max(kind, in->n_position_max);
+    head->n_position_max = in->n_position_max;
     head->d = in->d;
     const struct book b = book_of(kind, book);
     for (uint32_t p = from; p < to; p++) {
@@ -167,9 +180,9 @@ void units_enter(const struct units_kind *kind, void *book, const struct kv_sele
                 store_open(kind, &b, in->kern);
             begin_unit(kind, &b, p);
         }
-        if (kind->address != UNITS_ROWS && kv_select_has(in, p)) {
+        if (kv_select_has(in, p)) {
             kv_select_key(in, p, k);
-            add_key(kind, &b, in->kern, k);
+            enter_key(kind, &b, in->kern, p, k);
         }
         head->n_entered++;
     }
@@ -243,16 +256,73 @@ static void score_some(const struct units_kind *kind, const struct book *b,
     }
 }
 
-/* The attention of each row, then that of each unit. */
-static void score_by_rows(const struct book *b, const struct kv_select_in *in)
+enum {
+    PIECE = 16,
+    AHEAD = 2
+}; // parts whose rows are scored by who takes them; the part that is fetched meanwhile
+
+struct row_scores {
+    const struct book *b;
+    const struct units_kind *kind;
+    const struct kv_select_in *in;
+    uint32_t n_part;
+};
+
+/* What HEADS queries at most, from the q-th on, give the rows of a part. */
+static void score_part(const struct row_scores *r, uint32_t q, uint32_t part, void *scratch)
 {
-    kv_select_score(in);
-    for (uint32_t q = 0; q < in->group; q++) {
-        float *score = in->score + q * in->score_stride;
-        in->kern->softmax(score, in->n_position);
-        if (q > 0)
-            in->kern->add(in->score, score, in->n_position);
-    }
+    const struct kv_select_in *in = r->in;
+    _Alignas(64) float out[HEADS * KV_BLOCK];
+    const uint32_t n = in->group - q < HEADS ? in->group - q : HEADS;
+    char *const table[1] = { part_of(r->kind, r->b, part, 0) };
+    const uint32_t next = part + AHEAD < r->n_part ? part + AHEAD : part;
+    const struct attn_run run = { .type = type_of(r->kind),
+                                  .d_k = in->d,
+                                  .d_v = in->d,
+                                  .scale = in->scale,
+                                  .softcap = in->softcap,
+                                  .n_query = n,
+                                  .q = in->q + (size_t)q * in->d,
+                                  .q_stride = in->d,
+                                  .last = 1,
+                                  .table = table,
+                                  .k_next = part_of(r->kind, r->b, next, 0) };
+    in->kern->attn_scores(&run, 0, out, scratch);
+    for (uint32_t i = 0; i < n; i++)
+        memcpy(in->score + (q + i) * in->score_stride + (size_t)part * KV_BLOCK,
+               out + (size_t)i * KV_BLOCK, KV_BLOCK * sizeof *out);
+}
+
+static void score_piece(void *arg, uint32_t piece, void *scratch)
+{
+    const struct row_scores *r = arg;
+    for (uint32_t part = piece * PIECE; part < r->n_part && part < (piece + 1) * PIECE; part++)
+        for (uint32_t q = 0; q < r->in->group; q += HEADS)
+            score_part(r, q, part, scratch);
+}
+
+/* Scores of a query to its attention; rows that are not left receive none. */
+static void score_softmax(void *arg, uint32_t query, void *scratch)
+{
+    (void)scratch;
+    const struct kv_select_in *in = ((const struct row_scores *)arg)->in;
+    float *score = in->score + query * in->score_stride;
+    for (uint32_t p = 0; in->there && p < in->n_position; p++)
+        if (!kv_select_has(in, p))
+            score[p] = -INFINITY;
+    in->kern->softmax(score, in->n_position);
+}
+
+/* The attention of each row, then that of each unit. */
+static void score_by_rows(const struct units_kind *kind, const struct book *b,
+                          const struct kv_select_in *in)
+{
+    struct row_scores r = { b, kind, in, (in->n_position + KV_BLOCK - 1) / KV_BLOCK };
+    const uint32_t n_piece = (r.n_part + PIECE - 1) / PIECE;
+    kv_select_loop(in, score_piece, &r, n_piece);
+    kv_select_loop(in, score_softmax, &r, in->group);
+    for (uint32_t q = 1; q < in->group; q++)
+        in->kern->add(in->score, in->score + q * in->score_stride, in->n_position);
     for (uint32_t i = 0; i < b->head->n; i++) {
         const uint32_t end = i + 1 < b->head->n ? b->first[i + 1] : b->head->n_entered;
         b->score[i] = 0;
@@ -266,7 +336,7 @@ void units_score(const struct units_kind *kind, void *book, const struct kv_sele
 {
     const struct book b = book_of(kind, book);
     if (kind->address == UNITS_ROWS) {
-        score_by_rows(&b, in);
+        score_by_rows(kind, &b, in);
         return;
     }
     for (uint32_t i = 0; i < b.head->n; i++)
