@@ -153,7 +153,9 @@ enum status engine_limits_choose(struct engine_limits *out, const struct akv_lim
     if (st != OK)
         return st;
     hparams_kv_shape(h, l.kv_type, &l.shape);
-    st = choose_kv_bytes(&l, wish, why);
+    st = kv_keep_check(&l.policy, &l.shape, why);
+    if (st == OK)
+        st = choose_kv_bytes(&l, wish, why);
     if (st == OK)
         *out = l;
     return st;
