@@ -276,6 +276,7 @@ struct akv_usage {
     uint32_t n_kept, n_dropped;
     size_t kv_bytes_end;   /* of KV at the end */
     char kv_policy[384];   /* as it was understood, with all options; "": everything stays */
+    uint32_t kv_windowed;  /* layers that have a window, and that it left alone */
     const char *kv_shares; /* how its budget was dealt to heads: "profile", "layers" or "equal" */
     /* Episodes that the history was divided into (0: none were), the one that was read, and how near the question is to
      * it (a cosine). */

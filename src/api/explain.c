@@ -30,6 +30,8 @@ void cache_json(const struct akv_usage *u, struct buf *out)
                  ",\"shares\":\"%s\",\"kept_tokens\":%u,\"dropped_tokens\":%u,\"bytes\":%zu,"
                  "\"peak_bytes\":%zu",
                  u->kv_shares, u->n_kept, u->n_dropped, u->kv_bytes_end, u->kv_bytes_peak);
+        if (u->kv_windowed)
+            buf_addf(out, ",\"windowed_layers\":%u", u->kv_windowed);
         if (u->kv_n_episode)
             buf_addf(out, ",\"episodes\":%u,\"episode\":%u,\"similarity\":%.4f", u->kv_n_episode,
                      u->kv_episode, (double)u->kv_similarity);

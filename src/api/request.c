@@ -226,8 +226,14 @@ static void add_kv_option(struct buf *out, const char *name, const json_t *value
                           struct api_error *error)
 {
     const char *option = strcmp(name, "budget_tokens") == 0 ? "budget" : name;
-    if (json_is_string(value))
-        buf_addf(out, "%s=%s", option, json_string_value(value));
+    const char *text = json_is_string(value) ? json_string_value(value) : "";
+    if (strpbrk(name, ":=,") || strpbrk(text, ":=,"))
+        api_error_set(error, API_BAD, "kv", "kv.%.64s is one option and one value of it", name);
+    else if (option != name && !json_is_integer(value))
+        api_error_set(error, API_BAD, "kv",
+                      "kv.budget_tokens must be a number of tokens; kv.budget takes shares, too");
+    else if (json_is_string(value))
+        buf_addf(out, "%s=%s", option, text);
     else if (json_is_integer(value))
         buf_addf(out, "%s=%lld", option, (long long)json_integer_value(value));
     else if (json_is_real(value))
@@ -239,7 +245,8 @@ static void add_kv_option(struct buf *out, const char *name, const json_t *value
                       name);
 }
 
-/* {"policy": "h2o", "budget_tokens": 512, "recent": 256} as "h2o:budget=512,recent=256". */
+/* {"policy": "h2o", "budget_tokens": 512, "recent": 256} as "h2o:budget=512,recent=256"; a policy may have options in its
+ * text, too. */
 static void write_kv(struct buf *out, const json_t *kv, struct api_error *error)
 {
     const json_t *policy = json_object_get(kv, "policy"), *value;
@@ -248,7 +255,14 @@ static void write_kv(struct buf *out, const json_t *kv, struct api_error *error)
         api_error_set(error, API_BAD, "kv", "kv.policy is missing: the name of a KV policy");
         return;
     }
+    if (json_object_get(kv, "budget") && json_object_get(kv, "budget_tokens")) {
+        api_error_set(error, API_BAD, "kv",
+                      "kv.budget and kv.budget_tokens are the same: give one");
+        return;
+    }
     buf_add_text(out, json_string_value(policy));
+    if (strchr(json_string_value(policy), ':'))
+        sign = ",";
     json_object_foreach((json_t *)kv, name, value)
     {
         if (value == policy || strcmp(name, "context") == 0 || json_is_null(value))

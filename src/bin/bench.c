@@ -136,7 +136,7 @@ static const struct flag rows[] = {
 const struct flag_table flags_of_bench = {
     .verb = "bench",
     .summary = "measure speed: reading and generating, KV memory, attention",
-    .operands = "[kv|attention|roof|steps|stream]",
+    .operands = "[kv|attention|roof|steps|stream|taps]",
     .n_operand_min = 0,
     .n_operand_max = 0,
     .flag = rows,
@@ -212,6 +212,7 @@ static enum status plan_policies(const struct bench_options *o, struct plan *p, 
     }
     for (uint32_t i = 0; st == OK && i < o->policies.n; i++) {
         p->policy[i] = o->policies.text[i];
+        engine_answer_help(&(struct engine_flags){ .kv_policy = p->policy[i] });
         st = kv_choice_parse(&c, p->policy[i], why);
     }
     return st;

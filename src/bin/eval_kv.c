@@ -32,9 +32,25 @@ struct eval_kv {
 
 /* ---- what is asked ---- */
 
+/* Whether it can be written, before hours are spent on it. What it holds stays. */
+static enum status json_check(const char *path, struct note *why)
+{
+    FILE *file = fopen(path, "ae");
+    if (file)
+        fclose(file);
+    else
+        note_set(why, "cannot write '%s': %m", path);
+    return file ? OK : IO_ERROR;
+}
+
 static enum status choose(struct eval_kv *k, struct note *why)
 {
     struct eval_pieces names;
+    if (strcmp(k->o->engine.kv_policy, "full") != 0) {
+        note_set(why, "kv compares policies: --policies names them, and --kv-policy is for the "
+                      "other measures");
+        return BAD_INPUT;
+    }
     enum status st =
         eval_policies_choose(&k->policies, k->o->policies, k->o->budgets, k->o->controls, why);
     if (st == OK)
@@ -44,6 +60,8 @@ static enum status choose(struct eval_kv *k, struct note *why)
                               why);
     if (st == OK && k->o->plot)
         st = eval_plot_check(k->o->plot, why);
+    if (st == OK && k->o->json)
+        st = json_check(k->o->json, why);
     return st;
 }
 
@@ -242,6 +260,8 @@ int eval_kv(const struct eval_options *o)
     struct note why = { "" };
     if (strcmp(o->tasks, "help") == 0)
         return list_tasks();
+    engine_answer_help(&o->engine);
+    engine_answer_help(&(struct engine_flags){ .kv_policy = o->policies });
     struct eval_kv *k = mem_new(1, sizeof *k);
     if (!k) {
         note_set(&why, "no memory for the tables");

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "api/explain.h"
 #include "bin/answer.h"
 #include "bin/chat.h"
 #include "bin/conversation.h"
@@ -59,7 +60,9 @@ static const struct flag rows[] = {
     { .names = "--json",
       .type = FLAG_SWITCH,
       .at = FLAG_AT(run_options, json),
-      .help = "Prints one JSON object at the end: model, text, ids, stop, seed, usage, timings." },
+      .help =
+          "Prints one JSON object at the end: model, text, ids, stop, seed, usage, timings, and "
+          "what became of the KV." },
     { .names = "--chat-template-file",
       .type = FLAG_TEXT,
       .at = FLAG_AT(run_options, template_file),
@@ -149,6 +152,7 @@ static void add_usage(struct buf *out, const struct akv_usage *u)
              "\"predicted_per_second\": %.2f}",
              u->n_cached, u->n_prompt - u->n_cached, s.prompt_ms, s.prompt_per_s, u->n_generated,
              s.generate_ms, s.generate_per_s);
+    cache_json(u, out);
 }
 
 static enum status print_json(const struct answer *a, const char *model, uint64_t seed,

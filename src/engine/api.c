@@ -221,7 +221,8 @@ enum akv_status akv_engine_new(akv_engine **out, akv_model *model, const struct 
         akv_engine_free(e);
         return (enum akv_status)st;
     }
-    engine_plan_text(engine_limits(e->engine), model->model, &e->plan);
+    engine_plan_text(engine_limits(e->engine), model->model, engine_heads_told(e->engine),
+                     &e->plan);
     if (e->plan.failed) {
         note_set(inner(why), "no memory for the text of the memory plan");
         akv_engine_free(e);

@@ -40,6 +40,8 @@ must_use enum status engine_find(struct engine *e, const struct akv_request *r,
 struct outbox_event *engine_take_event(struct engine *e, int timeout_ms);
 void engine_stats(struct engine *e, struct akv_stats *out);
 const struct engine_limits *engine_limits(const struct engine *e);
+const char *
+engine_heads_told(const struct engine *e); // whence the shares of heads are (heads.told)
 
 /* Of the passes of a model that the public interface opened; to be touched while its engine has nothing to do. */
 struct profile *engine_profile(akv_model *m);

@@ -19,12 +19,14 @@ const char *heads_model_name(const struct model *m, char text[HEADS_MODEL])
     return text;
 }
 
+/* *there: it was read, or could not be, and so is not what is missing. */
 static enum status read_file(struct heads *h, const struct kv_shares_id *of, const char *path,
-                             struct note *why)
+                             bool *there, struct note *why)
 {
     char *text;
     size_t len;
     enum status st = file_read(&text, &len, path, PROFILE_BYTES_MAX, why);
+    *there = st != NOT_FOUND;
     if (st != OK)
         return st;
     st = kv_shares_read(&h->shares, of, text, len, why);
@@ -34,15 +36,19 @@ static enum status read_file(struct heads *h, const struct kv_shares_id *of, con
     return st;
 }
 
-/* The file beside the model. A file that is there and does not fit is told of, and is no error. */
+/* The file beside the model. A file that is there and does not fit is no error: `unfit` says why. */
 static enum status read_beside(struct heads *h, const struct kv_shares_id *of,
-                               const char *model_path)
+                               const char *model_path, struct note *unfit)
 {
     struct buf path = { 0 };
+    struct note why = { "" };
     buf_addf(&path, "%s.kv.json", model_path);
-    const enum status st = path.failed ? FULL : read_file(h, of, buf_text(&path), &h->told);
+    bool there = false;
+    const enum status st = path.failed ? FULL : read_file(h, of, buf_text(&path), &there, &why);
     if (st == OK)
         note_set(&h->told, "%s", buf_text(&path));
+    else if (there)
+        *unfit = why;
     buf_close(&path);
     return st;
 }
@@ -64,19 +70,25 @@ static enum status look(struct heads *h, const struct kv_shares_id *of, const ch
                         const char *model_path, struct note *why)
 {
     enum status st = NOT_FOUND;
+    struct note unfit = { "" };
+    bool there;
     if (named) {
-        st = read_file(h, of, named, why);
+        st = read_file(h, of, named, &there, why);
         note_set(&h->told, "%s", named);
         return st;
     }
     if (model_path)
-        st = read_beside(h, of, model_path);
+        st = read_beside(h, of, model_path, &unfit);
     if (st == FULL) {
         note_set(why, "no memory for the profile of a model's heads");
         return FULL;
     }
     if (st != OK)
         st = read_own(h, of);
+    if (unfit.text[0]) {
+        const struct note instead = h->told;
+        note_set(&h->told, "%.100s; %.380s", instead.text, unfit.text);
+    }
     return st == OK ? OK : NOT_FOUND;
 }
 

@@ -201,6 +201,9 @@ enum status keeper_new(struct keeper **out, const struct kv_choice *choice,
     }
     if (!choice->policy->rank && !choice->policy->select)
         return OK;
+    enum status st = kv_keep_check(choice, prompt->shape, why);
+    if (st != OK)
+        return st;
     struct keeper *k = mem_new(1, sizeof *k);
     if (!k) {
         note_set(why, "no memory for a KV policy");
@@ -212,7 +215,7 @@ enum status keeper_new(struct keeper **out, const struct kv_choice *choice,
                           .n_question = prompt->n_context ? prompt->n_question : 0,
                           .n_position_max = prompt->n_position_max };
     kv_choice_print(choice, k->name, sizeof k->name);
-    const enum status st = find_episodes(k, prompt, why);
+    st = find_episodes(k, prompt, why);
     if (st != OK) {
         keeper_free(k);
         return st;

@@ -153,13 +153,29 @@ enum status engine_limits_choose(struct engine_limits *out, const struct akv_lim
     if (st != OK)
         return st;
     hparams_kv_shape(h, l.kv_type, &l.shape);
-    st = choose_kv_bytes(&l, wish, why);
+    st = kv_keep_check(&l.policy, &l.shape, why);
+    if (st == OK)
+        st = choose_kv_bytes(&l, wish, why);
     if (st == OK)
         *out = l;
     return st;
 }
 
-void engine_plan_text(const struct engine_limits *l, const struct model *m, struct buf *out)
+/* What a policy is to do, and where it cannot. */
+static void policy_text(const struct engine_limits *l, const char *profile, struct buf *out)
+{
+    const uint32_t n_window = kv_windowed_layers(&l->shape);
+    char choice[KV_CHOICE_TEXT];
+    kv_choice_print(&l->policy, choice, sizeof choice);
+    buf_addf(out, "kv policy            %s\n", choice);
+    buf_addf(out, "kv profile           %s\n", profile);
+    if (n_window)
+        buf_addf(out, "kv windows           %u of %u layers, which the policy leaves alone\n",
+                 n_window, l->shape.n_layer);
+}
+
+void engine_plan_text(const struct engine_limits *l, const struct model *m, const char *profile,
+                      struct buf *out)
 {
     const double mib = 1 << 20;
     const struct hparams *h = model_hparams(m);
@@ -168,11 +184,8 @@ void engine_plan_text(const struct engine_limits *l, const struct model *m, stru
     buf_addf(out, "kv cap     %9.1f MiB  %s, %zu bytes a token: %.1f contexts of %u tokens\n",
              (double)l->kv_bytes / mib, kv_type_name(l->kv_type), kv_bytes_per_position(&l->shape),
              (double)l->kv_bytes / (double)one_sequence(l, l->n_ctx), l->n_ctx);
-    if (l->policy.policy->rank || l->policy.policy->select) {
-        char choice[KV_CHOICE_TEXT];
-        kv_choice_print(&l->policy, choice, sizeof choice);
-        buf_addf(out, "kv policy            %s\n", choice);
-    }
+    if (l->policy.policy->rank || l->policy.policy->select)
+        policy_text(l, profile, out);
     buf_addf(out, "workspace  %9.1f MiB  up to %u tokens a step, %u threads\n",
              (double)model_workspace_bytes(m) / mib, l->n_ubatch, model_n_thread(m));
 }

@@ -29,7 +29,8 @@ must_use enum status engine_limits_choose(struct engine_limits *out, const struc
  * for the engine's own policy. */
 uint32_t engine_limits_context(const struct engine_limits *l, const struct kv_choice *choice);
 
-/* One line for each class of memory. */
-void engine_plan_text(const struct engine_limits *l, const struct model *m, struct buf *out);
+/* One line for each class of memory, and what the policy comes to; profile: whence the shares of heads are. */
+void engine_plan_text(const struct engine_limits *l, const struct model *m, const char *profile,
+                      struct buf *out);
 
 #endif

@@ -74,6 +74,7 @@ static struct akv_usage usage_of(const struct engine *e, const struct sequence *
         const uint32_t by = s->keeper->choice.options.common.shares;
         const bool there =
             e->heads.there && (by != KV_SHARES_LAYERS || kv_shares_has_layers(&e->heads.shares));
+        u.kv_windowed = kv_windowed_layers(&e->limits.shape);
         u.kv_shares = !there || by == KV_SHARES_EQUAL ? "equal"
                       : by == KV_SHARES_LAYERS        ? "layers"
                                                       : "profile";

@@ -197,6 +197,11 @@ void engine_free(struct engine *e)
     mem_free(e);
 }
 
+const char *engine_heads_told(const struct engine *e)
+{
+    return e->heads.told.text;
+}
+
 const struct engine_limits *engine_limits(const struct engine *e)
 {
     return &e->limits;

@@ -63,6 +63,11 @@ struct kv_floors kv_read_floors(const struct kv_choice *c, const struct kv_shape
 struct kv_floors kv_keep_floors(const struct kv_choice *c, const struct kv_shape *shape,
                                 uint32_t n_whole);
 
+/* Whether a model can serve it. BAD_INPUT: every layer has a window, so that nothing is dropped or left out; or a budget in
+ * bytes is less than the rows that always stay. */
+must_use enum status kv_keep_check(const struct kv_choice *c, const struct kv_shape *shape,
+                                   struct note *why);
+
 /* Generated tokens from one keep to the next; 0: none. Who judges a large budget in longer steps holds no more beside it, for
  * its size, and takes less of each token's time. */
 uint32_t kv_keep_every(const struct kv_choice *c, const struct kv_shape *shape, uint32_t n_whole);

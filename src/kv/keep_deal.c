@@ -56,6 +56,29 @@ struct kv_floors kv_keep_floors(const struct kv_choice *c, const struct kv_shape
     return f;
 }
 
+enum status kv_keep_check(const struct kv_choice *c, const struct kv_shape *shape, struct note *why)
+{
+    const struct kv_common *o = &c->options.common;
+    if (!c->policy->rank && !c->policy->select)
+        return OK;
+    if (kv_whole_group(shape) >= shape->n_group) {
+        note_set(why,
+                 "every layer of this model has a window, which is its budget: KV policy '%s' has "
+                 "nothing to do",
+                 c->policy->name);
+        return BAD_INPUT;
+    }
+    const struct kv_floors f = kv_read_floors(c, shape, 0);
+    const double rows = o->budget.n / bytes_a_row(shape), least = (double)f.n_sink + f.recent;
+    if (o->budget.unit != KV_BYTES || rows >= fmax(least, 1))
+        return OK;
+    note_set(why,
+             "budget: %.0f bytes are %.3g rows of each kv_head (%.0f bytes each), and %.0f always "
+             "stay; raise it",
+             o->budget.n, rows, bytes_a_row(shape), fmax(least, 1));
+    return BAD_INPUT;
+}
+
 uint32_t kv_keep_every(const struct kv_choice *c, const struct kv_shape *shape, uint32_t n_whole)
 {
     const struct kv_amount every = c->options.common.every;

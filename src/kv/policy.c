@@ -187,6 +187,15 @@ bool kv_choice_drops(const struct kv_choice *c)
     return p->rank && !(p->keep_factor && isinf(p->keep_factor(c->options.bytes)));
 }
 
+/* The newest rows that stay of a budget in rows. */
+static double recent_of(const struct kv_choice *c)
+{
+    const struct kv_common *o = &c->options.common;
+    if (o->recent.unit == KV_ROWS)
+        return o->recent.n;
+    return fmax(floor(o->budget.n * o->recent.n / 100), c->policy->recent_least);
+}
+
 enum status kv_choice_check(const struct kv_choice *c, struct note *why)
 {
     const struct kv_common *common_of = &c->options.common;
@@ -202,13 +211,12 @@ enum status kv_choice_check(const struct kv_choice *c, struct note *why)
                  "every: bytes are for the budget; give tokens, or a share of it (every=16%%)");
         return BAD_INPUT;
     }
-    const double floor =
-        common_of->n_sink + (common_of->recent.unit == KV_ROWS ? common_of->recent.n : 0);
-    if (common_of->budget.unit == KV_ROWS && common_of->budget.n < floor) {
+    const double floors = common_of->n_sink + recent_of(c);
+    if (common_of->budget.unit == KV_ROWS && common_of->budget.n < floors) {
         note_set(why,
                  "budget: %.0f rows are fewer than the %.0f that always stay (sinks=%u and "
                  "recent); raise the budget or lower those",
-                 common_of->budget.n, floor, common_of->n_sink);
+                 common_of->budget.n, floors, common_of->n_sink);
         return BAD_INPUT;
     }
     return c->policy->check ? c->policy->check(c->options.bytes, why) : OK;

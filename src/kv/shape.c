@@ -41,6 +41,12 @@ uint32_t kv_whole_group(const struct kv_shape *s)
     return g;
 }
 
+uint32_t kv_windowed_layers(const struct kv_shape *s)
+{
+    const uint32_t g = kv_whole_group(s);
+    return s->n_layer - (g < s->n_group ? s->group[g].n_layer : 0);
+}
+
 uint32_t kv_excerpt_class(const struct kv_shape *s)
 {
     return s->n_group;

@@ -40,6 +40,7 @@ size_t kv_bytes_per_position(const struct kv_shape *s);          // all groups, 
  * group without a window, [K part][V part], rounded up to pages (kv/excerpt.h). A shape whose layers are all windowed has
  * no such class: kv_excerpt_class is then kv_n_class. */
 uint32_t kv_excerpt_class(const struct kv_shape *s);
+uint32_t kv_windowed_layers(const struct kv_shape *s);
 uint32_t
 kv_whole_group(const struct kv_shape *s); // the group without a window; n_group: there is none
 uint32_t kv_n_class(const struct kv_shape *s);

@@ -191,6 +191,11 @@ static void perplexity_of_chunks(void **state)
     program_expect(PERPLEXITY("-f", path, "--ctx", "4096"), NULL, 1, NULL, "a chunk needs 4096");
     program_expect(PERPLEXITY("-f", path, "--ctx", "3"), NULL, 2, NULL, "--ctx is at least 4");
     program_expect(PERPLEXITY("--ctx", "64"), NULL, 2, NULL, "-f FILE");
+    program_expect(PERPLEXITY("-f", path, "--ctx", "64", "--kv-policy", "h2o:budget=20"), NULL, 2,
+                   NULL, "this KV policy judges behind one: give it block=N");
+    program_expect(PERPLEXITY("-f", path, "--ctx", "64", "--chunks", "1", "--kv-policy",
+                              "h2o:budget=20,block=16"),
+                   NULL, 0, "{\"chunks\": 1", NULL);
     buf_close(&text);
     program_end_close(&alone);
     program_end_close(&together);
@@ -276,6 +281,12 @@ static void wrong_kv_words_are_named(void **state)
     program_expect(KV("--tasks", "book:tale=3"), NULL, 2, NULL,
                    "book has no option 'tale'; it has items=");
     program_expect(KV("--policies", "auto,h3o"), NULL, 2, NULL, "'h3o'");
+    program_expect(KV("--kv-policy", "h2o"), NULL, 2, NULL, "--policies names them");
+    program_expect(KV("--policies", "help"), NULL, 0, "sentencekv - ", NULL);
+    program_expect(WORDS("akvifer", "bench", "--kv-policy", "help"), NULL, 0, "sentencekv - ",
+                   NULL);
+    program_expect(KV("--json", "/none/kv.json", "--tasks", "book"), NULL, 1, NULL,
+                   "cannot write '/none/kv.json'");
     program_expect(KV("--tasks", "help"), NULL, 0, "needle - one number in prose", NULL);
     program_expect(KV("--tasks", "dialogue", "--data", "/none"), NULL, 1, NULL,
                    "'/none/sgd-longconv");

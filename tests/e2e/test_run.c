@@ -74,6 +74,26 @@ static void greedy_continues_as_the_reference(void **state)
     json_decref(a);
 }
 
+/* At the start whence a policy's shares are and what it cannot touch; behind the answer what became of rows. */
+static void a_policy_says_what_it_did(void **state)
+{
+    (void)state;
+    json_t *a = answer_of(RAW("--json", "-n", "3", "-p", FRANCE, "--kv-policy", "window"), NULL);
+    const json_t *kv = json_object_get(json_object_get(a, "akvifer"), "kv");
+    assert_true(strncmp(text_of(kv, "policy"), "window:budget=20%", 17) == 0);
+    assert_int_equal(json_integer_value(json_object_get(kv, "kept_tokens")) +
+                         json_integer_value(json_object_get(kv, "dropped_tokens")),
+                     7);
+    json_decref(a);
+    program_expect(RUN("-n", "1", "-p", "Hi", "--kv-policy", "auto"), NULL, 0, "",
+                   "kv profile           the program's own");
+    if (access("models/gemma-3-270m-q4_k_m.gguf", R_OK) == 0)
+        program_expect(RUN("-m", "gemma3", "-n", "1", "-p", "Hi", "--raw", "--kv-policy", "auto"),
+                       NULL, 0, "",
+                       "kv profile           none: `akvifer profile -m MODEL` measures one\n"
+                       "kv windows           15 of 18 layers, which the policy leaves alone");
+}
+
 /* An answer that is no whole one says so, unless it is told to be quiet. */
 static void a_cut_answer_says_so(void **state)
 {
@@ -447,6 +467,7 @@ int main(void)
     setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 }); // Ctrl-\ would leave one
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(greedy_continues_as_the_reference),
+        cmocka_unit_test(a_policy_says_what_it_did),
         cmocka_unit_test(a_cut_answer_says_so),
         cmocka_unit_test(long_context_is_warned_of),
         cmocka_unit_test(same_seed_same_answer),

@@ -229,6 +229,7 @@ static void tiny_models_keep_what_the_twin_keeps(void **state)
         "keydiff:budget=20%",
         "expected:budget=25%,block=100",
         "window:budget=20%",
+        "random:budget=25%,seed=5",
         "kvzip:budget=25%",
         "epicache:budget=30%,block=100",
     };
@@ -251,6 +252,13 @@ static void the_default_model_keeps_what_the_twin_keeps(void **state)
     live_with(SMOLLM2, KV_F16, "expected:budget=10%", 0);
     live_with(SMOLLM2, KV_F16, "snapkv:budget=30%", 0);
     live_with(SMOLLM2, KV_F16, "tova:budget=20%,block=100", 1);
+    live_with(SMOLLM2, KV_F16, "h2o-chunked:budget=25%,block=100", ANSWER);
+    live_with(SMOLLM2, KV_F16, "keydiff:budget=20%", 1);
+    live_with(SMOLLM2, KV_F16, "window:budget=20%", 1);
+    live_with(SMOLLM2, KV_F16, "random:budget=20%", 1);
+    live_with(SMOLLM2, KV_F16, "kvzip:budget=25%", 0);
+    live_with(SMOLLM2, KV_F16, "epicache:budget=40%,block=100", 0);
+    live_with(SMOLLM2, KV_F16, "sentencekv:budget=16%,keep_factor=2.5", 0);
 }
 
 int main(void)

@@ -290,6 +290,33 @@ static void every_answer_speaks_of_its_kv(void **state)
     }
 }
 
+/* A member of "kv" is one option: none is taken for another, or overlooked. */
+static void members_of_kv_are_options(void **state)
+{
+    static const struct {
+        const char *kv;
+        int status;
+        const char *says; // in the error, or in what became of its KV
+    } of[] = {
+        { "{\"policy\":\"h2o:budget=33\",\"recent\":5}", 200, "h2o:budget=33,sinks=4,recent=5," },
+        { "{\"policy\":\"h2o\",\"budget\":\"50%\"}", 200, "h2o:budget=50%," },
+        { "{\"policy\":\"h2o\",\"budget\":50,\"budget_tokens\":60}", 400, "give one" },
+        { "{\"policy\":\"h2o\",\"budget_tokens\":\"5%\"}", 400, "number of tokens" },
+        { "{\"policy\":\"h2o\",\"recent=3,sinks\":3}", 400, "kv.recent=3,sinks is one option" },
+        { "{\"policy\":\"h2o\",\"sinks\":\"3,recent=3\"}", 400, "kv.sinks is one option" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
+        struct buf text, body = { 0 };
+        buf_addf(&body, "{\"prompt\":[60,61,62],\"max_tokens\":1,\"kv\":%s}", of[i].kv);
+        ask(&text, "alice", "/v1/completions", buf_text(&body), of[i].status);
+        if (!strstr(buf_text(&text), of[i].says))
+            fail_msg("%s: %s", of[i].kv, buf_text(&text));
+        buf_close(&body);
+        buf_close(&text);
+    }
+}
+
 /* What its clients look at: ids in a stream, an answer that the context cut, as many slots as /props says. */
 static void llama_servers_clients_find_their_way(void **state)
 {
@@ -688,6 +715,7 @@ int main(void)
         cmocka_unit_test(how_a_prompt_ends_is_as_asked),
         cmocka_unit_test(usage_grows_with_the_tokens),
         cmocka_unit_test(every_answer_speaks_of_its_kv),
+        cmocka_unit_test(members_of_kv_are_options),
         cmocka_unit_test(llama_servers_clients_find_their_way),
         cmocka_unit_test(the_stop_text_that_was_met_is_told),
         cmocka_unit_test(no_seed_is_another_one_each_time),

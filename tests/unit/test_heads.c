@@ -12,6 +12,8 @@
 #include "support/temp_dir.h"
 #include "support/tiny_model.h"
 
+#define SMOLLM2 "models/SmolLM2-135M-Instruct.Q4_1.gguf"
+
 static struct model *model;
 static struct kv_shape shape;
 
@@ -69,7 +71,7 @@ static void none_is_no_error(void **state)
     (void)state;
     assert_int_equal(look(&h, NULL, &why), OK);
     assert_false(h.there);
-    assert_true(h.told.text[0]);
+    assert_string_equal(h.told.text, "none: `akvifer profile -m MODEL` measures one");
     heads_close(&h);
 }
 
@@ -128,7 +130,25 @@ static void the_programs_own(const char *path)
 static void own_of_smollm2(void **state)
 {
     (void)state;
-    the_programs_own("models/SmolLM2-135M-Instruct.Q4_1.gguf");
+    the_programs_own(SMOLLM2);
+}
+
+static void one_that_does_not_fit_is_told_beside_the_programs_own(void **state)
+{
+    struct heads h;
+    struct note why = { "" };
+    if (access(SMOLLM2, R_OK) != 0)
+        skip();
+    temp_dir_make(state);
+    temp_dir_put("it.gguf.kv.json", "nonsense");
+    open_model(SMOLLM2);
+    assert_int_equal(heads_open(&h, model, &shape, NULL, in_dir("it.gguf"), &why), OK);
+    assert_true(h.there);
+    assert_non_null(strstr(h.told.text, "the program's own; '"));
+    assert_non_null(strstr(h.told.text, "it.gguf.kv.json"));
+    heads_close(&h);
+    model_close(model);
+    temp_dir_remove(state);
 }
 
 static void own_of_qwen2(void **state)
@@ -145,6 +165,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(of_another_model_is_told, open_tiny, close_tiny),
         cmocka_unit_test(own_of_smollm2),
         cmocka_unit_test(own_of_qwen2),
+        cmocka_unit_test(one_that_does_not_fit_is_told_beside_the_programs_own),
     };
     return cmocka_run_group_tests_name("profiles of heads", tests, NULL, NULL);
 }

@@ -85,6 +85,10 @@ static void presets_come_first(void **state)
     expect_text("window:preset=paper",
                 "window:budget=20%,sinks=4,recent=0,block=0,every=1,"
                 "shares=equal,round=off,even=0,even_block=0,whole=off,alpha=2,pos=rolling");
+    expect_text("epicache:preset=paper",
+                "epicache:budget=20%,sinks=0,recent=0,block=512,every=0,shares=layers,round=off,"
+                "even=0,even_block=0,whole=off,alpha=2,episodes=4,segment=4,reps=1,embed=minilm,"
+                "blur=0,support=past,new=0,stay=0,park=off,route=nearest");
     struct kv_choice c = parsed("h2o:sinks=7,budget=300,preset=paper");
     assert_int_equal(c.options.common.n_sink, 7);
     assert_true(c.options.common.budget.unit == KV_ROWS && c.options.common.budget.n == 300);
@@ -151,6 +155,8 @@ static void errors_say_what_there_is(void **state)
     expect_refused("h2o:group=max", "group=max|score=last");
     expect_refused("h2o:budget=8,recent=6",
                    "budget: 8 rows are fewer than the 10 that always stay");
+    expect_refused("auto:budget=11", "budget: 11 rows are fewer than the 12 that always stay");
+    expect_refused("h2o:budget=40,recent=100%", "fewer than the 44");
     expect_refused("sentencekv:keep_factor=0.5", "keep_factor: 0.5|1 to inf");
     expect_refused("sentencekv:every=8", "every: 8|must be 0");
     expect_refused("h2o:decay=inf", "'inf' is no number");
@@ -244,6 +250,37 @@ static void the_manual_is_whole(void **state)
     buf_close(&out);
 }
 
+static void expect_unserved(const char *choice, const struct kv_shape *shape, const char *word)
+{
+    const struct kv_choice c = parsed(choice);
+    struct note why = { "" };
+    assert_int_equal(kv_keep_check(&c, shape, &why), *word ? BAD_INPUT : OK);
+    assert_non_null(strstr(why.text, word));
+}
+
+/* 64 bytes are a row of both kv_heads of both layers: K and V of 4 elements. */
+static void a_model_that_cannot_serve_it_is_told(void **state)
+{
+    struct kv_shape shape = {
+        .type = KV_F16,
+        .n_group = 1,
+        .group = { { .n_layer = 2, .n_kv_head = 2, .d_k = 4, .d_v = 4 } },
+        .n_layer = 2,
+    };
+    (void)state;
+    expect_unserved("h2o:budget=1B", &shape, "1 bytes are 0.0156 rows of each kv_head");
+    expect_unserved("keydiff:budget=63B,sinks=0", &shape, "and 1 always stay");
+    expect_unserved("keydiff:budget=64B,sinks=0", &shape, "");
+    expect_unserved("window:budget=1KiB,recent=13", &shape, "and 17 always stay");
+    expect_unserved("window:budget=1KiB,recent=12", &shape, "");
+    expect_unserved("quest:budget=1KiB", &shape, "and 20 always stay");
+    expect_unserved("auto:budget=1%", &shape, "");
+    shape.group[0].window = 32;
+    expect_unserved("auto", &shape, "every layer of this model has a window");
+    expect_unserved("quest", &shape, "every layer of this model has a window");
+    expect_unserved("full", &shape, "");
+}
+
 static void expect_every(const char *choice, uint32_t n_whole, uint32_t want)
 {
     const struct kv_shape unused = { 0 }; // but for budgets in bytes
@@ -275,6 +312,7 @@ int main(void)
         cmocka_unit_test(any_choice_is_printed_and_read),
         cmocka_unit_test(noise_is_read_or_refused),
         cmocka_unit_test(the_manual_is_whole),
+        cmocka_unit_test(a_model_that_cannot_serve_it_is_told),
         cmocka_unit_test(large_budgets_are_judged_more_rarely),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
