@@ -92,11 +92,12 @@ uint32_t kv_keep_every(const struct kv_choice *c, const struct kv_shape *shape, 
 enum { ROUND_FROM = 4 * KV_BLOCK };
 
 /* The part of the budget that all heads get alike: `part` at a tenth of all rows. What is left for heads that retrieve grows
- * as the root of the budget, since they have all they want early. */
-static float even_of(float part, uint32_t budget, uint32_t n_whole)
+ * as the root of the budget: of little they need most, and where they get all of their rows (whole), few heads have soon all
+ * that they want. Where they get parts, more rows go on finding more facts: from a tenth on the part stays as it is. */
+static float even_of(float part, uint32_t budget, uint32_t n_whole, bool whole)
 {
-    const double by_share = (1 - (double)part) * sqrt(0.1 * n_whole / budget);
-    return part > 0 ? (float)fmax(1 - by_share, 0) : 0;
+    const double root = sqrt(0.1 * n_whole / budget), by_share = whole ? root : fmax(root, 1);
+    return part > 0 ? (float)fmax(1 - (1 - (double)part) * by_share, 0) : 0;
 }
 
 bool kv_keep_is_whole(const struct kv_choice *c, const struct kv_shares *shares)
@@ -124,7 +125,7 @@ void kv_keep_deal(const struct kv_choice *c, const struct kv_shares *shares,
     }
     const bool whole = kv_keep_is_whole(c, shares);
     const float even = o->block > 0 && !whole ? o->even_block : o->even;
-    const struct kv_dealing how = { least, even_of(even, f.budget, n_whole), whole };
+    const struct kv_dealing how = { least, even_of(even, f.budget, n_whole, whole), whole };
     kv_shares_deal(by, &how, f.budget, n_whole, n_list(shape), rows);
     if (o->round && f.budget >= ROUND_FROM && f.budget < n_whole)
         kv_shares_round(rows, n_list(shape), open < f.recent ? open : f.recent, least, n_whole);

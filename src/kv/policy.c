@@ -50,8 +50,8 @@ const struct kv_option kv_common_options[KV_N_COMMON] = {
       "budgets of heads fill whole blocks of 64 rows, so that memory falls to the budget" },
     { "even", KV_OPTION_NUMBER, COMMON(even), NULL, "0", NULL, 0, 1, NULL,
       "with shares=profile or layers, the part of a budget of 10% that heads get by what text that "
-      "follows looks at (alike, where the profile does not say); what is left for shares grows as "
-      "the root of the budget" },
+      "follows looks at (alike, where the profile does not say); of less, what is left for shares "
+      "shrinks as the root of the budget, and with whole it grows so of more" },
     { "even_block", KV_OPTION_NUMBER, COMMON(even_block), NULL, "0", NULL, 0, 1, NULL,
       "the same where `block` is set and heads get parts, not all rows: what a head that retrieves "
       "drops at a block's end is gone" },

@@ -7,6 +7,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -172,6 +173,36 @@ static void blocks_have_an_even_part_of_their_own(void **state)
         deal_choice(&s, of[i].text, rows);
         assert_int_equal(sum_of_n(rows, 4), 400);
         assert_int_equal(rows[0] == rows[1], of[i].even);
+    }
+    kv_shares_close(&s);
+}
+
+/* Rows of a head that retrieves nothing, of budgets below a tenth of all rows, of that, and above. */
+static void the_even_part_depends_on_the_budget(void **state)
+{
+    static const struct {
+        const char *text;
+        uint32_t rows;
+    } of[] = {
+        { "budget=50", 15 }, // 50 * (1 - 0.5 * sqrt(2))
+        { "budget=100", 50 },
+        { "budget=400", 200 },
+        { "budget=400,whole=on", 300 }, // 400 * (1 - 0.5 * sqrt(1 / 4))
+    };
+    (void)state;
+    struct kv_shares s;
+    assert_int_equal(kv_shares_open(&s, 2, 2), OK);
+    for (uint32_t b = 0; b < KV_SHARES_BUDGETS; b++)
+        for (uint32_t i = 0; i < 4; i++)
+            s.share[b][i] = i == 0 ? 4 : 0;
+    for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
+        char text[128];
+        uint32_t rows[4];
+        snprintf(text, sizeof text, "auto:even=0.5,whole=off,round=off,sinks=0,recent=0,%s",
+                 of[i].text);
+        deal_choice(&s, text, rows);
+        if (abs((int)rows[1] - (int)of[i].rows) > 1)
+            fail_msg("%s: %u rows instead of %u", text, rows[1], of[i].rows);
     }
     kv_shares_close(&s);
 }
@@ -433,6 +464,7 @@ int main(void)
         cmocka_unit_test(a_part_is_dealt_evenly),
         cmocka_unit_test(the_even_part_follows_the_text),
         cmocka_unit_test(blocks_have_an_even_part_of_their_own),
+        cmocka_unit_test(the_even_part_depends_on_the_budget),
         cmocka_unit_test(who_wants_most_comes_first),
         cmocka_unit_test(rounded_budgets_fill_blocks),
         cmocka_unit_test(the_best_are_the_best),
