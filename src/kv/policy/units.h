@@ -3,14 +3,15 @@
  *
  *   positions   0 1 2 3 | 4 5 6 7 | 8 9        units: pages of a fixed length, or sentences
  *   address     of their keys the mean; the mean and the variance of each element; or the least and the largest of each:
- *               64 units a part, as rows of K lie. Or none: all their keys are read
+ *               64 units a part, as rows of K lie. Or none: all their keys are read, of which the book has copies
  *
  * U1  Units partition the positions entered. The last is open: its address is that of the rows it has so far.
  * U2  An address is a function of its unit's keys, whatever calls entered them.
  * U3  Best unit first, its rows in order of position, floors left out, until the budget is spent: the last is cut. Of equal
  *     scores the later unit.
  *
- * Addresses are of f16, whatever type KV has. Threads  one at a time for a book. */
+ * Addresses are of f16, copies of keys of int8, whatever type KV has. Threads  one at a time for a book; scores of rows are
+ * steps that others take, too (os/loops.h). */
 #ifndef KV_POLICY_UNITS_H
 #define KV_POLICY_UNITS_H
 
@@ -38,7 +39,7 @@ enum units_join { UNITS_SUM, UNITS_MAX };
  *              their elements independent
  *     bounds   the largest product with a key inside them: q+ * largest + q- * least (Tang et al. 2024)
  *     rows     the attention that its rows would receive of all of the group's queries, did they read everything below their
- *              own row; q, n_query, join and cosine are not looked at, in->score is written */
+ *              own row, by keys of int8; q, n_query, join and cosine are not looked at, in->score is written */
 void units_score(const struct units_kind *kind, void *book, const struct kv_select_in *in,
                  const float *q, uint32_t n_query, enum units_join join, bool cosine);
 
