@@ -104,7 +104,7 @@ struct pass {
     struct attn_head
         *head; // [n_kv_head] of the layer that attends, those with the longest lists first
     struct pass_thread *thread;
-    struct loops loops; // of a task that others help with
+    struct loops loops;      // of a task that others help with
     struct portion *portion; // of the run, one a thread
     struct pass_taps taps;
     struct attn_state split; // [SPLIT_STATES] states of one kv_head's queries

@@ -27,9 +27,9 @@ struct page_book {
     float sum[];
 };
 
-static size_t pages_bytes(const void *options, uint32_t n_position, uint32_t d)
+static size_t pages_bytes(const void *options, uint32_t n_position, uint32_t d, float share)
 {
-    (void)options;
+    (void)options, (void)share;
     return sizeof(struct page_book) + (n_position / PAGE + 1) * (size_t)d * sizeof(float);
 }
 
