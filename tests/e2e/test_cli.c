@@ -67,8 +67,8 @@ static void help_lists_the_verbs(void **state)
     assert_int_equal(akvifer("inspect --modle x"), 2);
     expect_said("akvifer inspect: there is no flag --modle; did you mean --model?");
     assert_int_equal(akvifer("bench foo"), 2);
-    expect_said(
-        "'foo' is no flag; in front of its flags bench takes [kv|attention|roof|steps|stream]");
+    expect_said("'foo' is no flag; in front of its flags bench takes "
+                "[kv|attention|roof|steps|stream|taps]");
     assert_int_equal(akvifer("inspect --version"), 0);
     expect_said("akvifer 0.");
     assert_int_equal(akvifer("inspect --help"), 0);
