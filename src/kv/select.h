@@ -43,8 +43,8 @@ struct kv_select_in {
     const uint64_t *ends; // bit i: a sentence ends with position i; known of those below n_position
     const struct kernels *kern;
     void *scratch; // as kernels ask for it: of `group` queries and d
-    struct loops
-        *loops; // of the worker that asks, whose `own` is such a scratch; NULL: it is alone
+    /* Where the worker that asks shares its loops, of whom `own` is such a scratch; NULL: it is alone. */
+    struct loops *loops;
     uint32_t worker;
     struct kv_view view;        // of the layer
     const struct kv_list *list; // of a past with rows dropped; NULL: all are there, in the view
@@ -105,8 +105,7 @@ struct kv_select_config {
     const struct kv_shares *shares; // the model's profile, borrowed; NULL: none
     uint32_t n_head;                // that ask, of a layer
     uint32_t n_position_max;
-    uint32_t
-        from; // the first position that selects: behind the prompt, or its context and question
+    uint32_t from; // the first position that selects: behind the prompt, or context and question
 };
 
 /* FULL: no memory for its books. */

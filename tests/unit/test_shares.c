@@ -94,16 +94,22 @@ static void larger_shares_get_more(void **state)
     kv_shares_close(&s);
 }
 
+/* Two layers of two heads: the first has `first` of the mean at every budget, each other `rest`. */
+static void open_four(struct kv_shares *s, float first, float rest)
+{
+    assert_int_equal(kv_shares_open(s, 2, 2), OK);
+    for (uint32_t b = 0; b < KV_SHARES_BUDGETS; b++)
+        for (uint32_t i = 0; i < 4; i++)
+            s->share[b][i] = i == 0 ? first : rest;
+}
+
 /* All of it evenly is as if there were no shares; of a part of it heads get that much, and the rest goes by shares. */
 static void a_part_is_dealt_evenly(void **state)
 {
     (void)state;
     struct kv_shares s;
     uint32_t rows[4];
-    assert_int_equal(kv_shares_open(&s, 2, 2), OK);
-    for (uint32_t b = 0; b < KV_SHARES_BUDGETS; b++)
-        for (uint32_t i = 0; i < 4; i++)
-            s.share[b][i] = i == 0 ? 2.5f : 0.5f;
+    open_four(&s, 2.5f, 0.5f);
     deal(&s, 0.1f, false, 2, 2, 1000, 10000, 0, rows); // they have more than that by their shares
     assert_true(abs((int)rows[0] - 2500) <= 1 && abs((int)rows[1] - 500) <= 1);
     deal(&s, 0.8f, false, 2, 2, 1000, 10000, 0, rows);
@@ -164,10 +170,7 @@ static void blocks_have_an_even_part_of_their_own(void **state)
     };
     (void)state;
     struct kv_shares s;
-    assert_int_equal(kv_shares_open(&s, 2, 2), OK);
-    for (uint32_t b = 0; b < KV_SHARES_BUDGETS; b++)
-        for (uint32_t i = 0; i < 4; i++)
-            s.share[b][i] = i == 0 ? 2.5f : 0.5f;
+    open_four(&s, 2.5f, 0.5f);
     for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
         uint32_t rows[4];
         deal_choice(&s, of[i].text, rows);
@@ -191,10 +194,7 @@ static void the_even_part_depends_on_the_budget(void **state)
     };
     (void)state;
     struct kv_shares s;
-    assert_int_equal(kv_shares_open(&s, 2, 2), OK);
-    for (uint32_t b = 0; b < KV_SHARES_BUDGETS; b++)
-        for (uint32_t i = 0; i < 4; i++)
-            s.share[b][i] = i == 0 ? 4 : 0;
+    open_four(&s, 4, 0);
     for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
         char text[128];
         uint32_t rows[4];

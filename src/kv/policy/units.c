@@ -256,10 +256,8 @@ static void score_some(const struct units_kind *kind, const struct book *b,
     }
 }
 
-enum {
-    PIECE = 16,
-    AHEAD = 2
-}; // parts whose rows are scored by who takes them; the part that is fetched meanwhile
+/* Parts whose rows are scored by who takes them, and how far ahead the part is that is fetched meanwhile. */
+enum { PIECE = 16, AHEAD = 2 };
 
 struct row_scores {
     const struct book *b;
