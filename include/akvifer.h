@@ -357,6 +357,8 @@ struct akv_stats {
     /* Of policies that select: rows of KV read, and there; memory that running requests need for it. */
     uint64_t n_row_read, n_row_there;
     size_t kv_book_bytes;
+    /* Memory of the process: what policies wrote down over prefixes that are shared. */
+    size_t kv_mark_bytes;
 };
 AKV_API void akv_stats(akv_engine *engine, struct akv_stats *out);
 

@@ -392,6 +392,9 @@ static void own_kv(const struct text *t, const struct akv_stats *s)
           (double)s->n_row_there);
     plain(t, "akvifer_kv_book_bytes", "gauge",
           "Memory beside the KV by which running requests select.", (double)s->kv_book_bytes);
+    plain(t, "akvifer_kv_mark_bytes", "gauge",
+          "Memory beside the KV for what policies know of prefixes that are shared.",
+          (double)s->kv_mark_bytes);
     plain(t, "akvifer_steps_total", "counter", "Forward passes.", (double)s->n_step);
     labelled(t, "akvifer_step_seconds_total", "counter", "Time in steps, by what it went to.",
              "part",

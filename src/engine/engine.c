@@ -93,7 +93,7 @@ static bool is_waited_for(const struct engine *e, const struct sequence *s)
 }
 
 /* What its policy did: what it put into the index gives its memory back with the rest, unless somebody waits for it or is
- * to find it. */
+ * to find it, or has begun with it already. */
 static void pruned(struct engine *e, struct sequence *s)
 {
     e->spare = (struct spare){ .least = SIZE_MAX, .surplus = e->spare.surplus, .pruned = true };
@@ -101,7 +101,8 @@ static void pruned(struct engine *e, struct sequence *s)
     if (s->keeper->compares || is_waited_for(e, s))
         kv_index_drop(e->index, &s->trail);
     else
-        kv_index_forget(e->index, &s->trail, s->n_cached / KV_BLOCK);
+        kv_index_forget(e->index, &s->trail,
+                        (s->n_cached > s->n_known ? s->n_cached : s->n_known) / KV_BLOCK);
 }
 
 /* The last row of its context, for others of the same to begin behind it. */
@@ -159,6 +160,7 @@ static void commit(struct engine *e, const struct share *sh)
     engine_keep(e, s);
     if (!s->keeper)
         return;
+    engine_mark(e, s);
     count_reads(e, s->keeper);
     keeper_enter(s->keeper, &e->keeping, s->space, s->n_done);
     remember_context(e, sh);

@@ -143,6 +143,12 @@ void engine_stop_running(struct engine *e, const struct sequence *s); // takes i
 struct kv_hit engine_kept(const struct engine *e, const struct sequence *s);
 /* The space and the trail of what engine_kept says; s->hit. As kv_index_take. */
 enum status engine_take_kept(struct engine *e, struct sequence *s, struct note *why);
+/* What its policy would know of the n_done positions that it took, had it seen them computed. Its keeper was just begun. */
+void engine_recall(struct engine *e, struct sequence *s);
+/* Puts what its policy has written down into the index, where others are known to go on behind n_done. */
+void engine_mark(struct engine *e, struct sequence *s);
+/* s->n_known, of what the index has seen before s puts anything. */
+void engine_know(struct engine *e, struct sequence *s);
 /* Puts what s has sealed into the index, and what of it is public where everybody finds it. */
 void engine_keep(struct engine *e, struct sequence *s);
 /* What a hit says of blocks that went, in words. */

@@ -46,24 +46,63 @@ static uint32_t due_after(const struct keeper *k, uint32_t n_done)
     return k->every ? n_done + k->every - (n_done - k->n_prompt) % k->every : KEEPER_NOTHING;
 }
 
+/* Where the next pass has to end. */
+static uint32_t next_stop(const struct keeper *k)
+{
+    return k->n_mark ? min_u32(k->due, k->mark[0]) : k->due;
+}
+
 void keeper_look_ahead(struct keeper *k, uint32_t n_done)
 {
-    k->due = k->taps.moments_due = due_after(k, n_done);
+    k->due = due_after(k, n_done);
+    k->taps.moments_due = next_stop(k);
     k->skips = k->episodes && n_done >= k->episodes->n_base;
 }
 
 uint32_t keeper_rows(const struct keeper *k, uint32_t n_done, uint32_t n)
 {
-    return min_u32(n, k->due - n_done);
+    return min_u32(n, next_stop(k) - n_done);
 }
 
 uint32_t keeper_reusable(const struct keeper *k)
 {
     const uint32_t first = due_after(k, 0);
-    const unsigned at_the_end = KV_NEED_QUERIES | KV_NEED_MASS_PEAK | KV_NEED_PROBE;
-    if (k->compares || keeper_needs(k) & ~at_the_end) /* written down from the first row on */
+    if (k->compares) /* what others may need is written down from the first row on */
         return 0;
     return first > queries_of(k) ? first - queries_of(k) : 0;
+}
+
+/* ---- marks ---- */
+
+unsigned keeper_marks(const struct keeper *k)
+{
+    const unsigned needs = keeper_needs(k);
+    return (needs & KV_NEED_MASS_SUM ? 1u << KV_MARK_MASS : 0) |
+           (needs & KV_NEED_MOMENTS ? 1u << KV_MARK_MOMENTS : 0);
+}
+
+uint32_t keeper_ask_mark(struct keeper *k, uint32_t n_done, uint32_t n)
+{
+    const uint32_t at = min_u32(n, due_after(k, 0)) / KV_BLOCK * KV_BLOCK;
+    uint32_t i = 0;
+    if (k->compares || k->pruned || at <= n_done || !keeper_marks(k))
+        return 0;
+    while (i < k->n_mark && k->mark[i] < at)
+        i++;
+    if (i < k->n_mark && k->mark[i] == at)
+        return at;
+    if (k->n_mark == KEEPER_MARKS)
+        return i ? k->mark[i - 1] : 0;
+    memmove(&k->mark[i + 1], &k->mark[i], (k->n_mark++ - i) * sizeof *k->mark);
+    k->mark[i] = at;
+    k->taps.moments_due = next_stop(k);
+    return at;
+}
+
+void keeper_marked(struct keeper *k)
+{
+    memmove(k->mark, k->mark + 1, --k->n_mark * sizeof *k->mark);
+    k->taps.moments_due = next_stop(k);
 }
 
 /* ---- what is written down ---- */
@@ -108,12 +147,28 @@ static enum status taps_open(struct keeper *k, const struct keeper_frame *f, str
         .n_query = queries_of(k),
         .moments_from = KV_OUTLIERS,
         .n_late_max = needs & KV_NEED_MOMENTS ? KV_TAP_LATE : 0,
-        .moments_due = k->due,
+        .moments_due = next_stop(k),
     };
     const enum status st = kv_taps_open(&k->taps, &size, needs & KV_NEED_MOMENTS);
     if (st != OK)
         note_set(why, "no memory for what KV policy '%s' writes down", k->choice.policy->name);
     return st;
+}
+
+enum status keeper_mark(const struct keeper *k, const struct keeper_frame *f,
+                        enum kv_mark_kind kind, uint32_t n_done, struct kv_mark **out)
+{
+    const struct kv_taps_size size = size_of(f);
+    return kv_mark_new(out, kind, &k->taps, &size, f->model.shape, n_done);
+}
+
+void keeper_recall(struct keeper *k, const struct keeper_frame *f, unsigned kinds,
+                   struct kv_mark *const mark[KV_MARK_N])
+{
+    const struct kv_taps_size size = size_of(f);
+    for (unsigned kind = 0; kind < KV_MARK_N; kind++)
+        if (kinds & 1u << kind)
+            kv_mark_read(mark[kind], &k->taps, &size, f->model.shape);
 }
 
 /* ---- for others ---- */
@@ -337,6 +392,7 @@ void keeper_end(struct keeper *k)
     k->select = NULL;
     kv_taps_close(&k->taps);
     kv_taps_close(&k->wide);
+    k->n_mark = 0;
 }
 
 void keeper_remember(struct keeper *k, const float *logits, uint32_t n_vocab)

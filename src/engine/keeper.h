@@ -13,7 +13,9 @@
  *     batches, chunks, pauses or what was cached.
  * G2  Before the first keep the KV is exact, and shared like any other; behind it nothing of it enters the index. Rows that
  *     select are not exact, those before them are.
- * G3  A pause throws everything away; the same schedule makes it again.
+ * G3  What a policy knows of a prefix without having read it is in marks (kv/mark.h): put aside where a prompt is known to
+ *     go on as another one does, before anything is judged.
+ * G4  A pause throws everything away; the same schedule makes it again.
  *
  * Lifetime  of its sequence; begin and end with each start and pause. Threads  built by the submitting thread, then the
  * engine thread's. */
@@ -23,9 +25,12 @@
 #include "engine/episodes.h"
 #include "engine/replay.h"
 #include "kv/keep.h"
+#include "kv/mark.h"
 #include "kv/select.h"
 #include "model/model.h"
 #include "text/sentences.h"
+
+enum { KEEPER_MARKS = 4 }; // to come at once
 
 struct keeper {
     struct kv_choice choice;
@@ -37,13 +42,15 @@ struct keeper {
     uint32_t n_position_max;      // of the sequence
     uint32_t every;               // generated tokens from one keep to the next; 0: none
     uint32_t due;                 // where keep runs next; UINT32_MAX: nowhere
-    bool pruned;                  // rows were dropped, so its KV is no longer exact
-    bool judging;                 // what is due has begun, and lacked blocks to tidy into
-    bool skips;                   // what is due is positions that are not read
-    struct kv_excerpt *excerpt;   // NULL: not begun, or the policy drops nothing
-    struct kv_select *select;     // NULL: not begun, or the policy selects nothing
-    struct kv_select_stats told;  // of what it read, already counted by the engine
-    struct sentences sentences;   // where the policy wants to know it, of ids below n_scanned
+    uint32_t n_mark;
+    uint32_t mark[KEEPER_MARKS]; // positions at which marks are put aside: whole blocks, ascending
+    bool pruned;                 // rows were dropped, so its KV is no longer exact
+    bool judging;                // what is due has begun, and lacked blocks to tidy into
+    bool skips;                  // what is due is positions that are not read
+    struct kv_excerpt *excerpt;  // NULL: not begun, or the policy drops nothing
+    struct kv_select *select;    // NULL: not begun, or the policy selects nothing
+    struct kv_select_stats told; // of what it read, already counted by the engine
+    struct sentences sentences;  // where the policy wants to know it, of ids below n_scanned
     uint32_t n_scanned;
     struct kv_taps taps; // what its policy needs
     struct kv_taps
@@ -136,8 +143,31 @@ void keeper_enter(struct keeper *k, const struct keeper_frame *f, const struct k
 /* The logits of the context's last row, for those that begin behind it. Without memory nothing is remembered. */
 void keeper_remember(struct keeper *k, const float *logits, uint32_t n_vocab);
 
-/* Positions that may come from exact KV instead of being computed: behind them it has to look on. */
+/* Positions that may come from exact KV instead of being computed, where marks of what it writes down are there: behind them
+ * it has to look on. */
 uint32_t keeper_reusable(const struct keeper *k);
+
+/* The kinds of marks without which it has to see every prefix computed, as bits 1 << kind. */
+unsigned keeper_marks(const struct keeper *k);
+
+/* Another prompt begins with its first n ids; it stands at n_done. Where it will put marks aside for that one: at most at n, a
+ * whole block, above n_done. 0: nowhere. */
+uint32_t keeper_ask_mark(struct keeper *k, uint32_t n_done, uint32_t n);
+
+/* Whether marks are to be put aside at n_done; then keeper_marked is called before anything else. */
+static inline bool keeper_marks_here(const struct keeper *k, uint32_t n_done)
+{
+    return k->n_mark > 0 && k->mark[0] == n_done;
+}
+void keeper_marked(struct keeper *k);
+
+/* It was just begun behind a prefix; its marks of these kinds are what it knows of it. */
+void keeper_recall(struct keeper *k, const struct keeper_frame *f, unsigned kinds,
+                   struct kv_mark *const mark[KV_MARK_N]);
+
+/* A mark of the kind over n_done positions. FULL: no memory. */
+must_use enum status keeper_mark(const struct keeper *k, const struct keeper_frame *f,
+                                 enum kv_mark_kind kind, uint32_t n_done, struct kv_mark **out);
 
 /* Whether its next rows are those of its replay. */
 static inline bool keeper_replays(const struct keeper *k)

@@ -176,6 +176,8 @@ static struct sequence *parent_of(const struct engine *e, const struct sequence 
 {
     struct sequence *parent = NULL;
     *n = 0;
+    if (s->keeper && keeper_marks(s->keeper))
+        return NULL; /* what that one's policy knows, it knows of all that it has read */
     for (uint32_t i = 0; i < e->n_running; i++) {
         struct sequence *r = e->running[i];
         const uint32_t shared = shares_with(s, r), done = shared < r->n_done ? shared : r->n_done;
@@ -286,6 +288,18 @@ static bool waits_for_context(struct engine *e, struct sequence *s)
     return true;
 }
 
+/* Positions that s will be able to take from a running one: where a policy has to know what it would have seen, that one puts
+ * it aside. */
+static uint32_t will_share(const struct sequence *s, struct sequence *running)
+{
+    const uint32_t n = shares_with(s, running);
+    const unsigned kinds = s->keeper ? keeper_marks(s->keeper) : 0;
+    if (!kinds)
+        return n;
+    const bool same = running->keeper && (keeper_marks(running->keeper) & kinds) == kinds;
+    return same ? keeper_ask_mark(running->keeper, running->n_done, n) : 0;
+}
+
 /* Whether a running sequence is about to compute rows that this one shares and that are not there yet, enough of them:
  * then it waits, and takes them. Of eight agents with one long prompt, one computes it. Who waits does so for one that
  * runs, and no longer than that one runs: there is no circle. */
@@ -300,8 +314,8 @@ static bool waits_for_prefix(struct engine *e, struct sequence *s)
         return false;
     const uint32_t there = reusable(e, s);
     for (uint32_t i = 0; i < e->n_running; i++) {
-        const struct sequence *r = e->running[i];
-        const uint32_t shared = shares_with(s, r);
+        struct sequence *r = e->running[i];
+        const uint32_t shared = will_share(s, r);
         if (r->n_done < shared && shared >= there + WORTH_WAITING) {
             s->wait_for = r->id;
             s->wait_until = shared;
@@ -371,6 +385,8 @@ static enum status take_space(struct engine *e, struct sequence *s, struct note 
         st = take_tapped(e, s, why);
     if (st != NOT_FOUND)
         return st;
+    if (s->keeper && !s->start_ns)
+        engine_know(e, s);
     s->hit = engine_kept(e, s);
     const bool forks = parent && n > s->hit.n_position, enough = reusable(e, s) > 0;
     if (s->hit.miss == KV_MISS_COLD && !forks)
@@ -391,6 +407,11 @@ static enum status take_space(struct engine *e, struct sequence *s, struct note 
         s->space = NULL;
         s->n_done = 0;
         st = FULL;
+    }
+    if (st == OK && s->keeper) {
+        engine_recall(e, s);
+        if (!s->cache_no_write)
+            keeper_ask_mark(s->keeper, s->n_done, s->n_known);
     }
     return st;
 }

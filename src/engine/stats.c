@@ -84,6 +84,7 @@ void engine_publish(struct engine *e, uint64_t step_ns)
         .n_row_read = e->sum.n_read,
         .n_row_there = e->sum.n_there,
         .kv_book_bytes = book_bytes(e),
+        .kv_mark_bytes = index.mark_bytes,
     };
     memcpy(s->n_step_of_rows, e->sum.n_of_rows, sizeof s->n_step_of_rows);
     pthread_mutex_unlock(&e->lock);

@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "kv/index_in.h"
 
-enum { NODES_BESIDE = 64 };
+enum { NODES_BESIDE = 64, MARKS_PART = 8 };
 
 /* ---- putting ---- */
 
@@ -151,8 +151,11 @@ enum status kv_index_new(struct kv_index **out, const struct kv_index_config *co
                          struct note *why)
 {
     struct kv_index *x = mem_new(1, sizeof *x);
+    struct kv_pool_usage usage;
     if (!x)
         goto full;
+    kv_pool_usage(config->pool, &usage);
+    x->mark_bytes_max = usage.bytes_max / MARKS_PART;
     x->pool = config->pool;
     x->spaces = config->spaces;
     x->shape = kv_pool_shape(config->pool);
@@ -221,6 +224,10 @@ void kv_index_check(const struct kv_index *x)
         }
     }
     assert(n_node == x->stats.n_node + x->stats.n_salt);
+    size_t mark_bytes = 0;
+    for (uint32_t i = 0; i < x->stats.n_mark; i++)
+        mark_bytes += x->marked[i].node->mark[x->marked[i].kind]->bytes;
+    assert(mark_bytes == x->stats.mark_bytes && mark_bytes <= x->mark_bytes_max);
     for (uint32_t i = 1; i < x->n_heap; i++)
         assert(x->heap[(i - 1) / 2]->used <= x->heap[i]->used);
 }

@@ -24,6 +24,9 @@
  * N6  A public node holds whole blocks all of whose ids, and those before them, their sequence declared public; only
  *     who declares the same of its own prompt finds it. What follows lies under a salt alone.
  *
+ * N7  A mark (kv/mark.h) is of the ids up to its node's end, and goes with the node. All of them take an eighth of the
+ *     pool's cap at most, beside it.
+ *
  * Lifetime  from start to end; nodes are sized at kv_index_new. A put that finds none free evicts,
  *           or leaves out what it wanted to put.
  * Threads   the engine thread.
@@ -32,6 +35,7 @@
 #ifndef KV_INDEX_H
 #define KV_INDEX_H
 
+#include "kv/mark.h"
 #include "kv/space.h"
 
 enum { KV_SALT_MAX = 255 }; // bytes
@@ -49,11 +53,11 @@ enum kv_miss {
     KV_MISS_EVICTED,  // it was here, and went to make room
     KV_MISS_WINDOW,   // the rows that a windowed layer would need went
     KV_MISS_OFF,      // the request asked for no reuse
-    KV_MISS_POLICY,   // its KV policy has to see the whole prompt computed
-    KV_MISS_SHORT,    // what is here is less than the least that is worth taking
-    KV_MISS_SALT,     // cold, but another salt of the same tenant has it
-    KV_MISS_PUBLIC,   // cold, but it is public, which the request did not say of its own
-    KV_MISS_TENANT,   // cold, but another tenant has it: for the operator's eyes only
+    KV_MISS_POLICY, // its KV policy has to see more computed: what it would know of it is not here
+    KV_MISS_SHORT,  // what is here is less than the least that is worth taking
+    KV_MISS_SALT,   // cold, but another salt of the same tenant has it
+    KV_MISS_PUBLIC, // cold, but it is public, which the request did not say of its own
+    KV_MISS_TENANT, // cold, but another tenant has it: for the operator's eyes only
     KV_MISS_N,
 };
 const char *kv_miss_name(enum kv_miss m);
@@ -150,6 +154,20 @@ must_use enum status kv_index_take_public(struct kv_index *x, const int32_t *ids
 void kv_index_publish(struct kv_index *x, const int32_t *ids, uint32_t n_public,
                       struct kv_space *space, struct kv_trail *trail);
 
+/* ---- what policies wrote down over a prefix ---- */
+
+/* Puts it where the trail stands, if that is its end; the index is a holder of its own. */
+void kv_index_mark(struct kv_index *x, const struct kv_trail *trail, struct kv_mark *m);
+
+/* The most positions, of those that kv_index_find may promise, at whose end there are marks of all `kinds` (bits 1 << kind);
+ * mark[kind] are those, the index's. 0: nowhere. Pure. */
+uint32_t kv_index_marked(const struct kv_index *x, const char *salt, const int32_t *ids,
+                         uint32_t n_id, unsigned kinds, struct kv_mark *mark[KV_MARK_N]);
+
+/* Of those positions, how many are here or were here once: whole blocks that another prompt began with, too. Pure. */
+uint32_t kv_index_known(const struct kv_index *x, const char *salt, const int32_t *ids,
+                        uint32_t n_id);
+
 void kv_index_drop(struct kv_index *x, struct kv_trail *trail); // unpins
 
 /* Unpins, and lets go of the nodes behind the first n_block that nobody else stands at or behind: the sequence pruned its
@@ -176,6 +194,8 @@ struct kv_index_stats {
     struct kv_times lifetime, idle; // of nodes that went: since they were put, since their last use
     struct kv_times reuse_gap;      // from one use of a node to the next
     uint64_t n_put, n_put_twice;    // nodes made; blocks that were here already
+    uint32_t n_mark;
+    size_t mark_bytes; // of the process
 };
 void kv_index_stats(const struct kv_index *x, struct kv_index_stats *out);
 

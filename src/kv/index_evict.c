@@ -207,6 +207,7 @@ void index_remove(struct kv_index *x, struct kv_node *n, enum kv_evict why)
         heap_remove(x, n);
     if (holds_window(x, n))
         window_unlink(x, n);
+    index_marks_remove(x, n);
     for (uint32_t g = 0; g < x->shape->n_group && !node_is_root(n); g++) {
         if (node_has(n, g))
             index_release(x, n, g);

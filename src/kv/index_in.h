@@ -1,5 +1,6 @@
 /* kv/index_in.h - the index from the inside. Private to index_tree.c (nodes), index_find.c (what is found and taken), index.c
- * (what is put), index_public.c (what everybody may take), index_walk.c and index_evict.c (what goes).
+ * (what is put), index_public.c (what everybody may take), index_mark.c (what policies wrote down), index_walk.c and
+ * index_evict.c (what goes).
  *
  *   leaf heap    nodes without children and pins, the longest unused at the top        N2
  *   window list  nodes that hold window blocks, the longest unused first               N5
@@ -9,7 +10,7 @@
 
 #include "kv/index.h"
 
-enum { NODE_IN_NO_HEAP = UINT32_MAX, GHOST_MAX = 8192 };
+enum { NODE_IN_NO_HEAP = UINT32_MAX, GHOST_MAX = 8192, MARK_MAX = 64 };
 
 struct kv_node {
     struct kv_key key;
@@ -21,17 +22,23 @@ struct kv_node {
     char *salt;    // a root's
     uint32_t n_id; // rows; 0: a root
     uint32_t n_child, n_pin;
-    uint32_t heap_at;             // place in the leaf heap
-    uint64_t used, window_used;   // ticks of last use
-    uint64_t made_ns, used_ns;    // the clock then
-    struct kv_gone window_gone;   // its window blocks
-    block_id block[KV_GROUP_MAX]; // KV_NO_BLOCK: a windowed group's that went
+    uint32_t heap_at;                // place in the leaf heap
+    uint64_t used, window_used;      // ticks of last use
+    uint64_t made_ns, used_ns;       // the clock then
+    struct kv_gone window_gone;      // its window blocks
+    struct kv_mark *mark[KV_MARK_N]; // of the positions up to its end; NULL: none
+    block_id block[KV_GROUP_MAX];    // KV_NO_BLOCK: a windowed group's that went
     int32_t id[KV_BLOCK];
 };
 
 struct ghost {
     struct kv_key key;
     struct kv_gone gone;
+};
+
+struct marked {
+    struct kv_node *node;
+    enum kv_mark_kind kind;
 };
 
 struct kv_index {
@@ -50,8 +57,10 @@ struct kv_index {
     struct kv_node **heap; // [n_node_max]
     uint32_t n_heap;
     struct kv_node *window_first, *window_last;
-    struct kv_node *root;              // the newest
-    struct ghost *ghost;               // [GHOST_MAX], by key
+    struct kv_node *root;           // the newest
+    struct ghost *ghost;            // [GHOST_MAX], by key
+    struct marked marked[MARK_MAX]; // [stats.n_mark]
+    size_t mark_bytes_max;
     uint32_t *n_node_of[KV_GROUP_MAX]; // [blocks of the group] nodes that hold it
     struct kv_index_stats stats;
 };
@@ -103,6 +112,9 @@ void index_time(struct kv_times *t, uint64_t ns);
 /* A node holds a block, or lets go of it. */
 void index_hold(struct kv_index *x, struct kv_node *n, block_id b);
 void index_release(struct kv_index *x, struct kv_node *n, uint32_t group);
+
+/* ---- index_mark.c ---- */
+void index_marks_remove(struct kv_index *x, const struct kv_node *n); // all of the node's
 
 /* ---- index.c ---- */
 /* kv_index_put, of the space's first blocks only. */

@@ -260,7 +260,7 @@ const reasons = {
   window: ["window", "the rows that a windowed layer needs had gone"],
   off: ["off", "the request asked for no reuse"],
   below_minimum: ["too little", "what is kept is less than is worth taking"],
-  policy: ["policy", "its KV policy has to see the prompt computed, or its rows begin behind a pruned context"],
+  policy: ["policy", "its KV policy has to see more of the prompt computed, or its rows begin behind a pruned context"],
   salt: ["salt", "it is kept under another salt of yours"],
   public: ["public", "others made this beginning public: ask with cache_public to share it"],
 };

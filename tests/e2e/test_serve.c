@@ -302,6 +302,7 @@ static void dashboards_find_their_names(void **state)
         "akvifer_kv_rows_read_total",
         "akvifer_kv_rows_there_total",
         "akvifer_kv_book_bytes",
+        "akvifer_kv_mark_bytes",
         "akvifer_cache_hit_total",
         "akvifer_cache_miss_total",
         "akvifer_step_seconds_total",
