@@ -1,6 +1,7 @@
-/* engine/engine_in.h - the engine from the inside. Private to start.c (birth and death), inbox.c (what callers leave), engine.c
- * (a step), plan.c (who gets rows and blocks), kept.c (what of a prompt is there already), post.c (what is told) and stats.c
- * (what is counted); tests turn an engine without a thread by hand, on a clock of their own. */
+/* engine/engine_in.h - the engine from the inside. Private to start.c (birth and death), inbox.c (what callers leave),
+ * engine.c (a step), plan.c (who gets rows and blocks), admit.c (who starts), kept.c (what of a prompt is there
+ * already), post.c (what is told) and stats.c (what is counted); tests turn an engine without a thread by hand, on a
+ * clock of their own. */
 #ifndef ENGINE_ENGINE_IN_H
 #define ENGINE_ENGINE_IN_H
 
@@ -132,18 +133,25 @@ bool engine_evict(struct engine *e);
 void queue_open(struct queue *q);
 void queue_push(struct queue *q, struct sequence *s);
 struct sequence *queue_pop(struct queue *q); // NULL: empty
+/* Takes s, which stands behind `before` (NULL: first), out of the middle. */
+void queue_take(struct queue *q, struct sequence *before, struct sequence *s);
 
-/* Starts waiting sequences that fit, oldest first; gives every running one rows, and blocks for them. Returns the rows,
- * with who gets which in e->share[0 .. *n_share). */
+/* Starts waiting sequences (admit.c); gives every running one rows, and blocks for them. Returns the rows, with who
+ * gets which in e->share[0 .. *n_share). */
 uint32_t engine_plan(struct engine *e, uint32_t *n_share);
 void engine_stop_running(struct engine *e, const struct sequence *s); // takes it off the list
+
+/* ---- admit.c ---- */
+/* Starts waiting sequences that fit, oldest first: one that waits for what another computes lets others pass. */
+void engine_start_waiting(struct engine *e);
 
 /* ---- kept.c ---- */
 /* What of it is kept, under its salt or for everybody, whichever is more, and why no more. The tables are held. */
 struct kv_hit engine_kept(const struct engine *e, const struct sequence *s);
 /* The space and the trail of what engine_kept says; s->hit. As kv_index_take. */
 enum status engine_take_kept(struct engine *e, struct sequence *s, struct note *why);
-/* What its policy would know of the n_done positions that it took, had it seen them computed. Its keeper was just begun. */
+/* What its policy would know of the n_done positions that it took, had it seen them computed. Its keeper was just
+ * begun. */
 void engine_recall(struct engine *e, struct sequence *s);
 /* Puts what its policy has written down into the index, where others are known to go on behind n_done. */
 void engine_mark(struct engine *e, struct sequence *s);
