@@ -153,6 +153,7 @@ static enum status choose_keeper(struct sequence *s, const struct akv_request *r
         .n_question = r->kv_question,
         .n_position_max = s->n_id_max,
         .told = r->prompt_logprobs,
+        .written = r->kv_written,
         .compared = r->kv_compare,
     };
     const enum status st = keeper_new(&s->keeper, choice, &prompt, why);
