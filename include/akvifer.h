@@ -278,10 +278,12 @@ struct akv_usage {
     /* Positions whose KV was there at the end, and those that the policy dropped: means over the
      * kv_heads of all layers without a window. Together they are all that was computed. */
     uint32_t n_kept, n_dropped;
-    size_t kv_bytes_end;   /* of KV at the end */
-    char kv_policy[384];   /* as it was understood, with all options; "": everything stays */
-    uint32_t kv_windowed;  /* layers that have a window, and that it left alone */
-    const char *kv_shares; /* how its budget was dealt to heads: "profile", "layers" or "equal" */
+    size_t kv_bytes_end; /* of KV at the end */
+    char kv_policy
+        [384]; /* as it was understood, with all options; "": everything stays, and nobody asked; what is below is of a policy that is not "full" */
+    uint32_t kv_windowed; /* layers that have a window, and that it left alone */
+    const char *
+        kv_shares; /* how its budget was dealt to heads: "profile", "layers" or "equal"; NULL: it has none */
     /* Episodes that the history was divided into (0: none were), the one that was read, and how near the question is to
      * it (a cosine). */
     uint32_t kv_n_episode, kv_episode;

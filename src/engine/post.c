@@ -80,6 +80,8 @@ static struct akv_usage usage_of(const struct engine *e, const struct sequence *
                                                       : "profile";
         snprintf(u.kv_policy, sizeof u.kv_policy, "%s", s->keeper->name);
         tell_reads(s->keeper, &u);
+    } else if (s->names_policy) {
+        strcpy(u.kv_policy, "full");
     }
     return u;
 }

@@ -259,6 +259,24 @@ static enum status take_option(const char **text, char name[WORD_ROOM], char val
     return OK;
 }
 
+/* BAD_INPUT: an option stands in the list twice. */
+static enum status check_once(const char *text, struct note *why)
+{
+    char name[WORD_ROOM], value[WORD_ROOM], other[WORD_ROOM];
+    enum status st = OK;
+    while (st == OK && *text) {
+        st = take_option(&text, name, value, why);
+        for (const char *rest = text; st == OK && *rest;) {
+            st = take_option(&rest, other, value, why);
+            if (st != OK || strcmp(name, other) != 0)
+                continue;
+            note_set(why, "%s is given twice", name);
+            st = BAD_INPUT;
+        }
+    }
+    return st;
+}
+
 /* The preset of a list comes first wherever it stands: `only_preset` walks for it alone. */
 static enum status set_options(struct kv_choice *c, const char *text, bool only_preset,
                                struct note *why)
@@ -287,6 +305,8 @@ enum status kv_choice_parse(struct kv_choice *out, const char *text, struct note
         note_set(why, "options are missing behind '%s:'", name);
         st = BAD_INPUT;
     }
+    if (st == OK)
+        st = check_once(at, why);
     if (st == OK)
         st = set_options(&c, at, true, why);
     if (st == OK)
