@@ -283,7 +283,7 @@ struct akv_usage {
         [384]; /* as it was understood, with all options; "": everything stays, and nobody asked; what is below is of a policy that is not "full" */
     uint32_t kv_windowed; /* layers that have a window, and that it left alone */
     const char *
-        kv_shares; /* how its budget was dealt to heads: "profile", "layers" or "equal"; NULL: it has none */
+        kv_shares; /* how its budget was dealt to heads: "profile", "layers", "shuffled" or "equal"; NULL: it has none */
     /* Episodes that the history was divided into (0: none were), the one that was read, and how near the question is to
      * it (a cosine). */
     uint32_t kv_n_episode, kv_episode;

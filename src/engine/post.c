@@ -76,6 +76,7 @@ static struct akv_usage usage_of(const struct engine *e, const struct sequence *
             e->heads.there && (by != KV_SHARES_LAYERS || kv_shares_has_layers(&e->heads.shares));
         u.kv_windowed = kv_windowed_layers(&e->limits.shape);
         u.kv_shares = !there || by == KV_SHARES_EQUAL ? "equal"
+                      : by == KV_SHARES_SHUFFLED      ? "shuffled"
                       : by == KV_SHARES_LAYERS        ? "layers"
                                                       : "profile";
         snprintf(u.kv_policy, sizeof u.kv_policy, "%s", s->keeper->name);

@@ -41,7 +41,7 @@ struct kv_floors kv_read_floors(const struct kv_choice *c, const struct kv_shape
     struct kv_floors f = { .budget = budget_of(o->budget, shape, n_whole), .n_sink = o->n_sink };
     double recent = o->recent.n;
     if (o->recent.unit == KV_PERCENT)
-        recent = fmax(f.budget * o->recent.n / 100, c->policy->recent_least);
+        recent = fmax(f.budget * o->recent.n / 100, kv_choice_recent_least(c));
     f.recent = at_most(recent, UINT32_MAX / 2);
     return f;
 }
@@ -129,6 +129,12 @@ void kv_keep_deal(const struct kv_choice *c, const struct kv_shares *shares,
         by = kv_shares_has_layers(by) ? &by_layer : NULL;
         if (by)
             kv_shares_by_layer(shares, o->alpha, layer, &by_layer);
+    }
+    struct kv_shares of_others;
+    if (by && o->shares == KV_SHARES_SHUFFLED) {
+        of_others = *by;
+        of_others.shuffled = true;
+        by = &of_others;
     }
     const bool whole = kv_keep_is_whole(c, shares);
     const float even = o->block > 0 && !whole ? o->even_block : o->even;

@@ -43,9 +43,12 @@ const struct kv_option kv_common_options[KV_N_COMMON] = {
     { "every", KV_OPTION_AMOUNT, COMMON(every), "tokens", "0", "64", 0, 16777216, NULL,
       "drop again after each so many generated tokens: a number, or a share of the budget in whole "
       "blocks of 64; 0: never" },
-    { "shares", KV_OPTION_WORD, COMMON(shares), NULL, "equal", NULL, 0, 0, "equal profile layers",
-      "how the budget is dealt to heads: the same to all, as the model's profile has it, or by its "
-      "layers alone, as much as their keys change when rows are missing" },
+    { "shares", KV_OPTION_WORD, COMMON(shares), NULL, "equal", NULL, 0, 0,
+      "equal profile layers "
+      "shuffled",
+      "how the budget is dealt to heads: the same to all, as the model's profile has it, by its "
+      "layers alone, as much as their keys change when rows are missing, or (a control) as the "
+      "profile has it, but to other heads" },
     { "round", KV_OPTION_SWITCH, COMMON(round), NULL, "off", NULL, 0, 0, NULL,
       "budgets of heads fill whole blocks of 64 rows, so that memory falls to the budget" },
     { "even", KV_OPTION_NUMBER, COMMON(even), NULL, "0", NULL, 0, 1, NULL,
@@ -187,13 +190,18 @@ bool kv_choice_drops(const struct kv_choice *c)
     return p->rank && !(p->keep_factor && isinf(p->keep_factor(c->options.bytes)));
 }
 
+uint32_t kv_choice_recent_least(const struct kv_choice *c)
+{
+    return c->policy->recent_least ? c->policy->recent_least(c->options.bytes) : 0;
+}
+
 /* The newest rows that stay of a budget in rows. */
 static double recent_of(const struct kv_choice *c)
 {
     const struct kv_common *o = &c->options.common;
     if (o->recent.unit == KV_ROWS)
         return o->recent.n;
-    return fmax(floor(o->budget.n * o->recent.n / 100), c->policy->recent_least);
+    return fmax(floor(o->budget.n * o->recent.n / 100), kv_choice_recent_least(c));
 }
 
 enum status kv_choice_check(const struct kv_choice *c, struct note *why)
