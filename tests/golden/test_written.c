@@ -8,7 +8,10 @@
 
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/mem.h"
+#include "support/runner.h"
 #include "support/still.h"
 
 enum { N = 180, N_PARALLEL = 4 };
@@ -64,7 +67,7 @@ static void submit(struct still *s, struct akv_request *request, struct telling 
 }
 
 /* An answer of N - 1 tokens to the first id. */
-static void write(struct still *s, struct telling *t, const char *policy)
+static void tell(struct still *s, struct telling *t, const char *policy)
 {
     struct akv_request request = {
         .n_predict = N - 1, .n_logprob = 1, .ignore_eos = true, .sampling = akv_sampling_default()
@@ -126,7 +129,7 @@ static void answers_are_read_again(void **state)
     still_open(&s, "llama");
     still_engine_open(&s, &limits);
     for (uint32_t i = 0; i < N_BY_STEP; i++)
-        write(&s, &wrote[i], by_step[i]);
+        tell(&s, &wrote[i], by_step[i]);
     for (uint32_t i = 0; i < N_BY_STEP; i++) {
         got[i] = copy_of(&wrote[i], by_step[i]);
         full[i] = copy_of(&wrote[i], "full");
@@ -139,6 +142,123 @@ static void answers_are_read_again(void **state)
         assert_true(differ(&got[i], &full[i]));
     }
     still_close(&s);
+}
+
+/* ---- step by step, without an engine ---- */
+
+struct plain {
+    struct runner r;
+    struct run run;
+    struct kv_choice choice;
+    struct kv_excerpt *excerpt;
+    struct kv_taps taps;
+    struct kv_keep_model model;
+};
+
+static void plain_open(struct plain *f, const char *path, const struct telling *t)
+{
+    const struct runner_config config = {
+        .path = path, .n_thread = 1, .n_position_max = N, .kv_type = KV_F16
+    };
+    const uint32_t n_tail = (N + KV_BLOCK - 1) / KV_BLOCK * KV_BLOCK;
+    assert_int_equal(kv_choice_parse(&f->choice, t->policy, NULL), OK);
+    runner_open(&f->r, &config);
+    run_open(&f->r, &f->run, t->ids);
+    const struct kv_excerpt_config excerpt = { .pool = f->r.pool,
+                                               .n_position_max = N,
+                                               .n_tail_mass = n_tail };
+    assert_int_equal(kv_excerpt_new(&f->excerpt, &excerpt, NULL), OK);
+    f->taps =
+        (struct kv_taps){ .mass = KV_TAP_MASS_SUM, .into = f->excerpt, .n_counted = UINT32_MAX };
+    f->run.excerpt = f->excerpt;
+    f->run.taps = &f->taps;
+    const struct hparams *h = model_hparams(f->r.model);
+    f->model = (struct kv_keep_model){ .kern = model_kernels(f->r.model),
+                                       .workers = model_workers(f->r.model),
+                                       .shape = &f->r.shape,
+                                       .n_head = h->n_head,
+                                       .scale = h->attn_scale };
+    assert_int_equal(kv_keep_room_new(&f->model.room, &f->r.shape, 1), OK);
+}
+
+static void plain_close(struct plain *f)
+{
+    kv_keep_room_free(f->model.room);
+    kv_excerpt_free(f->excerpt);
+    run_close(&f->run);
+    runner_close(&f->r);
+}
+
+/* One row with each token, or each `every` tokens all that are too many. */
+static void plain_keep(struct plain *f, uint32_t every)
+{
+    const struct kv_keep_job job = { .choice = &f->choice,
+                                     .excerpt = f->excerpt,
+                                     .space = f->run.space,
+                                     .taps = &f->taps,
+                                     .n_position = f->run.n_done,
+                                     .n_whole = N };
+    const bool one = f->choice.policy->evicts_each && f->run.n_done > 1;
+    if (one)
+        assert_int_equal(kv_keep_one(&f->model, &job, NULL), OK);
+    else if ((f->run.n_done - 1) % every == 0)
+        assert_int_equal(kv_keep_run(&f->model, &job, NULL), OK);
+    if (one && f->run.n_done % KV_BLOCK == 0 && !kv_excerpt_is_whole(f->excerpt))
+        assert_int_equal(kv_excerpt_settle(f->excerpt, f->run.space, f->run.n_done), OK);
+}
+
+static double log_probability(const float *logits, uint32_t n, int32_t id)
+{
+    double top = -INFINITY, sum = 0;
+    for (uint32_t i = 0; i < n; i++)
+        top = fmax(top, (double)logits[i]);
+    for (uint32_t i = 0; i < n; i++)
+        sum += exp((double)logits[i] - top);
+    return (double)logits[id] - top - log(sum);
+}
+
+/* A token a step, and the keeps of the schedule: the engine tells the same. */
+static void steps_tell_the_same(void **state)
+{
+    static const struct {
+        const char *policy;
+        uint32_t every;
+    } of[] = { { "window:budget=40", 16 },
+               { "window:budget=40,every=5", 5 },
+               { "h2o:budget=40", 1 } };
+    const struct akv_limits limits = { .n_ctx = 256, .n_ubatch = 48 };
+    char path[TINY_PATH];
+    struct still s;
+    (void)state;
+    tiny_model_save_temporary(tiny_model_of("llama", DT_F32), path);
+    still_open_file(&s, path);
+    still_engine_open(&s, &limits);
+    for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
+        static struct telling wrote, got;
+        struct akv_request request = given(true);
+        struct plain f;
+        tell(&s, &wrote, "full");
+        got = copy_of(&wrote, of[i].policy);
+        submit(&s, &request, &got);
+        run(&s);
+        plain_open(&f, path, &got);
+        float *logits = mem_new((size_t)N * f.r.n_vocab, sizeof *logits);
+        f.run.logits = logits;
+        while (f.run.n_done < N - 1) {
+            const uint32_t p = f.run.n_done;
+            run_step(&f.r, &(struct run *){ &f.run }, &(uint32_t){ 1 }, 1);
+            const double wanted =
+                log_probability(logits + (size_t)p * f.r.n_vocab, f.r.n_vocab, got.ids[p + 1]);
+            if (fabs(wanted - (double)got.next[p]) > 1e-5)
+                fail_msg("%s: %g behind position %u, step by step %g", got.policy,
+                         (double)got.next[p], p, wanted);
+            plain_keep(&f, of[i].every);
+        }
+        mem_free(logits);
+        plain_close(&f);
+    }
+    still_close(&s);
+    unlink(path);
 }
 
 /* One with a block judges at blocks: as a server reads these ids as a prompt. */
@@ -154,7 +274,7 @@ static void blocks_are_those_of_a_prompt(void **state)
     for (size_t i = 0; i < sizeof policy / sizeof *policy; i++) {
         static struct telling wrote, got, prompt, full;
         struct akv_request fed = given(true), read = given(false);
-        write(&s, &wrote, "full");
+        tell(&s, &wrote, "full");
         got = copy_of(&wrote, policy[i]);
         prompt = copy_of(&wrote, policy[i]);
         full = copy_of(&wrote, "full");
@@ -179,7 +299,7 @@ static void shares_are_of_all(void **state)
     (void)state;
     still_open(&s, "llama");
     still_engine_open(&s, &limits);
-    write(&s, &wrote, "full");
+    tell(&s, &wrote, "full");
     share = copy_of(&wrote, "h2o:budget=20%");
     rows = copy_of(&wrote, "h2o:budget=36");
     submit(&s, &request, &share);
@@ -213,9 +333,8 @@ static void what_never_judges_is_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(answers_are_read_again),
-        cmocka_unit_test(blocks_are_those_of_a_prompt),
-        cmocka_unit_test(shares_are_of_all),
+        cmocka_unit_test(answers_are_read_again),       cmocka_unit_test(steps_tell_the_same),
+        cmocka_unit_test(blocks_are_those_of_a_prompt), cmocka_unit_test(shares_are_of_all),
         cmocka_unit_test(what_never_judges_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
