@@ -190,6 +190,10 @@ struct akv_request {
      * its blocks, if it has a `block`), and what follows is read at its true positions and stays. Requests of the same
      * policy, salt and context share the pruned state; then PROMPT events may begin at position n - 1. */
     uint32_t kv_context;
+    /* Without kv_context: the policy judges the prompt as it would an answer that follows its first id, each token or each
+     * `every` of them; one with a `block` judges at blocks as ever. Percentages are of the whole prompt. Its rows, and their
+     * log-probabilities, have the bits of such an answer. AKV_BAD_INPUT: the policy drops rows behind a prompt alone. */
+    bool kv_written;
     /* Of what follows the context, so many ids are the question: policies that look for what is asked about (epicache) read
      * no further, so that every answer to it finds the same; 0: all of it. Of policies that select (quest, sentencekv) the
      * question's rows read everything, as those of a prompt do; 0: they select, too. */
@@ -274,10 +278,12 @@ struct akv_usage {
     /* Positions whose KV was there at the end, and those that the policy dropped: means over the
      * kv_heads of all layers without a window. Together they are all that was computed. */
     uint32_t n_kept, n_dropped;
-    size_t kv_bytes_end;   /* of KV at the end */
-    char kv_policy[384];   /* as it was understood, with all options; "": everything stays */
-    uint32_t kv_windowed;  /* layers that have a window, and that it left alone */
-    const char *kv_shares; /* how its budget was dealt to heads: "profile", "layers" or "equal" */
+    size_t kv_bytes_end; /* of KV at the end */
+    char kv_policy
+        [384]; /* as it was understood, with all options; "": everything stays, and nobody asked; what is below is of a policy that is not "full" */
+    uint32_t kv_windowed; /* layers that have a window, and that it left alone */
+    const char *
+        kv_shares; /* how its budget was dealt to heads: "profile", "layers", "shuffled" or "equal"; NULL: it has none */
     /* Episodes that the history was divided into (0: none were), the one that was read, and how near the question is to
      * it (a cosine). */
     uint32_t kv_n_episode, kv_episode;

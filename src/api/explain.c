@@ -26,10 +26,10 @@ void cache_json(const struct akv_usage *u, struct buf *out)
     if (u->kv_policy[0]) {
         buf_add_text(out, ",\"kv\":{\"policy\":");
         buf_add_json_text(out, u->kv_policy, strlen(u->kv_policy));
-        buf_addf(out,
-                 ",\"shares\":\"%s\",\"kept_tokens\":%u,\"dropped_tokens\":%u,\"bytes\":%zu,"
-                 "\"peak_bytes\":%zu",
-                 u->kv_shares, u->n_kept, u->n_dropped, u->kv_bytes_end, u->kv_bytes_peak);
+        if (u->kv_shares)
+            buf_addf(out, ",\"shares\":\"%s\"", u->kv_shares);
+        buf_addf(out, ",\"kept_tokens\":%u,\"dropped_tokens\":%u,\"bytes\":%zu,\"peak_bytes\":%zu",
+                 u->n_kept, u->n_dropped, u->kv_bytes_end, u->kv_bytes_peak);
         if (u->kv_windowed)
             buf_addf(out, ",\"windowed_layers\":%u", u->kv_windowed);
         if (u->kv_n_episode)

@@ -349,6 +349,15 @@ static void check_context(const struct gen_request *r, uint32_t n_ctx, struct ap
     }
 }
 
+/* A context that is longer than the prompt it begins. */
+static void check_kv_context(const struct gen_request *r, struct api_error *error)
+{
+    for (uint32_t p = 0; p < r->n_prompt; p++)
+        if (r->like.kv_context > r->prompt[p].n)
+            api_error_set(error, API_BAD, "kv", "kv.context is %u tokens, but the prompt has %zu",
+                          r->like.kv_context, r->prompt[p].n);
+}
+
 unsigned request_members(enum request_kind kind)
 {
     static const unsigned in[] = {
@@ -386,6 +395,8 @@ bool request_read(struct gen_request *r, enum request_kind kind, const json_t *b
         public_read(r, &f, d);
     if (error->kind == API_NONE)
         check_context(r, d->n_ctx, error);
+    if (error->kind == API_NONE)
+        check_kv_context(r, error);
     if (error->kind == API_NONE && (uint64_t)r->n * r->n_prompt > d->n_answer_max)
         api_error_set(
             error, API_BAD, r->n > 1 ? "n" : "prompt",

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "bin/lines.h"
+#include "bin/models.h"
 
 static const char blanks[] = " \t\r";
 
@@ -109,13 +110,19 @@ enum status config_read(struct config *c, const char *path, struct note *why)
     return st;
 }
 
-/* As it was typed, or the file's name, .gguf or not. */
-static bool is_of(const char *section, const char *model)
+static const char *file_of(const char *model)
 {
-    const char *slash = strrchr(model, '/'), *name = slash ? slash + 1 : model;
+    const struct known_model *known = known_model_find(model);
+    const char *slash = strrchr(model, '/');
+    return known ? known->file : slash ? slash + 1 : model;
+}
+
+bool config_is_of(const char *section, const char *model)
+{
+    const char *file = file_of(model);
     const size_t n = strlen(section);
-    return strcmp(section, model) == 0 ||
-           (strncmp(section, name, n) == 0 && (!name[n] || strcmp(name + n, ".gguf") == 0));
+    return strcmp(section, model) == 0 || strcmp(file_of(section), file) == 0 ||
+           (strncmp(section, file, n) == 0 && strcmp(file + n, ".gguf") == 0);
 }
 
 void config_choose(struct config *c, const char *model)
@@ -126,7 +133,7 @@ void config_choose(struct config *c, const char *model)
         const struct flag_setting s = c->setting[i];
         if (!s.section)
             c->setting[n++] = s;
-        else if (is_of(s.section, model))
+        else if (config_is_of(s.section, model))
             own[n_own++] = s;
     }
     memmove(c->setting + n, own, n_own * sizeof *own);

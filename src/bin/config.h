@@ -5,7 +5,7 @@
  *     port    = 9000            # names of flags without dashes
  *     api-key = "with # and = and spaces at its ends "
  *     no-slots                  # a switch: also slots = off
- *     [qwen2]                   # what follows is for this model only: as -m says it, or its file's name
+ *     [qwen2]                   # what follows is for this model only: its short name, as -m says it, or its file's name
  *     kv-policy = auto:budget=20%
  *
  * C1  Every flag of the verb may stand in it; an error names the file and the line.
@@ -27,6 +27,9 @@ struct config {
 
 /* NOT_FOUND, IO_ERROR: of the file. BAD_INPUT: a line that is none. */
 must_use enum status config_read(struct config *c, const char *path, struct note *why);
+
+/* Whether a section is of this model: it is called as it was typed, or as its file, .gguf or not. */
+bool config_is_of(const char *section, const char *model);
 
 /* Leaves what is for all, and behind it what is for this model (C3). */
 void config_choose(struct config *c, const char *model);

@@ -9,7 +9,6 @@
 #include "bin/lines.h"
 #include "bin/progress.h"
 #include "bin/score.h"
-#include "kv/policy.h"
 
 enum { CTX = 512, CTX_MIN = 4 }; // of a chunk of perplexity
 
@@ -252,16 +251,6 @@ static int eval_perplexity(const struct eval_options *o, const struct engine_ope
 
 /* ---- the verb ---- */
 
-/* Whether a policy does nothing inside a prompt. */
-static bool acts_behind_alone(const char *policy)
-{
-    struct kv_choice c;
-    struct note why = { "" };
-    if (kv_choice_parse(&c, policy, &why) != OK || (!c.policy->rank && !c.policy->select))
-        return false; // the engine says what is wrong with it
-    return !kv_choice_drops(&c) || c.options.common.block == 0;
-}
-
 /* What is wrong with the flags of perplexity, or NULL. */
 static const char *perplexity_misused(const struct eval_options *o)
 {
@@ -270,10 +259,6 @@ static const char *perplexity_misused(const struct eval_options *o)
     if (o->engine.n_ctx > 0 && o->engine.n_ctx < CTX_MIN)
         return "perplexity counts the second half of each chunk, which has to predict something: "
                "--ctx is at least 4";
-    if (acts_behind_alone(o->engine.kv_policy))
-        return "a chunk is read as a prompt, and this KV policy judges behind one: give it "
-               "block=N, "
-               "or see what it costs with `akvifer eval kv`";
     return NULL;
 }
 

@@ -9,8 +9,8 @@ enum { ITEMS, CONTEXT, TAIL, N_OPTION };
 
 static const struct eval_task_option options[N_OPTION] = {
     { "items", "N", "8", 1, 100000, "passages, which do not overlap" },
-    { "context", "TOKENS", "1792", 1, 1 << 20, "tokens of a passage that the policy prunes" },
-    { "tail", "TOKENS", "256", 1, 1 << 20, "tokens behind it that are predicted" },
+    { "context", "TOKENS", "1536", 1, 1 << 20, "tokens of a passage that the policy prunes" },
+    { "tail", "TOKENS", "512", 1, 1 << 20, "tokens behind it that are predicted" },
 };
 
 static const struct eval_measure measures[] = {

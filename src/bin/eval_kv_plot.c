@@ -10,6 +10,7 @@
 #include "bin/gnuplot.h"
 
 enum { BUDGETS = 32, LENGTHS = EVAL_LIST, DEPTHS = 20 };
+enum { TITLE_LETTER = 9 }; // points that a letter of a title takes at most, on average
 
 /* ---- what is on the axes ---- */
 
@@ -117,6 +118,14 @@ static void add_lines(struct buf *out, const struct eval_table *t, uint32_t meas
     buf_add_byte(out, '\n');
 }
 
+/* A picture as wide as it needs to be, for its plots and for its title. */
+static void add_terminal(struct buf *out, uint32_t width, uint32_t height, const char *title)
+{
+    const uint32_t of_title = TITLE_LETTER * ((uint32_t)strlen(title) + 4);
+    buf_addf(out, "set terminal pngcairo noenhanced size %u,%u\n",
+             width > of_title ? width : of_title, height);
+}
+
 static void add_measures(struct buf *out, const struct eval_table *t, const char *model)
 {
     const struct eval_task *task = t->chosen->task;
@@ -124,8 +133,8 @@ static void add_measures(struct buf *out, const struct eval_table *t, const char
     char title[256];
     snprintf(title, sizeof title, "%s: %s; %u cases, 95 %% intervals", model, task->summary,
              t->cases.n_item);
-    buf_addf(out, "set terminal pngcairo noenhanced size %u,560\nset multiplot layout 1,%u title ",
-             640 * task->n_measure, task->n_measure);
+    add_terminal(out, 640 * task->n_measure, 560, title);
+    buf_addf(out, "set multiplot layout 1,%u title ", task->n_measure);
     gnuplot_add_quoted(out, title);
     buf_add_text(out, "\nset grid linecolor rgb '#d0d0d0'\nset key below\nset xlabel 'budget'\n");
     add_tics(out, &a);
@@ -212,8 +221,8 @@ static void add_maps(struct buf *out, const struct eval_table *t, const char *mo
     char title[256];
     snprintf(title, sizeof title, "%s, %s: %s by depth and length; red: never, green: always",
              model, task->name, task->measure[measure].name);
-    buf_addf(out, "set terminal pngcairo noenhanced size %u,%u\nset multiplot layout %u,%u title ",
-             60 + 300 * n_column, 60 + 220 * n_line, n_line, n_column);
+    add_terminal(out, 60 + 300 * n_column, 60 + 220 * n_line, title);
+    buf_addf(out, "set multiplot layout %u,%u title ", n_line, n_column);
     gnuplot_add_quoted(out, title);
     buf_add_text(out, "\nset palette defined (0 '#c8372d', 0.5 '#f2e394', 1 '#3d8f4e')\n"
                       "set cbrange [0:1]\nunset colorbox\n");

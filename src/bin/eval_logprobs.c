@@ -3,16 +3,20 @@
  *   {"ids": [504, 3575, 282, 4649], "context": 2}
  *                    -->  {"next": [null, -3.1, -0.2], "top": [[], [[..]], ..]}
  *
+ * Without "context" a policy judges on its own schedule while the line is fed: at its blocks, if it has a `block`, as while a server
+ * reads a prompt; else as while it writes an answer that follows the first id.
  * "question": n says that of the ids behind the context n are what is asked: policies that look for it read no further, and
  * those that select read it whole.
  * Lines of one context share one pruned state of it, and only one of them computes what is inside:
  * so rows before the last of a context are null in all. */
 #include <jansson.h>
 #include <math.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "base/json.h"
+#include "base/words.h"
 #include "bin/eval_in.h"
 #include "bin/lines.h"
 #include "bin/progress.h"
@@ -88,6 +92,32 @@ static enum status read_count(const json_t *line, const char *name, size_t n_id,
     return OK;
 }
 
+/* BAD_INPUT: a member that means nothing. */
+static enum status check_members(json_t *line, struct note *why)
+{
+    static const char *const known[] = { "ids", "context", "question" };
+    const char *name;
+    json_t *value;
+    json_object_foreach(line, name, value)
+    {
+        struct nearest near = { .typed = name };
+        bool is_known = false;
+        for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+            is_known |= strcmp(name, known[i]) == 0;
+            nearest_try(&near, known[i], strlen(known[i]));
+        }
+        if (is_known)
+            continue;
+        note_set(
+            why,
+            "a line has no member \"%.40s\"%s%s%s; it has \"ids\", \"context\" and \"question\"",
+            name, near.best ? " (did you mean \"" : "", near.best ? near.best : "",
+            near.best ? "\"?)" : "");
+        return BAD_INPUT;
+    }
+    return OK;
+}
+
 /* The ids of the next line. */
 static enum status next_line(void *arg, struct score_ids *out, struct note *why)
 {
@@ -102,6 +132,8 @@ static enum status next_line(void *arg, struct score_ids *out, struct note *why)
     l->ids.n = 0;
     l->ids.failed = false;
     enum status st = json_from_text(&value, line, len, why);
+    if (st == OK)
+        st = check_members(value, why);
     if (st == OK)
         st = read_json_ids(value, &l->ids, why);
     if (st == OK)

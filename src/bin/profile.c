@@ -216,12 +216,14 @@ static enum status open_model(struct profiling *p, const char *path, struct note
 static enum status profile(struct profiling *p, const char *path, struct note *why)
 {
     struct buf out = { 0 };
-    enum status st = open_model(p, path, why);
+    buf_addf(&out, "%s%s", p->o->out ? p->o->out : path, p->o->out ? "" : ".kv.json");
+    enum status st = file_replace_check(buf_text(&out), why);
+    if (st == OK)
+        st = open_model(p, path, why);
     if (st == OK)
         st = open_shares(p, why);
     if (st == OK)
         st = measure_all(p, why);
-    buf_addf(&out, "%s%s", p->o->out ? p->o->out : path, p->o->out ? "" : ".kv.json");
     if (st == OK)
         st = write_profile(p, buf_text(&out), why);
     if (st == OK)

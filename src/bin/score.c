@@ -40,6 +40,7 @@ static enum status submit(struct ring *r, struct scored *s)
         .sampling = akv_sampling_default(),
         .kv_policy = r->ids.policy,
         .kv_context = r->ids.n_context,
+        .kv_written = true,
         .kv_question = r->ids.n_question,
         .kv_compare = r->ids.compare,
         .user = s,

@@ -23,7 +23,7 @@ struct score_ids {
     uint32_t n;
     uint64_t label;      // the caller's, for its messages
     const char *policy;  // of KV, as akv_request.kv_policy; NULL: the engine's
-    uint32_t n_context;  // ids that the policy prunes behind, once; 0: on its own schedule
+    uint32_t n_context;  // ids that the policy prunes behind, once; 0: as akv_request.kv_written
     uint32_t n_question; // ids behind those that say what is asked; 0: all
     bool compare;        // other policies have the same context: as akv_request.kv_compare
 };

@@ -414,6 +414,8 @@ static bool read_options(struct serve_options *o, struct serve_args *args, int *
         if (!flags_read_over(&flags_of_serve, o, c->setting, c->n, args->argc, args->argv, NULL,
                              exit_code))
             return false;
+        if (i == 0)
+            serve_args_tell_strange_sections(args, o->engine.model);
         config_choose(c, o->engine.model);
     }
     return true;

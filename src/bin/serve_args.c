@@ -3,8 +3,11 @@
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
+#include "base/words.h"
+#include "bin/models.h"
 #include "bin/strangers.h"
 
 /* Says what becomes of it; `from` is where it stands, or "". */
@@ -134,6 +137,45 @@ enum status serve_args_open(struct serve_args *a, int argc, char **argv, struct 
     if (st != OK)
         serve_args_close(a);
     return st;
+}
+
+/* A model that `pull` knows, or a file: as it is called, or beside the one that is served. */
+static bool is_a_model(const char *section, const char *served)
+{
+    const char *slash = strrchr(served, '/');
+    const int folder = slash ? (int)(slash - served + 1) : 0;
+    bool there = access(section, F_OK) == 0;
+    for (size_t i = 0; i < n_known_model; i++)
+        there |= config_is_of(section, known_models[i].name);
+    for (int i = 0; i < 2 && !there; i++) {
+        struct buf path = { 0 };
+        buf_addf(&path, "%.*s%s%s", folder, served, section, i ? ".gguf" : "");
+        there = access(buf_text(&path), F_OK) == 0;
+        buf_close(&path);
+    }
+    return there;
+}
+
+void serve_args_tell_strange_sections(const struct serve_args *a, const char *model)
+{
+    const char *last = NULL;
+    for (uint32_t i = 0; i < a->config.n; i++) {
+        const struct flag_setting *s = &a->config.setting[i];
+        if (!s->section || s->section == last || config_is_of(s->section, model))
+            continue;
+        last = s->section;
+        if (is_a_model(s->section, model))
+            continue;
+        struct nearest near = { .typed = s->section };
+        for (size_t m = 0; m < n_known_model; m++)
+            nearest_try(&near, known_models[m].name, strlen(known_models[m].name));
+        nearest_try(&near, model, strlen(model));
+        fprintf(
+            stderr,
+            "akvifer serve: %s:%u: [%s] is the name of no model%s%.*s%s: nothing in it counts\n",
+            s->path, s->line, s->section, near.best ? " (did you mean '" : "", (int)near.best_len,
+            near.best ? near.best : "", near.best ? "'?)" : "");
+    }
 }
 
 void serve_args_close(struct serve_args *a)

@@ -17,6 +17,8 @@ struct serve_args {
 
 /* BAD_INPUT: a flag of others that asks for what is not there. Else of the file; the note names the line. */
 must_use enum status serve_args_open(struct serve_args *a, int argc, char **argv, struct note *why);
+/* Says on standard error which sections of the file have the name of no model. */
+void serve_args_tell_strange_sections(const struct serve_args *a, const char *model);
 void serve_args_close(struct serve_args *a);
 
 #endif

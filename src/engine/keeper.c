@@ -36,14 +36,14 @@ static uint32_t due_after(const struct keeper *k, uint32_t n_done)
 {
     if (k->episodes)
         return due_of_episodes(k, n_done);
-    const uint32_t first = keeper_drops(k) ? keeper_whole(k) : keeper_selects_from(k);
+    const uint32_t first = keeper_drops(k) ? keeper_first(k) : keeper_selects_from(k);
     if (n_done < first)
         return keeper_drops(k) ? block_end(k, n_done, first) : first;
     if (k->n_context || !keeper_drops(k))
         return KEEPER_NOTHING;
     if (k->choice.policy->evicts_each)
         return n_done + 1;
-    return k->every ? n_done + k->every - (n_done - k->n_prompt) % k->every : KEEPER_NOTHING;
+    return k->every ? n_done + k->every - (n_done - first) % k->every : KEEPER_NOTHING;
 }
 
 /* Where the next pass has to end. */
@@ -240,6 +240,24 @@ static enum status find_episodes(struct keeper *k, const struct keeper_prompt *p
     return FULL;
 }
 
+/* When it judges. BAD_INPUT: what is written it would not judge at all. */
+static enum status set_schedule(struct keeper *k, const struct keeper_prompt *p, struct note *why)
+{
+    const bool by_block = k->episodes || (keeper_drops(k) && k->choice.options.common.block);
+    k->compares = p->compared && may_compare(k);
+    k->every = keeper_drops(k) ? kv_keep_every(&k->choice, p->shape, keeper_whole(k)) : 0;
+    k->written = p->written && !p->n_context && !by_block;
+    if (k->written && keeper_drops(k) && !k->every && !k->choice.policy->evicts_each) {
+        note_set(why,
+                 "%s drops rows behind a prompt alone, and nothing says where that ends: give it "
+                 "block=N or every=N, or a context",
+                 k->choice.policy->name);
+        return BAD_INPUT;
+    }
+    keeper_look_ahead(k, 0);
+    return OK;
+}
+
 enum status keeper_new(struct keeper **out, const struct kv_choice *choice,
                        const struct keeper_prompt *prompt, struct note *why)
 {
@@ -271,13 +289,12 @@ enum status keeper_new(struct keeper **out, const struct kv_choice *choice,
                           .n_position_max = prompt->n_position_max };
     kv_choice_print(choice, k->name, sizeof k->name);
     st = find_episodes(k, prompt, why);
+    if (st == OK)
+        st = set_schedule(k, prompt, why);
     if (st != OK) {
         keeper_free(k);
         return st;
     }
-    k->compares = prompt->compared && may_compare(k);
-    k->every = keeper_drops(k) ? kv_keep_every(&k->choice, prompt->shape, keeper_whole(k)) : 0;
-    keeper_look_ahead(k, 0);
     *out = k;
     return OK;
 }
@@ -329,7 +346,7 @@ void keeper_scan(struct keeper *k, const int32_t *ids, uint32_t n)
         return;
     for (; k->n_scanned < n; k->n_scanned++) {
         const bool ended = sentences_next(&k->sentences, ids[k->n_scanned]);
-        const bool last = k->n_scanned == keeper_whole(k) || k->n_scanned == keeper_selects_from(k);
+        const bool last = k->n_scanned == keeper_first(k) || k->n_scanned == keeper_selects_from(k);
         if (k->n_scanned > 0 && (ended || last))
             kv_select_end_sentence(k->select, k->n_scanned - 1);
     }
@@ -419,10 +436,11 @@ enum status keeper_adopt(struct keeper *k, const struct keeper_frame *f, struct 
     return OK;
 }
 
-/* Positions in the space at once, but for the block in progress: up to the first keep, or behind a keep. */
+/* Positions in the space at once, but for the block in progress: up to the first keep, or behind a keep. (A budget that it did
+ * not find filled is counted with the slots that it will move into.) */
 static uint32_t most_in_space(const struct keeper *k, uint32_t n_position)
 {
-    const uint32_t first = due_after(k, 0), last = keeper_whole(k);
+    const uint32_t first = due_after(k, 0), last = keeper_first(k);
     const bool goes_on = !k->n_context && (k->every || k->choice.policy->evicts_each);
     const uint32_t behind = goes_on || n_position < last ? tail_rows(k) : n_position - last;
     return first > behind ? first : behind;
@@ -457,7 +475,7 @@ size_t keeper_bytes(const struct keeper *k, const struct keeper_frame *f, uint32
     size_t slots = 0;
     if (n_position < due_after(k, 0) || !keeper_drops(k))
         return kv_sequence_bytes(shape, n_position, n_step);
-    if (kv_keep_bytes(&k->choice, f->shares, shape, keeper_whole(k), &slots) != OK)
+    if (kv_keep_bytes(&k->choice, f->shares, shape, keeper_whole(k), n_position, &slots) != OK)
         return SIZE_MAX;
     const uint32_t most =
         k->episodes ? most_of_episodes(k, n_position) : most_in_space(k, n_position);

@@ -4,6 +4,7 @@
  *                          ^ keep        ^ keep        ^ keep     ^ each `every` tokens, or one row with each
  *
  *   own schedule   at multiples of `block` inside the prompt, at its end, and while it answers
+ *   written        as its own schedule has it for an answer, from the second position of the prompt on; with `block` as for a prompt
  *   n_context      at multiples of `block` inside so many positions of the prompt, and behind them; what follows stays
  *   episodes       at multiples of `block` inside the history, and at its end; behind it turns of other episodes are skipped
  *
@@ -36,6 +37,7 @@ struct keeper {
     struct kv_choice choice;
     uint32_t n_prompt, n_context; // n_context 0: its own schedule
     uint32_t n_question;          // behind the context; 0: all, or there is no context
+    bool written;                 // the prompt is judged as an answer that follows its first token
     bool compares;                // its context is read for keepers of other policies too
     struct episodes *episodes;    // of its history, or NULL: the policy knows none
     uint32_t n_skipped;           // of their stretches
@@ -80,10 +82,12 @@ struct keeper_prompt {
     uint32_t n_question;     // ids behind the context that say what is asked; 0: all
     uint32_t n_position_max; // prompt and answer
     bool told;               // its rows are: none is skipped
+    bool written;            // without n_context: the policy takes it for an answer
     bool compared;           // others of the same context judge it by policies of their own
 };
 
-/* The choice for a prompt. BAD_INPUT: a budget or context that cannot be, with the numbers; FULL: no memory. `full` makes
+/* The choice for a prompt. BAD_INPUT: a budget or context that cannot be, with the numbers, or a policy that would never judge
+ * what is written; FULL: no memory. `full` makes
  * none: *out is NULL. */
 must_use enum status keeper_new(struct keeper **out, const struct kv_choice *choice,
                                 const struct keeper_prompt *prompt, struct note *why);

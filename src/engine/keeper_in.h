@@ -37,10 +37,16 @@ static inline uint32_t keeper_whole(const struct keeper *k)
     return k->n_context ? k->n_context : k->n_prompt;
 }
 
+/* The first position at which it judges for what is behind: the prompt's end, or the context's or history's. */
+static inline uint32_t keeper_first(const struct keeper *k)
+{
+    return k->written ? 1 : keeper_whole(k);
+}
+
 /* The first position whose row selects: a question that is known behind a context is read whole, as a prompt is. */
 static inline uint32_t keeper_selects_from(const struct keeper *k)
 {
-    return keeper_whole(k) + k->n_question;
+    return keeper_first(k) + k->n_question;
 }
 
 static inline bool keeper_writes_down(const struct kv_taps *t)

@@ -62,7 +62,7 @@ static void forget_mass(struct keeper *k)
 static enum status judge(struct keeper *k, const struct keeper_frame *f, const struct model *m,
                          struct kv_space *s, uint32_t n_done, bool *pruned_now, struct note *why)
 {
-    const bool one = k->choice.policy->evicts_each && !k->n_context && n_done > k->n_prompt;
+    const bool one = k->choice.policy->evicts_each && !k->n_context && n_done > keeper_first(k);
     const enum status st = one ? keep_one(k, f, s, n_done, why) : keep(k, f, m, s, n_done, why);
     k->judging = st != OK;
     *pruned_now = !k->pruned && !kv_excerpt_is_whole(k->excerpt); // also when tidying has to wait

@@ -76,10 +76,13 @@ static struct akv_usage usage_of(const struct engine *e, const struct sequence *
             e->heads.there && (by != KV_SHARES_LAYERS || kv_shares_has_layers(&e->heads.shares));
         u.kv_windowed = kv_windowed_layers(&e->limits.shape);
         u.kv_shares = !there || by == KV_SHARES_EQUAL ? "equal"
+                      : by == KV_SHARES_SHUFFLED      ? "shuffled"
                       : by == KV_SHARES_LAYERS        ? "layers"
                                                       : "profile";
         snprintf(u.kv_policy, sizeof u.kv_policy, "%s", s->keeper->name);
         tell_reads(s->keeper, &u);
+    } else if (s->names_policy) {
+        strcpy(u.kv_policy, "full");
     }
     return u;
 }

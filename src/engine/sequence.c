@@ -153,6 +153,7 @@ static enum status choose_keeper(struct sequence *s, const struct akv_request *r
         .n_question = r->kv_question,
         .n_position_max = s->n_id_max,
         .told = r->prompt_logprobs,
+        .written = r->kv_written,
         .compared = r->kv_compare,
     };
     const enum status st = keeper_new(&s->keeper, choice, &prompt, why);
@@ -199,6 +200,7 @@ enum status sequence_new(struct sequence **out, const struct akv_request *r,
     s->cache_no_write = r->cache_no_write;
     s->n_public = r->n_public / KV_BLOCK * KV_BLOCK;
     s->prompt_logprobs = r->prompt_logprobs;
+    s->names_policy = r->kv_policy != NULL;
     s->n_logprob = r->n_logprob;
     s->end_id = -1;
     s->line_limit_ns = r->line_limit_ms * UINT64_C(1000000);

@@ -44,6 +44,7 @@ struct sequence {
 
     struct kv_space *space;       // NULL while waiting or paused
     struct keeper *keeper;        // its KV policy at work; NULL: everything stays
+    bool names_policy;            // the request said which
     struct kv_trail trail;        // what of it the index holds, under its salt
     struct kv_trail public_trail; //   and for everybody
     struct kv_hit hit;            // of its last start

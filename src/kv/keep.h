@@ -75,15 +75,17 @@ uint32_t kv_keep_every(const struct kv_choice *c, const struct kv_shape *shape, 
 /* Whether heads that retrieve get all rows, one after the other (kv/shares.h). */
 bool kv_keep_is_whole(const struct kv_choice *c, const struct kv_shares *shares);
 
-/* rows [lists: layers without a window, kv_heads]: each list's budget when n_position positions are computed. */
+/* rows [lists: layers without a window, kv_heads]: each list's budget when n_position positions are computed. One that the whole
+ * does not fill is dealt over what has been computed: nothing goes before there are more rows than that. */
 void kv_keep_deal(const struct kv_choice *c, const struct kv_shares *shares,
                   const struct kv_shape *shape, uint32_t n_whole, uint32_t n_position,
                   uint32_t *rows);
 
-/* Most bytes of slots that such a past holds after any keep, for admission; 0 where the policy drops nothing. FULL: no
+/* Most bytes of slots that such a past holds after any keep up to n_position, for admission; 0 where the policy drops nothing. FULL: no
  * memory to find out. */
 must_use enum status kv_keep_bytes(const struct kv_choice *c, const struct kv_shares *shares,
-                                   const struct kv_shape *shape, uint32_t n_whole, size_t *out);
+                                   const struct kv_shape *shape, uint32_t n_whole,
+                                   uint32_t n_position, size_t *out);
 
 /* Ranks and drops where something is above its budget, settles, and turns first rows for a policy that rolls: to be called at the ends of blocks of a prompt, at its
  * end, and each so many tokens of an answer. FULL: no memory for ranks, and nothing changed; or not enough of the pool, and

@@ -41,7 +41,7 @@ struct kv_floors kv_read_floors(const struct kv_choice *c, const struct kv_shape
     struct kv_floors f = { .budget = budget_of(o->budget, shape, n_whole), .n_sink = o->n_sink };
     double recent = o->recent.n;
     if (o->recent.unit == KV_PERCENT)
-        recent = fmax(f.budget * o->recent.n / 100, c->policy->recent_least);
+        recent = fmax(f.budget * o->recent.n / 100, kv_choice_recent_least(c));
     f.recent = at_most(recent, UINT32_MAX / 2);
     return f;
 }
@@ -108,6 +108,12 @@ bool kv_keep_is_whole(const struct kv_choice *c, const struct kv_shares *shares)
     return o->whole == KV_WHOLE_PROFILE ? shares->whole : o->whole == KV_WHOLE_ON;
 }
 
+/* Rows that a head can have: of a budget that the whole does not fill yet, all that there are. */
+static uint32_t rows_of_all(uint32_t budget, uint32_t n_whole, uint32_t n_position)
+{
+    return budget >= n_whole && n_position > n_whole ? n_position : n_whole;
+}
+
 void kv_keep_deal(const struct kv_choice *c, const struct kv_shares *shares,
                   const struct kv_shape *shape, uint32_t n_whole, uint32_t n_position,
                   uint32_t *rows)
@@ -115,6 +121,7 @@ void kv_keep_deal(const struct kv_choice *c, const struct kv_shares *shares,
     const struct kv_common *o = &c->options.common;
     const struct kv_floors f = kv_keep_floors(c, shape, n_whole);
     const uint32_t least = f.n_sink + f.recent, open = n_position % KV_BLOCK;
+    const uint32_t n = rows_of_all(f.budget, n_whole, n_position);
     struct kv_shares by_layer;
     float layer[KV_LAYER_MAX];
     const struct kv_shares *by = o->shares == KV_SHARES_EQUAL ? NULL : shares;
@@ -123,16 +130,23 @@ void kv_keep_deal(const struct kv_choice *c, const struct kv_shares *shares,
         if (by)
             kv_shares_by_layer(shares, o->alpha, layer, &by_layer);
     }
+    struct kv_shares of_others;
+    if (by && o->shares == KV_SHARES_SHUFFLED) {
+        of_others = *by;
+        of_others.shuffled = true;
+        by = &of_others;
+    }
     const bool whole = kv_keep_is_whole(c, shares);
     const float even = o->block > 0 && !whole ? o->even_block : o->even;
-    const struct kv_dealing how = { least, even_of(even, f.budget, n_whole, whole), whole };
-    kv_shares_deal(by, &how, f.budget, n_whole, n_list(shape), rows);
-    if (o->round && f.budget >= ROUND_FROM && f.budget < n_whole)
-        kv_shares_round(rows, n_list(shape), open < f.recent ? open : f.recent, least, n_whole);
+    const struct kv_dealing how = { least, even_of(even, f.budget, n, whole), whole };
+    kv_shares_deal(by, &how, f.budget, n, n_list(shape), rows);
+    if (o->round && f.budget >= ROUND_FROM && f.budget < n)
+        kv_shares_round(rows, n_list(shape), open < f.recent ? open : f.recent, least, n);
 }
 
 enum status kv_keep_bytes(const struct kv_choice *c, const struct kv_shares *shares,
-                          const struct kv_shape *shape, uint32_t n_whole, size_t *out)
+                          const struct kv_shape *shape, uint32_t n_whole, uint32_t n_position,
+                          size_t *out)
 {
     const uint32_t n = n_list(shape);
     if (!kv_choice_drops(c) || n == 0) {
@@ -143,12 +157,14 @@ enum status kv_keep_bytes(const struct kv_choice *c, const struct kv_shares *sha
     uint64_t sum = 0, n_block = 0;
     if (!rows)
         return FULL;
-    kv_keep_deal(c, shares, shape, n_whole, n_whole, rows);
+    kv_keep_deal(c, shares, shape, n_whole, n_position > n_whole ? n_position : n_whole, rows);
     for (uint32_t i = 0; i < n; i++) {
         sum += rows[i];
         n_block += (rows[i] + KV_BLOCK - 1) / KV_BLOCK;
     }
-    if (c->policy->scope != KV_SCOPE_HEAD || c->options.common.round)
+    const bool is_dealt_anew =
+        rows_of_all(kv_keep_floors(c, shape, n_whole).budget, n_whole, n_position) > n_whole;
+    if (c->policy->scope != KV_SCOPE_HEAD || c->options.common.round || is_dealt_anew)
         n_block = sum / KV_BLOCK + n; // how lists share them is not known: each may end in a part
     mem_free(rows);
     *out = n_block * kv_class_bytes(shape, kv_excerpt_class(shape));

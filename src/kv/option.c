@@ -49,7 +49,7 @@ static bool in_bounds(const struct kv_option *o, double x, const char *text, str
 {
     if (x >= o->least && x <= o->most)
         return true;
-    note_set(why, "%s: %s is outside of the limits, %.9g to %.9g%s%s", o->name, text, o->least,
+    note_set(why, "%s: %s is outside of the limits, %.10g to %.10g%s%s", o->name, text, o->least,
              o->most, o->unit ? " " : "", o->unit ? o->unit : "");
     return false;
 }

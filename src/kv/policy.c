@@ -43,9 +43,12 @@ const struct kv_option kv_common_options[KV_N_COMMON] = {
     { "every", KV_OPTION_AMOUNT, COMMON(every), "tokens", "0", "64", 0, 16777216, NULL,
       "drop again after each so many generated tokens: a number, or a share of the budget in whole "
       "blocks of 64; 0: never" },
-    { "shares", KV_OPTION_WORD, COMMON(shares), NULL, "equal", NULL, 0, 0, "equal profile layers",
-      "how the budget is dealt to heads: the same to all, as the model's profile has it, or by its "
-      "layers alone, as much as their keys change when rows are missing" },
+    { "shares", KV_OPTION_WORD, COMMON(shares), NULL, "equal", NULL, 0, 0,
+      "equal profile layers "
+      "shuffled",
+      "how the budget is dealt to heads: the same to all, as the model's profile has it, by its "
+      "layers alone, as much as their keys change when rows are missing, or (a control) as the "
+      "profile has it, but to other heads" },
     { "round", KV_OPTION_SWITCH, COMMON(round), NULL, "off", NULL, 0, 0, NULL,
       "budgets of heads fill whole blocks of 64 rows, so that memory falls to the budget" },
     { "even", KV_OPTION_NUMBER, COMMON(even), NULL, "0", NULL, 0, 1, NULL,
@@ -187,13 +190,18 @@ bool kv_choice_drops(const struct kv_choice *c)
     return p->rank && !(p->keep_factor && isinf(p->keep_factor(c->options.bytes)));
 }
 
+uint32_t kv_choice_recent_least(const struct kv_choice *c)
+{
+    return c->policy->recent_least ? c->policy->recent_least(c->options.bytes) : 0;
+}
+
 /* The newest rows that stay of a budget in rows. */
 static double recent_of(const struct kv_choice *c)
 {
     const struct kv_common *o = &c->options.common;
     if (o->recent.unit == KV_ROWS)
         return o->recent.n;
-    return fmax(floor(o->budget.n * o->recent.n / 100), c->policy->recent_least);
+    return fmax(floor(o->budget.n * o->recent.n / 100), kv_choice_recent_least(c));
 }
 
 enum status kv_choice_check(const struct kv_choice *c, struct note *why)
@@ -259,6 +267,24 @@ static enum status take_option(const char **text, char name[WORD_ROOM], char val
     return OK;
 }
 
+/* BAD_INPUT: an option stands in the list twice. */
+static enum status check_once(const char *text, struct note *why)
+{
+    char name[WORD_ROOM], value[WORD_ROOM], other[WORD_ROOM];
+    enum status st = OK;
+    while (st == OK && *text) {
+        st = take_option(&text, name, value, why);
+        for (const char *rest = text; st == OK && *rest;) {
+            st = take_option(&rest, other, value, why);
+            if (st != OK || strcmp(name, other) != 0)
+                continue;
+            note_set(why, "%s is given twice", name);
+            st = BAD_INPUT;
+        }
+    }
+    return st;
+}
+
 /* The preset of a list comes first wherever it stands: `only_preset` walks for it alone. */
 static enum status set_options(struct kv_choice *c, const char *text, bool only_preset,
                                struct note *why)
@@ -287,6 +313,8 @@ enum status kv_choice_parse(struct kv_choice *out, const char *text, struct note
         note_set(why, "options are missing behind '%s:'", name);
         st = BAD_INPUT;
     }
+    if (st == OK)
+        st = check_once(at, why);
     if (st == OK)
         st = set_options(&c, at, true, why);
     if (st == OK)

@@ -68,7 +68,7 @@ struct kv_common {
     float alpha;      // of shares by layers: the power of what their keys change by
 };
 enum kv_whole { KV_WHOLE_OFF, KV_WHOLE_ON, KV_WHOLE_PROFILE };
-enum kv_shares_of { KV_SHARES_EQUAL, KV_SHARES_PROFILE, KV_SHARES_LAYERS };
+enum kv_shares_of { KV_SHARES_EQUAL, KV_SHARES_PROFILE, KV_SHARES_LAYERS, KV_SHARES_SHUFFLED };
 
 /* The common options' values in one policy, as typed; NULL: as of all. */
 struct kv_common_text {
@@ -109,7 +109,8 @@ struct kv_policy {
     unsigned (*needs)(const void *options);                      // enum kv_need; NULL: nothing
     uint32_t (*n_query)(const void *options);                    // NULL: none
     enum status (*check)(const void *options, struct note *why); // of options together; NULL: any
-    uint32_t recent_least;                 // rows that a share given as `recent` comes to at least
+    /* Rows that a share given as `recent` comes to at least; NULL: none. */
+    uint32_t (*recent_least)(const void *options);
     bool evicts_each;                      // one row a head leaves with each generated token (H2O)
     bool (*by_mass)(const void *options);  // ... and ranks are kv_mass_received alone; NULL: never
     bool (*rolls)(const void *options);    // positions are counted inside the cache: what stays are
@@ -146,6 +147,9 @@ must_use enum status kv_choice_set(struct kv_choice *c, const char *name, const 
 
 /* Whether rows are ever dropped. */
 bool kv_choice_drops(const struct kv_choice *c);
+
+/* Rows that a share given as `recent` comes to at least. */
+uint32_t kv_choice_recent_least(const struct kv_choice *c);
 
 /* BAD_INPUT: options contradict each other. */
 must_use enum status kv_choice_check(const struct kv_choice *c, struct note *why);

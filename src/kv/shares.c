@@ -91,6 +91,11 @@ static double interpolated(float *const *share, size_t head, double percent)
     return 1;
 }
 
+static size_t greatest_divisor(size_t a, size_t b)
+{
+    return b ? greatest_divisor(b, a % b) : a;
+}
+
 struct deal {
     const struct kv_shares *shares;
     size_t n_head;
@@ -99,17 +104,28 @@ struct deal {
     bool follows;              // what text that follows looks at is known
 };
 
+/* Whose shares a head has: a permutation of all heads, that of counting in steps of a number that has no divisor in common
+ * with theirs, near the golden section of it. */
+static size_t whose(const struct deal *d, size_t head)
+{
+    size_t step = (size_t)(0.618 * (double)d->n_head) + 1;
+    while (greatest_divisor(step, d->n_head) != 1)
+        step++;
+    return d->shares->shuffled ? (head * step + 1) % d->n_head : head;
+}
+
 static double share_of(const struct deal *d, size_t head)
 {
     const struct kv_shares *s = d->shares;
     return s->layer ? (double)s->layer[head / s->n_kv_head]
-                    : interpolated(s->share, head, d->percent);
+                    : interpolated(s->share, whose(d, head), d->percent);
 }
 
 /* What a head gets before shares are looked at, of `part` of the even part. */
 static double first_of(const struct deal *d, size_t head, double part)
 {
-    const double follow = d->follows ? interpolated(d->shares->follow, head, d->percent) : 1;
+    const double follow =
+        d->follows ? interpolated(d->shares->follow, whose(d, head), d->percent) : 1;
     return fmin(d->n, fmax(d->least, part * d->even * follow));
 }
 

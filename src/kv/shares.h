@@ -38,6 +38,7 @@ struct kv_shares {
     float *change;                    // [n_layer]; all 0: not measured
     bool whole;                       // kv_dealing.whole is best for the model
     const float *layer; // [n_layer] of all heads of a layer, at any budget; NULL: as above
+    bool shuffled;      // a control: each head has the shares of another, always the same one
 };
 
 /* All zero. FULL: no memory. */

@@ -315,19 +315,47 @@ static enum status write_whole(const char *name, int flags, const void *bytes, s
     return st;
 }
 
+/* The name that a new file has while it is written. FULL: no memory. */
+static enum status name_part(struct buf *part, const char *path, struct note *why)
+{
+    buf_addf(part, "%s.%ld.part", path, (long)getpid());
+    if (!part->failed)
+        return OK;
+    note_set(why, "no memory for the name of '%s'", path);
+    return FULL;
+}
+
+enum status file_replace_check(const char *path, struct note *why)
+{
+    struct buf part = { 0 };
+    struct stat is;
+    if (is_a_stream(path))
+        return write_whole(path, 0, "", 0, why);
+    if (stat(path, &is) == 0 && S_ISDIR(is.st_mode)) {
+        note_set(why, "cannot write '%s': it is a folder", path);
+        return IO_ERROR;
+    }
+    enum status st = name_part(&part, path, why);
+    if (st == OK)
+        st = write_whole(buf_text(&part), O_CREAT | O_TRUNC, "", 0, why);
+    if (st == OK)
+        (void)unlink(buf_text(&part));
+    buf_close(&part);
+    return st;
+}
+
 enum status file_replace(const char *path, const void *bytes, size_t len, struct note *why)
 {
     struct buf part = { 0 };
     if (is_a_stream(path))
         return write_whole(path, 0, bytes, len, why);
-    buf_addf(&part, "%s.%ld.part", path, (long)getpid());
-    if (part.failed) {
-        note_set(why, "no memory for the name of '%s'", path);
+    enum status st = name_part(&part, path, why);
+    if (st != OK) {
         buf_close(&part);
-        return FULL;
+        return st;
     }
     const char *name = buf_text(&part);
-    enum status st = write_whole(name, O_CREAT | O_TRUNC, bytes, len, why);
+    st = write_whole(name, O_CREAT | O_TRUNC, bytes, len, why);
     if (st == OK && (refused() || rename(name, path) != 0)) {
         note_set(why, "cannot rename '%s' to '%s': %m", name, path);
         st = IO_ERROR;

@@ -69,6 +69,9 @@ must_use enum status file_write(int fd, const void *bytes, size_t len, const cha
 must_use enum status file_replace(const char *path, const void *bytes, size_t len,
                                   struct note *why);
 
+/* Whether that could be done, before the work for it. IO_ERROR: it cannot; the system's words. */
+must_use enum status file_replace_check(const char *path, struct note *why);
+
 /* Tests only: the k-th call on a file from now on fails with EIO (1 is the next); 0 switches it off.
  * file_fail_count() tells how many were made since. */
 void file_fail_at(uint64_t k);

@@ -198,6 +198,16 @@ static void inspect_shows_what_it_cannot_run(void **state)
     expect_said("is a directory");
 }
 
+/* Before the minutes that a profile takes. */
+static void a_profile_that_cannot_be_written_is_told_at_once(void **state)
+{
+    (void)state;
+    program_expect(WORDS("akvifer", "profile", "-o", "/no/such/folder/x.json"), NULL, 1, NULL,
+                   "cannot write '/no/such/folder/x.json");
+    program_expect(WORDS("akvifer", "profile", "-o", "/tmp"), NULL, 1, NULL,
+                   "cannot write '/tmp': it is a folder");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -207,6 +217,7 @@ int main(void)
         cmocka_unit_test(inspect_knows_the_default_model),
         cmocka_unit_test(inspect_counts_windows),
         cmocka_unit_test(inspect_shows_what_it_cannot_run),
+        cmocka_unit_test(a_profile_that_cannot_be_written_is_told_at_once),
     };
     return cmocka_run_group_tests(tests, temp_dir_make, finish);
 }

@@ -167,6 +167,49 @@ static void wrong_contexts_are_named(void **state)
     program_expect(LOGPROBS("--kv-policy", "h3o"), "{\"ids\": [504]}\n", 1, NULL, "'h3o'");
 }
 
+static void unknown_members_are_named(void **state)
+{
+    static const char lines[] = "{\"ids\": [504, 3575, 282], \"contxt\": 2}\n"
+                                "{\"ids\": [504, 3575, 282], \"policy\": \"h2o\"}\n"
+                                "{\"ids\": [504, 3575, 282], \"context\": 2, \"question\": 1}\n";
+    struct program_end end;
+    (void)state;
+    program_run(&end, LOGPROBS("--top", "1"), lines, strlen(lines));
+    assert_int_equal(end.exit_code, 1);
+    expect_error(&end, 0, "a line has no member \"contxt\" (did you mean \"context\"?)");
+    expect_error(&end, 1, "a line has no member \"policy\"");
+    assert_true(next_of(&end, 2, 1) < 0);
+    program_end_close(&end);
+}
+
+/* Without a context a policy judges while the line is fed: its first drop is behind the budget. */
+static void policies_judge_inside_a_line(void **state)
+{
+    static const char *const policy[] = { "window:budget=40", "h2o:budget=40",
+                                          "h2o-chunked:budget=40,block=48" };
+    struct program_end full;
+    struct buf line = { 0 };
+    (void)state;
+    buf_add_text(&line, "{\"ids\": [504");
+    for (int i = 1; i < 120; i++)
+        buf_addf(&line, ", %d", 300 + 37 * i % 5000);
+    buf_add_text(&line, "]}\n");
+    program_run(&full, LOGPROBS("--kv-policy", "full"), line.bytes, line.len);
+    for (size_t i = 0; i < sizeof policy / sizeof *policy; i++) {
+        struct program_end end;
+        program_run(&end, LOGPROBS("--kv-policy", policy[i]), line.bytes, line.len);
+        assert_int_equal(end.exit_code, 0);
+        for (size_t p = 0; p < 40; p++)
+            assert_true(next_of(&end, 0, p) == next_of(&full, 0, p));
+        assert_true(next_of(&end, 0, 110) != next_of(&full, 0, 110));
+        program_end_close(&end);
+    }
+    program_end_close(&full);
+    buf_close(&line);
+    program_expect(LOGPROBS("--kv-policy", "kvzip:budget=40"), "{\"ids\": [504, 3575]}\n", 1,
+                   "{\"error\": \"kvzip", "kvzip drops rows behind a prompt alone");
+}
+
 static void perplexity_of_chunks(void **state)
 {
     (void)state;
@@ -191,8 +234,11 @@ static void perplexity_of_chunks(void **state)
     program_expect(PERPLEXITY("-f", path, "--ctx", "4096"), NULL, 1, NULL, "a chunk needs 4096");
     program_expect(PERPLEXITY("-f", path, "--ctx", "3"), NULL, 2, NULL, "--ctx is at least 4");
     program_expect(PERPLEXITY("--ctx", "64"), NULL, 2, NULL, "-f FILE");
-    program_expect(PERPLEXITY("-f", path, "--ctx", "64", "--kv-policy", "h2o:budget=20"), NULL, 2,
-                   NULL, "this KV policy judges behind one: give it block=N");
+    program_expect(PERPLEXITY("-f", path, "--ctx", "64", "--kv-policy", "kvzip:budget=20"), NULL, 1,
+                   NULL, "kvzip drops rows behind a prompt alone");
+    program_expect(
+        PERPLEXITY("-f", path, "--ctx", "64", "--chunks", "1", "--kv-policy", "h2o:budget=20"),
+        NULL, 0, "{\"chunks\": 1", NULL);
     program_expect(PERPLEXITY("-f", path, "--ctx", "64", "--chunks", "1", "--kv-policy",
                               "h2o:budget=20,block=16"),
                    NULL, 0, "{\"chunks\": 1", NULL);
@@ -307,7 +353,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wrong_lines_keep_their_place), cmocka_unit_test(many_at_once_are_the_same),
         cmocka_unit_test(contexts_are_not_told),        cmocka_unit_test(contexts_may_be_shared),
-        cmocka_unit_test(wrong_contexts_are_named),     cmocka_unit_test(perplexity_of_chunks),
+        cmocka_unit_test(wrong_contexts_are_named),     cmocka_unit_test(unknown_members_are_named),
+        cmocka_unit_test(policies_judge_inside_a_line), cmocka_unit_test(perplexity_of_chunks),
         cmocka_unit_test(kv_policies_are_compared),     cmocka_unit_test(wrong_kv_words_are_named),
         cmocka_unit_test(lost_answers_are_an_error),
     };

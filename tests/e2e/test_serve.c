@@ -489,7 +489,11 @@ static void a_request_has_its_kv_policy(void **state)
     a = ask_with_policy("\"window:budget=100%\"", 200);
     json_t *whole = ask_with_policy("{\"policy\": \"full\"}", 200);
     assert_int_equal(json_number_at(a, "akvifer/kv/dropped_tokens"), 0);
-    assert_null(json_at(whole, "akvifer/kv"));
+    expect_text(whole, "akvifer/kv/policy", "full");
+    assert_null(json_at(whole, "akvifer/kv/shares"));
+    assert_int_equal(json_number_at(whole, "akvifer/kv/kept_tokens"), 80 + 11);
+    assert_int_equal(json_number_at(whole, "akvifer/kv/dropped_tokens"), 0);
+    assert_true(json_number_at(whole, "akvifer/kv/peak_bytes") > 0);
     expect_text(whole, "choices/0/text", json_string_value(json_at(a, "choices/0/text")));
     json_decref(a);
     json_decref(whole);
@@ -511,7 +515,14 @@ static void a_request_has_its_kv_policy(void **state)
     assert_non_null(strstr(json_string_value(json_at(a, "error/message")), "did you mean 'h2o'"));
     json_decref(a);
     json_decref(ask_with_policy("{\"policy\": \"h2o\", \"budget_tokens\": \"x\"}", 400));
-    json_decref(ask_with_policy("{\"policy\": \"auto\", \"context\": 81}", 400));
+    a = ask_with_policy("{\"policy\": \"auto\", \"context\": 81}", 400);
+    expect_text(a, "error/param", "kv");
+    expect_text(a, "error/message", "kv.context is 81 tokens, but the prompt has 80");
+    json_decref(a);
+    a = ask_with_policy("{\"policy\": \"h2o:recent=1\", \"recent\": 2}", 400);
+    expect_text(a, "error/param", "kv");
+    expect_text(a, "error/message", "recent is given twice");
+    json_decref(a);
     json_decref(ask_with_policy("7", 400));
     assert_true(served_metric(&server, "akvifer_kv_evictions_total{reason=\"policy\"}") > 0);
     assert_true(served_metric(&server, "akvifer_kv_bytes{class=\"kept\"}") ==

@@ -120,6 +120,22 @@ static void names_keys_and_switches_are_heeded(void **state)
     assert_null(strstr(line, "beta"));
 }
 
+/* A section whose name is that of a model that is not served here is nothing to speak of. */
+static void sections_of_no_model_are_told(void **state)
+{
+    struct served server = { 0 };
+    char config[128];
+    (void)state;
+    snprintf(config, sizeof config, "%s",
+             program_file("conf", "[smolm2]\nparallel = 3\n[qwen2]\nparallel = 2\n"));
+    served_open(&server, WORDS(SERVE, "--config", config));
+    const char *seen = buf_text(&server.user.seen);
+    assert_non_null(
+        strstr(seen, "conf:2: [smolm2] is the name of no model (did you mean 'smollm2'?)"));
+    assert_null(strstr(seen, "[qwen2]"));
+    served_close(&server);
+}
+
 /* Ends it at once; what it said until it listened is in *said. */
 static void say(struct buf *said, const char *const *words)
 {
@@ -308,6 +324,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(speaks_tls_with_a_certificate_of_our_own),
         cmocka_unit_test(names_keys_and_switches_are_heeded),
+        cmocka_unit_test(sections_of_no_model_are_told),
         cmocka_unit_test(an_open_door_is_warned_of),
         cmocka_unit_test(a_log_that_nobody_reads_holds_nobody_up),
         cmocka_unit_test(health_answers_while_the_engine_is_busy),

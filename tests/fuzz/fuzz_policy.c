@@ -29,7 +29,7 @@ static void expect_dealt(const struct kv_choice *c, const struct kv_shares *shar
         kv_keep_deal(c, shares, &SHAPE, whole[i], whole[i], rows);
         for (uint32_t l = 0; l < LISTS; l++)
             assert(rows[l] <= whole[i]);
-        assert(kv_keep_bytes(c, shares, &SHAPE, whole[i], &most) == OK);
+        assert(kv_keep_bytes(c, shares, &SHAPE, whole[i], whole[i], &most) == OK);
     }
 }
 

@@ -246,7 +246,7 @@ static uint32_t live_with(const char *text, uint64_t seed)
             keep(&f, &c, n_prompt, false);
     }
     size_t most;
-    assert_int_equal(kv_keep_bytes(&c, &f.shares, &SHAPE, n_prompt, &most), OK);
+    assert_int_equal(kv_keep_bytes(&c, &f.shares, &SHAPE, n_prompt, n_prompt, &most), OK);
     assert_true(kv_excerpt_bytes(f.excerpt) <= most);
     for (uint32_t i = 0; i < 60 && f.twin.n_position < POSITIONS; i++) {
         read_on(&f, 1);
@@ -325,6 +325,33 @@ static void a_budget_of_all_changes_nothing(void **state)
         assert_int_equal(kv_keep_run(&f.model, &job, NULL), OK);
         assert_true(kv_excerpt_is_whole(f.excerpt));
         assert_int_equal(kv_excerpt_bytes(f.excerpt), 0);
+        close_life(&f);
+    }
+}
+
+/* A prompt shorter than its budget: the answer fills it before anything goes. */
+static void a_budget_is_filled_first(void **state)
+{
+    (void)state;
+    static const char *const choices[] = { "window:budget=100", "h2o:budget=100", "auto:budget=100",
+                                           "kvzip:budget=100" };
+    for (uint32_t i = 0; i < sizeof choices / sizeof *choices; i++) {
+        const struct kv_choice c = choice_of(choices[i]);
+        struct life f;
+        open_life(&f, 61, 2);
+        read_on(&f, 30);
+        while (f.twin.n_position < 400) {
+            size_t most;
+            keep(&f, &c, 30, false);
+            const uint32_t n = f.twin.n_position, stays = n < 100 ? n : 100;
+            uint32_t n_live = 0;
+            for (uint32_t l = 0; l < LISTS; l++)
+                n_live += count_live(&f, f.twin.live + (size_t)l * POSITIONS);
+            assert_int_equal(n_live, stays * LISTS);
+            assert_int_equal(kv_keep_bytes(&c, &f.shares, &SHAPE, 30, n, &most), OK);
+            assert_true(kv_excerpt_bytes(f.excerpt) <= most);
+            read_on(&f, 1 + rng_below(&f.rng, 40));
+        }
         close_life(&f);
     }
 }
@@ -445,6 +472,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_twin_keeps_the_same),
         cmocka_unit_test(a_budget_of_all_changes_nothing),
+        cmocka_unit_test(a_budget_is_filled_first),
         cmocka_unit_test(h2o_is_a_cache_of_k_rows),
         cmocka_unit_test(threads_keep_the_same),
         cmocka_unit_test(rounded_heads_fill_their_blocks),

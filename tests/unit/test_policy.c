@@ -75,7 +75,7 @@ static void presets_come_first(void **state)
     (void)state;
     expect_text("full", "full");
     expect_text(
-        "sentencekv:keep_factor=2.5,keep_factor=inf,budget=100",
+        "sentencekv:keep_factor=inf,budget=100",
         "sentencekv:budget=100,sinks=4,recent=32,block=0,every=0,shares=equal,round=off,even=0,"
         "even_block=0,"
         "whole=off,"
@@ -140,6 +140,9 @@ static void errors_say_what_there_is(void **state)
     expect_refused("h2o:budget=0x10", "'0x10'");
     expect_refused("h2o:budget=1e999", "'1e999'");
     expect_refused("h2o:budget=", "''");
+    expect_refused("h2o:recent=1,sinks=2,recent=3", "recent is given twice");
+    expect_refused("h2o:preset=paper,preset=tuned", "preset is given twice");
+    expect_refused("random:seed=-1", "seed: -1 is outside of the limits, 0 to 4294967295");
     expect_refused("h2o:sinks=-1", "sinks: -1 is outside of the limits, 0 to 65536");
     expect_refused("h2o:sinks=1.5", "'1.5' is no whole number");
     expect_refused("h2o:sinks=many", "'many' is no whole number");

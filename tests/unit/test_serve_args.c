@@ -108,9 +108,13 @@ static void a_section_is_for_its_model(void **state)
     static const struct {
         const char *model, *name;
         int port;
-    } expected[] = { { "qwen2", "q", 2 },           { "smollm2", "all", 1 },
-                     { "dir/a-b.gguf", "ab", 1 },   { "dir/a-b", "ab", 1 },
-                     { "a-b.gguf.gguf", "all", 1 }, { "qwen", "all", 1 } };
+    } expected[] = { { "qwen2", "q", 2 },
+                     { "smollm2", "all", 1 },
+                     { "dir/a-b.gguf", "ab", 1 },
+                     { "dir/a-b", "ab", 1 },
+                     { "a-b.gguf.gguf", "all", 1 },
+                     { "qwen", "all", 1 },
+                     { "x/qwen2.5-coder-0.5b-q4_k_m.gguf", "q", 2 } };
     char *argv[] = { "test", NULL };
     (void)state;
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {

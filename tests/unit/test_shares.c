@@ -180,6 +180,35 @@ static void blocks_have_an_even_part_of_their_own(void **state)
     kv_shares_close(&s);
 }
 
+/* The control: the same shares, of other heads. */
+static void shuffled_shares_go_to_others(void **state)
+{
+    static const char *const of[] = { "auto:budget=100,even=0", "auto:budget=100,even=0,whole=on",
+                                      "auto:budget=200" };
+    (void)state;
+    struct kv_shares s;
+    open_four(&s, 2, 0.5f);
+    for (uint32_t b = 0; b < KV_SHARES_BUDGETS; b++)
+        for (uint32_t i = 0; i < 4; i++) {
+            s.share[b][i] = (float)(i + 1) / 2.5f;
+            s.follow[b][i] = (float)(4 - i) / 2.5f;
+        }
+    for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
+        char text[128];
+        uint32_t own[4], others[4];
+        int n_same = 0;
+        snprintf(text, sizeof text, "%s,shares=shuffled", of[i]);
+        deal_choice(&s, of[i], own);
+        deal_choice(&s, text, others);
+        assert_memory_not_equal(own, others, sizeof own);
+        for (uint32_t h = 0; h < 4; h++)
+            for (uint32_t o = 0; o < 4; o++)
+                n_same += (own[h] == others[o]) - (own[h] == own[o]);
+        assert_int_equal(n_same, 0);
+    }
+    kv_shares_close(&s);
+}
+
 /* Rows of a head that retrieves nothing, of budgets below a tenth of all rows, of that, and above. */
 static void the_even_part_depends_on_the_budget(void **state)
 {
@@ -187,9 +216,9 @@ static void the_even_part_depends_on_the_budget(void **state)
         const char *text;
         uint32_t rows;
     } of[] = {
-        { "budget=50", 15 }, // 50 * (1 - 0.5 * sqrt(2))
-        { "budget=100", 50 },
-        { "budget=400", 200 },
+        { "budget=50,whole=off", 15 }, // 50 * (1 - 0.5 * sqrt(2))
+        { "budget=100,whole=off", 50 },
+        { "budget=400,whole=off", 200 },
         { "budget=400,whole=on", 300 }, // 400 * (1 - 0.5 * sqrt(1 / 4))
     };
     (void)state;
@@ -198,8 +227,7 @@ static void the_even_part_depends_on_the_budget(void **state)
     for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
         char text[128];
         uint32_t rows[4];
-        snprintf(text, sizeof text, "auto:even=0.5,whole=off,round=off,sinks=0,recent=0,%s",
-                 of[i].text);
+        snprintf(text, sizeof text, "auto:even=0.5,round=off,sinks=0,recent=0,%s", of[i].text);
         deal_choice(&s, text, rows);
         if (abs((int)rows[1] - (int)of[i].rows) > 1)
             fail_msg("%s: %u rows instead of %u", text, rows[1], of[i].rows);
@@ -464,6 +492,7 @@ int main(void)
         cmocka_unit_test(a_part_is_dealt_evenly),
         cmocka_unit_test(the_even_part_follows_the_text),
         cmocka_unit_test(blocks_have_an_even_part_of_their_own),
+        cmocka_unit_test(shuffled_shares_go_to_others),
         cmocka_unit_test(the_even_part_depends_on_the_budget),
         cmocka_unit_test(who_wants_most_comes_first),
         cmocka_unit_test(rounded_budgets_fill_blocks),

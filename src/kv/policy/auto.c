@@ -20,7 +20,7 @@ enum { AS_RANKS = 7 }; // of `rest`: behind those of `ranks`
 
 struct auto_options {
     struct kv_common common;
-    uint32_t ranks, rest;
+    uint32_t ranks, rest, recent_least;
 };
 
 #define RANKS                                                                                      \
@@ -47,6 +47,8 @@ static const struct kv_option options[] = {
       RANKS " ranks",
       "the same of heads that have fewer rows than the mean, where others have all (whole), so "
       "that they need not look for facts; ranks: as of all" },
+    { "recent_least", KV_OPTION_COUNT, offsetof(struct auto_options, recent_least), "rows", "16",
+      "8", 0, 65536, NULL, "newest rows that stay where `recent` is a share and comes to fewer" },
 };
 
 /* Of heads with rows enough, and of the rest. */
@@ -64,6 +66,11 @@ static unsigned measures_of_rest(const void *opt)
 static unsigned all_measures(const void *opt)
 {
     return measures(opt) | measures_of_rest(opt);
+}
+
+static uint32_t auto_recent_least(const void *opt)
+{
+    return ((const struct auto_options *)opt)->recent_least;
 }
 
 static unsigned auto_needs(const void *opt)
@@ -147,7 +154,7 @@ const struct kv_policy kv_policy_auto = {
     .options_bytes = sizeof(struct auto_options),
     .paper = { .sinks = "4", .recent = "5%", .every = "64", .shares = "profile" },
     .tuned = { .every = "16%", .round = "on", .even = "0.35", .whole = "profile" },
-    .recent_least = 8,
+    .recent_least = auto_recent_least,
     .needs = auto_needs,
     .n_query = auto_n_query,
     .rank = auto_rank,
