@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "model/taps.h"
+#include "os/pages.h"
 
 /* ---- memory: one piece, laid out once ---- */
 
@@ -132,8 +133,7 @@ enum status pass_open(struct pass *p, const struct weights *w, uint32_t n_row, s
     struct layout l = { 0 };
     pass_close(p);
     p->bytes = pass_bytes(p->h, w, n_thread, n_row);
-    p->memory = mem_new_aligned(1, p->bytes, 64);
-    if (!p->memory) {
+    if (pages_new(&p->memory, p->bytes, "the workspace", why) != OK) {
         note_set(why,
                  "no memory for the workspace of %u tokens a step (%zu bytes); try a smaller -ub",
                  n_row, p->bytes);
@@ -147,7 +147,7 @@ enum status pass_open(struct pass *p, const struct weights *w, uint32_t n_row, s
 
 void pass_close(struct pass *p)
 {
-    mem_free(p->memory);
+    pages_free(p->memory, p->bytes);
     p->memory = NULL;
     p->n_row_max = 0;
     p->bytes = 0;
