@@ -45,10 +45,11 @@ static enum status keep_one(struct keeper *k, const struct keeper_frame *f, stru
                             uint32_t n_done, struct note *why)
 {
     const struct kv_keep_job job = job_of(k, f, s, n_done);
-    const enum status st = kv_keep_one(&f->model, &job, why);
+    enum status st = kv_keep_one(&f->model, &job, why);
     if (st != OK || n_done % KV_BLOCK || kv_excerpt_is_whole(k->excerpt))
         return st;
-    return kv_excerpt_settle(k->excerpt, s, n_done);
+    st = kv_excerpt_settle(k->excerpt, s, n_done);
+    return st == OK ? kv_keep_turn(&f->model, &job, why) : st;
 }
 
 /* What the replay wrote down is for one keep. */

@@ -46,6 +46,8 @@ enum status slots_reserve(struct slots *l, uint32_t n_block, bool mass)
     l->position = p;
     if (mass && !mass_reserve(l, n))
         return FULL;
+    if (turned_reserve(l, n) != OK)
+        return FULL;
     l->n_block_max = (uint32_t)n;
     return OK;
 }
@@ -122,8 +124,8 @@ void kv_excerpt_free(struct kv_excerpt *e)
         mem_free(l->live);
         mem_free(l->position);
         mem_free(l->mass);
+        turned_close(l);
     }
-    turned_close(&e->turned);
     mem_free(e->tail_mass_memory);
     mem_free(e->tail);
     mem_free(e->list);
@@ -174,10 +176,11 @@ enum status kv_excerpt_fork(struct kv_excerpt **out, struct kv_excerpt *e, uint3
     enum status st = kv_excerpt_new(&fork, &config, why);
     if (st != OK)
         return st;
-    for (uint32_t i = 0; i < e->n_list && st == OK; i++)
+    for (uint32_t i = 0; i < e->n_list && st == OK; i++) {
         st = slots_reserve(&fork->list[i], e->list[i].n_block, mass);
-    if (st == OK)
-        st = turned_copy(fork, e, why);
+        if (st == OK)
+            st = turned_copy(&fork->list[i], &e->list[i], e->shape->group[e->group].d_k);
+    }
     if (st != OK) {
         note_set(why, "no memory for a copy of the lists of kept rows");
         kv_excerpt_free(fork);

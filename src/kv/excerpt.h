@@ -105,12 +105,11 @@ struct kv_turn {
     bool halves; // kernels/rows.h
 };
 
-/* Positions counted inside the cache (StreamingLLM): where what is left of a list is its n_first first rows and the newest ones
- * in a row, only the distance between the two tells that anything went. So the first rows' keys are turned by as many
- * positions as have gone below n_position, each time from what they were: load, kern_rope, store, so that roundings do not
- * add up. A list whose first rows have not settled yet is left as it is. n_first is the same in all calls. FULL: no memory,
- * or no block for a copy; to be called again. */
-must_use enum status kv_excerpt_turn(struct kv_excerpt *e, uint32_t n_first, uint32_t n_position,
+/* Positions counted inside the cache (StreamingLLM, H2O): each key in a slot is turned by as many positions as have gone behind it,
+ * below n_position, as if nothing had been there; each time from what it was: load, kern_rope, store, so that roundings do not
+ * add up. What it was is remembered from then on, f32, outside of the pool. Rows of the tail are left as they are: what goes
+ * between them is no more than two blocks. FULL: no memory, or no block for a copy; to be called again. */
+must_use enum status kv_excerpt_turn(struct kv_excerpt *e, uint32_t n_position,
                                      const struct kv_turn *how, struct note *why);
 
 /* No row has received anything. */

@@ -1,5 +1,5 @@
 /* kv/excerpt_in.h - an excerpt from the inside. Private to excerpt.c (lists), excerpt_settle.c (moving rows) and
- * excerpt_turn.c (first rows brought near).
+ * excerpt_turn.c (rows brought near).
  *
  *   a list: one kv_head of one layer without a window, [layer of the group][kv_head]
  *
@@ -11,6 +11,12 @@
 
 #include "kv/excerpt.h"
 
+/* Slots whose keys were turned: by how much, and what they were, so that they can be turned again. */
+struct turned {
+    uint32_t *by; // [n_block_max * 64] positions; 0: not yet. NULL: no slot was
+    float **was;  // [n_block_max]: [64][d_k] of a block, or NULL: none of it was
+};
+
 struct slots {
     block_id *id;       // [n_block]
     char **block;       // [n_block] their addresses in the pool
@@ -19,15 +25,9 @@ struct slots {
     uint64_t *mass;     // [n_block * 64]; NULL: nobody counts
     uint32_t n_block, n_block_max;
     uint32_t n_live, free_from;
+    struct turned turned;
     uint64_t *tail_live; // [n_block of the longest space]
     uint64_t *tail_mass; // [n_tail_mass], or NULL
-};
-
-/* First rows whose keys were turned: what they were, so that they can be turned again. */
-struct turned {
-    uint32_t n;   // of each list; 0: none
-    float *k;     // [n_list][n][d_k]
-    uint32_t *by; // [n_list] positions; 0: not yet, and not in k
 };
 
 struct kv_excerpt {
@@ -41,13 +41,16 @@ struct kv_excerpt {
     struct slots *list;         // [n_list]
     uint64_t *tail, *tail_mass; // of all lists
     void *tail_mass_memory;     // where tail_mass is
-    struct turned turned;
 };
 
-void turned_close(struct turned *t); // a zeroed one too
-/* What `from` has of it. FULL: no memory. */
-must_use enum status turned_copy(struct kv_excerpt *to, const struct kv_excerpt *from,
-                                 struct note *why);
+void turned_close(struct slots *l); // also where none was
+/* Room for n_block blocks instead of l->n_block_max. FULL: no memory, nothing changed. */
+must_use enum status turned_reserve(struct slots *l, size_t n_block);
+/* What `from`'s slots have of it, to slots of the same room or more. FULL: no memory. */
+must_use enum status turned_copy(struct slots *to, const struct slots *from, uint32_t d_k);
+/* A slot gets a row whose key was turned `by` positions from was [d_k]; 0: not at all. FULL: no memory, nothing changed. */
+must_use enum status turned_put(struct slots *l, uint32_t slot, uint32_t by, const float *was,
+                                uint32_t d_k);
 
 /* Has block b of slots for itself, to write in (X2). FULL: no block for the copy; nothing changed. */
 must_use enum status slots_own(struct kv_excerpt *e, struct slots *l, uint32_t b);

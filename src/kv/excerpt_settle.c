@@ -11,6 +11,8 @@ struct row_at {
     const char *k, *v;
     uint32_t row, position;
     uint64_t mass;
+    uint32_t by; // its key was turned, from
+    const float *was;
 };
 
 static size_t element_bytes(enum kv_type type)
@@ -115,6 +117,8 @@ static enum status put(struct kv_excerpt *e, struct slots *l, const struct row_a
 {
     const uint32_t slot = lowest_free(l), b = slot / KV_BLOCK;
     enum status st = b < l->n_block ? slots_own(e, l, b) : append_block(e, l);
+    if (st == OK)
+        st = turned_put(l, slot, from->by, from->was, e->shape->group[e->group].d_k);
     if (st != OK)
         return st;
     copy_row(e, l->block[b], slot % KV_BLOCK, from);
@@ -129,12 +133,15 @@ static enum status put(struct kv_excerpt *e, struct slots *l, const struct row_a
 static struct row_at row_of_slot(const struct kv_excerpt *e, const struct slots *l, uint32_t slot)
 {
     const char *block = l->block[slot / KV_BLOCK];
+    const uint32_t by = l->turned.by ? l->turned.by[slot] : 0, d_k = e->shape->group[e->group].d_k;
     return (struct row_at){
         .k = block,
         .v = block + kv_part_bytes(e->shape->type, e->shape->group[e->group].d_k),
         .row = slot % KV_BLOCK,
         .position = l->position[slot],
         .mass = l->mass ? l->mass[slot] : 0,
+        .by = by,
+        .was = by ? l->turned.was[slot / KV_BLOCK] + (size_t)(slot % KV_BLOCK) * d_k : NULL,
     };
 }
 

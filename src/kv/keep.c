@@ -233,11 +233,17 @@ enum status kv_keep_run(const struct kv_keep_model *m, const struct kv_keep_job 
         note_set(why, "the KV pool has no room to move the kept rows together");
         return st;
     }
+    return kv_keep_turn(m, job, why);
+}
+
+enum status kv_keep_turn(const struct kv_keep_model *m, const struct kv_keep_job *job,
+                         struct note *why)
+{
     const struct kv_policy *p = job->choice->policy;
     const struct kv_turn how = { m->kern, m->rope_freq, m->n_rot, m->rope_halves };
     if (!p->rolls || !p->rolls(&job->choice->options))
         return OK;
-    return kv_excerpt_turn(job->excerpt, k.floors.n_sink, job->n_position, &how, why);
+    return kv_excerpt_turn(job->excerpt, job->n_position, &how, why);
 }
 
 bool kv_keep_may_drop(const struct kv_keep_model *m, const struct kv_keep_job *job)

@@ -87,11 +87,15 @@ must_use enum status kv_keep_bytes(const struct kv_choice *c, const struct kv_sh
                                    const struct kv_shape *shape, uint32_t n_whole,
                                    uint32_t n_position, size_t *out);
 
-/* Ranks and drops where something is above its budget, settles, and turns first rows for a policy that rolls: to be called at the ends of blocks of a prompt, at its
- * end, and each so many tokens of an answer. FULL: no memory for ranks, and nothing changed; or not enough of the pool, and
+/* Ranks and drops where something is above its budget, settles, and brings rows near for a policy that rolls: to be called at the
+ * ends of blocks of a prompt, at its end, and each so many tokens of an answer. FULL: no memory for ranks, and nothing changed; or not enough of the pool, and
  * rows dropped stay dropped: a second call goes on. */
 must_use enum status kv_keep_run(const struct kv_keep_model *m, const struct kv_keep_job *job,
                                  struct note *why);
+
+/* Brings near what has settled, of a policy that rolls (kv_excerpt_turn); a run does so itself. FULL: to be called again. */
+must_use enum status kv_keep_turn(const struct kv_keep_model *m, const struct kv_keep_job *job,
+                                  struct note *why);
 
 /* Whether a run would drop something: what ranks need is worth finding out. (Without memory to say: yes.) */
 bool kv_keep_may_drop(const struct kv_keep_model *m, const struct kv_keep_job *job);

@@ -113,8 +113,7 @@ struct kv_policy {
     uint32_t (*recent_least)(const void *options);
     bool evicts_each;                      // one row a head leaves with each generated token (H2O)
     bool (*by_mass)(const void *options);  // ... and ranks are kv_mass_received alone; NULL: never
-    bool (*rolls)(const void *options);    // positions are counted inside the cache: what stays are
-                                           //   sinks and the newest rows; NULL: never
+    bool (*rolls)(const void *options);    // positions are counted inside the cache; NULL: never
     kv_rank_fn *rank;                      // NULL: not a keep policy
     const struct kv_select_policy *select; // NULL: not a select policy (kv/select.h)
     /* Of a policy that does both: so many times the rows that a query reads are kept; INFINITY: all. NULL: as many. */

@@ -1,5 +1,5 @@
-/* window with pos=rolling: of a model of one layer a row behind a window computes what a text of the kept tokens alone gives,
- * read from position 0 on; and keys of first rows are turned from what they were, however often. */
+/* pos=rolling, of window and h2o: of a model of one layer (and one kv_head, where heads keep rows of their own) a row computes what
+ * a text of the kept tokens alone gives, read from position 0 on; and keys are turned from what they were, however often. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -27,6 +27,7 @@ struct life {
     struct kv_choice choice;
     struct kv_excerpt *excerpt;
     struct kv_keep_model model;
+    struct kv_taps taps;
     const struct hparams *h;
     int32_t ids[N];
 };
@@ -54,9 +55,15 @@ static void life_open(struct life *f, const char *path, enum kv_type type, const
     for (uint32_t i = 0; i < N; i++)
         f->ids[i] = (int32_t)rng_below(&rng, f->r.n_vocab);
     run_open(&f->r, &f->run, f->ids);
-    const struct kv_excerpt_config excerpt = { .pool = f->r.pool, .n_position_max = N };
+    const struct kv_excerpt_config excerpt = { .pool = f->r.pool,
+                                               .n_position_max = N,
+                                               .n_tail_mass =
+                                                   (N + KV_BLOCK - 1) / KV_BLOCK * KV_BLOCK };
     assert_int_equal(kv_excerpt_new(&f->excerpt, &excerpt, NULL), OK);
+    f->taps =
+        (struct kv_taps){ .mass = KV_TAP_MASS_SUM, .into = f->excerpt, .n_counted = UINT32_MAX };
     f->run.excerpt = f->excerpt;
+    f->run.taps = &f->taps;
     assert_int_equal(kv_choice_parse(&f->choice, choice, NULL), OK);
     f->h = model_hparams(f->r.model);
     f->model = (struct kv_keep_model){ .kern = model_kernels(f->r.model),
@@ -83,6 +90,7 @@ static enum status try_to_keep(struct life *f)
     const struct kv_keep_job job = { .choice = &f->choice,
                                      .excerpt = f->excerpt,
                                      .space = f->run.space,
+                                     .taps = &f->taps,
                                      .n_position = f->run.n_done,
                                      .n_whole = f->run.n_done };
     return kv_keep_run(&f->model, &job, NULL);
@@ -156,6 +164,98 @@ static void one_layer_reads_a_text_of_what_was_kept(void **state)
     }
 }
 
+/* ---- h2o, whose kept rows lie anywhere ---- */
+
+enum { H2O_PROMPT = 320 };
+
+/* With a token: one row of each list leaves; with each block, what settled is brought near. */
+static bool evict_one(struct life *f)
+{
+    const struct kv_keep_job job = { .choice = &f->choice,
+                                     .excerpt = f->excerpt,
+                                     .space = f->run.space,
+                                     .taps = &f->taps,
+                                     .n_position = f->run.n_done,
+                                     .n_whole = H2O_PROMPT };
+    assert_int_equal(kv_keep_one(&f->model, &job, NULL), OK);
+    if (f->run.n_done % KV_BLOCK)
+        return false;
+    assert_int_equal(kv_excerpt_settle(f->excerpt, f->run.space, f->run.n_done), OK);
+    assert_int_equal(kv_keep_turn(&f->model, &job, NULL), OK);
+    return true;
+}
+
+/* ids of the kept rows of the only list, in order; and of the token that comes next. */
+static uint32_t kept_text(const struct life *f, int32_t *ids)
+{
+    kv_row row[N];
+    uint32_t position[N], n_text = 0;
+    bool there[N] = { false };
+    const uint32_t n = kv_excerpt_rows(f->excerpt, 0, 0, f->run.n_done, row, position);
+    for (uint32_t i = 0; i < n; i++)
+        there[position[i]] = true;
+    for (uint32_t p = 0; p < f->run.n_done; p++)
+        if (there[p])
+            ids[n_text++] = f->ids[p];
+    ids[n_text++] = f->ids[f->run.n_done];
+    return n_text;
+}
+
+/* The largest difference of logits of rows right behind a turn. */
+static double difference_of_h2o(const char *path, const char *choice)
+{
+    struct life *f = mem_new(1, sizeof *f);
+    uint32_t n_compared = 0;
+    double most = 0;
+    life_open(f, path, KV_F32, choice);
+    float *got = mem_new((size_t)N * f->r.n_vocab, sizeof *got),
+          *wanted = mem_new(f->r.n_vocab, sizeof *wanted);
+    f->run.logits = got;
+    run_step(&f->r, &(struct run *){ &f->run }, &(uint32_t){ H2O_PROMPT }, 1);
+    keep(f);
+    bool turned = true;
+    while (f->run.n_done + 1 < N) {
+        int32_t text[N];
+        const uint32_t n = kept_text(f, text);
+        run_step(&f->r, &(struct run *){ &f->run }, &(uint32_t){ 1 }, 1);
+        const float *row = got + (size_t)(f->run.n_done - 1) * f->r.n_vocab;
+        if (turned)
+            read_alone(f, text, n, wanted);
+        for (uint32_t t = 0; turned && t < f->r.n_vocab; t++)
+            most = fmax(most, fabs((double)row[t] - (double)wanted[t]));
+        n_compared += turned;
+        turned = evict_one(f);
+    }
+    assert_true(n_compared > 4);
+    mem_free(got);
+    mem_free(wanted);
+    life_close(f);
+    mem_free(f);
+    return most;
+}
+
+static void one_head_reads_a_text_of_what_was_kept(void **state)
+{
+    (void)state;
+    static const char *const archs[] = { "llama", "qwen2" };
+    for (int a = 0; a < 2; a++) {
+        char path[TINY_PATH];
+        struct tiny_model t = tiny_model_of(archs[a], DT_F32);
+        t.n_layer = t.n_kv_head = 1;
+        t.n_head = 2;
+        t.d_head = 32;
+        t.n_embd = 64;
+        t.n_ff = 96;
+        tiny_model_save_temporary(t, path);
+        const double rolling = difference_of_h2o(path, "h2o:budget=200,recent=140,pos=rolling"),
+                     original = difference_of_h2o(path, "h2o:budget=200,recent=140");
+        print_message("%s: rolling %.2g, original %.2g\n", archs[a], rolling, original);
+        assert_true(rolling < 1e-4);
+        assert_true(original > 20 * rolling);
+        unlink(path);
+    }
+}
+
 /* ---- keys ---- */
 
 static void key_of(const struct life *f, uint32_t layer, uint32_t h, uint32_t position, float *k)
@@ -220,13 +320,94 @@ static void first_keys_are_turned_from_what_they_were(void **state)
     mem_free(f);
 }
 
+enum { H2O_D = 32, H2O_LISTS = 4 };
+typedef float keys_as_written[H2O_LISTS][N][H2O_D];
+
+/* Keys of [first, n_done), which lie in the space yet. */
+static void write_down(const struct life *f, keys_as_written was, uint32_t first)
+{
+    for (uint32_t i = 0; i < H2O_LISTS; i++) {
+        const struct kv_view view = kv_view_layer(f->run.space, i / 2);
+        for (uint32_t p = first; p < f->run.n_done; p++)
+            f->model.kern->load_k(KV_F16, kv_view_k(&view, p / KV_BLOCK, i % 2), p % KV_BLOCK,
+                                  was[i][p], H2O_D);
+    }
+}
+
+/* Of the rows that settled, each is turned by what has gone behind it: the largest relative difference. */
+static double worst_key(const struct life *f, keys_as_written was, uint32_t *n_turned)
+{
+    double worst = 0;
+    for (uint32_t i = 0; i < H2O_LISTS; i++) {
+        const struct kv_list list = kv_excerpt_list(f->excerpt, i / 2, i % 2);
+        kv_row row[N];
+        uint32_t position[N];
+        const uint32_t n = kv_excerpt_rows(f->excerpt, i / 2, i % 2, f->run.n_done, row, position);
+        for (uint32_t j = 0; j < n; j++) {
+            uint32_t gone = f->run.n_done - 1 - position[j];
+            float k[H2O_D];
+            double wanted[H2O_D];
+            for (uint32_t o = 0; o < n; o++)
+                gone -= position[o] > position[j];
+            if (row[j] & KV_IN_TAIL)
+                continue;
+            *n_turned += gone > 0;
+            f->model.kern->load_k(KV_F16, list.block[row[j] / KV_BLOCK], row[j] % KV_BLOCK, k,
+                                  H2O_D);
+            turned_plainly(f, was[i][position[j]], gone, wanted);
+            for (uint32_t d = 0; d < H2O_D; d++)
+                worst =
+                    fmax(worst, fabs((double)k[d] - wanted[d]) / fmax(fabs(wanted[d]), 0x1p-10));
+        }
+    }
+    return worst;
+}
+
+/* Rows move from slot to slot, and take along what their keys were; so do those of a fork. */
+static void all_keys_are_turned_from_what_they_were(void **state)
+{
+    (void)state;
+    char path[TINY_PATH];
+    struct life *f = mem_new(1, sizeof *f);
+    float(*was)[N][H2O_D] = mem_new(H2O_LISTS, sizeof *was);
+    uint32_t n_turned = 0;
+    double worst = 0;
+    tiny("qwen2", 2, path);
+    life_open(f, path, KV_F16, "h2o:budget=100,recent=30,pos=rolling");
+    run_step(&f->r, &(struct run *){ &f->run }, &(uint32_t){ H2O_PROMPT }, 1);
+    write_down(f, was, 0);
+    keep(f);
+    worst = worst_key(f, was, &n_turned);
+    for (bool forked = false; f->run.n_done < N;) {
+        run_step(&f->r, &(struct run *){ &f->run }, &(uint32_t){ 1 }, 1);
+        write_down(f, was, f->run.n_done - 1);
+        if (evict_one(f))
+            worst = fmax(worst, worst_key(f, was, &n_turned));
+        if (f->run.n_done > 450 && !forked) {
+            struct kv_excerpt *fork;
+            assert_int_equal(kv_excerpt_fork(&fork, f->excerpt, N, NULL), OK);
+            kv_excerpt_free(f->excerpt);
+            f->excerpt = f->taps.into = fork;
+            f->run.excerpt = fork;
+            forked = true;
+        }
+    }
+    print_message("%u keys, largest relative difference %.2g\n", n_turned, worst);
+    assert_true(worst < 0x1p-11 * 1.1);
+    assert_true(n_turned > 1000);
+    life_close(f);
+    unlink(path);
+    mem_free(was);
+    mem_free(f);
+}
+
 /* One row more goes, and the first ones are turned by one more. */
 static void lose_one(struct life *f, struct kv_excerpt *e)
 {
     const struct kv_turn how = { f->model.kern, f->model.rope_freq, f->h->n_rot,
                                  f->h->rope_halves };
     kv_excerpt_drop(e, 0, 1, KV_IN_TAIL | (PROMPT - 1));
-    assert_int_equal(kv_excerpt_turn(e, FIRST, PROMPT, &how, NULL), OK);
+    assert_int_equal(kv_excerpt_turn(e, PROMPT, &how, NULL), OK);
 }
 
 /* A fork knows what the first keys were: turned further it has the bits of its original, which it leaves alone. */
@@ -302,6 +483,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_layer_reads_a_text_of_what_was_kept),
         cmocka_unit_test(first_keys_are_turned_from_what_they_were),
+        cmocka_unit_test(one_head_reads_a_text_of_what_was_kept),
+        cmocka_unit_test(all_keys_are_turned_from_what_they_were),
         cmocka_unit_test(a_fork_turns_its_own),
         cmocka_unit_test(memory_may_be_short),
     };

@@ -110,9 +110,9 @@ static bool differ(const struct telling *a, const struct telling *b)
 static const char *const by_step[] = {
     "window:budget=40",         "window:budget=40,every=1,pos=rolling",
     "random:budget=40,every=7", "h2o:budget=40",
-    "h2o:budget=40,score=ema",  "tova:budget=40",
-    "auto:budget=64",           "quest:budget=40,dense=0",
-    "sentencekv:budget=40",
+    "h2o:budget=40,score=ema",  "h2o:budget=40,recent=10,pos=rolling",
+    "tova:budget=40",           "auto:budget=64",
+    "quest:budget=40,dense=0",  "sentencekv:budget=40",
 };
 enum { N_BY_STEP = sizeof by_step / sizeof *by_step };
 

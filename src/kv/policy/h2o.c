@@ -14,11 +14,12 @@
 
 enum score { SCORE_SUM, SCORE_MEAN, SCORE_EMA, SCORE_LAST };
 enum group { GROUP_SUM, GROUP_MAX };
+enum { POS_ORIGINAL, POS_ROLLING };
 
 struct h2o_options {
     struct kv_common common;
     uint32_t score, group;
-    uint32_t last;
+    uint32_t last, pos;
     float decay;
     bool values;
 };
@@ -37,6 +38,8 @@ static const struct kv_option options[] = {
       "factor of score=ema from one query to the one before" },
     { "values", KV_OPTION_SWITCH, AT(values), NULL, "off", NULL, 0, 0, NULL,
       "times the sum of absolute values of the row's V" },
+    { "pos", KV_OPTION_WORD, AT(pos), NULL, "original", NULL, 0, 0, "original rolling",
+      "positions of the kept rows: as they were, or counted inside the cache" },
 };
 
 static bool counts(const struct h2o_options *o)
@@ -48,6 +51,11 @@ static bool h2o_by_mass(const void *opt)
 {
     const struct h2o_options *o = opt;
     return o->score == SCORE_SUM && !o->values;
+}
+
+static bool h2o_rolls(const void *opt)
+{
+    return ((const struct h2o_options *)opt)->pos == POS_ROLLING;
 }
 
 static unsigned h2o_needs(const void *opt)
@@ -134,7 +142,8 @@ static void h2o_rank(const void *opt, const struct kv_rank_in *in, float *const 
               "of Large Language Models\"",                                                        \
     .option = options, .n_option = sizeof options / sizeof *options,                               \
     .options_bytes = sizeof(struct h2o_options), .needs = h2o_needs, .n_query = h2o_n_query,       \
-    .check = h2o_check, .evicts_each = true, .by_mass = h2o_by_mass, .rank = h2o_rank
+    .check = h2o_check, .evicts_each = true, .by_mass = h2o_by_mass, .rolls = h2o_rolls,           \
+    .rank = h2o_rank
 
 const struct kv_policy kv_policy_h2o = {
     .name = "h2o",
