@@ -148,7 +148,7 @@ enum status kv_keep_bytes(const struct kv_choice *c, const struct kv_shares *sha
         sum += rows[i];
         n_block += (rows[i] + KV_BLOCK - 1) / KV_BLOCK;
     }
-    if (c->policy->scope != KV_SCOPE_HEAD || c->options.common.round)
+    if (kv_choice_scope(c) != KV_SCOPE_HEAD || c->options.common.round)
         n_block = sum / KV_BLOCK + n; // how lists share them is not known: each may end in a part
     mem_free(rows);
     *out = n_block * kv_class_bytes(shape, kv_excerpt_class(shape));
