@@ -35,12 +35,13 @@ struct start {
     float *mean;   // [k][d], and
     float *square; //   [k] their squared lengths
     float *far;    // [n] squared distance to the nearest mean
+    float *length; // [n] squared, of each vector
 };
 
 static float distance(const struct start *s, uint32_t i, uint32_t c)
 {
     const float *x = s->x + (size_t)i * s->d, *m = s->mean + (size_t)c * s->d;
-    const float far = dot_of(x, x, s->d) - 2 * dot_of(x, m, s->d) + s->square[c];
+    const float far = s->length[i] - 2 * dot_of(x, m, s->d) + s->square[c];
     return far > 0 ? far : 0;
 }
 
@@ -183,8 +184,11 @@ enum status kmeans_new(struct kmeans *out, const float *x, uint32_t n, uint32_t 
     s.mean = mem_new((size_t)k * d, sizeof *s.mean);
     s.square = mem_new(k, sizeof *s.square);
     s.far = mem_new(n, sizeof *s.far);
-    if (!name || !out->of || !out->centroid || !s.of || !s.mean || !s.square || !s.far)
+    s.length = mem_new(n, sizeof *s.length);
+    if (!name || !out->of || !out->centroid || !s.of || !s.mean || !s.square || !s.far || !s.length)
         goto out;
+    for (uint32_t i = 0; i < n; i++)
+        s.length[i] = dot_of(x + (size_t)i * d, x + (size_t)i * d, d);
     for (uint32_t i = 0; i < STARTS; i++) {
         struct rng rng = rng_seeded(seed, i);
         const double spread = run(&s, k, &rng);
@@ -200,6 +204,7 @@ out:
     mem_free(s.mean);
     mem_free(s.square);
     mem_free(s.far);
+    mem_free(s.length);
     if (st != OK)
         kmeans_close(out);
     return st;

@@ -15,13 +15,15 @@
 #include "bin/eval_kv_words.h"
 #include "bin/unpack.h"
 
-enum { ITEMS, TOKENS, ASKS, N_OPTION };
+enum { ITEMS, TOKENS, ASKS, FIRST, N_OPTION };
 enum { N_CHOICE = 4, QUESTIONS_MAX = 512 };
 
 static const struct eval_task_option options[N_OPTION] = {
     { "items", "N", "4", 1, 20, "conversations" },
     { "tokens", "TOKENS", "4096", 256, 1 << 20, "most tokens of a conversation" },
     { "asks", "N", "12", 1, 128, "questions about each, spread over its episodes" },
+    { "first", "N", "0", 0, 19,
+      "the conversation to begin with: others than a choice was made by" },
 };
 
 /* ---- the data ---- */
@@ -173,7 +175,8 @@ static enum status dialogue_make(struct eval_cases *out, const struct eval_task_
     buf_close(&folder);
     if (st != OK)
         return st;
-    for (uint32_t i = 0; i < in->option[ITEMS].x[0] && i < json_array_size(all); i++) {
+    const uint32_t first = in->option[FIRST].x[0], end = first + in->option[ITEMS].x[0];
+    for (uint32_t i = first; i < end && i < json_array_size(all); i++) {
         struct rng rng = rng_seeded(in->seed, 1000 + i);
         struct ids context = { 0 };
         ids_add_all(&context, in->prose->bos.id, in->prose->bos.n);

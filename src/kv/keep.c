@@ -7,7 +7,7 @@
 
 static uint32_t lists_of_scope(const struct keep *k)
 {
-    const enum kv_scope scope = k->job->choice->policy->scope;
+    const enum kv_scope scope = kv_choice_scope(k->job->choice);
     return scope == KV_SCOPE_HEAD ? 1 : scope == KV_SCOPE_LAYER ? k->n_kv_head : k->n_list;
 }
 

@@ -164,7 +164,7 @@ enum status kv_keep_bytes(const struct kv_choice *c, const struct kv_shares *sha
     }
     const bool is_dealt_anew =
         rows_of_all(kv_keep_floors(c, shape, n_whole).budget, n_whole, n_position) > n_whole;
-    if (c->policy->scope != KV_SCOPE_HEAD || c->options.common.round || is_dealt_anew)
+    if (kv_choice_scope(c) != KV_SCOPE_HEAD || c->options.common.round || is_dealt_anew)
         n_block = sum / KV_BLOCK + n; // how lists share them is not known: each may end in a part
     mem_free(rows);
     *out = n_block * kv_class_bytes(shape, kv_excerpt_class(shape));

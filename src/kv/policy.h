@@ -105,6 +105,7 @@ struct kv_policy {
     size_t options_bytes;
     struct kv_common_text paper, tuned;
     enum kv_scope scope;
+    enum kv_scope (*scope_of)(const void *options); // where options say; NULL: `scope`
     enum kv_replay replay;
     unsigned (*needs)(const void *options);                      // enum kv_need; NULL: nothing
     uint32_t (*n_query)(const void *options);                    // NULL: none
@@ -143,6 +144,12 @@ must_use enum status kv_choice_of(struct kv_choice *out, const char *policy, str
 /* One more option of a choice made; "preset" sets all of them. The choice is to be checked once all are set. */
 must_use enum status kv_choice_set(struct kv_choice *c, const char *name, const char *value,
                                    struct note *why);
+
+/* Who spends the budget together. */
+static inline enum kv_scope kv_choice_scope(const struct kv_choice *c)
+{
+    return c->policy->scope_of ? c->policy->scope_of(&c->options) : c->policy->scope;
+}
 
 /* Whether rows are ever dropped. */
 bool kv_choice_drops(const struct kv_choice *c);

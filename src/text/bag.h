@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { BAG_PLACES = 1024 };
+enum { BAG_PLACES = 4096 };
 
 /* count [BAG_PLACES] += the words of the text. */
 void bag_add(float *count, const char *text, size_t len);

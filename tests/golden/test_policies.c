@@ -232,6 +232,7 @@ static void tiny_models_keep_what_the_twin_keeps(void **state)
         "random:budget=25%,seed=5",
         "kvzip:budget=25%",
         "epicache:budget=30%,block=100",
+        "epicache:budget=30%,block=100,ranks=mass",
     };
     for (uint32_t a = 0; a < 4; a++) {
         char path[TINY_PATH];

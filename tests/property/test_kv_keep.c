@@ -293,6 +293,9 @@ static void the_twin_keeps_the_same(void **state)
         "kvzip:budget=25%,preset=paper,shares=profile",
         "epicache:budget=20%",
         "epicache:budget=5%",
+        "epicache:budget=20%,ranks=mass",
+        "epicache:budget=20%,shares=equal,whole=off",
+        "epicache:budget=20%,preset=paper",
     };
     const uint32_t n_choice = sizeof choices / sizeof *choices, n_life = 2;
     uint32_t n_tie = 0;

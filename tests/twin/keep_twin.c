@@ -112,7 +112,7 @@ static void check_scope(struct keep_twin *t, const struct kv_keep_job *job, uint
 
 void keep_twin_check(struct keep_twin *t, const struct kv_keep_job *job, bool one)
 {
-    const enum kv_scope scope = job->choice->policy->scope;
+    const enum kv_scope scope = kv_choice_scope(job->choice);
     const uint32_t n = scope == KV_SCOPE_HEAD    ? 1
                        : scope == KV_SCOPE_LAYER ? t->rank->n_kv_head
                                                  : n_list(t);

@@ -386,6 +386,22 @@ static void joined(const struct rank_twin *t, const struct kv_choice *c, uint32_
     }
 }
 
+static void epicache(const struct rank_twin *t, const struct kv_choice *c, uint32_t layer,
+                     uint32_t h, double *rank)
+{
+    double *score = mem_new(2 * t->n_max, sizeof *score), *ahead = score + t->n_max;
+    for (uint32_t p = 0; p < t->n_position; p++) {
+        score[p] = (double)t->mass[row_at(t, layer, h, p)] / (1 << 30);
+        rank[p] = is(c, "ranks", "mass") ? score[p] : -1e9;
+    }
+    if (is(c, "ranks", "mass+expected")) {
+        expected(t, layer, h, true, true, ahead);
+        join(t, layer, h, score, rank);
+        join(t, layer, h, ahead, rank);
+    }
+    mem_free(score);
+}
+
 void rank_twin_list(const struct rank_twin *t, const struct kv_choice *c, uint32_t layer,
                     uint32_t h, double *rank)
 {
@@ -405,6 +421,8 @@ void rank_twin_list(const struct rank_twin *t, const struct kv_choice *c, uint32
         expected(t, layer, h, is(c, "covariance", "on"), is(c, "values", "on"), rank);
     else if (strcmp(name, "auto") == 0)
         joined(t, c, layer, h, rank);
+    else if (strcmp(name, "epicache") == 0)
+        epicache(t, c, layer, h, rank);
     else
         for (uint32_t p = 0; p < t->n_position; p++) {
             const uint64_t seed =
@@ -417,7 +435,8 @@ void rank_twin_list(const struct rank_twin *t, const struct kv_choice *c, uint32
 
 double rank_twin_slack(const struct kv_choice *c, double rank)
 {
-    if (strcmp(c->policy->name, "auto") == 0)
+    const bool places = strcmp(c->policy->name, "epicache") == 0 && is(c, "ranks", "mass+expected");
+    if (places || strcmp(c->policy->name, "auto") == 0)
         return 2.5; // places: a tie above moves those below it
     return 1e-7 + 2e-5 * fabs(rank);
 }

@@ -492,6 +492,13 @@ static void dialogues_ask_about_what_was_said(void **state)
     assert_string_equal(answer.bytes, " Oslo");
     tail_texts(&given, &answer, &cs, cs.item[0].tail + 1);
     assert_string_equal(answer.bytes, " Rome"); // of the same slot
+    context_text(&context, &cs, 2);
+    eval_cases_close(&cs);
+
+    made(&cs, "dialogue:items=1,first=1,tokens=256,asks=2", 1);
+    assert_int_equal(cs.n_context, 1);
+    context_text(&given, &cs, 0);
+    assert_string_equal(given.bytes, context.bytes);
     eval_cases_close(&cs);
 
     made(&cs, "multihop:items=2,passages=1", 1);

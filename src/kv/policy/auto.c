@@ -86,18 +86,6 @@ static uint32_t auto_n_query(const void *opt)
     return (by & BY_LAST ? 1 : 0) + (by & BY_PROBE ? 1 : 0);
 }
 
-/* rank [n] = the larger of itself and minus each row's place by score. */
-static bool join(const struct kv_rank_in *in, uint32_t h, const float *score, float *rank)
-{
-    uint32_t *place = kv_rank_room(in, in->head[h].n, sizeof *place);
-    if (!place || !measure_places(in, h, score, place))
-        return false;
-    for (uint32_t i = 0; i < in->head[h].n; i++)
-        if (-(float)place[i] > rank[i])
-            rank[i] = -(float)place[i];
-    return true;
-}
-
 /* What query t of all those that were asked for is. */
 static unsigned kind_of(const struct kv_rank_in *in, unsigned all, uint32_t t)
 {
@@ -119,13 +107,13 @@ static bool rank_head(const struct kv_rank_in *in, uint32_t h, unsigned all, uns
             continue;
         for (uint32_t i = 0; i < head->n; i++)
             score[i] = received[(size_t)t * in->n_position + head->position[i]];
-        if (!join(in, h, score, rank))
+        if (!measure_join(in, h, score, rank))
             return false;
     }
     if (by & BY_EXPECTED &&
-        !(expected_of_head(in, h, true, true, score) && join(in, h, score, rank)))
+        !(expected_of_head(in, h, true, true, score) && measure_join(in, h, score, rank)))
         return false;
-    return !(by & BY_KEYS) || (keydiff_of_head(in, h, score) && join(in, h, score, rank));
+    return !(by & BY_KEYS) || (keydiff_of_head(in, h, score) && measure_join(in, h, score, rank));
 }
 
 static void auto_rank(const void *opt, const struct kv_rank_in *in, float *const *rank)

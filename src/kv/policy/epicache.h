@@ -6,6 +6,7 @@
 
 enum epicache_embed { EPICACHE_TFIDF, EPICACHE_SELF, EPICACHE_MINILM };
 enum epicache_support { EPICACHE_PAST, EPICACHE_ALL };
+enum epicache_ranks { EPICACHE_MASS, EPICACHE_MASS_EXPECTED };
 enum epicache_park { EPICACHE_OFF, EPICACHE_RAM };
 enum epicache_route { EPICACHE_NEAREST, EPICACHE_RANDOM };
 
@@ -14,6 +15,7 @@ struct epicache_options {
     uint32_t n_episode; // 0: by silhouette
     uint32_t n_turn;    // of a segment
     uint32_t n_rep;     // segments that stand for an episode
+    uint32_t ranks;     // enum epicache_ranks
     uint32_t embed;     // enum epicache_embed
     uint32_t support;   // enum epicache_support
     uint32_t route;     // enum epicache_route

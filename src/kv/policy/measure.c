@@ -178,3 +178,14 @@ bool measure_places(const struct kv_rank_in *in, uint32_t h, const float *score,
         place[items[i].row] = i;
     return true;
 }
+
+bool measure_join(const struct kv_rank_in *in, uint32_t h, const float *score, float *rank)
+{
+    uint32_t *place = kv_rank_room(in, in->head[h].n, sizeof *place);
+    if (!place || !measure_places(in, h, score, place))
+        return false;
+    for (uint32_t i = 0; i < in->head[h].n; i++)
+        if (-(float)place[i] > rank[i])
+            rank[i] = -(float)place[i];
+    return true;
+}

@@ -26,6 +26,9 @@ void measure_mass(const struct kv_rank_in *in, uint32_t h, float *out);
  * alone (the others' places are 0). NaN comes last. */
 bool measure_places(const struct kv_rank_in *in, uint32_t h, const float *score, uint32_t *place);
 
+/* rank [n] = the larger of itself and minus each row's place by score: a row stays where any of several measures wants it. */
+bool measure_join(const struct kv_rank_in *in, uint32_t h, const float *score, float *rank);
+
 static inline bool measure_is_floor(const struct kv_rank_in *in, uint32_t position)
 {
     return position < in->n_sink || position >= in->recent;
