@@ -13,8 +13,10 @@ static void batch_of(struct engine *e, uint32_t n_share, uint32_t n_row, struct 
     for (uint32_t i = 0; i < n_share; i++) {
         const struct share *sh = &e->share[i];
         struct keeper *k = sh->seq->keeper;
-        if (k && !sh->replay)
+        if (k && !sh->replay) {
             keeper_scan(k, sh->seq->ids, sh->seq->n_done + sh->n_row);
+            keeper_look(k, &e->limits.shape, sh->seq->n_done, sh->n_row);
+        }
         const struct replay *r = sh->replay ? &k->replay : NULL;
         e->batch_seq[i] = (struct batch_seq){
             .space = r ? r->space : sh->seq->space,

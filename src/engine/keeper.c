@@ -136,6 +136,15 @@ static struct kv_taps_size size_of(const struct keeper_frame *f)
     return (struct kv_taps_size){ f->n_layer, f->model.n_head, f->model.shape->group[0].d_k };
 }
 
+/* Lists that lose a row with each token, by what rows received: one a layer and kv_head. */
+static uint32_t lists_of_least(const struct keeper *k, const struct keeper_frame *f)
+{
+    const struct kv_policy *p = k->choice.policy;
+    const bool asks =
+        p->evicts_each && !k->n_context && p->by_mass && p->by_mass(k->choice.options.bytes);
+    return asks ? f->n_layer * f->model.shape->group[0].n_kv_head : 0;
+}
+
 static enum status taps_open(struct keeper *k, const struct keeper_frame *f, struct note *why)
 {
     const unsigned needs = keeper_needs(k);
@@ -144,6 +153,7 @@ static enum status taps_open(struct keeper *k, const struct keeper_frame *f, str
         .mass = needs & KV_NEED_MASS_SUM ? KV_TAP_MASS_SUM : KV_TAP_NO_MASS,
         .into = k->excerpt,
         .n_counted = UINT32_MAX,
+        .n_least = lists_of_least(k, f),
         .n_query = queries_of(k),
         .moments_from = KV_OUTLIERS,
         .n_late_max = needs & KV_NEED_MOMENTS ? KV_TAP_LATE : 0,
@@ -169,6 +179,18 @@ void keeper_recall(struct keeper *k, const struct keeper_frame *f, unsigned kind
     for (unsigned kind = 0; kind < KV_MARK_N; kind++)
         if (kinds & 1u << kind)
             kv_mark_read(mark[kind], &k->taps, &size, f->model.shape);
+}
+
+void keeper_look(struct keeper *k, const struct kv_shape *shape, uint32_t n_done, uint32_t n_row)
+{
+    struct kv_taps *t = &k->taps;
+    kv_taps_forget_least(t);
+    t->looks =
+        t->n_least && n_row == 1 && n_done >= k->n_prompt && k->pruned && k->due == n_done + 1;
+    if (!t->looks)
+        return;
+    const struct kv_floors floors = kv_keep_floors(&k->choice, shape, keeper_whole(k));
+    t->open = kv_open_of(&floors, n_done + 1);
 }
 
 /* ---- for others ---- */

@@ -107,6 +107,9 @@ static inline struct kv_taps *keeper_taps(struct keeper *k)
     return k->wide.into ? &k->wide : &k->taps;
 }
 
+/* Its next pass is of rows [n_done, n_done + n_row): whether that finds, too, who leaves behind it. */
+void keeper_look(struct keeper *k, const struct kv_shape *shape, uint32_t n_done, uint32_t n_row);
+
 /* Whether `read`, which was written down over n_context positions, has all that its policy needs. */
 bool keeper_may_judge(const struct keeper *k, const struct kv_taps *read);
 

@@ -93,6 +93,10 @@ typedef void kern_attn_mass(const struct attn_run *run, uint32_t block, const fl
                             size_t s_stride, struct attn_state final, bool peak,
                             uint64_t mass[KV_BLOCK]);
 
+/* Bits of a block's rows: bit i where mass[i] <= bound and first <= position[i] < first + n. */
+typedef uint64_t kern_low_rows(const uint64_t mass[KV_BLOCK], uint64_t bound,
+                               const uint32_t position[KV_BLOCK], uint32_t first, uint32_t n);
+
 /* out [n][out_stride] = o / l, one division an element. */
 typedef void kern_attn_finish(float *out, size_t out_stride, struct attn_state total,
                               uint32_t n_query, uint32_t d_v);

@@ -24,6 +24,7 @@ struct kernels {
     kern_attn_finish *attn_finish;
     kern_attn_scores *attn_scores;
     kern_attn_mass *attn_mass;
+    kern_low_rows *low_rows;
     kern_store_k *store_k;
     kern_store_v *store_v;
     kern_load_k *load_k;

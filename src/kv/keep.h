@@ -14,6 +14,7 @@
 
 #include "kernels/kernels.h"
 #include "kv/excerpt.h"
+#include "kv/least.h"
 #include "kv/policy.h"
 #include "kv/shares.h"
 #include "kv/taps.h"
@@ -62,6 +63,9 @@ struct kv_floors kv_read_floors(const struct kv_choice *c, const struct kv_shape
                                 uint32_t n_whole);
 struct kv_floors kv_keep_floors(const struct kv_choice *c, const struct kv_shape *shape,
                                 uint32_t n_whole);
+
+/* The positions behind no floor when n_position are computed. */
+struct kv_open kv_open_of(const struct kv_floors *f, uint32_t n_position);
 
 /* Whether a model can serve it. BAD_INPUT: every layer has a window, so that nothing is dropped or left out; or a budget in
  * bytes is less than the rows that always stay. */

@@ -56,6 +56,11 @@ struct kv_floors kv_keep_floors(const struct kv_choice *c, const struct kv_shape
     return f;
 }
 
+struct kv_open kv_open_of(const struct kv_floors *f, uint32_t n_position)
+{
+    return (struct kv_open){ f->n_sink, f->recent < n_position ? n_position - f->recent : 0 };
+}
+
 enum status kv_keep_check(const struct kv_choice *c, const struct kv_shape *shape, struct note *why)
 {
     const struct kv_common *o = &c->options.common;

@@ -21,8 +21,6 @@ struct kv_keep_room {
     struct kv_rank_source source[]; // one a worker
 };
 
-#define KEEP_NOBODY UINT32_MAX // no row is there: KV_IN_TAIL and any position are less
-
 /* All lists, one behind the other: those of a layer together. */
 struct keep {
     const struct kv_keep_model *m;
@@ -38,7 +36,7 @@ struct keep {
     struct kv_rank_head *head; // [n_list]
     uint32_t *budget, *n_stay; // [n_list] rows; floors among what there is
     size_t *first;             // [n_list + 1] of its rows in the arrays below
-    kv_row *leaves;            // [n_list] who leaves with this token, or KEEP_NOBODY
+    kv_row *leaves;            // [n_list] who leaves with this token, or KV_NO_ROW
     float **ranks;             // [n_list]
     kv_row *row;               // [first[n_list]]
     uint32_t *position;

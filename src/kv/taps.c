@@ -13,6 +13,9 @@ enum status kv_taps_open(struct kv_taps *t, const struct kv_taps_size *size, boo
 {
     const size_t row = row_of(size);
     t->query = t->sum = t->outer = t->late = NULL;
+    t->least = NULL;
+    if (t->n_least)
+        t->least = mem_new(t->n_least, sizeof *t->least);
     if (t->n_query)
         t->query = mem_new(size->n_layer * (size_t)t->n_query * row, sizeof *t->query);
     if (moments) {
@@ -22,14 +25,23 @@ enum status kv_taps_open(struct kv_taps *t, const struct kv_taps_size *size, boo
     if (t->n_late_max)
         t->late = mem_new(size->n_layer * row * t->n_late_max, sizeof *t->late);
     if ((!t->n_query || t->query) && (!moments || (t->sum && t->outer)) &&
-        (!t->n_late_max || t->late))
+        (!t->n_late_max || t->late) && (!t->n_least || t->least)) {
+        kv_taps_forget_least(t);
         return OK;
+    }
     kv_taps_close(t);
     return FULL;
 }
 
+void kv_taps_forget_least(struct kv_taps *t)
+{
+    for (uint32_t i = 0; i < t->n_least; i++)
+        t->least[i] = KV_ROW_UNKNOWN;
+}
+
 void kv_taps_close(struct kv_taps *t)
 {
+    mem_free(t->least);
     mem_free(t->query);
     mem_free(t->sum);
     mem_free(t->outer);

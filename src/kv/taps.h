@@ -13,6 +13,7 @@
 #define KV_TAPS_H
 
 #include "kv/excerpt.h"
+#include "kv/least.h"
 
 enum kv_tap_mass { KV_TAP_NO_MASS, KV_TAP_MASS_SUM, KV_TAP_MASS_PEAK };
 
@@ -27,6 +28,12 @@ struct kv_taps {
     struct kv_excerpt *into;
     /* Rows at positions below take part in the softmax that mass is counted in; UINT32_MAX: all that attention sees. */
     uint32_t n_counted;
+
+    /* Whom each list of the sequence would lose, where the pass looks: while its mass is at hand (kv/least.h). */
+    uint32_t n_least;    // lists: [layer of the model][kv_head]; 0: nobody asks
+    kv_row *least;       // [n_least], KV_ROW_UNKNOWN where it did not look
+    bool looks;          // it shall: the pass to come is of one row
+    struct kv_open open; // whom it may name
 
     uint32_t n_query; // 0: none are kept
     float *query; // [n_layer][n_query][n_head * d], position p at p % n_query; layers of the model
@@ -45,9 +52,11 @@ struct kv_taps_size {
     uint32_t n_layer, n_head, d;
 };
 
-/* Room for t->n_query queries, t->n_late_max rows that wait and, with `moments`, for those; what else t says stays. FULL: no memory, it has none. */
+/* Room for t->n_query queries, t->n_late_max rows that wait, t->n_least rows that leave and, with `moments`, for those; what else
+ * t says stays. FULL: no memory, it has none. */
 must_use enum status kv_taps_open(struct kv_taps *t, const struct kv_taps_size *size, bool moments);
-void kv_taps_close(struct kv_taps *t); // zeroed behind it; a zeroed one too
+void kv_taps_forget_least(struct kv_taps *t); // nobody has looked
+void kv_taps_close(struct kv_taps *t);        // zeroed behind it; a zeroed one too
 
 /* Into an opened one: of what `from` wrote down over n positions what `to` has room for, as if it had been there. Mass is in
  * the excerpt. `from` has as many queries at least, and moments where `to` has them. */

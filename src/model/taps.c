@@ -330,6 +330,9 @@ void taps_count(struct pass *p, uint32_t layer, uint32_t kv_head, const struct p
         count_some(&w);
     assert(past_end(run) <= w.into.tail_first + w.into.n_tail_mass / KV_BLOCK);
     walk_past(&w, add_mass);
+    if (seq->taps->looks && !w.shared)
+        seq->taps->least[layer * p->h->n_kv_head + kv_head] =
+            kv_least_received(p->kern, &w.into, seq->taps->open);
 }
 
 void taps_fetch_part(uint32_t layer, uint32_t kv_head, const struct attn_run *run, bool slots,

@@ -196,6 +196,14 @@ static void attn_mass(const struct attn_run *run, uint32_t block, const float *s
     real()->attn_mass(run, block, s, s_stride, final, peak, mass);
 }
 
+static uint64_t low_rows(const uint64_t mass[KV_BLOCK], uint64_t bound,
+                         const uint32_t position[KV_BLOCK], uint32_t first, uint32_t n)
+{
+    reads(mass, KV_BLOCK * sizeof *mass);
+    reads(position, KV_BLOCK * sizeof *position);
+    return real()->low_rows(mass, bound, position, first, n);
+}
+
 /* One row of a part: elements first, first + step .., and its scale (kv_rows.h). Its neighbours may be another
  * thread's. */
 static void writes_row(enum kv_type type, char *part, uint32_t row, uint32_t d, size_t first,
@@ -316,11 +324,11 @@ static void moments(float *sum, float *outer, const float *x, size_t stride, uin
     {                                                                                              \
         .name = "watched", .tiles_from = from, .quantise = quantise, .matmul = matmul,             \
         .attn_partial = attn_partial, .attn_merge = attn_merge, .attn_finish = attn_finish,        \
-        .attn_scores = attn_scores, .attn_mass = attn_mass, .store_k = store_k,                    \
-        .store_v = store_v, .load_k = load_k, .load_v = load_v, .rms_norm = rms_norm,              \
-        .rope = rope, .add = add, .scale = scale, .silu_gate = silu_gate, .gelu_gate = gelu_gate,  \
-        .softcap = softcap, .softmax = softmax, .softmax_stats = softmax_stats,                    \
-        .moments = moments,                                                                        \
+        .attn_scores = attn_scores, .attn_mass = attn_mass, .low_rows = low_rows,                  \
+        .store_k = store_k, .store_v = store_v, .load_k = load_k, .load_v = load_v,                \
+        .rms_norm = rms_norm, .rope = rope, .add = add, .scale = scale, .silu_gate = silu_gate,    \
+        .gelu_gate = gelu_gate, .softcap = softcap, .softmax = softmax,                            \
+        .softmax_stats = softmax_stats, .moments = moments,                                        \
     }
 
 /* What a pass calls. */

@@ -67,12 +67,15 @@ static void open_taps(struct life *f, const struct kv_policy *p)
         .mass = p->replay ? KV_TAP_MASS_PEAK : KV_TAP_MASS_SUM,
         .into = f->excerpt,
         .n_counted = UINT32_MAX,
+        .n_least = p->by_mass ? f->h->n_layer * f->h->n_kv_head : 0,
+        .least = mem_new(f->h->n_layer * f->h->n_kv_head, sizeof(kv_row)),
         .n_query = QUERIES,
         .query = mem_new(f->h->n_layer * QUERIES * row, sizeof(float)),
         .moments_from = KV_OUTLIERS,
         .sum = mem_new(f->h->n_layer * row, sizeof(float)),
         .outer = mem_new(f->h->n_layer * row * f->h->d_head, sizeof(float)),
     };
+    kv_taps_forget_least(&f->taps);
     f->run.taps = &f->taps;
 }
 
@@ -80,7 +83,11 @@ static void open_life(struct life *f, const char *path, enum kv_type type,
                       const struct kv_policy *policy)
 {
     const struct runner_config config = {
-        .path = path, .n_thread = 2, .n_position_max = N, .kv_type = type
+        // One thread alone goes by tiles, where a pass looks who leaves.
+        .path = path,
+        .n_thread = policy->by_mass ? 1 : 2,
+        .n_position_max = N,
+        .kv_type = type
     };
     struct rng rng = rng_seeded(3, 3);
     memset(f, 0, sizeof *f);
@@ -104,7 +111,8 @@ static void open_life(struct life *f, const char *path, enum kv_type type,
                                        .n_rot = f->h->n_rot,
                                        .rope_halves = f->h->rope_halves,
                                        .rope_freq = model_rope_freq(f->r.model) };
-    assert_int_equal(kv_keep_room_new(&f->model.room, &f->r.shape, 2), OK);
+    assert_int_equal(kv_keep_room_new(&f->model.room, &f->r.shape, workers_count(f->model.workers)),
+                     OK);
     assert_int_equal(kv_shares_open(&f->shares, f->group->n_layer, f->group->n_kv_head), OK);
     for (uint32_t b = 0; b < KV_SHARES_BUDGETS; b++)
         for (uint32_t i = 0; i < f->group->n_layer * f->group->n_kv_head; i++)
@@ -118,6 +126,7 @@ static void close_life(struct life *f)
     kv_keep_room_free(f->model.room);
     keep_twin_close(&f->kept);
     rank_twin_close(&f->twin);
+    mem_free(f->taps.least);
     mem_free(f->taps.query);
     mem_free(f->taps.sum);
     mem_free(f->taps.outer);
@@ -189,6 +198,24 @@ static void keep(struct life *f, const struct kv_choice *c, bool one)
     keep_twin_check(&f->kept, &job, one);
 }
 
+/* The pass to come finds who leaves, or leaves that to keep. */
+static void look(struct life *f, const struct kv_choice *c, bool looks)
+{
+    const struct kv_floors floors = kv_keep_floors(c, &f->r.shape, PROMPT);
+    kv_taps_forget_least(&f->taps);
+    f->taps.looks = looks && f->taps.n_least;
+    f->taps.open = kv_open_of(&floors, f->run.n_done + 1);
+}
+
+static void check_found(const struct life *f, bool looked)
+{
+    for (uint32_t i = 0; f->taps.n_least && i < f->twin.n_layer * f->twin.n_kv_head; i++) {
+        const uint32_t layer = f->model_layer[i / f->twin.n_kv_head], h = i % f->twin.n_kv_head;
+        const kv_row row = f->taps.least[layer * f->twin.n_kv_head + h];
+        assert_true((row != KV_ROW_UNKNOWN) == looked);
+    }
+}
+
 static void live_with(const char *path, enum kv_type type, const char *text, uint32_t n_answer)
 {
     struct life *f = mem_new(1, sizeof *f);
@@ -201,7 +228,9 @@ static void live_with(const char *path, enum kv_type type, const char *text, uin
             keep(f, &c, false);
     }
     for (uint32_t i = 0; i < n_answer; i++) {
+        look(f, &c, i % 3 != 2);
         read_on(f, 1);
+        check_found(f, i % 3 != 2);
         if (c.policy->evicts_each)
             keep(f, &c, true);
     }

@@ -39,6 +39,18 @@ static void mask_storeu_ps(void *to, __mmask16 lanes, __m512 x)
             ((float *)to)[i] = p.f32[i];
 }
 
+static __mmask16 cmplt_epu32_mask(__m512i a, __m512i b)
+{
+    uint32_t x[16], y[16];
+    uint32_t bits = 0;
+    _mm512_storeu_si512(x, a);
+    _mm512_storeu_si512(y, b);
+    for (uint32_t i = 0; i < 16; i++)
+        bits |= (uint32_t)(x[i] < y[i]) << i;
+    return (__mmask16)bits;
+}
+
+#define _mm512_cmplt_epu32_mask cmplt_epu32_mask
 #define _mm512_cvtepi8_epi32 cvtepi8_epi32
 #define _mm512_cvtepu32_epi64 cvtepu32_epi64
 #define _mm512_maskz_loadu_ps maskz_loadu_ps
@@ -47,6 +59,7 @@ static void mask_storeu_ps(void *to, __mmask16 lanes, __m512 x)
 #define avx512_attn_partial emulated_attn_partial
 #define avx512_attn_scores emulated_attn_scores
 #define avx512_attn_mass emulated_attn_mass
+#define avx512_low_rows emulated_low_rows
 #define avx512_attn_leaves emulated_attn_leaves
 #define avx512_attn_tiles emulated_attn_tiles
 #define avx512_attn_pack emulated_attn_pack
@@ -71,6 +84,7 @@ static struct kernels emulated(void)
     k.attn_partial = emulated_attn_partial;
     k.attn_scores = emulated_attn_scores;
     k.attn_mass = emulated_attn_mass;
+    k.low_rows = emulated_low_rows;
     k.rms_norm = emulated_rms_norm;
     k.silu_gate = emulated_silu_gate;
     k.gelu_gate = emulated_gelu_gate;

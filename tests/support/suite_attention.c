@@ -135,6 +135,24 @@ static void compare_mass(const struct kernels *got, const struct kernels *want,
     guard_free(&scratch);
 }
 
+/* Around both ends of what is asked, and around 2^63. */
+static void compare_low_rows(const struct kernels *got, const struct kernels *want, uint32_t seed)
+{
+    static const uint64_t AROUND[] = { 3, UINT64_C(1) << 63, UINT64_MAX - 4, UINT64_C(1) << 32 };
+    struct rng rng = rng_seeded(seed, 5);
+    uint64_t mass[KV_BLOCK], bound = AROUND[seed % 4] + rng_below(&rng, 4);
+    uint32_t position[KV_BLOCK];
+    const uint32_t first = seed % 3 ? rng_below(&rng, 70) : UINT32_MAX - 30,
+                   n = rng_below(&rng, 70);
+    for (uint32_t i = 0; i < KV_BLOCK; i++) {
+        mass[i] = rng_below(&rng, 4) ? bound + rng_below(&rng, 5) - 2 : AROUND[rng_below(&rng, 4)];
+        position[i] = first + rng_below(&rng, 80) - 5;
+    }
+    if (got->low_rows(mass, bound, position, first, n) !=
+        want->low_rows(mass, bound, position, first, n))
+        fail_msg("low rows, seed %u", seed);
+}
+
 void suite_attention(const struct kernels *got, const struct kernels *want, uint32_t effort)
 {
     uint32_t seed = 0;
@@ -156,5 +174,6 @@ void suite_attention(const struct kernels *got, const struct kernels *want, uint
                     };
                     compare(got, want, &shape, seed);
                     compare_mass(got, want, &shape, seed);
+                    compare_low_rows(got, want, seed);
                 }
 }

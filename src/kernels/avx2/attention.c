@@ -204,3 +204,28 @@ void avx2_attn_mass(const struct attn_run *run, uint32_t block, const float *s, 
         }
     }
 }
+
+/* Of four rows; flipped signs give unsigned numbers their order. */
+static inline uint64_t above(const uint64_t *mass, __m256i bound, __m256i flip)
+{
+    const __m256i m = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)mass), flip);
+    return (uint64_t)_mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpgt_epi64(m, bound)));
+}
+
+uint64_t avx2_low_rows(const uint64_t mass[KV_BLOCK], uint64_t bound,
+                       const uint32_t position[KV_BLOCK], uint32_t first, uint32_t n)
+{
+    const __m256i flip = _mm256_set1_epi64x(INT64_MIN), from = _mm256_set1_epi32((int32_t)first),
+                  most = _mm256_xor_si256(_mm256_set1_epi64x((int64_t)bound), flip),
+                  count = _mm256_set1_epi32((int32_t)n);
+    uint64_t high = 0, beyond = 0;
+    for (uint32_t i = 0; i < KV_BLOCK; i += 4)
+        high |= above(mass + i, most, flip) << i;
+    for (uint32_t i = 0; i < KV_BLOCK; i += 8) {
+        const __m256i at = _mm256_loadu_si256((const __m256i *)(position + i)),
+                      p = _mm256_sub_epi32(at, from),
+                      out = _mm256_cmpeq_epi32(_mm256_max_epu32(p, count), p);
+        beyond |= (uint64_t)(uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(out)) << i;
+    }
+    return ~(high | beyond);
+}

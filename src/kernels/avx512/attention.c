@@ -171,3 +171,18 @@ void avx512_attn_mass(const struct attn_run *run, uint32_t block, const float *s
     else
         mass_of(run, block, s, s_stride, final, 3, false, mass);
 }
+
+uint64_t avx512_low_rows(const uint64_t mass[KV_BLOCK], uint64_t bound,
+                         const uint32_t position[KV_BLOCK], uint32_t first, uint32_t n)
+{
+    const __m512i most = _mm512_set1_epi64((int64_t)bound),
+                  from = _mm512_set1_epi32((int32_t)first), count = _mm512_set1_epi32((int32_t)n);
+    uint64_t low = 0, within = 0;
+    for (uint32_t i = 0; i < KV_BLOCK; i += 8)
+        low |= (uint64_t)_mm512_cmple_epu64_mask(_mm512_loadu_si512(mass + i), most) << i;
+    for (uint32_t i = 0; i < KV_BLOCK; i += 16) {
+        const __m512i p = _mm512_sub_epi32(_mm512_loadu_si512(position + i), from);
+        within |= (uint64_t)_mm512_cmplt_epu32_mask(p, count) << i;
+    }
+    return low & within;
+}

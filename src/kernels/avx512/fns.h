@@ -10,6 +10,7 @@
 kern_attn_partial avx512_attn_partial;
 kern_attn_scores avx512_attn_scores;
 kern_attn_mass avx512_attn_mass;
+kern_low_rows avx512_low_rows;
 kern_rms_norm avx512_rms_norm;
 kern_gate avx512_silu_gate;
 kern_gate avx512_gelu_gate;

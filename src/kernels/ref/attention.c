@@ -143,3 +143,12 @@ void ref_attn_mass(const struct attn_run *run, uint32_t block, const float *s, s
         }
     }
 }
+
+uint64_t ref_low_rows(const uint64_t mass[KV_BLOCK], uint64_t bound,
+                      const uint32_t position[KV_BLOCK], uint32_t first, uint32_t n)
+{
+    uint64_t bits = 0;
+    for (uint32_t i = 0; i < KV_BLOCK; i++)
+        bits |= (uint64_t)(mass[i] <= bound && position[i] - first < n) << i;
+    return bits;
+}

@@ -12,6 +12,7 @@ kern_attn_merge ref_attn_merge;
 kern_attn_finish ref_attn_finish;
 kern_attn_scores ref_attn_scores;
 kern_attn_mass ref_attn_mass;
+kern_low_rows ref_low_rows;
 kern_store_k ref_store_k;
 kern_store_v ref_store_v;
 kern_load_k ref_load_k;

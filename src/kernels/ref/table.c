@@ -12,6 +12,7 @@ const struct kernels kernels_ref = {
     .attn_finish = ref_attn_finish,
     .attn_scores = ref_attn_scores,
     .attn_mass = ref_attn_mass,
+    .low_rows = ref_low_rows,
     .store_k = ref_store_k,
     .store_v = ref_store_v,
     .load_k = ref_load_k,
