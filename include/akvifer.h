@@ -186,21 +186,22 @@ struct akv_request {
     /* What stays of its KV: "full", or a policy with options, e.g. "h2o:budget=20%,recent=256"
      * (docs/POLICIES.md); NULL: the engine's. */
     const char *kv_policy;
-    /* 0: the policy's own schedule. n: the first n ids are the context; the policy prunes behind them (and inside them at
-     * its blocks, if it has a `block`), and what follows is read at its true positions and stays. Requests of the same
-     * policy, salt and context share the pruned state; then PROMPT events may begin at position n - 1. */
+    /* 0: the policy's own schedule. n: the first n ids are the context; the policy prunes behind them (and inside them
+     * at its blocks, if it has a `block`), and what follows is read at its true positions and stays. Requests of the
+     * same policy, salt and context share the pruned state; then PROMPT events may begin at position n - 1. */
     uint32_t kv_context;
-    /* Without kv_context: the policy judges the prompt as it would an answer that follows its first id, each token or each
-     * `every` of them; one with a `block` judges at blocks as ever. Percentages are of the whole prompt. Its rows, and their
-     * log-probabilities, have the bits of such an answer. AKV_BAD_INPUT: the policy drops rows behind a prompt alone. */
+    /* Without kv_context: the policy judges the prompt as it would an answer that follows its first id, each token or
+     * each `every` of them; one with a `block` judges at blocks as ever. Percentages are of the whole prompt. Its rows,
+     * and their log-probabilities, have the bits of such an answer. AKV_BAD_INPUT: the policy drops rows behind a
+     * prompt alone. */
     bool kv_written;
-    /* Of what follows the context, so many ids are the question: policies that look for what is asked about (epicache) read
-     * no further, so that every answer to it finds the same; 0: all of it. Of policies that select (quest, sentencekv) the
-     * question's rows read everything, as those of a prompt do; 0: they select, too. */
+    /* Of what follows the context, so many ids are the question: policies that look for what is asked about (epicache)
+     * read no further, so that every answer to it finds the same; 0: all of it. Of policies that select (quest,
+     * sentencekv) the question's rows read everything, as those of a prompt do; 0: they select, too. */
     uint32_t kv_question;
-    /* Requests of other policies have the same context, and it is to be read once for all of them: whatever one of them may
-     * want to know of it is written down, and what was read stays beside what each of them keeps until blocks are short.
-     * The answers are the same. Without kv_context it means nothing. */
+    /* Requests of other policies have the same context, and it is to be read once for all of them: whatever one of them
+     * may want to know of it is written down, and what was read stays beside what each of them keeps until blocks are
+     * short. The answers are the same. Without kv_context it means nothing. */
     bool kv_compare;
 
     void *user; /* comes back with every event */
@@ -265,8 +266,8 @@ struct akv_usage {
     uint32_t n_cached;  /* prompt positions whose KV was reused */
     bool cached_public; /* they are of what everybody may share */
     /* Why no more was: "none" (all that can be was), "cold", "diverged", "end", "evicted", "window",
-     * "off", "below_minimum", "policy" (its KV policy has to see it computed), "salt" (cold, but another salt of the same tenant has it) or "public"
-     * (cold, but others made it public: see akv_request). */
+     * "off", "below_minimum", "policy" (its KV policy has to see it computed), "salt" (cold, but another salt of the
+     * same tenant has it) or "public" (cold, but others made it public: see akv_request). */
     const char *cache_miss;
     /* The same for whoever runs the engine: also "tenant" (cold, but another tenant has it), which
      * nobody else may learn. */
@@ -279,17 +280,18 @@ struct akv_usage {
      * kv_heads of all layers without a window. Together they are all that was computed. */
     uint32_t n_kept, n_dropped;
     size_t kv_bytes_end; /* of KV at the end */
-    char kv_policy
-        [384]; /* as it was understood, with all options; "": everything stays, and nobody asked; what is below is of a policy that is not "full" */
+    /* The policy as it was understood, with all options; "": everything stays, and nobody asked. What is below is of a
+     * policy that is not "full". */
+    char kv_policy[384];
     uint32_t kv_windowed; /* layers that have a window, and that it left alone */
-    const char *
-        kv_shares; /* how its budget was dealt to heads: "profile", "layers", "shuffled" or "equal"; NULL: it has none */
+    /* How its budget was dealt to heads: "profile", "layers", "shuffled" or "equal"; NULL: it has none. */
+    const char *kv_shares;
     /* Episodes that the history was divided into (0: none were), the one that was read, and how near the question is to
      * it (a cosine). */
     uint32_t kv_n_episode, kv_episode;
     float kv_similarity;
-    /* Of a policy that selects: positions that each row behind the prompt read on average, and that there were (0: there was
-     * no such row, or it does not select); memory of the process that its choice took. */
+    /* Of a policy that selects: positions that each row behind the prompt read on average, and that there were (0:
+     * there was no such row, or it does not select); memory of the process that its choice took. */
     uint32_t n_read, n_there;
     size_t kv_book_bytes;
 };

@@ -3,8 +3,8 @@
  *   http/server --request--> route --> job (generates) or an answer at once (models, tokenize, health, metrics, ...)
  *   engine --events--> pump thread --> job --> http/request
  *
- * A1  Every request that reached a route is answered exactly once (http/request.h R1), also when the engine fails or the
- *     server stops.
+ * A1  Every request that reached a route is answered exactly once (http/request.h R1), also when the engine fails or
+ *     the server stops.
  * A2  A tenant is an API key: what it may reuse begins with its salt, which is made of the key and never shown.
  * A3  Prompts and answers are never logged, nor the words of a refusal, which may quote them.
  *
@@ -91,7 +91,8 @@ void api_answer_json(struct http_request *http, unsigned status, const struct bu
 void api_answer_error(const struct api *a, struct http_request *http,
                       const struct api_error *error);
 
-/* The request's JSON object, for a tenant; NULL: it was answered. And the answer to that: the error, or `out`; frees both. */
+/* The request's JSON object, for a tenant; NULL: it was answered. And the answer to that: the error, or `out`; frees
+ * both. */
 json_t *api_body(struct api *a, struct http_request *http);
 void api_finish(const struct api *a, struct http_request *http, json_t *body,
                 const struct api_error *error, struct buf *out);
@@ -102,8 +103,8 @@ const char *api_tenant(struct api *a, struct http_request *http);
 /* Whether it brings the key of the metrics: it may see all tenants there. */
 bool api_is_operator(const struct api *a, const struct http_request *http);
 
-/* The name of the tenant whom a salt (of KV: maybe with a request's own behind it) belongs to; "all" without keys, "public" of what everybody
- * may share. */
+/* The name of the tenant whom a salt (of KV: maybe with a request's own behind it) belongs to; "all" without keys,
+ * "public" of what everybody may share. */
 const char *api_tenant_name(const struct api *a, const char *salt);
 
 #endif

@@ -1,4 +1,5 @@
-/* api/explain.h - why a prompt is not in the cache, in words: POST /v1/cache/explain, and the parts of it that every answer has.
+/* api/explain.h - why a prompt is not in the cache, in words: POST /v1/cache/explain, and the parts of it that every
+ * answer has.
  *
  * X1  What stands where a prompt diverges is told of the asker's own KV only.
  *
@@ -11,7 +12,8 @@
 
 struct http_request;
 
-/* The body of a chat or text completion: what of its prompt would be reused, and what stands in the way. Waits for no step. */
+/* The body of a chat or text completion: what of its prompt would be reused, and what stands in the way. Waits for no
+ * step. */
 void explain_post(void *api, struct http_request *http);
 
 /* ,"evicted":{"why", "from", "steps_ago", "seconds_ago"}; nothing where nothing went. */

@@ -5,8 +5,8 @@
  *     n = field_int(&f, "n", 1);
  *     if (error.kind) ...
  *
- * F1  Absent and null are the default. A value of another type or out of bounds is a 400 that names the field, the value
- *     and the bounds; the first one stays, and the reader answers the default.
+ * F1  Absent and null are the default. A value of another type or out of bounds is a 400 that names the field, the
+ *     value and the bounds; the first one stays, and the reader answers the default.
  * F2  Names are tried in the order given, separated by bars ("max_completion_tokens|max_tokens"), as in the row.
  *     The first that is there counts; a number must be right under each of them.
  *
@@ -38,8 +38,8 @@ int64_t field_int(const struct fields *f, const char *names, int64_t by_default)
 bool field_bool(const struct fields *f, const char *names, bool by_default);
 const char *field_text(const struct fields *f, const char *names, size_t *len); // NULL: absent
 
-/* A text or an array of at most `most` texts, none empty: pointers into the object, *n of them. The caller frees the array
- * with mem_free. NULL and *n = 0: absent. */
+/* A text or an array of at most `most` texts, none empty: pointers into the object, *n of them. The caller frees the
+ * array with mem_free. NULL and *n = 0: absent. */
 const char **field_texts(const struct fields *f, const char *names, uint32_t most, uint32_t *n);
 
 #endif

@@ -5,7 +5,8 @@
  *                                                   +--- every LIVE_MS, while anybody looks -+
  *
  * W1  While nobody looks the thread sleeps, holds no snapshot, and asks the engine nothing.
- * W2  A stream tells what changed since it told last; one that reads too slowly misses some, and is told the whole again.
+ * W2  A stream tells what changed since it told last; one that reads too slowly misses some, and is told the whole
+ *     again.
  * W3  Streams end when the server drains.
  *
  * Lifetime  live_open .. live_close, over an open engine and while no new request comes. Threads  any. */

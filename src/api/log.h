@@ -4,8 +4,8 @@
  *
  * L1  Who logs never waits for who reads the log (a terminal that is held, a pipe that nobody empties, a busy disk): a
  *     line that finds the queue full is lost, and the next one says how many were ("lines_lost").
- * L2  Whoever sends nonsense as fast as he can does not fill the disk: of refusals up to 100 a second are told, and the next
- *     one says how many were not ("refusals_untold").
+ * L2  Whoever sends nonsense as fast as he can does not fill the disk: of refusals up to 100 a second are told, and the
+ *     next one says how many were not ("refusals_untold").
  *
  * Lifetime  log_open .. log_close, which waits for what is queued, but for 2 s at most. Threads  any. */
 #ifndef API_LOG_H

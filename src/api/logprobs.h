@@ -5,7 +5,8 @@
 #include "akvifer.h"
 #include "base/buf.h"
 
-/* The text of a token as a JSON string: its bytes where they are UTF-8, else "bytes:\xe2\x80" (OpenAI's legacy form). */
+/* The text of a token as a JSON string: its bytes where they are UTF-8, else "bytes:\xe2\x80" (OpenAI's legacy
+ * form). */
 void token_json(struct buf *out, const akv_model *model, int32_t id);
 
 /* {"token": ..., "logprob": ..., "bytes": [...], "top_logprobs": [...]} (chat). */

@@ -4,8 +4,8 @@
  *       ---> members_refuse                 501, where it asks for what is not there yet     (api/request.c)
  *       ---> GET /openapi.json              name, type, bounds, sentence                     (api/openapi.c)
  *
- * M1  A member without a row is ignored: it means something to another server. One with a row is honoured, refused, or its
- *     sentence says why it changes nothing.
+ * M1  A member without a row is ignored: it means something to another server. One with a row is honoured, refused, or
+ *     its sentence says why it changes nothing.
  *
  * Sources: OpenAI's chat and completion objects, the extras of vLLM, llama-server's schema of /completion.
  * Lifetime  constant. Threads  any. Cost  a lookup walks the table. */

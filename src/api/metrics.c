@@ -408,7 +408,8 @@ static void own_kv(const struct text *t, const struct akv_stats *s)
     plain(t, "akvifer_workspace_bytes", "gauge", "Memory of a pass.", (double)s->workspace_bytes);
 }
 
-/* To a tenant what others have is as cold as what nobody has (kv/index.h N4): else it could ask until the count moves. */
+/* To a tenant what others have is as cold as what nobody has (kv/index.h N4): else it could ask until the count
+ * moves. */
 static uint64_t missed(const struct metrics *m, uint32_t i, const char *tenant)
 {
     if (!tenant)

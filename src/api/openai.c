@@ -75,8 +75,8 @@ static void add_finish(const struct job *j, const struct choice *c, struct buf *
     buf_add_byte(out, '}');
 }
 
-/* usage: null in all chunks but the last, where usage was asked for; vLLM can repeat it in each. What became of the KV is
- * told in the very last chunk, whichever that is. */
+/* usage: null in all chunks but the last, where usage was asked for; vLLM can repeat it in each. What became of the KV
+ * is told in the very last chunk, whichever that is. */
 static void add_chunk_end(const struct job *j, struct buf *out)
 {
     if (j->request.continuous_usage) {

@@ -4,8 +4,8 @@
 
 #include "api/request.h"
 
-/* Fills r->prompt. Chat: messages through the template, where text of the user never becomes a control token. Others: text,
- * ids, or a list of either; text may name control tokens, as with llama-server and vLLM. */
+/* Fills r->prompt. Chat: messages through the template, where text of the user never becomes a control token. Others:
+ * text, ids, or a list of either; text may name control tokens, as with llama-server and vLLM. */
 void prompt_read(struct gen_request *r, const struct fields *f, const struct request_defaults *d);
 
 bool prompt_is_many(const json_t *prompt); // a list of prompts, rather than one

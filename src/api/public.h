@@ -4,8 +4,8 @@
  *   text               "cache_public": "You are"    what the text begins with
  *   token ids          "cache_public": 300          the first ids
  *
- * U1  No public id depends on what is not declared. A text's are those that its public beginning has of its own; a chat's
- *     those that stay when every other message says something else, and then something else again.
+ * U1  No public id depends on what is not declared. A text's are those that its public beginning has of its own; a
+ *     chat's those that stay when every other message says something else, and then something else again.
  * U2  What is declared and is not there is a 400, never ignored.
  *
  * Threads  any. */

@@ -245,8 +245,8 @@ static void add_kv_option(struct buf *out, const char *name, const json_t *value
                       name);
 }
 
-/* {"policy": "h2o", "budget_tokens": 512, "recent": 256} as "h2o:budget=512,recent=256"; a policy may have options in its
- * text, too. */
+/* {"policy": "h2o", "budget_tokens": 512, "recent": 256} as "h2o:budget=512,recent=256"; a policy may have options in
+ * its text, too. */
 static void write_kv(struct buf *out, const json_t *kv, struct api_error *error)
 {
     const json_t *policy = json_object_get(kv, "policy"), *value;

@@ -5,8 +5,8 @@
  *   completion  llama-server's own            --> ids
  *
  * R1  What a request may say and we do not do yet is refused by name (501 or 400), never ignored (api/member.h M1).
- * R2  After request_read succeeded the JSON is not needed any more, and every akv_request of it passes the engine's checks, but
- *     for those that need its limits.
+ * R2  After request_read succeeded the JSON is not needed any more, and every akv_request of it passes the engine's
+ *     checks, but for those that need its limits.
  *
  * Sources: OpenAI's chat and completion objects; the sampling extras of vLLM; llama-server's /completion.
  * Lifetime  opened by request_read, closed by request_close in any state. Threads  one at a time. */

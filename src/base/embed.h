@@ -3,7 +3,8 @@
  *     EMBED(page_index_html, "src/page/index.html");
  *     page_index_html .. page_index_html_end
  *
- * Paths are from the repository's root, where make runs the compiler; the Makefile says which object depends on them. */
+ * Paths are from the repository's root, where make runs the compiler; the Makefile says which object depends on
+ * them. */
 #ifndef BASE_EMBED_H
 #define BASE_EMBED_H
 

@@ -32,8 +32,8 @@ must_use enum status kmeans_best(struct kmeans *out, const float *x, uint32_t n,
                                  uint32_t least, uint32_t most, uint64_t seed);
 void kmeans_close(struct kmeans *km); // a zeroed one too
 
-/* Mean over members of (b - a) / max(a, b): a the mean distance to the own cluster, b to the nearest other; 0 for one that
- * is alone. O(n^2 d). FULL: no memory. */
+/* Mean over members of (b - a) / max(a, b): a the mean distance to the own cluster, b to the nearest other; 0 for one
+ * that is alone. O(n^2 d). FULL: no memory. */
 must_use enum status kmeans_silhouette(const struct kmeans *km, const float *x, double *out);
 
 /* In eight lanes and one tree. d % 8 == 0. */

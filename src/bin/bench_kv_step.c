@@ -3,8 +3,9 @@
  *     [ grow: take, clear and map blocks ][ forward pass, logits ][ commit: seal, post map-ahead ]
  *       '------------- mapping ------------------------------------------ mapping -------------'
  *
- * By the clock, and in the thread's own processor time: that leaves out waiting for the mapper, and what else the machine
- * does. The mapper's work in the background is in neither; where it takes processors from the pass, the step is longer. */
+ * By the clock, and in the thread's own processor time: that leaves out waiting for the mapper, and what else the
+ * machine does. The mapper's work in the background is in neither; where it takes processors from the pass, the step is
+ * longer. */
 #include <stdio.h>
 
 #include "base/mem.h"

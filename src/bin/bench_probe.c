@@ -1,5 +1,5 @@
-/* bin/bench_probe.c - `akvifer bench roof`: what this machine gives right now, in a third of a second. Measurements that
- * compare two programs put it beside each sample and drop the disturbed ones (bench/duel.py). */
+/* bin/bench_probe.c - `akvifer bench roof`: what this machine gives right now, in a third of a second. Measurements
+ * that compare two programs put it beside each sample and drop the disturbed ones (bench/duel.py). */
 #include <stdio.h>
 
 #include "base/buf.h"

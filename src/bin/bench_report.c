@@ -158,8 +158,8 @@ static void add_samples(struct fields *f, const char *name, const struct samples
     buf_add(&f->values, "]", 2);
 }
 
-/* What llama-bench can set and we have not, as it is for us: readers of its output (compare-llama-bench.py) refuse a row
- * that lacks one. Values as JSON has them. */
+/* What llama-bench can set and we have not, as it is for us: readers of its output (compare-llama-bench.py) refuse a
+ * row that lacks one. Values as JSON has them. */
 struct constant {
     const char *name, *value;
 };

@@ -71,8 +71,8 @@ static void read_part(void *arg, uint32_t part, uint32_t n_part)
     atomic_fetch_add(&r->sum, a + b + c + d);
 }
 
-/* Bytes a second, the median: memory is shared with the rest of the machine, and what one millisecond gives no second does
- * (two cores of a Zen 3: now and then 36 GB/s, 28 for long). */
+/* Bytes a second, the median: memory is shared with the rest of the machine, and what one millisecond gives no second
+ * does (two cores of a Zen 3: now and then 36 GB/s, 28 for long). */
 static enum status read_rate(struct workers *workers, size_t bytes, double *out, struct note *why)
 {
     struct samples rate = { 0 };

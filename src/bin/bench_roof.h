@@ -7,8 +7,8 @@
  *     fp32    2 a weight of a matrix of floats, and 4 d_head a head and a position seen: attention
  *     read    every weight and the KV rows seen, once a generated token; reading a prompt computes, so: none
  *
- * Each roof is of many short runs on all threads of the test: of products the best, as what disturbs can only lower it; of
- * reading the median, what lasts. */
+ * Each roof is of many short runs on all threads of the test: of products the best, as what disturbs can only lower it;
+ * of reading the median, what lasts. */
 #ifndef BIN_BENCH_ROOF_H
 #define BIN_BENCH_ROOF_H
 
@@ -22,8 +22,8 @@ struct amounts {
     double int8, fp32, read; // operations, operations, bytes; of a roof: a second
 };
 
-/* Reads `read_bytes` again and again: a cache may hold what a small model's step reads, as it does then. FULL: no memory for
- * them, or for threads. */
+/* Reads `read_bytes` again and again: a cache may hold what a small model's step reads, as it does then. FULL: no
+ * memory for them, or for threads. */
 must_use enum status roof_measure(struct amounts *out, const struct kernels *k, uint32_t n_thread,
                                   size_t read_bytes, struct note *why);
 

@@ -1,4 +1,5 @@
-/* bin/bench_test.h - one test of `akvifer bench`: so many tokens read, so many generated, on top of what is in the cache.
+/* bin/bench_test.h - one test of `akvifer bench`: so many tokens read, so many generated, on top of what is in the
+ * cache.
  *
  *     depth tokens are read and kept      not timed, once a sequence
  *     n_prompt are read, n_gen generated  timed, by all sequences at once
@@ -28,7 +29,8 @@ struct bench_test {
 uint32_t bench_test_ids(const struct bench_test *t);
 
 /* Runs each of n tests once unmeasured, then all in turn, `reps` times; profile: NULL, or it runs while they do. ids
- * [bench_test_ids] of the longest; ns [n]. CORRUPT: the cache had not what it was to have. Others: what the engine said. */
+ * [bench_test_ids] of the longest; ns [n]. CORRUPT: the cache had not what it was to have. Others: what the engine
+ * said. */
 must_use enum status bench_tests_run(akv_engine *engine, const struct bench_test *t, uint32_t n,
                                      const int32_t *ids, uint32_t reps, struct profile *profile,
                                      struct samples *ns, struct note *why);

@@ -2,8 +2,8 @@
  *
  *   read -> /command, or: say -> ids -> answer -> say -> remark -> read ...
  *
- * The KV of what was said before is found and reused, not computed again. An answer that was stopped stays part of the conversation; one that failed is
- * taken back with its question. */
+ * The KV of what was said before is found and reused, not computed again. An answer that was stopped stays part of the
+ * conversation; one that failed is taken back with its question. */
 #ifndef BIN_CHAT_H
 #define BIN_CHAT_H
 

@@ -5,7 +5,8 @@
  *     port    = 9000            # names of flags without dashes
  *     api-key = "with # and = and spaces at its ends "
  *     no-slots                  # a switch: also slots = off
- *     [qwen2]                   # what follows is for this model only: its short name, as -m says it, or its file's name
+ *     [qwen2]                   # what follows is for this model only: its short name, as -m says it, or its file's
+ *                               name
  *     kv-policy = auto:budget=20%
  *
  * C1  Every flag of the verb may stand in it; an error names the file and the line.

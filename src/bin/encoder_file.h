@@ -2,8 +2,8 @@
  *
  *   vocab.txt | model.safetensors  -->  one GGUF file: architecture bert, F32, mean pooling
  *
- * Keys and names are those of llama.cpp's converter, so that other programs read it too. The same bytes come of the same
- * bytes, so that the result has a checksum. */
+ * Keys and names are those of llama.cpp's converter, so that other programs read it too. The same bytes come of the
+ * same bytes, so that the result has a checksum. */
 #ifndef BIN_ENCODER_FILE_H
 #define BIN_ENCODER_FILE_H
 

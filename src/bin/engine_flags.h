@@ -139,8 +139,8 @@ struct engine_opened {
     char name[128];             // cut, and harmless to a terminal
 };
 
-/* `--kv-policy help` asks for the list instead of a model: it is printed, and the program ends. engine_open does this too; a
- * verb calls it that reads something before. */
+/* `--kv-policy help` asks for the list instead of a model: it is printed, and the program ends. engine_open does this
+ * too; a verb calls it that reads something before. */
 void engine_answer_help(const struct engine_flags *f);
 
 /* Opens the model and starts an engine; the plan goes to standard error unless quiet, and so does in

@@ -1,15 +1,15 @@
-/* Few-shot classification by likelihood: words of four groups, each group with a label that means nothing, pruned behind the
- * last; then a word that was not there, and which of the four labels it gets.
+/* Few-shot classification by likelihood: words of four groups, each group with a label that means nothing, pruned
+ * behind the last; then a word that was not there, and which of the four labels it gets.
  *
  *   Word: Poland     Label: gold                                     x shots, in random order, then pruned
  *   Word: dentist    Label: pink
  *   ..
  *   Word: Sweden     Label:  -> " gold", and not " pink", " blue", " gray"
  *
- * Which label belongs to which group stands in the shots and nowhere else, so who forgets them has to guess: nothing that
- * a model knows helps. Groups are countries, adjectives, verbs, animals, languages and trades. Form: Brown et al. 2020
- * (few-shot by likelihood); labels without a meaning: Wei et al. 2023, "Larger language models do in-context learning
- * differently". */
+ * Which label belongs to which group stands in the shots and nowhere else, so who forgets them has to guess: nothing
+ * that a model knows helps. Groups are countries, adjectives, verbs, animals, languages and trades. Form: Brown et al.
+ * 2020 (few-shot by likelihood); labels without a meaning: Wei et al. 2023, "Larger language models do in-context
+ * learning differently". */
 #include "bin/eval_kv_tasks.h"
 #include "bin/eval_kv_words.h"
 

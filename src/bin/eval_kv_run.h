@@ -33,8 +33,8 @@ struct eval_scores {
     size_t kv_bytes_peak; // the most of any
 };
 
-/* s [policies->n], zeroed. A policy that fails does so alone, with the status of akv_submit for its first tail that does.
- * FULL: no memory for the scores. eval_scores_close ends each in any case. */
+/* s [policies->n], zeroed. A policy that fails does so alone, with the status of akv_submit for its first tail that
+ * does. FULL: no memory for the scores. eval_scores_close ends each in any case. */
 must_use enum status eval_run_all(struct eval_scores *s, const struct eval_run *run,
                                   struct note *why);
 void eval_scores_close(struct eval_scores *s);

@@ -3,10 +3,10 @@
  *   {"ids": [504, 3575, 282, 4649], "context": 2}
  *                    -->  {"next": [null, -3.1, -0.2], "top": [[], [[..]], ..]}
  *
- * Without "context" a policy judges on its own schedule while the line is fed: at its blocks, if it has a `block`, as while a server
- * reads a prompt; else as while it writes an answer that follows the first id.
- * "question": n says that of the ids behind the context n are what is asked: policies that look for it read no further, and
- * those that select read it whole.
+ * Without "context" a policy judges on its own schedule while the line is fed: at its blocks, if it has a `block`, as
+ * while a server reads a prompt; else as while it writes an answer that follows the first id.
+ * "question": n says that of the ids behind the context n are what is asked: policies that look for it read no further,
+ * and those that select read it whole.
  * Lines of one context share one pruned state of it, and only one of them computes what is inside:
  * so rows before the last of a context are null in all. */
 #include <jansson.h>

@@ -1,5 +1,5 @@
-/* bin/flags_in.h - what the files behind bin/flags.h share: flags.c (lines and where values come from), flags_value.c (one
- * value), flags_help.c. */
+/* bin/flags_in.h - what the files behind bin/flags.h share: flags.c (lines and where values come from), flags_value.c
+ * (one value), flags_help.c. */
 #ifndef BIN_FLAGS_IN_H
 #define BIN_FLAGS_IN_H
 

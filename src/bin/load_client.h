@@ -10,8 +10,8 @@
  * C1  At most `concurrency` requests are under way; what is due beyond waits (T1).
  * C2  Nothing begins behind `n_request` requests or `seconds`; what is under way then may end.
  * C3  A warm-up is asked alone, before the first that counts; one that fails ends the load.
- * C4  Ctrl-C (and SIGTERM) begins nothing more and waits for nothing: what is under way then counts nowhere, and the tally
- *     is of what ended. A second one ends the program.
+ * C4  Ctrl-C (and SIGTERM) begins nothing more and waits for nothing: what is under way then counts nowhere, and the
+ *     tally is of what ended. A second one ends the program.
  *
  * Threads  the caller's.  Cost  a slot a client; sleeps in poll, woken by a socket or by the next
  * that is due. */

@@ -3,8 +3,8 @@
  *   Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type
  *   5,ChatGPT,472,18,490,Conversation log            5 s: a prompt of 472 tokens, an answer of 18
  *
- * Columns are found by these names, whatever their case, order and number; seconds count from the first row. Rows without
- * an answer (0 tokens) are left out.
+ * Columns are found by these names, whatever their case, order and number; seconds count from the first row. Rows
+ * without an answer (0 tokens) are left out.
  *
  * Source: BurstGPT (Wang et al. 2024, "BurstGPT: A Real-world Workload Dataset to Optimize LLM Serving Systems").
  * Lifetime  load_trace_open to load_trace_close. Threads  one at a time. */

@@ -2,7 +2,8 @@
  *
  *   u64 n | JSON of n bytes: {"name": {"dtype": "F32", "shape": [2, 384], "data_offsets": [from, to]}, ...} | data
  *
- * Strict: what is asked for lies inside the data, and has the type, shape and size that it must have. Only F32 is wanted.
+ * Strict: what is asked for lies inside the data, and has the type, shape and size that it must have. Only F32 is
+ * wanted.
  * Source: the format's description, huggingface/safetensors. Lifetime  the bytes are the caller's. Threads  any. */
 #ifndef BIN_SAFETENSORS_H
 #define BIN_SAFETENSORS_H

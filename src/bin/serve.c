@@ -405,7 +405,8 @@ static int serve(const struct serve_options *o)
     return st == OK ? EXIT_DONE : verb_fails(&flags_of_serve, &why);
 }
 
-/* What of a file is for the model alone is known once the model is: the first reading finds that, and errors anywhere. */
+/* What of a file is for the model alone is known once the model is: the first reading finds that, and errors
+ * anywhere. */
 static bool read_options(struct serve_options *o, struct serve_args *args, int *exit_code)
 {
     struct config *c = &args->config;

@@ -168,8 +168,8 @@ static bool waits_for_context(struct engine *e, struct sequence *s)
     return true;
 }
 
-/* Positions that s will be able to take from a running one: where a policy has to know what it would have seen, that one puts
- * it aside. */
+/* Positions that s will be able to take from a running one: where a policy has to know what it would have seen, that
+ * one puts it aside. */
 static uint32_t will_share(const struct sequence *s, struct sequence *running)
 {
     const uint32_t n = shares_with(s, running);

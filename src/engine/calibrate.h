@@ -1,4 +1,5 @@
-/* engine/calibrate.h - measures the shares of a model's heads: calibration texts are read, and read again over their own KV.
+/* engine/calibrate.h - measures the shares of a model's heads: calibration texts are read, and read again over their
+ * own KV.
  *
  *   text --pass--> its KV;  [instruction, text] --pass over it--> mass: the largest attention each row received
  *        --kv_shares_add--> what each head gets of a budget that the best rows of all heads spend together
@@ -26,8 +27,8 @@ enum { CALIBRATION_TEXTS = 7, CALIBRATION_TOKENS = 2048 };
 /* One of those that are part of the program: public-domain prose, five of them with a fact put in. */
 struct calibration_text calibration_text(uint32_t i);
 
-/* Adds the shares of one text, of which the first CALIBRATION_TOKENS tokens count, to an opened `sum`. BAD_INPUT: fewer than
- * 64 tokens. FULL: no memory. */
+/* Adds the shares of one text, of which the first CALIBRATION_TOKENS tokens count, to an opened `sum`. BAD_INPUT: fewer
+ * than 64 tokens. FULL: no memory. */
 must_use enum status calibrate(struct kv_shares *sum, struct model *m, const struct vocab *v,
                                enum kv_type type, const struct calibration_text *text,
                                struct note *why);

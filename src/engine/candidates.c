@@ -99,8 +99,8 @@ static void offer(struct heap *h, const float *logits, uint32_t from, uint32_t t
 
 enum { AT_ONCE = 16 };
 
-/* Almost never, behind the first thousand of a vocabulary; and without a branch for each the compiler compares several at
- * once (262,144 logits: 0.34 -> 0.09 ms). */
+/* Almost never, behind the first thousand of a vocabulary; and without a branch for each the compiler compares several
+ * at once (262,144 logits: 0.34 -> 0.09 ms). */
 static bool any_above(const float *logits, float worst)
 {
     int any = 0;

@@ -1,16 +1,17 @@
 /* engine/embed.h - what a stretch of a conversation is about, as a unit vector that can be compared with others.
  *
  *   tfidf   words, by how few stretches have them            needs nothing but the text
- *   self    the model's own input embeddings, each token by how few stretches have it; what all have in common taken away
+ *   self    the model's own input embeddings, each token by how few stretches have it; what all have in common taken
+ *           away
  *   encoder a sentence encoder's (model/encoder.h), as they are
  *
- * The first two are fitted to the stretches of one conversation: what is rare among them counts. The weight of what df of n stretches have is
- * sqrt((n - df + 1/2) / (df + 1/2)): near nothing for what most of them have, as the logarithm of the same is in BM25, and
- * the same bits on every machine.
+ * The first two are fitted to the stretches of one conversation: what is rare among them counts. The weight of what df
+ * of n stretches have is sqrt((n - df + 1/2) / (df + 1/2)): near nothing for what most of them have, as the logarithm
+ * of the same is in BM25, and the same bits on every machine.
  *
  * B1  The same ids, stretches, model and encoder give the same bits.
- * Sources: Robertson and Sparck Jones 1976 (the weight); Arora et al. 2017, "A Simple but Tough-to-Beat Baseline for Sentence
- * Embeddings" (means of tokens by rarity, without what is common).
+ * Sources: Robertson and Sparck Jones 1976 (the weight); Arora et al. 2017, "A Simple but Tough-to-Beat Baseline for
+ * Sentence Embeddings" (means of tokens by rarity, without what is common).
  * Lifetime  from fit to close. Threads  any; it reads the model's embedding. */
 #ifndef ENGINE_EMBED_H
 #define ENGINE_EMBED_H

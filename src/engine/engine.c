@@ -94,8 +94,8 @@ static bool is_waited_for(const struct engine *e, const struct sequence *s)
     return false;
 }
 
-/* What its policy did: what it put into the index gives its memory back with the rest, unless somebody waits for it or is
- * to find it, or has begun with it already. */
+/* What its policy did: what it put into the index gives its memory back with the rest, unless somebody waits for it or
+ * is to find it, or has begun with it already. */
 static void pruned(struct engine *e, struct sequence *s)
 {
     e->spare = (struct spare){ .least = SIZE_MAX, .surplus = e->spare.surplus, .pruned = true };
@@ -269,8 +269,9 @@ static void count_rows(struct engine *e, uint32_t n_share, uint32_t n_row)
 enum { SPARE_STEPS = 512, PRUNED_STEPS = 32 };
 #define GIVE_BACK_STEP ((size_t)8 << 20) /* bytes: a punched hole costs 0.1 ms a MiB */
 
-/* KV memory that lay free for so many steps is not needed: it goes back to the system, a piece with each step. What a policy
- * dropped does so soon; else the next requests want it, and backing it anew costs more than all other keeping of a step. */
+/* KV memory that lay free for so many steps is not needed: it goes back to the system, a piece with each step. What a
+ * policy dropped does so soon; else the next requests want it, and backing it anew costs more than all other keeping of
+ * a step. */
 static void give_back(struct engine *e)
 {
     struct spare *spare = &e->spare;

@@ -4,9 +4,9 @@
  *                           ^           |
  *                           +-- pause --+     the youngest, when blocks run out; its tokens stay
  *
- * A step: drain the inbox; plan (rows for running sequences, blocks grown); one forward pass over the mixed batch; sample;
- * post. There is no prefill or decode phase: each sequence catches up by n rows, those that answer by one, the others by
- * what the pace leaves them (engine/pace.h).
+ * A step: drain the inbox; plan (rows for running sequences, blocks grown); one forward pass over the mixed batch;
+ * sample; post. There is no prefill or decode phase: each sequence catches up by n rows, those that answer by one, the
+ * others by what the pace leaves them (engine/pace.h).
  *
  * E1  A request's events do not depend on what else runs, but for how PROMPT events are cut
  *     (docs/NUMERICS.md).

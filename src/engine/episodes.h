@@ -1,21 +1,23 @@
-/* engine/episodes.h - what of a conversation's history a question reads: the topics of the history, and the one asked about.
+/* engine/episodes.h - what of a conversation's history a question reads: the topics of the history, and the one asked
+ * about.
  *
  *   ids    [ turns of the history .............. | turns since .................. | question, header ]
  *          [ 0 .................... n_base       | skipped | kept | skipped | ..  |                  ]
  *          segments of it --embed, k-means--> episodes --nearest to the question--> one of them
  *          its cache: block by block, with its own text read over each (engine/replay.h)
  *
- * A conversation grows, and its episodes with it: they are made once the history is longer than the budget and a block, of
- * what there is then (n_base); each later turn goes to the nearest episode, whose cache it is appended to; when one has
- * grown by more than a block, all are made anew of all there is. A question that is far from every one begins its own.
- * All this is computed from the request's ids, so nothing need be remembered from one request to the next, and who finds a
- * cache of the same kept (engine/frozen.h) goes on from there.
+ * A conversation grows, and its episodes with it: they are made once the history is longer than the budget and a block,
+ * of what there is then (n_base); each later turn goes to the nearest episode, whose cache it is appended to; when one
+ * has grown by more than a block, all are made anew of all there is. A question that is far from every one begins its
+ * own. All this is computed from the request's ids, so nothing need be remembered from one request to the next, and who
+ * finds a cache of the same kept (engine/frozen.h) goes on from there.
  *
  * Z1  The same ids, choice and model give the same episodes, bit for bit: a cache found and one made anew are the same.
  * Z2  A text without turns, a given context, and a prompt whose rows are told: n_base is all of the history.
  * Z3  Models with windowed layers skip nothing: those layers have only their window's rows, and need them.
  *
- * Source: Kim et al. 2025, "EpiCache: Episodic KV Cache Management for Long Conversational Question Answering", stages 1, 3.
+ * Source: Kim et al. 2025, "EpiCache: Episodic KV Cache Management for Long Conversational Question Answering", stages
+ * 1, 3.
  * Lifetime  of its request. Threads  built by the submitting thread, constant from then on.
  * Cost      of 8k tokens: some 0.2 s each time that episodes are made; with an encoder seconds, once for each text. */
 #ifndef ENGINE_EPISODES_H

@@ -1,17 +1,18 @@
-/* engine/frozen.h - pruned contexts and episodes, kept for the next request of the same: the index of KV that is not exact.
+/* engine/frozen.h - pruned contexts and episodes, kept for the next request of the same: the index of KV that is not
+ * exact.
  *
  *   request of (salt, policy, ids[0..n), context n) --pruned behind n--> put --fork--> every other of the same
  *   .. and of the same episode of the same history  --its end----------> leave --fork--> who goes on with it
  *
- * R1  Only KV that a policy pruned enters: once behind its request's context, or an episode's (engine/episodes.h); it never
- *     meets the exact index (kv/index.h N3).
- * R2  A hit compares salt, policy with all its options, and every id; of episodes also which one, what it was made of and
- *     what was skipped.
+ * R1  Only KV that a policy pruned enters: once behind its request's context, or an episode's (engine/episodes.h); it
+ *     never meets the exact index (kv/index.h N3).
+ * R2  A hit compares salt, policy with all its options, and every id; of episodes also which one, what it was made of
+ *     and what was skipped.
  * R3  What forks share is SEALED or copied: an entry never changes.
  *
  * The longest unused goes when there are more than FROZEN_MAX, or when blocks are short: an episode whose policy says
- * park=ram into memory of the process (kv/park.h), as long as that is no more than the pool itself; it comes back when it is
- * asked for.
+ * park=ram into memory of the process (kv/park.h), as long as that is no more than the pool itself; it comes back when
+ * it is asked for.
  *
  * Lifetime  of the engine. Threads  the engine thread. */
 #ifndef ENGINE_FROZEN_H
@@ -59,8 +60,8 @@ struct frozen *frozen_find(struct frozen_table *t,
  * same, nothing happens: it is computed again by the next. */
 void frozen_put(struct frozen_table *t, struct sequence *s, uint32_t n_vocab);
 
-/* Takes the KV of an episode that s has read and answered from: s has none from here on. False: it has no such, or there
- * was no memory. */
+/* Takes the KV of an episode that s has read and answered from: s has none from here on. False: it has no such, or
+ * there was no memory. */
 bool frozen_leave(struct frozen_table *t, struct sequence *s);
 
 /* s starts behind it: its space and excerpt. FULL: no block or memory; s has neither. */

@@ -18,8 +18,8 @@ struct heads {
     struct note told; // whence they are, or why there are none
 };
 
-/* named, model_path: NULL where there is none. BAD_INPUT, NOT_FOUND, IO_ERROR: the named file is none or does not fit; FULL:
- * no memory. */
+/* named, model_path: NULL where there is none. BAD_INPUT, NOT_FOUND, IO_ERROR: the named file is none or does not fit;
+ * FULL: no memory. */
 must_use enum status heads_open(struct heads *out, const struct model *m,
                                 const struct kv_shape *shape, const char *named,
                                 const char *model_path, struct note *why);

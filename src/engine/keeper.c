@@ -458,8 +458,8 @@ enum status keeper_adopt(struct keeper *k, const struct keeper_frame *f, struct 
     return OK;
 }
 
-/* Positions in the space at once, but for the block in progress: up to the first keep, or behind a keep. (A budget that it did
- * not find filled is counted with the slots that it will move into.) */
+/* Positions in the space at once, but for the block in progress: up to the first keep, or behind a keep. (A budget that
+ * it did not find filled is counted with the slots that it will move into.) */
 static uint32_t most_in_space(const struct keeper *k, uint32_t n_position)
 {
     const uint32_t first = due_after(k, 0), last = keeper_first(k);

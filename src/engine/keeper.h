@@ -4,18 +4,21 @@
  *                          ^ keep        ^ keep        ^ keep     ^ each `every` tokens, or one row with each
  *
  *   own schedule   at multiples of `block` inside the prompt, at its end, and while it answers
- *   written        as its own schedule has it for an answer, from the second position of the prompt on; with `block` as for a prompt
+ *   written        as its own schedule has it for an answer, from the second position of the prompt on; with `block` as
+ *                  for a prompt
  *   n_context      at multiples of `block` inside so many positions of the prompt, and behind them; what follows stays
- *   episodes       at multiples of `block` inside the history, and at its end; behind it turns of other episodes are skipped
+ *   episodes       at multiples of `block` inside the history, and at its end; behind it turns of other episodes are
+ *                  skipped
  *
- * A policy may also select (kv/select.h): rows behind the prompt, or behind n_context and the question, read some of their past.
+ * A policy may also select (kv/select.h): rows behind the prompt, or behind n_context and the question, read some of
+ * their past.
  *
  * G1  When keep runs depends on positions alone: a step's rows never cross `due`. So what stays does not depend on
  *     batches, chunks, pauses or what was cached.
- * G2  Before the first keep the KV is exact, and shared like any other; behind it nothing of it enters the index. Rows that
- *     select are not exact, those before them are.
- * G3  What a policy knows of a prefix without having read it is in marks (kv/mark.h): put aside where a prompt is known to
- *     go on as another one does, before anything is judged.
+ * G2  Before the first keep the KV is exact, and shared like any other; behind it nothing of it enters the index. Rows
+ *     that select are not exact, those before them are.
+ * G3  What a policy knows of a prefix without having read it is in marks (kv/mark.h): put aside where a prompt is known
+ *     to go on as another one does, before anything is judged.
  * G4  A pause throws everything away; the same schedule makes it again.
  *
  * Lifetime  of its sequence; begin and end with each start and pause. Threads  built by the submitting thread, then the
@@ -86,8 +89,8 @@ struct keeper_prompt {
     bool compared;           // others of the same context judge it by policies of their own
 };
 
-/* The choice for a prompt. BAD_INPUT: a budget or context that cannot be, with the numbers, or a policy that would never judge
- * what is written; FULL: no memory. `full` makes
+/* The choice for a prompt. BAD_INPUT: a budget or context that cannot be, with the numbers, or a policy that would
+ * never judge what is written; FULL: no memory. `full` makes
  * none: *out is NULL. */
 must_use enum status keeper_new(struct keeper **out, const struct kv_choice *choice,
                                 const struct keeper_prompt *prompt, struct note *why);
@@ -96,8 +99,8 @@ void keeper_free(struct keeper *k); // NULL is allowed
 must_use enum status keeper_begin(struct keeper *k, const struct keeper_frame *f, struct note *why);
 void keeper_end(struct keeper *k); // also one that was not begun
 
-/* Begins behind n_done positions with the rows that another of the same kept: the excerpt is its own from here on. FULL: no
- * memory, it is not. */
+/* Begins behind n_done positions with the rows that another of the same kept: the excerpt is its own from here on.
+ * FULL: no memory, it is not. */
 must_use enum status keeper_adopt(struct keeper *k, const struct keeper_frame *f,
                                   struct kv_excerpt *excerpt, uint32_t n_done, struct note *why);
 
@@ -119,8 +122,9 @@ void keeper_learn(struct keeper *k, const struct keeper_frame *f, const struct k
 /* Gives away what it wrote down for others. */
 struct kv_taps keeper_give_wide(struct keeper *k);
 
-/* Begins behind its context, which another has read and nobody has judged: with that one's rows, an excerpt that is its own
- * from here on, and what was written down. What is due is its first keep. FULL: no memory; the excerpt is the caller's. */
+/* Begins behind its context, which another has read and nobody has judged: with that one's rows, an excerpt that is its
+ * own from here on, and what was written down. What is due is its first keep. FULL: no memory; the excerpt is the
+ * caller's. */
 must_use enum status keeper_begin_behind(struct keeper *k, const struct keeper_frame *f,
                                          struct kv_excerpt *excerpt, const struct kv_taps *read,
                                          struct note *why);
@@ -143,22 +147,23 @@ bool keeper_parks(const struct keeper *k);
 /* ids [0, n) will be in the pass to come: tells the policy where sentences end in them. */
 void keeper_scan(struct keeper *k, const int32_t *ids, uint32_t n);
 
-/* Positions below n_done are committed: of a prompt that will be selected from, they are entered into the policy's books. */
+/* Positions below n_done are committed: of a prompt that will be selected from, they are entered into the policy's
+ * books. */
 void keeper_enter(struct keeper *k, const struct keeper_frame *f, const struct kv_space *s,
                   uint32_t n_done);
 
 /* The logits of the context's last row, for those that begin behind it. Without memory nothing is remembered. */
 void keeper_remember(struct keeper *k, const float *logits, uint32_t n_vocab);
 
-/* Positions that may come from exact KV instead of being computed, where marks of what it writes down are there: behind them
- * it has to look on. */
+/* Positions that may come from exact KV instead of being computed, where marks of what it writes down are there: behind
+ * them it has to look on. */
 uint32_t keeper_reusable(const struct keeper *k);
 
 /* The kinds of marks without which it has to see every prefix computed, as bits 1 << kind. */
 unsigned keeper_marks(const struct keeper *k);
 
-/* Another prompt begins with its first n ids; it stands at n_done. Where it will put marks aside for that one: at most at n, a
- * whole block, above n_done. 0: nowhere. */
+/* Another prompt begins with its first n ids; it stands at n_done. Where it will put marks aside for that one: at most
+ * at n, a whole block, above n_done. 0: nowhere. */
 uint32_t keeper_ask_mark(struct keeper *k, uint32_t n_done, uint32_t n);
 
 /* Whether marks are to be put aside at n_done; then keeper_marked is called before anything else. */
@@ -196,9 +201,9 @@ size_t keeper_bytes(const struct keeper *k, const struct keeper_frame *f, uint32
                     uint32_t n_step);
 
 /* Positions below *n_done of ids are committed: does what is due, or begins to replay (then the next rows are those of
- * k->replay); *n_done passes what is skipped. FULL: the pool lacks blocks to tidy into or to replay in; it is stalled, and
- * to be called again when there are some (the order in which rows lie, and so the bits, are those of tidying at once).
- * *pruned_now: rows went for the first time. */
+ * k->replay); *n_done passes what is skipped. FULL: the pool lacks blocks to tidy into or to replay in; it is stalled,
+ * and to be called again when there are some (the order in which rows lie, and so the bits, are those of tidying at
+ * once). *pruned_now: rows went for the first time. */
 must_use enum status keeper_after(struct keeper *k, const struct keeper_frame *f,
                                   const struct model *m, struct kv_space *s, const int32_t *ids,
                                   uint32_t *n_done, bool *pruned_now, struct note *why);

@@ -1,5 +1,5 @@
-/* engine/keeper_in.h - the keeper from the inside. Private to keeper.c (its schedule, memory and life) and keeper_work.c (what
- * is done when something is due). */
+/* engine/keeper_in.h - the keeper from the inside. Private to keeper.c (its schedule, memory and life) and
+ * keeper_work.c (what is done when something is due). */
 #ifndef ENGINE_KEEPER_IN_H
 #define ENGINE_KEEPER_IN_H
 

@@ -25,8 +25,8 @@ struct engine_limits {
 must_use enum status engine_limits_choose(struct engine_limits *out, const struct akv_limits *wish,
                                           const struct model *m, struct note *why);
 
-/* The longest context, at most n_ctx, that a request under such a policy can have, if it prunes what follows too: L1 holds
- * for the engine's own policy. */
+/* The longest context, at most n_ctx, that a request under such a policy can have, if it prunes what follows too: L1
+ * holds for the engine's own policy. */
 uint32_t engine_limits_context(const struct engine_limits *l, const struct kv_choice *choice);
 
 /* One line for each class of memory, and what the policy comes to; profile: whence the shares of heads are. */

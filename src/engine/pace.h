@@ -5,8 +5,8 @@
  *
  * Whoever reads an answer waits for whole steps, so a long prompt beside it is read in pieces that make no step longer
  * than `stretch` times one without prompts. Both times are measured as steps go by: row_ns by every step with prompts,
- * answer_ns by those that carry one row of them at most. Such steps come by themselves, and are made where the number of
- * answers has changed, or prompts never end: then less and less often, down to one in 32.
+ * answer_ns by those that carry one row of them at most. Such steps come by themselves, and are made where the number
+ * of answers has changed, or prompts never end: then less and less often, down to one in 32.
  *
  * T1  No row only in a step that measures, and the caller gives one where its oldest reads a prompt: that one always
  *     goes on. Without answers, or with stretch 0: as many as there is room for.

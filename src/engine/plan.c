@@ -78,8 +78,8 @@ static void pause_sequence(struct engine *e, struct sequence *s)
     queue_push_front(&e->waiting, s);
 }
 
-/* Makes blocks free for running[i]: idle ones go first, then the youngest sequences. False: it was paused itself, or is the
- * last one and ended: the cap has room for it (L1), but the system does not give the memory. */
+/* Makes blocks free for running[i]: idle ones go first, then the youngest sequences. False: it was paused itself, or is
+ * the last one and ended: the cap has room for it (L1), but the system does not give the memory. */
 static bool free_some(struct engine *e, uint32_t i)
 {
     struct sequence *s = e->running[i];

@@ -1,16 +1,16 @@
-/* engine/replay.h - a scoring pass: rows that look back over a sequence's past and leave nothing behind but what its rows
- * received of them, or their queries.
+/* engine/replay.h - a scoring pass: rows that look back over a sequence's past and leave nothing behind but what its
+ * rows received of them, or their queries.
  *
  *   past  [ 0 .......... n_past )   instruction, then a chunk of a text                   mass: the largest attention that
  *                                   in a space of its own, a fork, gone afterwards        each row of the past received
  *
  *                                   probe: the end of a paragraph, and nothing else       queries: of its row
  *
- * The text is the past itself, or what stands for questions to come (engine/episodes.h). A long one is read a chunk at a
- * time, each from position n_past on: the rows that score a chunk never see those that scored another.
+ * The text is the past itself, or what stands for questions to come (engine/episodes.h). A long one is read a chunk at
+ * a time, each from position n_past on: the rows that score a chunk never see those that scored another.
  *
- * Why a probe: the query of a past's last token is the query of whatever word the past happens to end with. Behind the end
- * of a paragraph a model looks back at what may be asked for (bench/RESULTS.md has what that is worth).
+ * Why a probe: the query of a past's last token is the query of whatever word the past happens to end with. Behind the
+ * end of a paragraph a model looks back at what may be asked for (bench/RESULTS.md has what that is worth).
  *
  * Sources: Kim et al. 2025, "KVzip: Query-Agnostic KV Cache Compression with Context Reconstruction"; Kim et al. 2025,
  * "EpiCache: Episodic KV Cache Management for Long Conversational Question Answering"; the probe is ours.
@@ -63,13 +63,14 @@ struct replay {
 /* Positions that a space, and mass in the tail of an excerpt (kv/taps.h T0), need behind a past to be replayed. */
 #define REPLAY_ROWS (REPLAY_PREFIX_MAX + REPLAY_CHUNK)
 
-/* Gets ready to read a text over positions [0, n_past), whose rows are in `space` and `excerpt`. FULL: no block for the fork;
- * try again later. */
+/* Gets ready to read a text over positions [0, n_past), whose rows are in `space` and `excerpt`. FULL: no block for the
+ * fork; try again later. */
 must_use enum status replay_begin(struct replay *r, const struct replay_text *text,
                                   struct kv_space *space, struct kv_excerpt *excerpt,
                                   uint32_t n_past, struct note *why);
 
-/* The same with a probe, a prefix before no text: its query goes where those of `taps` go, in the place of their oldest. */
+/* The same with a probe, a prefix before no text: its query goes where those of `taps` go, in the place of their
+ * oldest. */
 must_use enum status replay_probe_begin(struct replay *r, const struct replay_text *probe,
                                         struct kv_space *space, const struct kv_taps *taps,
                                         uint32_t n_past, struct note *why);

@@ -1,5 +1,5 @@
-/* What stands before a replayed text: the instruction, and what the model's chat template writes between a user's words and
- * an answer, so that the text comes as the answer. And the probe. */
+/* What stands before a replayed text: the instruction, and what the model's chat template writes between a user's words
+ * and an answer, so that the text comes as the answer. And the probe. */
 #include <jansson.h>
 #include <string.h>
 
@@ -27,7 +27,8 @@ static enum status add_rendered(struct buf *text, const struct chat_template *t,
     return text->failed ? FULL : OK;
 }
 
-/* Appends what a conversation's template writes behind the last of its user's words; nothing without a template that works. */
+/* Appends what a conversation's template writes behind the last of its user's words; nothing without a template that
+ * works. */
 static enum status add_turn(struct buf *text, const struct gguf *file, const struct vocab *v)
 {
     struct chat_template *t;

@@ -33,9 +33,9 @@ must_use enum status sampler_accept(struct sampler *s, int32_t id);
 int32_t sampler_pick(struct sampler *s, const float *logits, const int32_t *forbidden,
                      uint32_t n_forbidden);
 
-/* Natural-log probability of `id` under the plain softmax of the logits, and the n best ids with theirs, best first, ties by
- * lower id; lse is log(sum(exp)) of the row, from logits_lse: NaN where a logit is NaN or +inf, or all are -inf. Where fewer than n
- * logits can be ranked, the rest of `best` is id -1 with -inf. */
+/* Natural-log probability of `id` under the plain softmax of the logits, and the n best ids with theirs, best first,
+ * ties by lower id; lse is log(sum(exp)) of the row, from logits_lse: NaN where a logit is NaN or +inf, or all are
+ * -inf. Where fewer than n logits can be ranked, the rest of `best` is id -1 with -inf. */
 double logits_lse(const float *logits, uint32_t n_vocab);
 void logits_best(const float *logits, uint32_t n_vocab, double lse, struct akv_logprob *best,
                  uint32_t n);

@@ -136,8 +136,8 @@ static enum status choose_policy(const struct akv_request *r, const struct seque
     return st;
 }
 
-/* What its policy does with this prompt. BAD_INPUT: what follows its context, all of which stays, and what is to be kept of
- * that do not fit the cap together. */
+/* What its policy does with this prompt. BAD_INPUT: what follows its context, all of which stays, and what is to be
+ * kept of that do not fit the cap together. */
 static enum status choose_keeper(struct sequence *s, const struct akv_request *r,
                                  const struct sequence_frame *frame, const struct kv_choice *choice,
                                  struct note *why)

@@ -108,8 +108,8 @@ static inline uint32_t sequence_n_exact(const struct sequence *s)
     return sequence_is_exact(s) ? kv_select_from(s->keeper->select) : 0;
 }
 
-/* Positions that need not be computed if somebody has them: all but its last, whose row gives the next token, and the last
- * of its context, whose row is told; with a policy those behind which it looks on. */
+/* Positions that need not be computed if somebody has them: all but its last, whose row gives the next token, and the
+ * last of its context, whose row is told; with a policy those behind which it looks on. */
 static inline uint32_t sequence_reusable(const struct sequence *s)
 {
     const uint32_t all = s->n_id - 1 < s->n_reuse_max ? s->n_id - 1 : s->n_reuse_max,
@@ -123,7 +123,8 @@ static inline bool sequence_replays(const struct sequence *s)
     return s->keeper && keeper_replays(s->keeper);
 }
 
-/* Bytes of KV that it holds; at least those of its last n_step rows' worst case where a window gave blocks back since. */
+/* Bytes of KV that it holds; at least those of its last n_step rows' worst case where a window gave blocks back
+ * since. */
 size_t sequence_kv_bytes(const struct sequence *s, const struct kv_shape *shape, uint32_t n_step);
 
 /* Draws the next token. -1: none can be. */

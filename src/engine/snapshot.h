@@ -4,8 +4,8 @@
  *                              ^                                                                             |
  *                              +-----------------------------------------------------------------------------+
  *
- * G1  It is of one moment: the tables are held while it is taken. They are free while a pass computes, so that no looker
- *     waits for a step.
+ * G1  It is of one moment: the tables are held while it is taken. They are free while a pass computes, so that no
+ *     looker waits for a step.
  * G2  Nobody looks: it costs nothing.
  *
  * Lifetime  made by who looks, used again for every look. Threads  one at a time.

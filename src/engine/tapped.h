@@ -41,8 +41,8 @@ bool tapped_same(const struct sequence *a, const struct sequence *b);
 /* The one that s may begin behind. NULL: none. */
 struct tapped *tapped_find(struct tapped_table *t, const struct sequence *s);
 
-/* s has read its context and judged nothing: it learns what its policy needs to know, and the rest is put there for others.
- * Without memory for that, others read it themselves. */
+/* s has read its context and judged nothing: it learns what its policy needs to know, and the rest is put there for
+ * others. Without memory for that, others read it themselves. */
 void tapped_put(struct tapped_table *t, const struct keeper_frame *frame, struct sequence *s,
                 uint32_t n_vocab);
 

@@ -32,7 +32,8 @@ static enum status embed_segments(struct topics *t, const int32_t *ids, struct n
     return st;
 }
 
-/* Each segment is also a part of what its neighbours are: talk stays with a topic for a while, and few words say which. */
+/* Each segment is also a part of what its neighbours are: talk stays with a topic for a while, and few words say
+ * which. */
 static enum status blur(struct topics *t, float part)
 {
     const size_t d = t->embedder.dim;

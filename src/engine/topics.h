@@ -25,7 +25,8 @@ must_use enum status topics_make(struct topics *out, const struct epicache_optio
                                  const struct turns *turns, uint32_t n_base, struct note *why);
 void topics_close(struct topics *t); // a zeroed one too
 
-/* The segments nearest to the middle of an episode, n_rep at most, at most n_max ids of them together; in their order. FULL: no memory. */
+/* The segments nearest to the middle of an episode, n_rep at most, at most n_max ids of them together; in their order.
+ * FULL: no memory. */
 must_use enum status topics_text(const struct topics *t, uint32_t episode, const int32_t *ids,
                                  uint32_t n_rep, uint32_t n_max, struct ids *out);
 

@@ -13,8 +13,8 @@
  * S4  After http_server_stop no request reaches the handler; new ones on old connections get 503.
  * S5  HEAD is answered like GET, without the body. With CORS on, a preflight is answered here.
  *
- * What libmicrohttpd refuses by itself (another version, a line without a colon, a length that is no number, a broken chunk) has
- * the right status and closes, with a page of its own for a body: there is no way to put words in.
+ * What libmicrohttpd refuses by itself (another version, a line without a colon, a length that is no number, a broken
+ * chunk) has the right status and closes, with a page of its own for a body: there is no way to put words in.
  *
  * A client that is refused before its body was read gets to read the answer: the connection lingers, its
  * input thrown away, for at most 2 s.

@@ -79,16 +79,16 @@ size_t attn_scratch_bytes(uint32_t n_query, uint32_t d_k, uint32_t d_v);
 typedef void kern_attn_merge(struct attn_state total, struct attn_state part, uint32_t n_query,
                              uint32_t d_v);
 
-/* Raw scores of all queries over one block, rows visible or not: out [n_query][64], s_i as in the contract above (scaled,
- * soft-capped); out 64-byte aligned. Reads K alone. scratch as attn_partial's. */
+/* Raw scores of all queries over one block, rows visible or not: out [n_query][64], s_i as in the contract above
+ * (scaled, soft-capped); out 64-byte aligned. Reads K alone. scratch as attn_partial's. */
 typedef void kern_attn_scores(const struct attn_run *run, uint32_t block, float *out,
                               void *scratch);
 
 /* What the rows of one block receive of queries whose softmax is finished: for each query q and each row i that it sees
  *     w = rint(exp(min(s[q][i] - m[q], 0)) * (2^30 / l[q]))      0 where that is NaN or below 0, 2^30 where above
  *     mass[i] += w, or with `peak` mass[i] = max(mass[i], w)
- * s: scores of query q at s + q * s_stride, 64-byte aligned (attn_scores, or kept); final.m, final.l of the merged total (o
- * is not read). Integers, so the order is free. */
+ * s: scores of query q at s + q * s_stride, 64-byte aligned (attn_scores, or kept); final.m, final.l of the merged
+ * total (o is not read). Integers, so the order is free. */
 typedef void kern_attn_mass(const struct attn_run *run, uint32_t block, const float *s,
                             size_t s_stride, struct attn_state final, bool peak,
                             uint64_t mass[KV_BLOCK]);

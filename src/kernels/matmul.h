@@ -62,8 +62,8 @@ struct packed {
 /* Whether a tensor of this shape can be packed: k a multiple of the type's block. */
 bool packed_shape(struct packed *out, enum dtype type, uint32_t n, uint32_t k);
 
-/* Packs panels [first, last) from file rows (row r at rows + r * dtype_bytes(k), unaligned) into dst [n_panel][panel_bytes].
- * Plain C, any thread; about as fast as memory. */
+/* Packs panels [first, last) from file rows (row r at rows + r * dtype_bytes(k), unaligned) into dst
+ * [n_panel][panel_bytes]. Plain C, any thread; about as fast as memory. */
 void packed_fill(const struct packed *shape, const void *rows, uint8_t *dst, uint32_t first,
                  uint32_t last);
 
@@ -79,8 +79,8 @@ struct acts_block {
     int16_t half[ACTS_ROWS][2]; // sums of q over halves of the block
 };
 
-/* Sums of q over the first two of each four k, and over the last two: of the first half of a block, and of all of it. Apart
- * from the block, as few types read them, and others' rates fell by 3 % when their blocks were longer for it. */
+/* Sums of q over the first two of each four k, and over the last two: of the first half of a block, and of all of it.
+ * Apart from the block, as few types read them, and others' rates fell by 3 % when their blocks were longer for it. */
 struct acts_pairs {
     int16_t sum[ACTS_ROWS][2][2];
 };

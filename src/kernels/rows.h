@@ -42,8 +42,8 @@ typedef void kern_softmax_stats(const float *x, uint32_t n, float *largest, floa
 /* y[i] = exp(y[i] - largest) / sum, of its own softmax_stats. */
 typedef void kern_softmax(float *y, uint32_t n);
 
-/* sum [d] += x, outer [d][d] += x x^T, of n rows x [n][stride] in order: one add and one fma an element and row. Of outer's
- * row i elements j <= (i | 7) alone: the lower triangle, rounded up to 8. d a multiple of 8. */
+/* sum [d] += x, outer [d][d] += x x^T, of n rows x [n][stride] in order: one add and one fma an element and row. Of
+ * outer's row i elements j <= (i | 7) alone: the lower triangle, rounded up to 8. d a multiple of 8. */
 typedef void kern_moments(float *sum, float *outer, const float *x, size_t stride, uint32_t n,
                           uint32_t d);
 

@@ -7,12 +7,13 @@
  *
  *   --  a row that was dropped: nobody reads it; a slot so freed takes a row of the tail later
  *
- * Dropping is by the row and at once (a bit); memory comes back in blocks, by kv_excerpt_settle: rows of the tail's full
- * blocks that are still kept move into slots, and the space gives those blocks back. So what is kept does not depend
- * on when memory is tidied, only on what was dropped.
+ * Dropping is by the row and at once (a bit); memory comes back in blocks, by kv_excerpt_settle: rows of the tail's
+ * full blocks that are still kept move into slots, and the space gives those blocks back. So what is kept does not
+ * depend on when memory is tidied, only on what was dropped.
  *
  * X1  A row is live in at most one place: in a slot, or in the tail.
- * X2  Slots are OPEN blocks of this excerpt, or SEALED ones that forks share: a shared one is copied before it is written.
+ * X2  Slots are OPEN blocks of this excerpt, or SEALED ones that forks share: a shared one is copied before it is
+ *     written.
  * X3  The order of a list is a function of the calls made, never of addresses, threads or batches: slots in slot order,
  *     then the tail's rows by position. A settled row takes the lowest free slot.
  * X4  Windowed layers have no list: their window is their budget.
@@ -90,10 +91,10 @@ void kv_excerpt_drop(struct kv_excerpt *e, uint32_t layer, uint32_t kv_head, kv_
 uint32_t kv_excerpt_need(const struct kv_excerpt *e, uint32_t n_position);
 
 /* Closes gaps (the last rows of a list move into its lowest free slots, unless rows of the tail will fill those), gives
- * slot blocks behind back, then moves the live rows of the tail's full blocks below n_position into slots, block by block:
- * each block of the space goes back before the next one's rows need slots, so that the pool is asked for little at a time.
- * FULL: the pool has not enough; nothing changed. (Where the system refuses the pool memory, some rows may have moved: the
- * same ones are live.) The space's blocks below n_position must be committed. */
+ * slot blocks behind back, then moves the live rows of the tail's full blocks below n_position into slots, block by
+ * block: each block of the space goes back before the next one's rows need slots, so that the pool is asked for little
+ * at a time. FULL: the pool has not enough; nothing changed. (Where the system refuses the pool memory, some rows may
+ * have moved: the same ones are live.) The space's blocks below n_position must be committed. */
 must_use enum status kv_excerpt_settle(struct kv_excerpt *e, struct kv_space *s,
                                        uint32_t n_position);
 
@@ -105,10 +106,11 @@ struct kv_turn {
     bool halves; // kernels/rows.h
 };
 
-/* Positions counted inside the cache (StreamingLLM, H2O): each key in a slot is turned by as many positions as have gone behind it,
- * below n_position, as if nothing had been there; each time from what it was: load, kern_rope, store, so that roundings do not
- * add up. What it was is remembered from then on, f32, outside of the pool. Rows of the tail are left as they are: what goes
- * between them is no more than two blocks. FULL: no memory, or no block for a copy; to be called again. */
+/* Positions counted inside the cache (StreamingLLM, H2O): each key in a slot is turned by as many positions as have
+ * gone behind it, below n_position, as if nothing had been there; each time from what it was: load, kern_rope, store,
+ * so that roundings do not add up. What it was is remembered from then on, f32, outside of the pool. Rows of the tail
+ * are left as they are: what goes between them is no more than two blocks. FULL: no memory, or no block for a copy; to
+ * be called again. */
 must_use enum status kv_excerpt_turn(struct kv_excerpt *e, uint32_t n_position,
                                      const struct kv_turn *how, struct note *why);
 

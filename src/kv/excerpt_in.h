@@ -48,7 +48,8 @@ void turned_close(struct slots *l); // also where none was
 must_use enum status turned_reserve(struct slots *l, size_t n_block);
 /* What `from`'s slots have of it, to slots of the same room or more. FULL: no memory. */
 must_use enum status turned_copy(struct slots *to, const struct slots *from, uint32_t d_k);
-/* A slot gets a row whose key was turned `by` positions from was [d_k]; 0: not at all. FULL: no memory, nothing changed. */
+/* A slot gets a row whose key was turned `by` positions from was [d_k]; 0: not at all. FULL: no memory, nothing
+ * changed. */
 must_use enum status turned_put(struct slots *l, uint32_t slot, uint32_t by, const float *was,
                                 uint32_t d_k);
 

@@ -274,8 +274,8 @@ static uint32_t appended(const struct kv_excerpt *e, const struct slots *l, uint
     return then > kept ? then - kept : 0;
 }
 
-/* Whether the pool has all that is asked for, or else what is asked for at each moment: copies first, what gaps give back then, and with each block of
- * the tail the slots for its rows before it goes back itself. */
+/* Whether the pool has all that is asked for, or else what is asked for at each moment: copies first, what gaps give
+ * back then, and with each block of the tail the slots for its rows before it goes back itself. */
 static bool fits(const struct kv_excerpt *e, const struct kv_space *s, uint32_t n_block)
 {
     const size_t slot_bytes = kv_class_bytes(e->shape, e->class);

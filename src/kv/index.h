@@ -121,8 +121,8 @@ void kv_index_clock(struct kv_index *x, uint64_t now_ns);
 struct kv_hit kv_index_find(const struct kv_index *x, const char *salt, const int32_t *ids,
                             uint32_t n_id);
 
-/* Why a prompt that is cold under the salt is: KV_MISS_COLD, or KV_MISS_SALT, KV_MISS_PUBLIC or KV_MISS_TENANT where one of
- * the 64 newest other salts has its beginning, 16 ids or all but the last. Pure. */
+/* Why a prompt that is cold under the salt is: KV_MISS_COLD, or KV_MISS_SALT, KV_MISS_PUBLIC or KV_MISS_TENANT where
+ * one of the 64 newest other salts has its beginning, 16 ids or all but the last. Pure. */
 enum kv_miss kv_index_elsewhere(const struct kv_index *x, const char *salt, const int32_t *ids,
                                 uint32_t n_id);
 
@@ -150,7 +150,8 @@ must_use enum status kv_index_take_public(struct kv_index *x, const int32_t *ids
                                           uint32_t n_public, struct kv_space **space,
                                           struct kv_trail *trail, struct kv_hit *hit,
                                           struct note *why);
-/* Puts what the space has sealed of them since the trail's end where everybody finds it, besides where its own salt does. */
+/* Puts what the space has sealed of them since the trail's end where everybody finds it, besides where its own salt
+ * does. */
 void kv_index_publish(struct kv_index *x, const int32_t *ids, uint32_t n_public,
                       struct kv_space *space, struct kv_trail *trail);
 
@@ -159,8 +160,8 @@ void kv_index_publish(struct kv_index *x, const int32_t *ids, uint32_t n_public,
 /* Puts it where the trail stands, if that is its end; the index is a holder of its own. */
 void kv_index_mark(struct kv_index *x, const struct kv_trail *trail, struct kv_mark *m);
 
-/* The most positions, of those that kv_index_find may promise, at whose end there are marks of all `kinds` (bits 1 << kind);
- * mark[kind] are those, the index's. 0: nowhere. Pure. */
+/* The most positions, of those that kv_index_find may promise, at whose end there are marks of all `kinds` (bits 1 <<
+ * kind); mark[kind] are those, the index's. 0: nowhere. Pure. */
 uint32_t kv_index_marked(const struct kv_index *x, const char *salt, const int32_t *ids,
                          uint32_t n_id, unsigned kinds, struct kv_mark *mark[KV_MARK_N]);
 
@@ -170,8 +171,8 @@ uint32_t kv_index_known(const struct kv_index *x, const char *salt, const int32_
 
 void kv_index_drop(struct kv_index *x, struct kv_trail *trail); // unpins
 
-/* Unpins, and lets go of the nodes behind the first n_block that nobody else stands at or behind: the sequence pruned its
- * KV, and what it put is to give its memory back. */
+/* Unpins, and lets go of the nodes behind the first n_block that nobody else stands at or behind: the sequence pruned
+ * its KV, and what it put is to give its memory back. */
 void kv_index_forget(struct kv_index *x, struct kv_trail *trail, uint32_t n_block);
 
 /* Lets the longest unused go: one node, or one node's passed window blocks. False: there is none

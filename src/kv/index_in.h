@@ -1,6 +1,6 @@
-/* kv/index_in.h - the index from the inside. Private to index_tree.c (nodes), index_find.c (what is found and taken), index.c
- * (what is put), index_public.c (what everybody may take), index_mark.c (what policies wrote down), index_walk.c and
- * index_evict.c (what goes).
+/* kv/index_in.h - the index from the inside. Private to index_tree.c (nodes), index_find.c (what is found and taken),
+ * index.c (what is put), index_public.c (what everybody may take), index_mark.c (what policies wrote down),
+ * index_walk.c and index_evict.c (what goes).
  *
  *   leaf heap    nodes without children and pins, the longest unused at the top        N2
  *   window list  nodes that hold window blocks, the longest unused first               N5

@@ -1,5 +1,5 @@
-/* What policies wrote down over a prefix (kv/mark.h), at the nodes where it ends. Few and large: a list, and the longest unused
- * goes. With its node, a mark goes too. */
+/* What policies wrote down over a prefix (kv/mark.h), at the nodes where it ends. Few and large: a list, and the
+ * longest unused goes. With its node, a mark goes too. */
 #include "kv/index_in.h"
 
 static void mark_drop(struct kv_index *x, uint32_t i)

@@ -4,7 +4,8 @@
  *   salt "*"   -- [the same]      -- [the same]
  *   salt "t-2" -- [the same]      -- [the same]      -- [question]        t-2 declared so too, and took them
  *
- * Nothing is ever put or looked for here beyond the declared ids (N6), so that a private tail cannot be met by mistake. */
+ * Nothing is ever put or looked for here beyond the declared ids (N6), so that a private tail cannot be met by
+ * mistake. */
 #include "kv/index_in.h"
 
 /* Of so many ids a lookup finds all but the last, which here may be found too, unless it is the prompt's own. */

@@ -96,9 +96,10 @@ uint32_t kv_keep_every(const struct kv_choice *c, const struct kv_shape *shape, 
 /* From here on heads get four blocks on average: fewer, and whole blocks would not follow their shares. */
 enum { ROUND_FROM = 4 * KV_BLOCK };
 
-/* The part of the budget that all heads get alike: `part` at a tenth of all rows. What is left for heads that retrieve grows
- * as the root of the budget: of little they need most, and where they get all of their rows (whole), few heads have soon all
- * that they want. Where they get parts, more rows go on finding more facts: from a tenth on the part stays as it is. */
+/* The part of the budget that all heads get alike: `part` at a tenth of all rows. What is left for heads that retrieve
+ * grows as the root of the budget: of little they need most, and where they get all of their rows (whole), few heads
+ * have soon all that they want. Where they get parts, more rows go on finding more facts: from a tenth on the part
+ * stays as it is. */
 static float even_of(float part, uint32_t budget, uint32_t n_whole, bool whole)
 {
     const double root = sqrt(0.1 * n_whole / budget), by_share = whole ? root : fmax(root, 1);

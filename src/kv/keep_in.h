@@ -1,5 +1,5 @@
-/* kv/keep_in.h - one call of kv/keep.h from the inside. Private to keep_rows.c (memory, and what there is) and keep.c (what is
- * done about it), and keep_one.c (who leaves with each token).
+/* kv/keep_in.h - one call of kv/keep.h from the inside. Private to keep_rows.c (memory, and what there is) and keep.c
+ * (what is done about it), and keep_one.c (who leaves with each token).
  *
  *   list       | 0: layer 0, kv_head 0  | 1: layer 0, kv_head 1 | ..         of layers without a window
  *   first       0                        first[1]                             first[n_list]
@@ -71,8 +71,8 @@ void keep_gather(struct keep *k, uint32_t layer);
 /* Whether there is nothing to judge: the policy drops nothing, or no layer has lists. */
 bool keep_is_nothing(const struct kv_keep_model *m, const struct kv_keep_job *job);
 
-/* Whether lists [i, i + n) have more rows than they may keep together; some lists of the layer, or of those that share a
- * budget with them. */
+/* Whether lists [i, i + n) have more rows than they may keep together; some lists of the layer, or of those that share
+ * a budget with them. */
 bool keep_is_above(const struct keep *k, uint32_t i, uint32_t n);
 bool keep_layer_is_above(const struct keep *k, uint32_t layer);
 

@@ -1,5 +1,6 @@
-/* Who leaves with each token: of each list above its budget the lowest row behind no floor. Where a rank is what the row has
- * received, as H2O's is, all lists are looked over where they lie: writing their rows down first took 7 % of a step. */
+/* Who leaves with each token: of each list above its budget the lowest row behind no floor. Where a rank is what the
+ * row has received, as H2O's is, all lists are looked over where they lie: writing their rows down first took 7 % of a
+ * step. */
 #include <assert.h>
 
 #include "kv/best.h"

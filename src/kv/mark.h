@@ -1,11 +1,11 @@
-/* kv/mark.h - what was written down while a prefix was read, put aside beside its KV: who takes the KV takes it too, and
- * knows what it would know had it read the prefix itself.
+/* kv/mark.h - what was written down while a prefix was read, put aside beside its KV: who takes the KV takes it too,
+ * and knows what it would know had it read the prefix itself.
  *
  *   prompt A   [system prompt] o [question A]        o  a mark: so much attention each row had received, and the queries'
  *   prompt B   [system prompt] o [question B]           moments, when the system prompt was read and nothing else
  *
- * M1  It is of positions [0, n) of one sequence that nothing had been dropped of; by kv/taps.h T1 any other sequence of the
- *     same ids has the same.
+ * M1  It is of positions [0, n) of one sequence that nothing had been dropped of; by kv/taps.h T1 any other sequence of
+ *     the same ids has the same.
  * M2  It never changes; its holders share it.
  *
  * Lifetime  until its last holder releases it. Threads  the engine thread. */
@@ -26,8 +26,8 @@ struct kv_mark {
     float *moments; // KV_MARK_MOMENTS: sum, then outer, as in kv_taps
 };
 
-/* Of one kind that t writes down, over its sequence's positions [0, n); none of its rows waits, nothing was dropped. It has
- * one holder. FULL: no memory. */
+/* Of one kind that t writes down, over its sequence's positions [0, n); none of its rows waits, nothing was dropped. It
+ * has one holder. FULL: no memory. */
 must_use enum status kv_mark_new(struct kv_mark **out, enum kv_mark_kind kind,
                                  const struct kv_taps *t, const struct kv_taps_size *size,
                                  const struct kv_shape *shape, uint32_t n);

@@ -1,7 +1,8 @@
-/* kv/option.h - one option of a policy: its value from text, and back. Private to kv/policy.c, kv/policy_print.c and tests.
+/* kv/option.h - one option of a policy: its value from text, and back. Private to kv/policy.c, kv/policy_print.c and
+ * tests.
  *
- * Amounts are "512" (rows), "20%", "64MiB" (or MB, M: powers of 1024; a plain K would be read as rows by some and as bytes
- * by others, so it is refused). Threads  any. */
+ * Amounts are "512" (rows), "20%", "64MiB" (or MB, M: powers of 1024; a plain K would be read as rows by some and as
+ * bytes by others, so it is refused). Threads  any. */
 #ifndef KV_OPTION_H
 #define KV_OPTION_H
 

@@ -17,7 +17,8 @@ struct kv_parked;
 /* Bytes that parking would take. */
 size_t kv_park_bytes(const struct kv_excerpt *e, const struct kv_space *s);
 
-/* Takes both: they are gone when it succeeds. All positions of s must be committed. FULL: no memory, nothing changed. */
+/* Takes both: they are gone when it succeeds. All positions of s must be committed. FULL: no memory, nothing
+ * changed. */
 must_use enum status kv_park(struct kv_parked **out, struct kv_excerpt *e, struct kv_space *s);
 
 /* Gives both back, and p is gone. FULL: no blocks for them, or no memory; p is as it was. */

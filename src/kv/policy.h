@@ -3,9 +3,9 @@
  *     static const struct kv_option options[] = { ... };
  *     const struct kv_policy kv_policy_snapkv = { .name = "snapkv", .source = "...", .rank = snapkv_rank, ... };
  *
- * `keep` policies give each row of a list a rank (kv/rank.h): the mechanism (kv/keep.h) holds floors and budgets, takes the
- * best and drops the rest. `select` policies give, for the queries of one step, the rows that are read (kv/select.h). How
- * to add one: docs/POLICIES.md.
+ * `keep` policies give each row of a list a rank (kv/rank.h): the mechanism (kv/keep.h) holds floors and budgets, takes
+ * the best and drops the rest. `select` policies give, for the queries of one step, the rows that are read
+ * (kv/select.h). How to add one: docs/POLICIES.md.
  *
  * Lifetime  tables are constant. Threads  any. */
 #ifndef KV_POLICY_H
@@ -32,8 +32,8 @@ enum kv_option_type { // and the field that `at` leads to
     KV_OPTION_WORD,   // uint32_t: index of the word in `words`
 };
 
-/* Rows of each kv_head on average: as such, as a share (of the budget's whole, or for `recent` and `every` of the budget),
- * or as bytes of KV. */
+/* Rows of each kv_head on average: as such, as a share (of the budget's whole, or for `recent` and `every` of the
+ * budget), or as bytes of KV. */
 struct kv_amount {
     enum kv_amount_unit { KV_ROWS, KV_PERCENT, KV_BYTES } unit;
     double n;
@@ -51,8 +51,8 @@ struct kv_option {
     const char *help;   // one sentence, without the default and the bounds
 };
 
-/* What every policy but `full` can be told; the options of each begin with it. What follows `recent` is of dropping: one
- * that drops nothing has no such options. */
+/* What every policy but `full` can be told; the options of each begin with it. What follows `recent` is of dropping:
+ * one that drops nothing has no such options. */
 struct kv_common {
     struct kv_amount budget; // rows kept of each kv_head, on average
     uint32_t n_sink;         // first positions that always stay

@@ -62,8 +62,8 @@ must_use enum status kv_pool_new(struct kv_pool **out, const struct kv_pool_conf
                                  struct note *why);
 void kv_pool_free(struct kv_pool *p); // every block must be free and unmapped; NULL is allowed
 
-/* Takes one block of the class (a group's number, or kv_excerpt_class) for writing. FULL: the cap is reached and nothing is free; nothing
- * changed. */
+/* Takes one block of the class (a group's number, or kv_excerpt_class) for writing. FULL: the cap is reached and
+ * nothing is free; nothing changed. */
 must_use enum status kv_pool_take(struct kv_pool *p, uint32_t class, block_id *out);
 
 /* The same, but the block that follows `after` in the file, where that one is free and none that is
@@ -125,8 +125,8 @@ const struct kv_shape *kv_pool_shape(const struct kv_pool *p);
 /* Memory of free blocks that nobody maps: what a take gets at once. */
 size_t kv_pool_spare(struct kv_pool *p);
 
-/* Gives at least so many bytes of that back to the system, in whole blocks, or all there is: how many. Not for a pool that
- * populates ahead of use. */
+/* Gives at least so many bytes of that back to the system, in whole blocks, or all there is: how many. Not for a pool
+ * that populates ahead of use. */
 size_t kv_pool_trim(struct kv_pool *p, size_t bytes);
 
 /* What follows is for kv/space.c, the only one that maps blocks elsewhere. */

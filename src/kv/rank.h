@@ -3,8 +3,8 @@
  *   lists of a layer          kv_head 0  | row 0 | row 1 | ..       rank[0][..]
  *   (kv/excerpt.h)            kv_head 1  | row 0 | ..               rank[1][..]
  *
- * Y1  A policy reads only what it is given, and gives the same ranks for the same arrays, on any machine: floats are added
- *     in the order of indices, exp is kernels/rows.h's, and no libm is called but sqrt.
+ * Y1  A policy reads only what it is given, and gives the same ranks for the same arrays, on any machine: floats are
+ *     added in the order of indices, exp is kernels/rows.h's, and no libm is called but sqrt.
  * Y2  A higher rank stays longer; NaN counts as the lowest. Equal ranks: the later position stays.
  *
  * Lifetime  of one call. Threads  layers may be ranked at once, each by one thread. */

@@ -2,15 +2,15 @@
  *
  *   q of this step --policy--> a mask of rows for each kv_head --> attention reads those blocks and rows only
  *
- * Nothing is dropped: what is not read now may be read by the next query. A policy keeps an address book of its own for each
- * layer and kv_head of a sequence (means, bounds), built from keys as positions are passed.
+ * Nothing is dropped: what is not read now may be read by the next query. A policy keeps an address book of its own for
+ * each layer and kv_head of a sequence (means, bounds), built from keys as positions are passed.
  *
  * L1  A query's own row is always read; so are the floors of the choice (sinks, the most recent rows).
  * L2  A budget at or above what there is selects everything: the bits are those of `full`.
  * L3  Whether and what is selected depends on the sequence and the position alone, not on how a pass is cut: rows
  *     below `from` read everything, rows behind it select, each for itself and in order.
- * L4  Layers with a window are read as ever. Of a past with an excerpt the rows that are left are selected from; none of them
- *     goes, or moves, once a row has selected.
+ * L4  Layers with a window are read as ever. Of a past with an excerpt the rows that are left are selected from; none
+ *     of them goes, or moves, once a row has selected.
  * L5  When a position is entered into the books does not matter to them.
  *
  * Lifetime  of its sequence. Threads  kv_select_rows is called by workers, one at a time for a kv_head; the rest by the
@@ -70,8 +70,8 @@ void kv_select_key(const struct kv_select_in *in, uint32_t position, float *k);
 /* Sets the bits of rows [from, to). */
 void kv_select_set(uint64_t *mask, uint32_t from, uint32_t to);
 
-/* How a text is cut into sentences for a policy: by its marks, at tokens that are marks, at lines, or after a fixed number of
- * tokens; none has more than `longest`. */
+/* How a text is cut into sentences for a policy: by its marks, at tokens that are marks, at lines, or after a fixed
+ * number of tokens; none has more than `longest`. */
 enum kv_boundaries {
     KV_BOUNDARIES_AUTO,
     KV_BOUNDARIES_STRICT,
@@ -85,15 +85,16 @@ struct kv_sentences {
 
 /* What a select policy is. Its functions read only what they are given (policy.h, Y1). */
 struct kv_select_policy {
-    /* Bytes of an address book of one kv_head, for up to n positions; it starts zeroed, at a multiple of 64. share: as in
-     * kv_select_in. */
+    /* Bytes of an address book of one kv_head, for up to n positions; it starts zeroed, at a multiple of 64. share: as
+     * in kv_select_in. */
     size_t (*book_bytes)(const void *options, uint32_t n_position, uint32_t d, float share);
-    /* Positions [from, to) are passed: enters them into the book. Each call goes on where the one before ended, the first
-     * at 0, and how a range is cut into calls must not matter to the book. */
+    /* Positions [from, to) are passed: enters them into the book. Each call goes on where the one before ended, the
+     * first at 0, and how a range is cut into calls must not matter to the book. */
     void (*enter)(const void *options, void *book, const struct kv_select_in *in, uint32_t from,
                   uint32_t to);
-    /* mask [n_position / 64 + 1], zeroed: sets the bits of positions whose rows the query reads besides floors, budget in
-     * all; those of rows that are not left do not matter. All below n_position is entered. False: the query reads everything. */
+    /* mask [n_position / 64 + 1], zeroed: sets the bits of positions whose rows the query reads besides floors, budget
+     * in all; those of rows that are not left do not matter. All below n_position is entered. False: the query reads
+     * everything. */
     bool (*select)(const void *options, void *book, const struct kv_select_in *in, uint64_t *mask);
     struct kv_sentences (*sentences)(const void *options); // NULL: it does not look at `ends`
     bool (*scores)(const void *options);                   // whether it needs `score`; NULL: never
@@ -116,8 +117,9 @@ void kv_select_free(struct kv_select *s); // NULL is allowed
 /* One ends there; to be said before the first query behind it asks. */
 void kv_select_end_sentence(struct kv_select *s, uint32_t position);
 
-/* Positions below n_position of a prompt, all of them there, are computed: books are written by all workers as far as that,
- * instead of by the first query that selects. (Where that one would read everything, nothing is done.) Or never called. */
+/* Positions below n_position of a prompt, all of them there, are computed: books are written by all workers as far as
+ * that, instead of by the first query that selects. (Where that one would read everything, nothing is done.) Or never
+ * called. */
 void kv_select_pass(struct kv_select *s, const struct kernels *kern, struct workers *workers,
                     const struct kv_space *space, uint32_t n_position);
 
@@ -129,9 +131,9 @@ struct kv_selected {
     const uint64_t *rows, *slots;
 };
 
-/* What the query of one row reads, valid until the next call for this layer and kv_head. False: everything (L2). Queries of
- * a layer and kv_head come in order of position, without a gap from the first one behind a budget on. `in`: what is not
- * said to be the mechanism's: layer to d, n_position, q to softcap, kern to list. */
+/* What the query of one row reads, valid until the next call for this layer and kv_head. False: everything (L2).
+ * Queries of a layer and kv_head come in order of position, without a gap from the first one behind a budget on. `in`:
+ * what is not said to be the mechanism's: layer to d, n_position, q to softcap, kern to list. */
 bool kv_select_rows(struct kv_select *s, struct kv_select_in *in, struct kv_selected *out);
 
 /* Rows read instead of all there were, summed over calls, and those. */

@@ -36,9 +36,9 @@ size_t kv_layer_bytes(const struct kv_shape *s, uint32_t group); // one layer of
 size_t kv_block_bytes(const struct kv_shape *s, uint32_t group); // rounded up to pages
 size_t kv_bytes_per_position(const struct kv_shape *s);          // all groups, without rounding
 
-/* Blocks of the pool come in classes: one for each group, and behind them that of excerpts: 64 slots of one kv_head of the
- * group without a window, [K part][V part], rounded up to pages (kv/excerpt.h). A shape whose layers are all windowed has
- * no such class: kv_excerpt_class is then kv_n_class. */
+/* Blocks of the pool come in classes: one for each group, and behind them that of excerpts: 64 slots of one kv_head of
+ * the group without a window, [K part][V part], rounded up to pages (kv/excerpt.h). A shape whose layers are all
+ * windowed has no such class: kv_excerpt_class is then kv_n_class. */
 uint32_t kv_excerpt_class(const struct kv_shape *s);
 uint32_t kv_windowed_layers(const struct kv_shape *s);
 uint32_t

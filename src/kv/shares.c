@@ -104,8 +104,8 @@ struct deal {
     bool follows;              // what text that follows looks at is known
 };
 
-/* Whose shares a head has: a permutation of all heads, that of counting in steps of a number that has no divisor in common
- * with theirs, near the golden section of it. */
+/* Whose shares a head has: a permutation of all heads, that of counting in steps of a number that has no divisor in
+ * common with theirs, near the golden section of it. */
 static size_t whose(const struct deal *d, size_t head)
 {
     size_t step = (size_t)(0.618 * (double)d->n_head) + 1;

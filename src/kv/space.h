@@ -85,12 +85,12 @@ must_use enum status kv_space_fork(struct kv_space **out, struct kv_space *s, ui
 must_use enum status kv_space_adopt(struct kv_space **out, struct kv_spaces *all,
                                     uint32_t n_position, const block_id *block, struct note *why);
 
-/* Copies the blocks that it holds, group after group, to bytes, which may be NULL: to ask how many there are. All of its
- * positions must be committed. */
+/* Copies the blocks that it holds, group after group, to bytes, which may be NULL: to ask how many there are. All of
+ * its positions must be committed. */
 size_t kv_space_save(const struct kv_space *s, char *bytes);
 
-/* A new space of n >= 1 positions of what was saved, where group g begins with block first[g]. FULL: no blocks for it, or
- * no memory; nothing changed. */
+/* A new space of n >= 1 positions of what was saved, where group g begins with block first[g]. FULL: no blocks for it,
+ * or no memory; nothing changed. */
 must_use enum status kv_space_restore(struct kv_space **out, struct kv_spaces *all,
                                       uint32_t n_position, const uint32_t first[KV_GROUP_MAX],
                                       const char *bytes, struct note *why);

@@ -5,9 +5,9 @@
  *   moments    sum and sum of outer products of queries before RoPE, a head each: their mean and covariance
  *
  * T0  Room is the caller's: all rows that a pass counts are in slots, or in the last n_tail_mass of the tail.
- * T1  What is written depends on the sequence's tokens and on what was dropped when, never on batches, chunks, threads or
- *     instruction sets: mass is counted in integers, moments are chains over rows in order of position. When a row joins
- *     its chain does not matter to it.
+ * T1  What is written depends on the sequence's tokens and on what was dropped when, never on batches, chunks, threads
+ *     or instruction sets: mass is counted in integers, moments are chains over rows in order of position. When a row
+ *     joins its chain does not matter to it.
  * Lifetime  of its sequence. Threads  workers inside a step write it, the engine thread reads it between steps. */
 #ifndef KV_TAPS_H
 #define KV_TAPS_H
@@ -17,14 +17,14 @@
 
 enum kv_tap_mass { KV_TAP_NO_MASS, KV_TAP_MASS_SUM, KV_TAP_MASS_PEAK };
 
-/* Rows of moments that wait, unless told: adding one up reads and writes all of `outer` (4.2 MiB of smollm2), sixteen cost
- * little more. */
+/* Rows of moments that wait, unless told: adding one up reads and writes all of `outer` (4.2 MiB of smollm2), sixteen
+ * cost little more. */
 enum { KV_TAP_LATE = 16 };
 
 struct kv_taps {
     enum kv_tap_mass mass;
-    /* Whose rows receive it: the sequence's own excerpt, or that of the one it is a fork of. Then neither drops nor settles
-     * while it counts: rows are where the other has them. */
+    /* Whose rows receive it: the sequence's own excerpt, or that of the one it is a fork of. Then neither drops nor
+     * settles while it counts: rows are where the other has them. */
     struct kv_excerpt *into;
     /* Rows at positions below take part in the softmax that mass is counted in; UINT32_MAX: all that attention sees. */
     uint32_t n_counted;
@@ -52,14 +52,14 @@ struct kv_taps_size {
     uint32_t n_layer, n_head, d;
 };
 
-/* Room for t->n_query queries, t->n_late_max rows that wait, t->n_least rows that leave and, with `moments`, for those; what else
- * t says stays. FULL: no memory, it has none. */
+/* Room for t->n_query queries, t->n_late_max rows that wait, t->n_least rows that leave and, with `moments`, for those;
+ * what else t says stays. FULL: no memory, it has none. */
 must_use enum status kv_taps_open(struct kv_taps *t, const struct kv_taps_size *size, bool moments);
 void kv_taps_forget_least(struct kv_taps *t); // nobody has looked
 void kv_taps_close(struct kv_taps *t);        // zeroed behind it; a zeroed one too
 
-/* Into an opened one: of what `from` wrote down over n positions what `to` has room for, as if it had been there. Mass is in
- * the excerpt. `from` has as many queries at least, and moments where `to` has them. */
+/* Into an opened one: of what `from` wrote down over n positions what `to` has room for, as if it had been there. Mass
+ * is in the excerpt. `from` has as many queries at least, and moments where `to` has them. */
 void kv_taps_copy(struct kv_taps *to, const struct kv_taps *from, const struct kv_taps_size *size,
                   uint32_t n);
 

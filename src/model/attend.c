@@ -1,18 +1,20 @@
 /* model/attend.c - attention over views: which task computes which partial, and in what order they merge.
  *
- *   tiles   a task = some rows of a sequence x one kv_head: its heads' queries together, chunk after chunk; what takes longest
- *           goes first
- *   selects the answering rows of a sequence that reads some of its past (kv/select.h): a task = those rows, in order, x
+ *   tiles   a task = some rows of a sequence x one kv_head: its heads' queries together, chunk after chunk; what takes
+ *           longest goes first
+ *   selects the answering rows of a sequence that reads some of its past (kv/select.h): a task = those rows, in order,
+ *   x
  *           one kv_head
  *   parts   few rows, or sequences that share blocks: a task = the rows that go over the same rows of one chunk,
- *           of however many sequences (attend_plan.c) x one kv_head; then each row's partials are merged, and mass is counted
+ *           of however many sequences (attend_plan.c) x one kv_head; then each row's partials are merged, and mass is
+ *           counted
  *
  * Behind a tile or a part, what is likely the next one's first block is fetched.
  *
  * Both give the same bits: a chunk's partial and the order of merging are fixed by positions (kernels/attention.h).
  *
- * A past under a policy (kv/excerpt.h) is read list by list: chunks of 16 blocks of slots first, all live slots visible to
- * every query, then the space's blocks from the tail's first on, as ever, under the tail's bits. */
+ * A past under a policy (kv/excerpt.h) is read list by list: chunks of 16 blocks of slots first, all live slots visible
+ * to every query, then the space's blocks from the tail's first on, as ever, under the tail's bits. */
 #include <assert.h>
 #include <math.h>
 #include <stdatomic.h>
@@ -118,8 +120,8 @@ static struct past_block next_begins(struct attend_job *job)
                        part->slots, part->chunk * ATTN_CHUNK_BLOCKS);
 }
 
-/* Slots, where the past has some, then the space's blocks that the run sees, into the total. selected: the rows that are read
- * of those, or NULL. Leaves the run aimed at the space. */
+/* Slots, where the past has some, then the space's blocks that the run sees, into the total. selected: the rows that
+ * are read of those, or NULL. Leaves the run aimed at the space. */
 static void attend_past(struct attend_job *job, const struct past *past, struct attn_run *run,
                         uint32_t kv_head, const struct kv_selected *selected,
                         struct pass_thread *mine)
@@ -237,8 +239,8 @@ static void attend_select(struct attend_job *job, uint32_t i, uint32_t worker)
     atomic_fetch_sub_explicit(&job->n_selecting, 1, memory_order_relaxed);
 }
 
-/* A head that retrieves looks at every key (kv/policy/sentencekv.c), and a layer has few such heads: who has no task left
- * takes some of those, for a while. */
+/* A head that retrieves looks at every key (kv/policy/sentencekv.c), and a layer has few such heads: who has no task
+ * left takes some of those, for a while. */
 static void help_selects(struct attend_job *job, uint32_t worker)
 {
     uint32_t idle = 0;
@@ -341,7 +343,8 @@ static void merge_row(struct attend_job *job, uint32_t row, uint32_t head, struc
     }
 }
 
-/* Mass of the part's rows, each of which merges for itself what its parts say of its softmax: nobody waits for others. */
+/* Mass of the part's rows, each of which merges for itself what its parts say of its softmax: nobody waits for
+ * others. */
 static void count_part(struct attend_job *job, const struct attn_part *part, uint32_t head,
                        struct pass_thread *mine)
 {

@@ -1,5 +1,5 @@
-/* model/encoder_in.h - what an encoder's files share: encoder_load.c (weights from a file), encoder_pass.c (rows of a run),
- * encoder.c (texts to vectors, what is remembered). */
+/* model/encoder_in.h - what an encoder's files share: encoder_load.c (weights from a file), encoder_pass.c (rows of a
+ * run), encoder.c (texts to vectors, what is remembered). */
 #ifndef MODEL_ENCODER_IN_H
 #define MODEL_ENCODER_IN_H
 

@@ -1,5 +1,5 @@
-/* One run through the layers, as BERT has them: each adds attention over all rows of the run, then a feed-forward of two
- * matrices, and norms what comes of either. The source paper's section 3; "post-norm". */
+/* One run through the layers, as BERT has them: each adds attention over all rows of the run, then a feed-forward of
+ * two matrices, and norms what comes of either. The source paper's section 3; "post-norm". */
 #include <math.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
-/* model/fingerprint.h - names what KV depends on besides the ids, in 128 bits, without reading all weights: XXH3-128 of the
- * file's metadata, its tensors' names, types and places, and 64 bytes from the middle of each. */
+/* model/fingerprint.h - names what KV depends on besides the ids, in 128 bits, without reading all weights: XXH3-128 of
+ * the file's metadata, its tensors' names, types and places, and 64 bytes from the middle of each. */
 #ifndef MODEL_FINGERPRINT_H
 #define MODEL_FINGERPRINT_H
 

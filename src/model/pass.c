@@ -374,7 +374,8 @@ static void linears_part(void *arg, uint32_t part, uint32_t n_part)
 }
 
 /* Many rows: two panels share what is read of the input. Few: taking a task interrupts the stream of weights (a locked
- * instruction waits for all before it), so large matrices are taken in pieces, but no larger than the ends can even out. */
+ * instruction waits for all before it), so large matrices are taken in pieces, but no larger than the ends can even
+ * out. */
 static uint32_t panels_at_once(const struct pass *p, const struct pass_linear *linear, uint32_t n)
 {
     enum { FEW_ROWS = 16, TASKS = 32, MOST = 8 };

@@ -29,8 +29,8 @@ enum {
 };
 
 /* Rows that attend to one chunk of 1,024 positions together, their K and V read once. They are of one sequence, or of
- * several whose blocks of that chunk are the same ones. A chunk of slots (kv/excerpt.h) is always of one sequence; where a
- * list has fewer, the part is empty. */
+ * several whose blocks of that chunk are the same ones. A chunk of slots (kv/excerpt.h) is always of one sequence;
+ * where a list has fewer, the part is empty. */
 struct attn_part {
     uint32_t chunk, first, n; // rows plan->row[first .. first + n), and their states
     bool slots;
@@ -135,7 +135,8 @@ void pass_linears(struct pass *p, enum profile_part part, const struct pass_line
 void pass_rope_store(struct pass *p, uint32_t layer, const float *q_norm, const float *k_norm);
 /* Decides for this batch which rows attend together. */
 void attend_plan(struct pass *p);
-/* Whether a row of the sequence follows the plan, where there is one: it does not select, nor count what parts cannot. */
+/* Whether a row of the sequence follows the plan, where there is one: it does not select, nor count what parts
+ * cannot. */
 bool attend_by_plan(const struct pass *p, const struct batch_seq *seq, uint32_t row, bool windowed);
 /* mix = attention of q over what each row may see. */
 void pass_attend(struct pass *p, uint32_t layer);

@@ -18,7 +18,8 @@ struct past {
 /* Whether some of its past is in slots or dropped, so that layers without a window read lists. */
 bool pass_reads_lists(const struct batch_seq *seq);
 
-/* Rows of the sequence, from its first on, that read all of their past in that layer: those behind select (kv/select.h). */
+/* Rows of the sequence, from its first on, that read all of their past in that layer: those behind select
+ * (kv/select.h). */
 uint32_t past_n_dense(const struct batch_seq *seq, bool windowed);
 
 /* Of one row of the batch. */
@@ -41,8 +42,8 @@ struct past_block {
 /* Of the run's blocks [from, to) the first that has a row in sight; NULL, NULL where none has. */
 struct past_block past_first_of(const struct attn_run *run, uint32_t from, uint32_t to);
 
-/* Where a row of the batch begins to read, most likely: at the block `from` of its slots, where it has that one, or else
- * in the space, from the block `from` on where no slots were asked for. */
+/* Where a row of the batch begins to read, most likely: at the block `from` of its slots, where it has that one, or
+ * else in the space, from the block `from` on where no slots were asked for. */
 struct past_block past_begins(const struct pass *p, uint32_t layer, uint32_t row, uint32_t kv_head,
                               bool slots, uint32_t from);
 

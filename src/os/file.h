@@ -63,9 +63,9 @@ must_use enum status file_read(char **out, size_t *len, const char *path, size_t
 must_use enum status file_write(int fd, const void *bytes, size_t len, const char *path,
                                 struct note *why);
 
-/* Puts `len` bytes in the place of what `path` names: who reads it finds the old file or all of the new one, also after a
- * crash. What is there and is no regular file (a pipe, a terminal) is written to. IO_ERROR: the old file is as it was; the
- * system's words. FULL: no memory. */
+/* Puts `len` bytes in the place of what `path` names: who reads it finds the old file or all of the new one, also after
+ * a crash. What is there and is no regular file (a pipe, a terminal) is written to. IO_ERROR: the old file is as it
+ * was; the system's words. FULL: no memory. */
 must_use enum status file_replace(const char *path, const void *bytes, size_t len,
                                   struct note *why);
 

@@ -4,8 +4,8 @@
 
 enum { SPINS = 4000 }; // pauses, before the processor is given away
 
-/* One step of the loop, done by whoever has `own`. Its function and argument stay as they are until all steps are done, so
- * they may be read once a step is taken. */
+/* One step of the loop, done by whoever has `own`. Its function and argument stay as they are until all steps are done,
+ * so they may be read once a step is taken. */
 static bool take(struct loop *of, void *own)
 {
     uint64_t left = atomic_load_explicit(&of->left, memory_order_acquire);

@@ -15,8 +15,8 @@
 must_use enum status pages_new(void **out, size_t bytes, const char *what, struct note *why);
 void pages_free(void *p, size_t bytes); // NULL is allowed
 
-/* This range of a read-only file mapping is not read soon: its whole pages leave the process. Read again, they come back, as a
- * rule from the system's cache. */
+/* This range of a read-only file mapping is not read soon: its whole pages leave the process. Read again, they come
+ * back, as a rule from the system's cache. */
 void pages_forget(const void *p, size_t bytes);
 
 /* Brings the pages of this range of a read-only mapping into memory. False, with errno: reading them would be a

@@ -1,4 +1,5 @@
-/* os/portions.h - tasks dealt out to the parts of a run: neighbours stay together, and nobody waits while another has some.
+/* os/portions.h - tasks dealt out to the parts of a run: neighbours stay together, and nobody waits while another has
+ * some.
  *
  *   part 0   [ 0 1 2 3 4 5 )        each takes from the front of its own portion: memory is read in one stream;
  *   part 1   [ 6 7 8 9 10 11 )      who has none left takes from the back of the fullest other

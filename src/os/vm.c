@@ -83,7 +83,8 @@ void vm_unreserve(char *at, size_t bytes)
         munmap(at, bytes);
 }
 
-/* By writing zeros: half of what a fault for each page costs (0.6 against 1.1 ms a MiB), and no page table is filled. */
+/* By writing zeros: half of what a fault for each page costs (0.6 against 1.1 ms a MiB), and no page table is
+ * filled. */
 static bool write_zeros(int fd, uint64_t offset, size_t bytes)
 {
     static char zeros[ZERO_BYTES]; // only ever read
@@ -184,7 +185,8 @@ enum status vm_protect(char *at, size_t bytes, enum vm_access access)
     return refused() || mprotect(at, bytes, prot) ? FULL : OK;
 }
 
-/* Where shared memory is huge for everybody, a write would back the neighbours too; a fault does not (vm_forbid_huge). */
+/* Where shared memory is huge for everybody, a write would back the neighbours too; a fault does not
+ * (vm_forbid_huge). */
 static bool fault_in(char *at, size_t bytes)
 {
     if (madvise(at, bytes, MADV_POPULATE_WRITE))

@@ -46,8 +46,8 @@ must_use enum status vm_map(char *at, size_t bytes, int fd, uint64_t offset, enu
 must_use enum status vm_unmap(char *at, size_t bytes); // back to PROT_NONE, still reserved
 must_use enum status vm_protect(char *at, size_t bytes, enum vm_access access);
 
-/* Gives a hole of the file memory, zeroed; `at` is its writable mapping. FULL leaves the hole. The page tables there stay
- * empty: what is mapped twice counts twice in the resident memory of a process. */
+/* Gives a hole of the file memory, zeroed; `at` is its writable mapping. FULL leaves the hole. The page tables there
+ * stay empty: what is mapped twice counts twice in the resident memory of a process. */
 must_use enum status vm_back(char *at, size_t bytes, int fd, uint64_t offset);
 must_use enum status vm_punch(int fd, uint64_t offset, size_t bytes); // takes the memory away again
 uint64_t vm_file_backed(int fd); // bytes of the file that have memory

@@ -7,8 +7,8 @@
  * W1  workers_run returns after every part returned; what parts wrote is visible to the caller.
  * W2  Which part computes what never changes a result (docs/NUMERICS.md); only speed depends on n.
  * W3  Each part of a run is taken once: by its own worker, or by the caller once its own is done. So a run waits for no
- *     worker that has not begun it. (On a busy machine a thread that sleeps gets a processor again after milliseconds, and a
- *     step is some two hundred runs.)
+ *     worker that has not begun it. (On a busy machine a thread that sleeps gets a processor again after milliseconds,
+ *     and a step is some two hundred runs.)
  * Threads  one caller at a time. Cost  about 1 us a run while workers spin. */
 #ifndef OS_WORKERS_H
 #define OS_WORKERS_H

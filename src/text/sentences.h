@@ -3,14 +3,15 @@
  *     It is 3.14 .  See a.com !) \n\n Next
  *                 ^             ^           ends, told with the token behind them
  *
- * S1  Whether a sentence ends in front of a token depends on that token and on those before it, never on later ones: so a
- *     text read in pieces has the same sentences.
+ * S1  Whether a sentence ends in front of a token depends on that token and on those before it, never on later ones: so
+ *     a text read in pieces has the same sentences.
  * S2  A sentence has at most `longest` tokens, under any rule.
  * S3  Quotes, brackets and white space behind an end belong to the sentence that ends.
  *
  * A full stop, question or exclamation mark ends a sentence where white space follows it and no abbreviation or initial
- * stands in front of it; the marks of Chinese, Japanese, Hindi, Arabic and Urdu end it whatever follows; so do the end of a
- * line and a control token. From three quarters of `longest` on a comma, semicolon or colon with white space behind it does, too.
+ * stands in front of it; the marks of Chinese, Japanese, Hindi, Arabic and Urdu end it whatever follows; so do the end
+ * of a line and a control token. From three quarters of `longest` on a comma, semicolon or colon with white space
+ * behind it does, too.
  *
  * Characters may be spread over tokens. Lifetime  of its sequence; plain data. Threads  one at a time. */
 #ifndef TEXT_SENTENCES_H

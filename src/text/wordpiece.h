@@ -1,12 +1,15 @@
-/* text/wordpiece.h - the tokens of BERT models: words without case and accents, each cut into the longest pieces there are.
+/* text/wordpiece.h - the tokens of BERT models: words without case and accents, each cut into the longest pieces there
+ * are.
  *
  *   "Caf\u00e9s, unwatched" --fold, words--> cafes | , | unwatched --pieces--> cafe ##s , un ##watch ##ed
  *
- * Words end at white space; a mark of punctuation or an ideograph is one by itself. A word of more than 100 characters, or
- * one that cannot be cut to its end, is the unknown token. Tokens are spelled as GGUF files have them: U+2581 before a piece
- * that begins a word, nothing before one that goes on ("##ed" is "ed"). No text gives a control token: "[SEP]" is three words.
+ * Words end at white space; a mark of punctuation or an ideograph is one by itself. A word of more than 100 characters,
+ * or one that cannot be cut to its end, is the unknown token. Tokens are spelled as GGUF files have them: U+2581 before
+ * a piece that begins a word, nothing before one that goes on ("##ed" is "ed"). No text gives a control token: "[SEP]"
+ * is three words.
  *
- * Source: Devlin et al. 2019, "BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding"; Wu et al. 2016.
+ * Source: Devlin et al. 2019, "BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding"; Wu et
+ * al. 2016.
  * Lifetime  from new to free; it copies the spellings. Threads  any number of readers.
  * Cost      of a word a look-up for each character that a piece is shortened by. */
 #ifndef TEXT_WORDPIECE_H

@@ -1,9 +1,10 @@
-/* text/wordpiece_fold.h - what a character becomes before words are cut into pieces: as an uncased BERT model was trained.
+/* text/wordpiece_fold.h - what a character becomes before words are cut into pieces: as an uncased BERT model was
+ * trained.
  *
  *   "\u00c9" --taken apart--> "E" "\u0301" --marks go--> "E" --lower case--> "e"
  *
- * Canonical decomposition (Unicode, by tools/wordpiece_table.py), without nonspacing marks, in lower case. Controls, what
- * is for private use, and U+FFFD go. Threads  any. Cost  a binary search behind ASCII. */
+ * Canonical decomposition (Unicode, by tools/wordpiece_table.py), without nonspacing marks, in lower case. Controls,
+ * what is for private use, and U+FFFD go. Threads  any. Cost  a binary search behind ASCII. */
 #ifndef TEXT_WORDPIECE_FOLD_H
 #define TEXT_WORDPIECE_FOLD_H
 

@@ -1,4 +1,5 @@
-/* What packaging/ calls is there: the container's and the unit's command lines run, and the libraries named are the program's. */
+/* What packaging/ calls is there: the container's and the unit's command lines run, and the libraries named are the
+ * program's. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

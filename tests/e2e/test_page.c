@@ -1,6 +1,6 @@
 /* The page in a real browser (Chromium without a window): it loads without complaints, streams an answer while the map
- * changes, fits a narrow screen, can be used by keys alone, asks for a key and keeps tenants apart, and can be turned off.
- * What is looked at is in tests/support/page_check.py. */
+ * changes, fits a narrow screen, can be used by keys alone, asks for a key and keeps tenants apart, and can be turned
+ * off. What is looked at is in tests/support/page_check.py. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* The flags of serve at work: TLS, keys of a file, names, templates, switches, warnings; /health beside a busy engine; and
- * how it stops. */
+/* The flags of serve at work: TLS, keys of a file, names, templates, switches, warnings; /health beside a busy engine;
+ * and how it stops. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -219,8 +219,8 @@ static int by_size(const void *a, const void *b)
     return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b);
 }
 
-/* One connection, asked while two long answers are computed. The bar of 5 ms is of a quiet machine: it is printed, and ten
- * times that is a failure anywhere. */
+/* One connection, asked while two long answers are computed. The bar of 5 ms is of a quiet machine: it is printed, and
+ * ten times that is a failure anywhere. */
 static void health_answers_while_the_engine_is_busy(void **state)
 {
     struct served server = { 0 };

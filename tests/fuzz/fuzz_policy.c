@@ -1,5 +1,5 @@
-/* Any bytes as a KV policy with its options, and as a profile's file: read whole or refused with a note; a choice that was read
- * says of itself what reads the same, and a profile deals the whole budget. */
+/* Any bytes as a KV policy with its options, and as a profile's file: read whole or refused with a note; a choice that
+ * was read says of itself what reads the same, and a profile deals the whole budget. */
 #include <assert.h>
 #include <stdint.h>
 #include <string.h>

@@ -1,5 +1,6 @@
 /* Any bytes as a text, for a small BPE and a small SPM vocabulary: V1 to V3 hold, streams and spans
- * agree with whole texts; word pieces of it are tokens, too. The first byte chooses the vocabulary, the second where spans are cut. */
+ * agree with whole texts; word pieces of it are tokens, too. The first byte chooses the vocabulary, the second where
+ * spans are cut. */
 #include <assert.h>
 #include <stdint.h>
 #include <string.h>

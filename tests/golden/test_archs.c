@@ -17,8 +17,8 @@
 #include "support/gguf_writer.h"
 #include "support/runner.h"
 
-/* Logits are about 1 to 10 in size. The largest difference of all is 7.5e-5 (62 layers; angles are float32 there), and a
- * window one position too wide makes 4. */
+/* Logits are about 1 to 10 in size. The largest difference of all is 7.5e-5 (62 layers; angles are float32 there), and
+ * a window one position too wide makes 4. */
 static const double ERROR_MAX = 1.5e-4;
 
 /* Twin of `weight` in tools/model_goldens.py: 24 hashed bits of a name and an index. */

@@ -1,5 +1,5 @@
-/* A prompt far longer than the pool: read in blocks under a policy it holds its budget and a block, as the pool itself counts,
- * and what a text of an episode takes beside them. */
+/* A prompt far longer than the pool: read in blocks under a policy it holds its budget and a block, as the pool itself
+ * counts, and what a text of an episode takes beside them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

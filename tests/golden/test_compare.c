@@ -1,5 +1,5 @@
-/* A context that many policies are compared on is read once, and every bit of every one of them is that of the same request
- * alone, which reads the context itself: the rows that are told, and how many were kept. */
+/* A context that many policies are compared on is read once, and every bit of every one of them is that of the same
+ * request alone, which reads the context itself: the rows that are told, and how many were kept. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -166,8 +166,8 @@ static void asks_close(struct ask *ask, uint32_t n)
         buf_close(&ask[i].rows);
 }
 
-/* Those that judge: every position of the context once, and of each tail; but snapkv wants more queries than are written
- * down for policies that are not known yet, so it reads the context again. */
+/* Those that judge: every position of the context once, and of each tail; but snapkv wants more queries than are
+ * written down for policies that are not known yet, so it reads the context again. */
 static void read_once(struct still *s, struct akv_limits limits)
 {
     static struct ask ask[N_ASK];

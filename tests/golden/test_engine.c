@@ -1,5 +1,5 @@
-/* The public API on the real default model: an answer does not depend on what else runs, on a pool too small for all, or on
- * what was computed before; requests end, cancel and fail with words. */
+/* The public API on the real default model: an answer does not depend on what else runs, on a pool too small for all,
+ * or on what was computed before; requests end, cancel and fail with words. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

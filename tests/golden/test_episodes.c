@@ -1,5 +1,5 @@
-/* Episodes of a growing chat: what is read, what is passed over, and that an answer has the same bits whether its episode's
- * cache was found, gone on with, or built anew. */
+/* Episodes of a growing chat: what is read, what is passed over, and that an answer has the same bits whether its
+ * episode's cache was found, gone on with, or built anew. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -359,7 +359,8 @@ static void without_an_encoder_there_is_no_minilm(void **state)
     assert_non_null(strstr(why.text, "--encoder"));
 }
 
-/* The episodes of a few chats in turn, in a pool that has not room for all: what was parked comes back with the same bits. */
+/* The episodes of a few chats in turn, in a pool that has not room for all: what was parked comes back with the same
+ * bits. */
 static void parked_and_back(void **state)
 {
     (void)state;

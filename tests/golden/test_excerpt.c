@@ -1,5 +1,5 @@
-/* A past under a policy: with nothing dropped the bits of the plain pass; with rows dropped what slow attention over the
- * rows that are left gives; and whatever was dropped when, the same bits however they were computed. */
+/* A past under a policy: with nothing dropped the bits of the plain pass; with rows dropped what slow attention over
+ * the rows that are left gives; and whatever was dropped when, the same bits however they were computed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

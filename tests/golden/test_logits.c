@@ -1,4 +1,5 @@
-/* Logits of real models against an independent float64 reference: no further from it than llama.cpp is on the same file.
+/* Logits of real models against an independent float64 reference: no further from it than llama.cpp is on the same
+ * file.
  *
  * KL9 is the Kullback-Leibler divergence over nine outcomes: the reference's eight best tokens and "anything else". */
 #include <setjmp.h>
@@ -39,8 +40,8 @@ static const struct bar qwen2 = { "qwen2",  "models/qwen2.5-coder-0.5b-q4_k_m.gg
                                   7.619e-4, 0.97607,
                                   8.319e-4, 0.97949 };
 
-/* Of four prompts with 48 steps each; half of what the least of the models reaches (smollm2 119, gemma3 155, qwen2 165). A model that
- * is wrong parts at the first close step of every prompt, after 5 to 19 in all. */
+/* Of four prompts with 48 steps each; half of what the least of the models reaches (smollm2 119, gemma3 155, qwen2
+ * 165). A model that is wrong parts at the first close step of every prompt, after 5 to 19 in all. */
 enum { GREEDY_MIN = 60 };
 
 struct tally {
@@ -102,8 +103,8 @@ static int32_t argmax(const float *logits, uint32_t n)
     return best;
 }
 
-/* Greedy steps agree until one whose margin in the reference is within what rounding activations may turn: how many did.
- * Where it parts the texts differ, and nothing more can be compared. */
+/* Greedy steps agree until one whose margin in the reference is within what rounding activations may turn: how many
+ * did. Where it parts the texts differ, and nothing more can be compared. */
 static uint32_t greedy(struct runner *r, const json_t *record)
 {
     const json_t *expected = json_object_get(record, "greedy"),

@@ -1,5 +1,6 @@
-/* Policies on models: with the queries, mass and moments of real passes, what each keeps is what the plain twin keeps, at
- * every step of a prompt read in blocks and of an answer. (What passes write down is test_taps's; here it is taken as true.) */
+/* Policies on models: with the queries, mass and moments of real passes, what each keeps is what the plain twin keeps,
+ * at every step of a prompt read in blocks and of an answer. (What passes write down is test_taps's; here it is taken
+ * as true.) */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,6 @@
-/* Prompts with a common beginning under KV policies: from its third time on, or at once where they come together, it is not
- * computed again, also where the policy judges by all that was read; and every bit is that of the same request alone. */
+/* Prompts with a common beginning under KV policies: from its third time on, or at once where they come together, it is
+ * not computed again, also where the policy judges by all that was read; and every bit is that of the same request
+ * alone. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -168,8 +169,8 @@ static void of_all_tenants(struct still *s, const struct akv_limits *limits)
     }
 }
 
-/* Marks of many beginnings: no more than their part of the cap (kv_index_check looks after each step), and the newest are
- * those that are there. */
+/* Marks of many beginnings: no more than their part of the cap (kv_index_check looks after each step), and the newest
+ * are those that are there. */
 static void of_many_beginnings(struct still *s, const struct akv_limits *limits)
 {
     enum { N_PREFIX = 12 };

@@ -1,5 +1,5 @@
-/* What is read over a past and forgotten: a probe's query is that of the same tokens read as text, and the past is as it
- * was. */
+/* What is read over a past and forgotten: a probe's query is that of the same tokens read as text, and the past is as
+ * it was. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,11 +1,13 @@
-/* Policies that read a text again, whole: an engine reads a prompt, replays and prunes it, and at every step what stays is what
- * a plain, slow reference keeps.
+/* Policies that read a text again, whole: an engine reads a prompt, replays and prunes it, and at every step what stays
+ * is what a plain, slow reference keeps.
  *
- *   reference   past, prefix and text are read as one ordinary text without a policy; what every row of the prefix and the text
- *               pays each live row of the past is computed in double precision from the queries and keys of that reading
+ *   reference   past, prefix and text are read as one ordinary text without a policy; what every row of the prefix and
+ *               the text pays each live row of the past is computed in double precision from the queries and keys of
+ *               that reading
  *
- * A reading without a policy has the hidden states of one with it as long as nothing was dropped; of a model of one layer
- * always, as its keys and queries come from the tokens alone. So models of one layer are pruned again and again, others once. */
+ * A reading without a policy has the hidden states of one with it as long as nothing was dropped; of a model of one
+ * layer always, as its keys and queries come from the tokens alone. So models of one layer are pruned again and again,
+ * others once. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -92,8 +94,8 @@ static void keys_of(struct replayed *f, const struct reading *g, uint32_t list, 
                      k + (size_t)p * f->twin.d, f->twin.d);
 }
 
-/* What one query pays the past, as the largest so far; the softmax is over the live past and, unless it is counted alone, the
- * replayed rows up to the query's. */
+/* What one query pays the past, as the largest so far; the softmax is over the live past and, unless it is counted
+ * alone, the replayed rows up to the query's. */
 static void pay(const struct replayed *f, const struct reading *g, uint32_t list, const float *q,
                 uint32_t at, const float *k, bool past_alone, double *peak)
 {

@@ -1,5 +1,6 @@
-/* pos=rolling, of window and h2o: of a model of one layer (and one kv_head, where heads keep rows of their own) a row computes what
- * a text of the kept tokens alone gives, read from position 0 on; and keys are turned from what they were, however often. */
+/* pos=rolling, of window and h2o: of a model of one layer (and one kv_head, where heads keep rows of their own) a row
+ * computes what a text of the kept tokens alone gives, read from position 0 on; and keys are turned from what they
+ * were, however often. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

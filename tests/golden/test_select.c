@@ -1,5 +1,5 @@
-/* Rows that answer read what a policy names: attention over exactly those rows, the bits of `full` where the budget allows
- * all of them, and the same bits however the pass was cut, batched or threaded. */
+/* Rows that answer read what a policy names: attention over exactly those rows, the bits of `full` where the budget
+ * allows all of them, and the same bits however the pass was cut, batched or threaded. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,7 +20,8 @@
 
 enum { N = SANITIZED ? 200 : 420, FROM = SANITIZED ? 150 : 300, PAGE = 16, N_POSITION_MAX = 1024 };
 
-/* ---- a policy for tests: pages of 16 positions by the sum of their keys; the best pages by the first head's query ---- */
+/* ---- a policy for tests: pages of 16 positions by the sum of their keys; the best pages by the first head's query
+ * ---- */
 
 struct page_book {
     uint32_t n_entered;

@@ -1,5 +1,5 @@
-/* quest and sentencekv on models: with the queries and keys of real passes, what each query reads is what the plain twin
- * reads, of a whole past and of one with rows dropped. */
+/* quest and sentencekv on models: with the queries and keys of real passes, what each query reads is what the plain
+ * twin reads, of a whole past and of one with rows dropped. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

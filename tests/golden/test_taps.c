@@ -1,5 +1,5 @@
-/* What a pass writes down for policies: mass, queries and moments are those of plain double precision, and the same bits
- * however the pass was cut, batched, threaded or computed. */
+/* What a pass writes down for policies: mass, queries and moments are those of plain double precision, and the same
+ * bits however the pass was cut, batched, threaded or computed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -270,8 +270,8 @@ static void weigh(const struct layer_case *c, const float *q, uint32_t kv_head, 
         w[i] /= sum;
 }
 
-/* A score of size S = scale * sum |q k| is off by (d + 3) 2^-24 S at most, here 4e-5; a weight relatively by twice that, and
- * by half a unit. */
+/* A score of size S = scale * sum |q k| is off by (d + 3) 2^-24 S at most, here 4e-5; a weight relatively by twice
+ * that, and by half a unit. */
 static void expect_mass(const struct layer_case *c, uint32_t kv_head)
 {
     static kv_row row[PAST + ROWS];

@@ -1,5 +1,6 @@
-/* Given ids that a policy takes for an answer (akv_request.kv_written) are read with the bits of that answer: of each policy
- * its own schedule, token by token or each so many, alone and beside others. With a `block` they are read as a prompt. */
+/* Given ids that a policy takes for an answer (akv_request.kv_written) are read with the bits of that answer: of each
+ * policy its own schedule, token by token or each so many, alone and beside others. With a `block` they are read as a
+ * prompt. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

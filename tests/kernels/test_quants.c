@@ -150,7 +150,8 @@ static void odd_blocks_quantise_as_promised(void **state)
     mem_free(memory);
 }
 
-/* For the bound: |offset part| + |largest code part| of every weight of a row, from the row with all codes 0 and all 1. */
+/* For the bound: |offset part| + |largest code part| of every weight of a row, from the row with all codes 0 and all
+ * 1. */
 static void largest_parts(enum dtype type, const uint8_t *row, double part[K])
 {
     const struct dtype_info *t = dtype_info(type);

@@ -1,7 +1,7 @@
 /* The bits of an answer are those it gets alone on a cold engine, whatever else runs: random requests with shared
- * beginnings, forks (the same prompt several times at once), further turns, tenants, beginnings that are public, clients that
- * leave, KV policies of all kinds side by side, and a pool far too small for all. Tokens, log-probabilities and alternatives
- * are compared as bytes, on a tiny model of every
+ * beginnings, forks (the same prompt several times at once), further turns, tenants, beginnings that are public,
+ * clients that leave, KV policies of all kinds side by side, and a pool far too small for all. Tokens,
+ * log-probabilities and alternatives are compared as bytes, on a tiny model of every
  * architecture and, shortly, on the real default model. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -151,7 +151,8 @@ static void submit(struct world *w, struct ask *a)
         fail_msg("%s", why.text);
 }
 
-/* Up to four of the same prompt, with seeds of their own: what `n` of a request becomes, or policies that are compared. */
+/* Up to four of the same prompt, with seeds of their own: what `n` of a request becomes, or policies that are
+ * compared. */
 static void submit_forks(struct world *w, uint32_t n_ask)
 {
     struct ask *first = &w->ask[w->n_ask];

@@ -1,5 +1,5 @@
-/* More work than the engine can do, on a virtual clock: random arrivals at 1.05 to 3 times its capacity, random lengths,
- * shared beginnings, clients that leave and clients in a hurry, on a pool far too small for all.
+/* More work than the engine can do, on a virtual clock: random arrivals at 1.05 to 3 times its capacity, random
+ * lengths, shared beginnings, clients that leave and clients in a hurry, on a pool far too small for all.
  *
  *   nothing hangs     when arrivals end, the engine empties within the work that is left
  *   nothing is lost   every request ends once, with its answer or a named reason; a full queue says so

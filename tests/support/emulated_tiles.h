@@ -2,7 +2,8 @@
  * processor has them.
  *
  * Include it first: it takes that header's place. As strict as the processor: a tile that was not configured, or not of
- * shapes that fit a product, ends the test. Source: Intel's Software Developer's Manual, volume 2, TDPBSSD, LDTILECFG. */
+ * shapes that fit a product, ends the test. Source: Intel's Software Developer's Manual, volume 2, TDPBSSD,
+ * LDTILECFG. */
 #ifndef SUPPORT_EMULATED_TILES_H
 #define SUPPORT_EMULATED_TILES_H
 #define KERNELS_AMX_TILES_H

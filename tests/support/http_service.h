@@ -1,4 +1,5 @@
-/* support/http_service.h - a server whose handlers do as the path says: answer at once, or leave the request to the test.
+/* support/http_service.h - a server whose handlers do as the path says: answer at once, or leave the request to the
+ * test.
  *
  *   POST /echo                  the body                 GET /streamed              a short stream, at once
  *   GET /tell, /tell/{name},    what the handler saw     GET /stream[?ping=1]       a stream, held

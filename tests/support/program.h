@@ -1,7 +1,7 @@
 /* support/program.h - runs build/akvifer as a user would: with pipes, or on a terminal of its own.
  *
- * The folder of programs is $B, or build; a name with a slash is a path. Whatever takes longer than PROGRAM_SECONDS is killed and
- * fails the test. */
+ * The folder of programs is $B, or build; a name with a slash is a path. Whatever takes longer than PROGRAM_SECONDS is
+ * killed and fails the test. */
 #ifndef SUPPORT_PROGRAM_H
 #define SUPPORT_PROGRAM_H
 

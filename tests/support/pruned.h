@@ -1,7 +1,7 @@
 /* support/pruned.h - a sequence that is pruned on a schedule, for tests of pasts under a policy.
  *
- * At each multiple of PRUNED_EVERY positions it drops some rows, of each list a share of its own, and settles: a function
- * of its seed and its position, whatever its chunks. */
+ * At each multiple of PRUNED_EVERY positions it drops some rows, of each list a share of its own, and settles: a
+ * function of its seed and its position, whatever its chunks. */
 #ifndef SUPPORT_PRUNED_H
 #define SUPPORT_PRUNED_H
 

@@ -1,5 +1,5 @@
-/* support/simde_avx512_matmul.h - the matmuls of src/kernels/avx512 and amx, and amx's quantise, compiled for an emulated AVX-512 and
- * emulated tiles. */
+/* support/simde_avx512_matmul.h - the matmuls of src/kernels/avx512 and amx, and amx's quantise, compiled for an
+ * emulated AVX-512 and emulated tiles. */
 #ifndef SUPPORT_SIMDE_AVX512_MATMUL_H
 #define SUPPORT_SIMDE_AVX512_MATMUL_H
 

@@ -1,5 +1,6 @@
-/* twin/keep_twin.h - whether what a keep kept is what it should have: the rows that went rank below those that stayed, as
- * many went as had to, floors stay, nothing comes back. Where two rows rank the same but for rounding, either may stay.
+/* twin/keep_twin.h - whether what a keep kept is what it should have: the rows that went rank below those that stayed,
+ * as many went as had to, floors stay, nothing comes back. Where two rows rank the same but for rounding, either may
+ * stay.
  *
  *   keep_twin_look(&t, &job);  kv_keep_run(.., &job, ..);  keep_twin_check(&t, &job, false); */
 #ifndef TWIN_KEEP_TWIN_H

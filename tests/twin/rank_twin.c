@@ -230,8 +230,8 @@ static void rotate(const struct rank_twin *t, double *x)
     }
 }
 
-/* What policy/expected.c keeps of a covariance: outer products taken out of it, the largest variance first, until a thousandth
- * of its trace is left. */
+/* What policy/expected.c keeps of a covariance: outer products taken out of it, the largest variance first, until a
+ * thousandth of its trace is left. */
 static void spend(double *cov, uint32_t d)
 {
     double *rest = mem_new((size_t)d * d, sizeof *rest), all = 0, left = 0;

@@ -101,7 +101,8 @@ static void score(const struct select_twin *t, struct unit *u, const float *k, c
     }
 }
 
-/* The product of q and a key as its book holds it: whole numbers up to 127 of the key's largest (kernels/attention.h). */
+/* The product of q and a key as its book holds it: whole numbers up to 127 of the key's largest
+ * (kernels/attention.h). */
 static double product_of_held(const double *q, const float *k, uint32_t d)
 {
     float largest = 0;

@@ -1,5 +1,5 @@
-/* twin/select_twin.h - which rows a query reads under quest and sentencekv, worked out plainly in double precision: every
- * unit's address anew from its keys for every query, every score, a sort. */
+/* twin/select_twin.h - which rows a query reads under quest and sentencekv, worked out plainly in double precision:
+ * every unit's address anew from its keys for every query, every score, a sort. */
 #ifndef TWIN_SELECT_TWIN_H
 #define TWIN_SELECT_TWIN_H
 
@@ -33,8 +33,8 @@ struct select_twin {
 void select_twin_open(struct select_twin *t, uint32_t n_max);
 void select_twin_close(struct select_twin *t);
 
-/* The query at position n over keys k [n][d] of rows that are there, those it follows asked before: reads [n + 1]. False: rounding decides which
- * unit is the last, or which of two is cut. */
+/* The query at position n over keys k [n][d] of rows that are there, those it follows asked before: reads [n + 1].
+ * False: rounding decides which unit is the last, or which of two is cut. */
 bool select_twin_rows(struct select_twin *t, const float *q, const float *k, uint32_t n,
                       bool *reads);
 

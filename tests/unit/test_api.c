@@ -1,4 +1,5 @@
-/* api: what requests of every dialect get, where an end-to-end test would need luck: a queue that fills in the middle. */
+/* api: what requests of every dialect get, where an end-to-end test would need luck: a queue that fills in the
+ * middle. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -85,7 +86,8 @@ static int ask_for_long(void)
     return fd;
 }
 
-/* The queue has room for some of the answers, not for all: none enters, and who comes next finds the room that there was. */
+/* The queue has room for some of the answers, not for all: none enters, and who comes next finds the room that there
+ * was. */
 static void who_fills_the_queue_in_the_middle_is_refused(void **state)
 {
     static const char too_many[] = "{\"prompt\":\"hello\",\"n\":64,\"max_tokens\":1,"
@@ -489,8 +491,8 @@ static void what_ended_an_answer_is_told(void **state)
     json_decref(a);
 }
 
-/* A request that wants nothing of the cache, or whose policy has to see its prompt computed, gets nothing, and is told so
- * before it is run. */
+/* A request that wants nothing of the cache, or whose policy has to see its prompt computed, gets nothing, and is told
+ * so before it is run. */
 static void who_asks_for_no_reuse_is_told_so(void **state)
 {
     static const char *const body[] = {

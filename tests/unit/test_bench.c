@@ -1,5 +1,5 @@
-/* bench: every form of output says the same, work is what the model's numbers say, peaks count what they do, and medians
- * are medians. */
+/* bench: every form of output says the same, work is what the model's numbers say, peaks count what they do, and
+ * medians are medians. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

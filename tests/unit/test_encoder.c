@@ -1,5 +1,6 @@
-/* The sentence encoder over a tiny random model: against a plain one in double precision, with all kernels, in several runs,
- * remembered or not; and files that are no encoders. Against another program and the real model: golden/test_minilm.c. */
+/* The sentence encoder over a tiny random model: against a plain one in double precision, with all kernels, in several
+ * runs, remembered or not; and files that are no encoders. Against another program and the real model:
+ * golden/test_minilm.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,5 @@
-/* Where the shares of a model's heads are looked for: in the file that is named, in that beside the model, in the program. */
+/* Where the shares of a model's heads are looked for: in the file that is named, in that beside the model, in the
+ * program. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

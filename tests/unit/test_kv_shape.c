@@ -44,7 +44,8 @@ static void bytes_of_one_group(void **state)
     assert_int_equal(kv_layer_bytes(&int8, 0), 3 * 2 * (64 * 64 + 256));
 }
 
-/* Behind the groups comes the class of excerpts: 64 slots of one kv_head; where all layers are windowed there is none. */
+/* Behind the groups comes the class of excerpts: 64 slots of one kv_head; where all layers are windowed there is
+ * none. */
 static void excerpts_have_a_class_of_their_own(void **state)
 {
     (void)state;

@@ -1,4 +1,5 @@
-/* What /v1/kv answers: a snapshot of blocks, sequences, tree and requests; what a tenant sees of another; what changes. */
+/* What /v1/kv answers: a snapshot of blocks, sequences, tree and requests; what a tenant sees of another; what
+ * changes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

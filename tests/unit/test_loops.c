@@ -1,4 +1,5 @@
-/* os/loops: every step once, whoever takes it; the owner sees what all wrote, and a loop begins where the one before ended. */
+/* os/loops: every step once, whoever takes it; the owner sees what all wrote, and a loop begins where the one before
+ * ended. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

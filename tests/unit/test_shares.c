@@ -235,7 +235,8 @@ static void the_even_part_depends_on_the_budget(void **state)
     kv_shares_close(&s);
 }
 
-/* One head wants all of 1,000 rows, one half of them, ten what is nearly their floor. In proportion, or one after the other. */
+/* One head wants all of 1,000 rows, one half of them, ten what is nearly their floor. In proportion, or one after the
+ * other. */
 static void who_wants_most_comes_first(void **state)
 {
     (void)state;

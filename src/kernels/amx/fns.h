@@ -1,5 +1,5 @@
-/* kernels/amx/fns.h - what AMX's int8 tiles do: matmul, and activations laid out for it. Everything else of the table is
- * avx512's. */
+/* kernels/amx/fns.h - what AMX's int8 tiles do: matmul, and activations laid out for it. Everything else of the table
+ * is avx512's. */
 #ifndef KERNELS_AMX_FNS_H
 #define KERNELS_AMX_FNS_H
 

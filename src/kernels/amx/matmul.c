@@ -6,13 +6,13 @@
  *     terms       sums -> floats, scales, minima, fma onto y, for one panel after the other             vectors
  *
  * A block's code dwords are what a tile of weights is, 8 rows of 16 outputs; a block is a product of its own, as its
- * scales are. Codes are signed here, so nothing comes off their sums. Scales of halves of 16 k go into the codes: I is the
- * same integer. Where these take more than a byte there are two products, of their lower and of their upper byte.
+ * scales are. Codes are signed here, so nothing comes off their sums. Scales of halves of 16 k go into the codes: I is
+ * the same integer. Where these take more than a byte there are two products, of their lower and of their upper byte.
  *
  * Products and terms take turns by the range and not by the block: for some 100 cycles behind any tile instruction the
- * processor issues one vector instruction a cycle instead of two (Granite Rapids: 80 of them 13 ns alone, 23 beside a single
- * tilezero; a block with turns by the block 27 ns, by eight blocks 22). Fewer rows leave tiles idle: they, and float types,
- * go to avx512. */
+ * processor issues one vector instruction a cycle instead of two (Granite Rapids: 80 of them 13 ns alone, 23 beside a
+ * single tilezero; a block with turns by the block 27 ns, by eight blocks 22). Fewer rows leave tiles idle: they, and
+ * float types, go to avx512. */
 #include "kernels/amx/fns.h"
 #include "kernels/amx/tiles.h"
 #include "kernels/avx512/matmul_fns.h"
@@ -23,8 +23,8 @@ enum { PHASE = 8 };
 
 typedef int32_t product[ACTS_TILE][PANEL];
 
-/* What a range is worked on in. A product's codes and its sums have the same place. Of two products of a block the first
- * one's place has the floats, and the codes' lower bytes. */
+/* What a range is worked on in. A product's codes and its sums have the same place. Of two products of a block the
+ * first one's place has the floats, and the codes' lower bytes. */
 struct phase {
     struct unpacked w[TILE_PANELS * PHASE];
     product sums[TILE_PANELS * PHASE];
@@ -58,9 +58,9 @@ static const struct tile_shapes shapes = {
                [WEIGHTS_1] = QBLOCK / 4 },
 };
 
-/* Blocks [first, last) of up to two panels from the p-th on: unpacked, multiplied. Meanwhile as many blocks at `ahead` are
- * fetched, unless it is NULL: of each a half while it is multiplied and added up, as few requests can be in flight (16 rows
- * of a matrix in memory: 84 ns a block when unpacking asked for them, 51 so). */
+/* Blocks [first, last) of up to two panels from the p-th on: unpacked, multiplied. Meanwhile as many blocks at `ahead`
+ * are fetched, unless it is NULL: of each a half while it is multiplied and added up, as few requests can be in flight
+ * (16 rows of a matrix in memory: 84 ns a block when unpacking asked for them, 51 so). */
 struct range_16 {
     struct phase *phase;
     const struct matmul_call *call;
@@ -98,8 +98,8 @@ struct form {
 
 /* ---- products ---- */
 
-/* Lines of y arrive while the tiles work: they were last used a whole matrix ago (30 -> 26 ns a block). Two rows a product,
- * as asking for all of them at once waited for room among requests (11 % of samples). */
+/* Lines of y arrive while the tiles work: they were last used a whole matrix ago (30 -> 26 ns a block). Two rows a
+ * product, as asking for all of them at once waited for room among requests (11 % of samples). */
 always_inline void fetch_outputs(const struct rows_16 *rows, size_t y_stride, int n_panel,
                                  uint32_t i)
 {
@@ -382,8 +382,8 @@ static void unpack_panel(const struct tiled *t, const struct range_16 *range, in
         t->way->codes(to);
 }
 
-/* Ranges are equally long. Two panels share their rows, but for one tile of rows, as one panel after the other is read as it
- * lies. */
+/* Ranges are equally long. Two panels share their rows, but for one tile of rows, as one panel after the other is read
+ * as it lies. */
 static void matmul_by_tiles(const struct tiled *t, const struct matmul_call *c)
 {
     const uint32_t n_block = c->x->k / QBLOCK;

@@ -1,9 +1,9 @@
-/* A tile of 16 rows at once; ends of a range that fill no tile by four rows (avx2/coded.h); batches too small for tiles as
- * avx2 has it.
+/* A tile of 16 rows at once; ends of a range that fill no tile by four rows (avx2/coded.h); batches too small for tiles
+ * as avx2 has it.
  *
- * Trees over the lanes of 16 rows turn the rows into lanes, so what a block has one of is a vector of the tile. Codes are
- * not clamped: what saturates to 127 is right, and what is -128 was below -127, or NaN, or too large for an integer. One
- * such code sends the tile to the code for four rows, which also knows blocks with a NaN. */
+ * Trees over the lanes of 16 rows turn the rows into lanes, so what a block has one of is a vector of the tile. Codes
+ * are not clamped: what saturates to 127 is right, and what is -128 was below -127, or NaN, or too large for an
+ * integer. One such code sends the tile to the code for four rows, which also knows blocks with a NaN. */
 #include <string.h>
 
 #include "kernels/amx/fns.h"
@@ -143,7 +143,8 @@ always_inline bool code_tile(struct acts_tile *to, const float inv[ACTS_TILE], c
     return !_mm512_cmpeq_epi8_mask(least, _mm512_set1_epi8(-128));
 }
 
-/* Rows [r, r + ACTS_TILE), r a multiple of it. While a block is coded, the trees and the division of the next one run. */
+/* Rows [r, r + ACTS_TILE), r a multiple of it. While a block is coded, the trees and the division of the next one
+ * run. */
 static void quantise_tiles(struct acts *a, uint32_t r)
 {
     const uint32_t n_block = a->k / QBLOCK;

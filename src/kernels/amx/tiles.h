@@ -2,11 +2,11 @@
  *
  *   c [16 rows][16] i32  +=  x [16 rows][k] signed bytes  times  w [k / 4][16][4] signed bytes
  *
- * Not by gcc's intrinsics: 12's _tile_loadconfig says that it reads 8 of its 64 bytes, and its _tile_loadd that it reads
- * nothing, so stores in front of them get lost. Tiles are numbers, as the instructions have no other names for them.
- * Before any of it the process asks for them (os/tiles.h), and each call of a kernel begins and ends them itself: tiles
- * in use would be saved at every switch of threads. Where there is no AMX, tests/support/emulated_tiles.h takes this
- * header's place. */
+ * Not by gcc's intrinsics: 12's _tile_loadconfig says that it reads 8 of its 64 bytes, and its _tile_loadd that it
+ * reads nothing, so stores in front of them get lost. Tiles are numbers, as the instructions have no other names for
+ * them. Before any of it the process asks for them (os/tiles.h), and each call of a kernel begins and ends them itself:
+ * tiles in use would be saved at every switch of threads. Where there is no AMX, tests/support/emulated_tiles.h takes
+ * this header's place. */
 #ifndef KERNELS_AMX_TILES_H
 #define KERNELS_AMX_TILES_H
 

@@ -5,8 +5,8 @@
 
 enum { VECTORS = KV_BLOCK / 16 };
 
-/* Sums of products to scores: scaled, capped, -inf where a row is not seen; to `keep`, too, unless NULL. Answers lane by
- * lane the largest of them. */
+/* Sums of products to scores: scaled, capped, -inf where a row is not seen; to `keep`, too, unless NULL. Answers lane
+ * by lane the largest of them. */
 static inline __m512 finish_scores(const struct attn_run *run, const struct attn_block *b, float *s,
                                    float *keep, uint64_t seen)
 {

@@ -24,8 +24,8 @@ INLINE void store16(float *c, __m512 x, uint32_t n)
         _mm512_storeu_ps(c, x);
 }
 
-/* What a step fetches of the part ahead. Rows of a list one by one; else line i of each 64 bytes x steps: so several pages
- * of memory are under way at once, and in the second cache, from where 3 queries of 64 read 26 GB/s instead of 20
+/* What a step fetches of the part ahead. Rows of a list one by one; else line i of each 64 bytes x steps: so several
+ * pages of memory are under way at once, and in the second cache, from where 3 queries of 64 read 26 GB/s instead of 20
  * (f16, 2 threads, depth 4,096). Panels are in a cache already. */
 INLINE void fetch_ahead(const char *ahead, size_t step, size_t far, enum source from, bool listed)
 {

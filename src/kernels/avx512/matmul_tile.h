@@ -167,9 +167,9 @@ always_inline void add_up_weights(struct kind kind, struct unpacked *w)
     }
 }
 
-/* A line that is wanted soon, and one that is wanted after it: into the second cache, where more requests may wait than in
- * the first (178 MB of Q8_0, two threads, GB/s of 42: 33 -> 38 for one row, 24 -> 29 for 16). Behind the end of memory it
- * is a no-op. */
+/* A line that is wanted soon, and one that is wanted after it: into the second cache, where more requests may wait than
+ * in the first (178 MB of Q8_0, two threads, GB/s of 42: 33 -> 38 for one row, 24 -> 29 for 16). Behind the end of
+ * memory it is a no-op. */
 always_inline void prefetch_line(const uint8_t *at)
 {
     enum { FURTHER = 4096 };
@@ -184,7 +184,8 @@ always_inline void prefetch_block(size_t block_bytes, const uint8_t *at, uint32_
         prefetch_line(at + b * block_bytes + i);
 }
 
-/* The lanes that exist: all 16 but in the last panel. Through a copy: an array whose address is taken lives in memory. */
+/* The lanes that exist: all 16 but in the last panel. Through a copy: an array whose address is taken lives in
+ * memory. */
 always_inline void store_row(float *y, __m512 lanes, uint32_t n)
 {
     if (n >= PANEL)
@@ -225,8 +226,9 @@ always_inline void fused_panel(struct kind kind, unpack_fn *unpack, int n_row,
         store_row(y + (size_t)r * c->y_stride, sum[r][0], n);
 }
 
-/* Blocks [first, last) of n_panel panels, unpacked. Meanwhile as many blocks at `ahead` are fetched, unless it is NULL: they
- * come next, and fetched by those who unpack they would come in bursts, which few requests can be in flight for. */
+/* Blocks [first, last) of n_panel panels, unpacked. Meanwhile as many blocks at `ahead` are fetched, unless it is NULL:
+ * they come next, and fetched by those who unpack they would come in bursts, which few requests can be in flight
+ * for. */
 struct range {
     const struct unpacked *w[TILE_PANELS];
     uint32_t first, last;

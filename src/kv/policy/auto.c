@@ -1,12 +1,12 @@
-/* auto - what we recommend: a budget for each head from the model's profile, and in each head the rows that any of three
- * measures wants.
+/* auto - what we recommend: a budget for each head from the model's profile, and in each head the rows that any of
+ * three measures wants.
  *
  *   rank = - min(place by a probe's attention, place by the last query's attention, place by expected attention)
  *   rank = - place by expected attention          of a head with fewer rows than the mean, where others have all
  *
- * Expected attention keeps what prose needs and loses single facts; the last query's keeps what the next sentence needs, and
- * the facts if it happens to stand at a paragraph's end; a probe always stands there (engine/replay.h). A row stays where one
- * of them wants it much. Where heads that find facts have all rows, the others need not look
+ * Expected attention keeps what prose needs and loses single facts; the last query's keeps what the next sentence
+ * needs, and the facts if it happens to stand at a paragraph's end; a probe always stands there (engine/replay.h). A
+ * row stays where one of them wants it much. Where heads that find facts have all rows, the others need not look
  * for them. Sources: budgets of heads as KVzip's replay deals them (Kim et al. 2025), measured once a model
  * (kv/shares.h); ranks of TOVA (Oren et al. 2024) and Expected Attention (Devoto et al. 2025); the probe is ours. */
 #include "kv/policy/all.h"

@@ -1,6 +1,6 @@
 /* epicache - blocks of the history are read with an episode's own text behind them, and what that looks at stays.
- * Source: Kim et al. 2025, "EpiCache: Episodic KV Cache Management for Long Conversational Question Answering". This is its
- * rank; episodes and their texts are made above (engine/episodes.h). */
+ * Source: Kim et al. 2025, "EpiCache: Episodic KV Cache Management for Long Conversational Question Answering". This is
+ * its rank; episodes and their texts are made above (engine/episodes.h). */
 #include "kv/policy/epicache.h"
 
 #include "kv/policy/all.h"

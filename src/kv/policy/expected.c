@@ -74,8 +74,8 @@ static void take_off(double *row, const double *before, size_t n, size_t top, si
     }
 }
 
-/* l [d][d]: rows whose outer products add up to C, the largest first (Cholesky with pivots), until nearly nothing is left.
- * Answers how many. */
+/* l [d][d]: rows whose outer products add up to C, the largest first (Cholesky with pivots), until nearly nothing is
+ * left. Answers how many. */
 static uint32_t factor(const double *c, uint32_t d, double *left, double *l)
 {
     double all = 0, rest = 0;

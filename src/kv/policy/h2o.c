@@ -3,9 +3,9 @@
  *   prompt    acc[j] += attention of every query to row j;  at its end keep the newest k_r and the best of the rest
  *   decode    each token adds its attention, and the lowest row outside of the newest leaves
  *
- * Source: Zhang et al. 2023, "H2O: Heavy-Hitter Oracle for Efficient Generative Inference of Large Language Models". One
- * set a kv_head: the heads of its group are added (the paper has one set a head and no groups). Options beyond it: mean,
- * ema and last of A2SF (2407.20485) and TOVA's kin, values as VATP (2406.12335) weighs them. */
+ * Source: Zhang et al. 2023, "H2O: Heavy-Hitter Oracle for Efficient Generative Inference of Large Language Models".
+ * One set a kv_head: the heads of its group are added (the paper has one set a head and no groups). Options beyond it:
+ * mean, ema and last of A2SF (2407.20485) and TOVA's kin, values as VATP (2406.12335) weighs them. */
 #include <math.h>
 #include <string.h>
 

@@ -1,4 +1,5 @@
-/* kvzip - what is needed to repeat the text: it is read over its own cache, and rows that no replayed token looks at go.
+/* kvzip - what is needed to repeat the text: it is read over its own cache, and rows that no replayed token looks at
+ * go.
  * Source: Kim et al. 2025, "KVzip: Query-Agnostic KV Cache Compression with Context Reconstruction". */
 #include "kv/policy/all.h"
 #include "kv/policy/measure.h"

@@ -136,7 +136,8 @@ struct item {
     uint32_t row;
 };
 
-/* Ascending by key: by bytes from the lowest on, those that are the same in all left out. Answers where the result is. */
+/* Ascending by key: by bytes from the lowest on, those that are the same in all left out. Answers where the result
+ * is. */
 static struct item *sort(struct item *items, struct item *spare, uint32_t n)
 {
     for (uint32_t shift = 0; shift < 64; shift += 8) {

@@ -3,9 +3,9 @@
  *   page     16 positions: the least and the largest of each element of their keys
  *   bound    sum over elements of max(q * least, q * largest): no key of the page scores higher
  *
- * Source: Tang et al. 2024, "Quest: Query-Aware Sparsity for Efficient Long-Context LLM Inference". One choice a kv_head: of
- * the bounds of its group's heads the largest counts (the paper has one choice a head and no groups). Sinks and recent rows
- * are read besides (the paper's page in progress is). */
+ * Source: Tang et al. 2024, "Quest: Query-Aware Sparsity for Efficient Long-Context LLM Inference". One choice a
+ * kv_head: of the bounds of its group's heads the largest counts (the paper has one choice a head and no groups). Sinks
+ * and recent rows are read besides (the paper's page in progress is). */
 #include "kv/policy/all.h"
 #include "kv/policy/units.h"
 

@@ -1,16 +1,19 @@
 /* sentencekv - the sentences whose keys look like what the sentence being written asks for.
  *
  *   sentence    the mean of its keys is its address
- *   query       the mean of the queries of the sentence being written, this one's among them, over the heads of the group
+ *   query       the mean of the queries of the sentence being written, this one's among them, over the heads of the
+ *               group
  *   keep        of the prompt, keep_factor times the budget, by what its last queries look at: the rest is dropped
- *   read        sinks, recent rows, and the sentences with the largest product of the two, up to the budget; chosen anew for
- *               each query, or once a sentence, or where what asks has turned away from what asked
- *   by_rows     heads that retrieve, by the model's profile, instead: the sentences whose rows would receive most attention
+ *   read        sinks, recent rows, and the sentences with the largest product of the two, up to the budget; chosen
+ *               anew for each query, or once a sentence, or where what asks has turned away from what asked
+ *   by_rows     heads that retrieve, by the model's profile, instead: the sentences whose rows would receive most
+ *               attention
  *
- * Source: Zhu et al. 2025, "SentenceKV: Efficient LLM Inference via Sentence-Level Semantic KV Caching". One choice a kv_head
- * (the authors' code has one a head, over KV that it repeats for every head). The open sentence can be read by its rows so
- * far; in the authors' code those are out of reach until it closes. By default the token's own query asks: it finds more
- * (bench/RESULTS.md). Beyond the source: by_rows, addresses with a spread, or of bounds (Quest's), and cosines. */
+ * Source: Zhu et al. 2025, "SentenceKV: Efficient LLM Inference via Sentence-Level Semantic KV Caching". One choice a
+ * kv_head (the authors' code has one a head, over KV that it repeats for every head). The open sentence can be read by
+ * its rows so far; in the authors' code those are out of reach until it closes. By default the token's own query asks:
+ * it finds more (bench/RESULTS.md). Beyond the source: by_rows, addresses with a spread, or of bounds (Quest's), and
+ * cosines. */
 #include <math.h>
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* snapkv - what the prompt's last queries look at, with its neighbours.
- * Source: Li et al. 2024, "SnapKV: LLM Knows What You are Looking for Before Generation". One set a kv_head: the heads of
- * its group are added. */
+ * Source: Li et al. 2024, "SnapKV: LLM Knows What You are Looking for Before Generation". One set a kv_head: the heads
+ * of its group are added. */
 #include "kv/policy/all.h"
 #include "kv/policy/observed.h"
 

@@ -1,5 +1,6 @@
 /* tova - what the last query looks at, the same rows in all kv_heads of a layer.
- * Source: Oren et al. 2024, "Transformers are Multi-State RNNs". The mean over the heads of the layer orders as their sum. */
+ * Source: Oren et al. 2024, "Transformers are Multi-State RNNs". The mean over the heads of the layer orders as their
+ * sum. */
 #include "kv/policy/all.h"
 #include "kv/policy/measure.h"
 

@@ -19,8 +19,8 @@ struct units_head {
     uint32_t d;
 };
 
-/* open: of the open unit's keys the sum and the sum of squares, or least and largest elements. part: 64 units a part, or with
- * UNITS_ROWS 64 positions. */
+/* open: of the open unit's keys the sum and the sum of squares, or least and largest elements. part: 64 units a part,
+ * or with UNITS_ROWS 64 positions. */
 struct book {
     struct units_head *head;
     float *open;     // [2][d]

@@ -1,6 +1,6 @@
 /* window - the first tokens and the newest; the middle goes first.
- * Source: Xiao et al. 2023, "Efficient Streaming Language Models with Attention Sinks". With pos=rolling, as there, positions
- * are counted inside the cache: what went leaves no distance behind (kv_excerpt_turn). */
+ * Source: Xiao et al. 2023, "Efficient Streaming Language Models with Attention Sinks". With pos=rolling, as there,
+ * positions are counted inside the cache: what went leaves no distance behind (kv_excerpt_turn). */
 #include "kv/policy/all.h"
 #include "kv/rank.h"
 
