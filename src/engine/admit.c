@@ -42,7 +42,7 @@ static struct sequence *parent_of(const struct engine *e, const struct sequence 
 {
     struct sequence *parent = NULL;
     *n = 0;
-    if (s->keeper && keeper_marks(s->keeper))
+    if (s->keeper && keeper_mark_kinds(s->keeper))
         return NULL; /* what that one's policy knows, it knows of all that it has read */
     for (uint32_t i = 0; i < e->n_running; i++) {
         struct sequence *r = e->running[i];
@@ -168,15 +168,17 @@ static bool waits_for_context(struct engine *e, struct sequence *s)
     return true;
 }
 
-/* Positions that s will be able to take from a running one: where a policy has to know what it would have seen, that
- * one puts it aside. */
-static uint32_t will_share(const struct sequence *s, struct sequence *running)
+/* Of n positions that they share, how many s will be able to take when the running one has computed them: where a policy
+ * has to know what it would have seen, that one is asked to put it aside. */
+static uint32_t ask_to_share(const struct engine *e, const struct sequence *s,
+                             struct sequence *running, uint32_t n)
 {
-    const uint32_t n = shares_with(s, running);
-    const unsigned kinds = s->keeper ? keeper_marks(s->keeper) : 0;
+    const unsigned kinds = s->keeper ? keeper_mark_kinds(s->keeper) : 0;
     if (!kinds)
         return n;
-    const bool same = running->keeper && (keeper_marks(running->keeper) & kinds) == kinds;
+    const bool same =
+        running->keeper && (keeper_mark_kinds(running->keeper) & kinds) == kinds &&
+        keeper_mark_bytes(running->keeper, &e->keeping, n) <= kv_index_mark_max(e->index);
     return same ? keeper_ask_mark(running->keeper, running->n_done, n) : 0;
 }
 
@@ -195,10 +197,13 @@ static bool waits_for_prefix(struct engine *e, struct sequence *s)
     const uint32_t there = reusable(e, s);
     for (uint32_t i = 0; i < e->n_running; i++) {
         struct sequence *r = e->running[i];
-        const uint32_t shared = will_share(s, r);
-        if (r->n_done < shared && shared >= there + WORTH_WAITING) {
+        const uint32_t shared = shares_with(s, r);
+        if (r->n_done >= shared || shared < there + WORTH_WAITING)
+            continue;
+        const uint32_t n = ask_to_share(e, s, r, shared);
+        if (n >= there + WORTH_WAITING) {
             s->wait_for = r->id;
-            s->wait_until = shared;
+            s->wait_until = n;
             return true;
         }
     }
@@ -283,12 +288,14 @@ static enum status take_space(struct engine *e, struct sequence *s, struct note 
         st = kv_space_new(&s->space, e->spaces, why);
     if (st == OK && s->keeper && keeper_begin(s->keeper, &e->keeping, why) != OK) {
         kv_index_drop(e->index, &s->trail);
+        kv_index_drop(e->index, &s->public_trail);
         kv_space_free(s->space);
         s->space = NULL;
         s->n_done = 0;
         st = FULL;
     }
     if (st == OK && s->keeper) {
+        keeper_pass_marks(s->keeper, s->n_done);
         engine_recall(e, s);
         if (!s->cache_no_write)
             keeper_ask_mark(s->keeper, s->n_done, s->n_known);

@@ -139,6 +139,8 @@ void queue_take(struct queue *q, struct sequence *before, struct sequence *s);
 /* Starts waiting sequences (admit.c); gives every running one rows, and blocks for them. Returns the rows, with who
  * gets which in e->share[0 .. *n_share). */
 uint32_t engine_plan(struct engine *e, uint32_t *n_share);
+/* Gives all its KV back and puts it first in the queue: it reads again. */
+void engine_pause(struct engine *e, struct sequence *s);
 void engine_stop_running(struct engine *e, const struct sequence *s); // takes it off the list
 
 /* ---- admit.c ---- */

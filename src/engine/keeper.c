@@ -74,7 +74,7 @@ uint32_t keeper_reusable(const struct keeper *k)
 
 /* ---- marks ---- */
 
-unsigned keeper_marks(const struct keeper *k)
+unsigned keeper_mark_kinds(const struct keeper *k)
 {
     const unsigned needs = keeper_needs(k);
     return (needs & KV_NEED_MASS_SUM ? 1u << KV_MARK_MASS : 0) |
@@ -85,7 +85,7 @@ uint32_t keeper_ask_mark(struct keeper *k, uint32_t n_done, uint32_t n)
 {
     const uint32_t at = min_u32(n, due_after(k, 0)) / KV_BLOCK * KV_BLOCK;
     uint32_t i = 0;
-    if (k->compares || k->pruned || at <= n_done || !keeper_marks(k))
+    if (k->compares || k->pruned || at <= n_done || !keeper_mark_kinds(k))
         return 0;
     while (i < k->n_mark && k->mark[i] < at)
         i++;
@@ -99,10 +99,16 @@ uint32_t keeper_ask_mark(struct keeper *k, uint32_t n_done, uint32_t n)
     return at;
 }
 
-void keeper_marked(struct keeper *k)
+void keeper_mark_passed(struct keeper *k)
 {
     memmove(k->mark, k->mark + 1, --k->n_mark * sizeof *k->mark);
     k->taps.moments_due = next_stop(k);
+}
+
+void keeper_pass_marks(struct keeper *k, uint32_t n_done)
+{
+    while (k->n_mark && k->mark[0] <= n_done)
+        keeper_mark_passed(k);
 }
 
 /* ---- what is written down ---- */
@@ -165,8 +171,20 @@ static enum status taps_open(struct keeper *k, const struct keeper_frame *f, str
     return st;
 }
 
-enum status keeper_mark(const struct keeper *k, const struct keeper_frame *f,
-                        enum kv_mark_kind kind, uint32_t n_done, struct kv_mark **out)
+size_t keeper_mark_bytes(const struct keeper *k, const struct keeper_frame *f, uint32_t n)
+{
+    const struct kv_taps_size size = size_of(f);
+    size_t most = 0;
+    for (unsigned kind = 0; kind < KV_MARK_N; kind++) {
+        const size_t bytes = kv_mark_bytes(kind, &size, f->model.shape, n);
+        if (keeper_mark_kinds(k) & 1u << kind && bytes > most)
+            most = bytes;
+    }
+    return most;
+}
+
+enum status keeper_mark_new(const struct keeper *k, const struct keeper_frame *f,
+                            enum kv_mark_kind kind, uint32_t n_done, struct kv_mark **out)
 {
     const struct kv_taps_size size = size_of(f);
     return kv_mark_new(out, kind, &k->taps, &size, f->model.shape, n_done);
@@ -417,6 +435,7 @@ enum status keeper_begin_behind(struct keeper *k, const struct keeper_frame *f,
         return st;
     }
     keeper_learn(k, f, read);
+    k->n_mark = 0;
     k->due = k->taps.moments_due = k->n_context;
     k->skips = false;
     return OK;
@@ -431,7 +450,6 @@ void keeper_end(struct keeper *k)
     k->select = NULL;
     kv_taps_close(&k->taps);
     kv_taps_close(&k->wide);
-    k->n_mark = 0;
 }
 
 void keeper_remember(struct keeper *k, const float *logits, uint32_t n_vocab)
@@ -451,6 +469,7 @@ enum status keeper_adopt(struct keeper *k, const struct keeper_frame *f, struct 
         return st;
     k->excerpt = excerpt;
     k->pruned = true;
+    k->n_mark = 0;
     for (k->n_skipped = 0; e && k->n_skipped < e->n_skip; k->n_skipped++)
         if (e->skip[k->n_skipped].end > n_done)
             break;

@@ -159,27 +159,32 @@ void keeper_remember(struct keeper *k, const float *logits, uint32_t n_vocab);
  * them it has to look on. */
 uint32_t keeper_reusable(const struct keeper *k);
 
-/* The kinds of marks without which it has to see every prefix computed, as bits 1 << kind. */
-unsigned keeper_marks(const struct keeper *k);
+/* The kinds of marks all of which it needs to begin behind a prefix, as bits 1 << kind; 0: it needs none. */
+unsigned keeper_mark_kinds(const struct keeper *k);
 
 /* Another prompt begins with its first n ids; it stands at n_done. Where it will put marks aside for that one: at most
  * at n, a whole block, above n_done. 0: nowhere. */
 uint32_t keeper_ask_mark(struct keeper *k, uint32_t n_done, uint32_t n);
 
-/* Whether marks are to be put aside at n_done; then keeper_marked is called before anything else. */
+/* Whether marks are to be put aside at n_done; then keeper_mark_passed is called before anything else. */
 static inline bool keeper_marks_here(const struct keeper *k, uint32_t n_done)
 {
     return k->n_mark > 0 && k->mark[0] == n_done;
 }
-void keeper_marked(struct keeper *k);
+void keeper_mark_passed(struct keeper *k);
+void keeper_pass_marks(struct keeper *k,
+                       uint32_t n_done); // it starts at n_done: others find those below
+
+/* Of its largest mark over n positions. */
+size_t keeper_mark_bytes(const struct keeper *k, const struct keeper_frame *f, uint32_t n);
 
 /* It was just begun behind a prefix; its marks of these kinds are what it knows of it. */
 void keeper_recall(struct keeper *k, const struct keeper_frame *f, unsigned kinds,
                    struct kv_mark *const mark[KV_MARK_N]);
 
 /* A mark of the kind over n_done positions. FULL: no memory. */
-must_use enum status keeper_mark(const struct keeper *k, const struct keeper_frame *f,
-                                 enum kv_mark_kind kind, uint32_t n_done, struct kv_mark **out);
+must_use enum status keeper_mark_new(const struct keeper *k, const struct keeper_frame *f,
+                                     enum kv_mark_kind kind, uint32_t n_done, struct kv_mark **out);
 
 /* Whether its next rows are those of its replay. */
 static inline bool keeper_replays(const struct keeper *k)

@@ -7,9 +7,12 @@
 
 enum { KEEPER_NOTHING = UINT32_MAX }; // nothing is due any more
 
+/* Nothing where nothing is judged: of a history that is too short for episodes. */
 static inline unsigned keeper_needs(const struct keeper *k)
 {
     const struct kv_policy *p = k->choice.policy;
+    if (k->episodes && k->episodes->n_base == 0)
+        return 0;
     return p->needs ? p->needs(&k->choice.options) : 0;
 }
 

@@ -147,6 +147,8 @@ static enum status skip(struct keeper *k, const struct keeper_frame *f, struct k
     }
     k->n_skipped++;
     keeper_look_ahead(k, end);
+    if (k->due == KEEPER_NOTHING)
+        kv_taps_close(&k->taps);
     return OK;
 }
 

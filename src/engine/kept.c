@@ -1,57 +1,45 @@
 /* What of a prompt is kept, and what of a sequence is put there for others. */
+#include <assert.h>
 #include <string.h>
 
 #include "engine/engine_in.h"
 
-/* Under its salt or for everybody, whichever is more, of its first n positions. */
-static struct kv_hit kept(const struct engine *e, const struct sequence *s, uint32_t n)
+/* Of its first n positions, what is kept for everybody, or under its salt. */
+static struct kv_hit kept_in(const struct engine *e, const struct sequence *s, uint32_t n,
+                             bool of_public)
 {
-    const struct kv_hit own = kv_index_find(e->index, s->salt, s->ids, n + 1),
-                        all = kv_index_find_public(e->index, s->ids, n + 1, s->n_public);
-    return all.n_position > own.n_position ? all : own;
+    return of_public ? kv_index_find_public(e->index, s->ids, n + 1, s->n_public)
+                     : kv_index_find(e->index, s->salt, s->ids, n + 1);
 }
-
-/* ---- where its policy can know what it would have seen ---- */
-
-struct marked {
-    uint32_t n; // positions; 0: nowhere
-    bool of_public;
-    struct kv_mark *mark[KV_MARK_N];
-};
 
 static bool needs_marks(const struct sequence *s)
 {
-    return s->keeper && keeper_marks(s->keeper);
+    return s->keeper && keeper_mark_kinds(s->keeper);
 }
 
-/* Of its first n positions, as many as marks that it needs are of. */
-static struct marked marked(const struct engine *e, const struct sequence *s, uint32_t n)
+/* How many of its first n positions end at marks of all kinds that its policy needs, in one of the two trees. */
+static uint32_t marked_in(const struct engine *e, const struct sequence *s, uint32_t n,
+                          bool of_public, struct kv_mark *mark[KV_MARK_N])
 {
-    const unsigned kinds = keeper_marks(s->keeper);
     const uint32_t n_public = s->n_public < n ? s->n_public : n;
-    struct marked own = { 0 }, all = { .of_public = true };
-    own.n = kv_index_marked(e->index, s->salt, s->ids, n + 1, kinds, own.mark);
-    all.n = kv_index_marked(e->index, KV_SALT_PUBLIC, s->ids, n_public + 1, kinds, all.mark);
-    return all.n > own.n ? all : own;
+    return kv_index_marked(e->index, of_public ? KV_SALT_PUBLIC : s->salt, s->ids,
+                           (of_public ? n_public : n) + 1, keeper_mark_kinds(s->keeper), mark);
 }
 
-/* Up to the marks, or nothing where a window has passed what a query there sees. */
-static struct kv_hit kept_and_marked(const struct engine *e, const struct sequence *s, uint32_t n)
+/* In one tree, as far as its policy can know what it would have seen. */
+static struct kv_hit known_in(const struct engine *e, const struct sequence *s, uint32_t n,
+                              bool of_public)
 {
-    struct kv_hit hit = kept(e, s, n);
-    const struct marked m = marked(e, s, n);
-    if (hit.n_position == m.n) {
-        hit.of_public = m.of_public;
+    struct kv_mark *mark[KV_MARK_N];
+    struct kv_hit hit = kept_in(e, s, n, of_public);
+    uint32_t at = marked_in(e, s, n, of_public, mark);
+    if (hit.n_position == at)
         return hit;
-    }
-    const struct kv_hit there = kept(e, s, m.n);
-    const bool passed = there.n_position < m.n;
+    while (at > 0 && (hit = kept_in(e, s, at, of_public)).n_position < at)
+        at = marked_in(e, s, at - 1, of_public,
+                       mark); /* a window has passed what a query there sees */
     return (struct kv_hit){
-        .n_position = passed ? 0 : m.n,
-        .of_public = m.of_public,
-        .miss = passed ? KV_MISS_WINDOW : KV_MISS_POLICY,
-        .miss_at = passed ? 0 : m.n,
-        .gone = there.gone,
+        .n_position = at, .of_public = of_public, .miss = KV_MISS_POLICY, .miss_at = at
     };
 }
 
@@ -62,7 +50,10 @@ struct kv_hit engine_kept(const struct engine *e, const struct sequence *s)
         return (struct kv_hit){ .miss = KV_MISS_OFF };
     if (s->keeper && keeper_reusable(s->keeper) == 0)
         return (struct kv_hit){ .miss = KV_MISS_POLICY };
-    return needs_marks(s) ? kept_and_marked(e, s, n) : kept(e, s, n);
+    const bool known = needs_marks(s);
+    const struct kv_hit own = known ? known_in(e, s, n, false) : kept_in(e, s, n, false),
+                        all = known ? known_in(e, s, n, true) : kept_in(e, s, n, true);
+    return all.n_position > own.n_position ? all : own;
 }
 
 enum status engine_take_kept(struct engine *e, struct sequence *s, struct note *why)
@@ -74,6 +65,7 @@ enum status engine_take_kept(struct engine *e, struct sequence *s, struct note *
             ? kv_index_take_public(e->index, s->ids, n + 1, s->n_public, &s->space,
                                    &s->public_trail, &s->hit, why)
             : kv_index_take(e->index, s->salt, s->ids, n + 1, &s->space, &s->trail, &s->hit, why);
+    assert(st != OK || s->hit.n_position == found.n_position);
     if (st == OK)
         s->hit = found;
     return st;
@@ -83,8 +75,11 @@ void engine_recall(struct engine *e, struct sequence *s)
 {
     if (!needs_marks(s) || s->n_done == 0)
         return;
-    const struct marked m = marked(e, s, s->n_done);
-    keeper_recall(s->keeper, &e->keeping, keeper_marks(s->keeper), m.mark);
+    struct kv_mark *mark[KV_MARK_N];
+    const uint32_t n = marked_in(e, s, s->n_done, s->hit.of_public, mark);
+    assert(n == s->n_done);
+    (void)n;
+    keeper_recall(s->keeper, &e->keeping, keeper_mark_kinds(s->keeper), mark);
 }
 
 /* ---- what is put there ---- */
@@ -103,11 +98,13 @@ void engine_mark(struct engine *e, struct sequence *s)
     struct keeper *k = s->keeper;
     if (!keeper_marks_here(k, s->n_done))
         return;
-    keeper_marked(k);
+    keeper_mark_passed(k);
     for (unsigned kind = 0; kind < KV_MARK_N; kind++) {
+        const bool wanted = keeper_mark_kinds(k) & 1u << kind &&
+                            (kv_index_lacks_mark(e->index, &s->trail, kind, s->n_done) ||
+                             kv_index_lacks_mark(e->index, &s->public_trail, kind, s->n_done));
         struct kv_mark *mark;
-        if (!(keeper_marks(k) & 1u << kind) ||
-            keeper_mark(k, &e->keeping, kind, s->n_done, &mark) != OK)
+        if (!wanted || keeper_mark_new(k, &e->keeping, kind, s->n_done, &mark) != OK)
             continue; /* without memory for it others read more themselves */
         kv_index_mark(e->index, &s->trail, mark);
         kv_index_mark(e->index, &s->public_trail, mark);

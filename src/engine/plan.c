@@ -64,7 +64,7 @@ bool engine_evict(struct engine *e)
     return kv_index_evict(e->index) || frozen_evict(&e->frozen) || tapped_evict(&e->tapped);
 }
 
-static void pause_sequence(struct engine *e, struct sequence *s)
+void engine_pause(struct engine *e, struct sequence *s)
 {
     kv_index_drop(e->index, &s->trail); /* what it sealed can be found again, or goes */
     kv_index_drop(e->index, &s->public_trail);
@@ -78,6 +78,15 @@ static void pause_sequence(struct engine *e, struct sequence *s)
     queue_push_front(&e->waiting, s);
 }
 
+/* What s computed although it was here already is here twice: it stands at the other blocks no longer, so those can go. False:
+ * there are none. */
+static bool let_index_go(struct engine *e, struct sequence *s)
+{
+    kv_index_drop(e->index, &s->trail); /* the next put begins anew */
+    kv_index_drop(e->index, &s->public_trail);
+    return engine_evict(e);
+}
+
 /* Makes blocks free for running[i]: idle ones go first, then the youngest sequences. False: it was paused itself, or is
  * the last one and ended: the cap has room for it (L1), but the system does not give the memory. */
 static bool free_some(struct engine *e, uint32_t i)
@@ -86,6 +95,8 @@ static bool free_some(struct engine *e, uint32_t i)
     if (engine_evict(e))
         return true;
     const uint32_t youngest = e->n_running - 1;
+    if (youngest == 0 && let_index_go(e, s))
+        return true;
     if (youngest == 0) {
         engine_stop_running(e, s);
         engine_finish(e, s, AKV_STOP_ERROR, FULL,
@@ -93,7 +104,7 @@ static bool free_some(struct engine *e, uint32_t i)
                       "(--kv-ram) allows it; lower the cap or -c");
         return false;
     }
-    pause_sequence(e, e->running[youngest]);
+    engine_pause(e, e->running[youngest]);
     return youngest != i;
 }
 

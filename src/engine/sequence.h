@@ -37,9 +37,10 @@ struct sequence {
     uint32_t n_id, n_prompt, n_id_max; // n_id_max: prompt + most that may be generated
     uint32_t n_done, n_cached;
     uint32_t n_reuse_max; // positions that may be taken from others at most
-    uint32_t n_known;  // so many begin another prompt, too: a policy leaves their KV to the index
-    uint32_t n_public; // ids that everybody may share: whole blocks of them
-    uint32_t n_posted; // prompt rows whose log-probabilities left
+    uint32_t
+        n_known; // so many began another prompt, or are public: a policy leaves their KV to the index
+    uint32_t n_public;      // ids that everybody may share: whole blocks of them
+    uint32_t n_posted;      // prompt rows whose log-probabilities left
     bool length_is_context; // n_id_max comes from n_ctx, not from n_predict
 
     struct kv_space *space;       // NULL while waiting or paused

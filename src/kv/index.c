@@ -225,8 +225,13 @@ void kv_index_check(const struct kv_index *x)
     }
     assert(n_node == x->stats.n_node + x->stats.n_salt);
     size_t mark_bytes = 0;
-    for (uint32_t i = 0; i < x->stats.n_mark; i++)
-        mark_bytes += x->marked[i].node->mark[x->marked[i].kind]->bytes;
+    for (uint32_t i = 0; i < x->stats.n_mark; i++) {
+        const struct kv_mark *m = x->marked[i].node->mark[x->marked[i].kind];
+        for (uint32_t j = 0; j < i && m; j++)
+            if (x->marked[j].node->mark[x->marked[j].kind] == m)
+                m = NULL; /* of the other tree, too */
+        mark_bytes += m ? m->bytes : 0;
+    }
     assert(mark_bytes == x->stats.mark_bytes && mark_bytes <= x->mark_bytes_max);
     for (uint32_t i = 1; i < x->n_heap; i++)
         assert(x->heap[(i - 1) / 2]->used <= x->heap[i]->used);

@@ -6,7 +6,8 @@ static void mark_drop(struct kv_index *x, uint32_t i)
 {
     struct marked *m = &x->marked[i];
     struct kv_mark **at = &m->node->mark[m->kind];
-    x->stats.mark_bytes -= (*at)->bytes;
+    if (--(*at)->n_node == 0)
+        x->stats.mark_bytes -= (*at)->bytes;
     kv_mark_release(*at);
     *at = NULL;
     *m = x->marked[--x->stats.n_mark];
@@ -22,26 +23,48 @@ void index_marks_remove(struct kv_index *x, const struct kv_node *n)
     }
 }
 
-static void mark_evict(struct kv_index *x)
+/* The longest unused, but for m. False: there is no other. */
+static bool mark_evict(struct kv_index *x, const struct kv_mark *m)
 {
-    uint32_t oldest = 0;
-    for (uint32_t i = 1; i < x->stats.n_mark; i++)
-        if (x->marked[i].node->used < x->marked[oldest].node->used)
+    uint32_t oldest = MARK_MAX;
+    for (uint32_t i = 0; i < x->stats.n_mark; i++) {
+        const struct marked *at = &x->marked[i];
+        if (at->node->mark[at->kind] != m &&
+            (oldest == MARK_MAX || at->node->used < x->marked[oldest].node->used))
             oldest = i;
+    }
+    if (oldest == MARK_MAX)
+        return false;
     mark_drop(x, oldest);
+    return true;
 }
 
+bool kv_index_lacks_mark(const struct kv_index *x, const struct kv_trail *trail,
+                         enum kv_mark_kind kind, uint32_t n)
+{
+    const struct kv_node *at = trail->node;
+    (void)x;
+    return at && !node_is_root(at) && trail->n_block * KV_BLOCK == n && !at->mark[kind];
+}
+
+size_t kv_index_mark_max(const struct kv_index *x)
+{
+    return x->mark_bytes_max;
+}
+
+/* Both trees may have it, and it is there once. */
 void kv_index_mark(struct kv_index *x, const struct kv_trail *trail, struct kv_mark *m)
 {
-    struct kv_node *n = trail->node;
-    if (!n || node_is_root(n) || trail->n_block * KV_BLOCK != m->n || n->mark[m->kind] ||
-        m->bytes > x->mark_bytes_max)
+    if (!kv_index_lacks_mark(x, trail, m->kind, m->n))
         return;
-    while (x->stats.n_mark == MARK_MAX || x->stats.mark_bytes + m->bytes > x->mark_bytes_max)
-        mark_evict(x);
-    n->mark[m->kind] = kv_mark_hold(m);
-    x->marked[x->stats.n_mark++] = (struct marked){ n, m->kind };
-    x->stats.mark_bytes += m->bytes;
+    const size_t bytes = m->n_node ? 0 : m->bytes;
+    while (x->stats.n_mark == MARK_MAX || x->stats.mark_bytes + bytes > x->mark_bytes_max)
+        if (!mark_evict(x, m))
+            return;
+    trail->node->mark[m->kind] = kv_mark_hold(m);
+    x->marked[x->stats.n_mark++] = (struct marked){ trail->node, m->kind };
+    x->stats.mark_bytes += bytes;
+    m->n_node++;
 }
 
 static bool has_kinds(const struct kv_node *n, unsigned kinds)

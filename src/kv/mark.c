@@ -39,24 +39,36 @@ static void move_mass(uint64_t *mass, const struct kv_excerpt *e, const struct k
 
 /* ---- marks ---- */
 
+static size_t n_value(enum kv_mark_kind kind, const struct kv_taps_size *size,
+                      const struct kv_shape *shape, uint32_t n)
+{
+    return kind == KV_MARK_MASS ? (size_t)n_list(shape) * n : n_sum(size) * (1 + (size_t)size->d);
+}
+
+size_t kv_mark_bytes(enum kv_mark_kind kind, const struct kv_taps_size *size,
+                     const struct kv_shape *shape, uint32_t n)
+{
+    return n_value(kind, size, shape, n) *
+           (kind == KV_MARK_MASS ? sizeof(uint64_t) : sizeof(float));
+}
+
 enum status kv_mark_new(struct kv_mark **out, enum kv_mark_kind kind, const struct kv_taps *t,
                         const struct kv_taps_size *size, const struct kv_shape *shape, uint32_t n)
 {
-    const size_t n_value =
-        kind == KV_MARK_MASS ? (size_t)n_list(shape) * n : n_sum(size) * (1 + (size_t)size->d);
+    const size_t n_all = n_value(kind, size, shape, n);
     struct kv_mark *m = mem_new(1, sizeof *m);
     if (!m)
         return FULL;
     *m = (struct kv_mark){ .kind = kind, .n = n, .n_holder = 1, .n_moment = t->n_moment };
     if (kind == KV_MARK_MASS)
-        m->mass = mem_new(n_value, sizeof *m->mass);
+        m->mass = mem_new(n_all, sizeof *m->mass);
     else
-        m->moments = mem_new(n_value, sizeof *m->moments);
+        m->moments = mem_new(n_all, sizeof *m->moments);
     if (!m->mass && !m->moments) {
         mem_free(m);
         return FULL;
     }
-    m->bytes = n_value * (m->mass ? sizeof *m->mass : sizeof *m->moments);
+    m->bytes = kv_mark_bytes(kind, size, shape, n);
     if (m->mass) {
         move_mass(m->mass, t->into, shape, n, false);
     } else {

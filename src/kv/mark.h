@@ -20,11 +20,15 @@ enum kv_mark_kind { KV_MARK_MASS, KV_MARK_MOMENTS, KV_MARK_N };
 struct kv_mark {
     enum kv_mark_kind kind;
     uint32_t n, n_holder;
+    uint32_t n_node; // of the index, that hold it
     size_t bytes;
     uint64_t n_moment;
     uint64_t *mass; // KV_MARK_MASS: [list][n], layers without a window, each of its kv_heads
     float *moments; // KV_MARK_MOMENTS: sum, then outer, as in kv_taps
 };
+
+size_t kv_mark_bytes(enum kv_mark_kind kind, const struct kv_taps_size *size,
+                     const struct kv_shape *shape, uint32_t n);
 
 /* Of one kind that t writes down, over its sequence's positions [0, n); none of its rows waits, nothing was dropped. It
  * has one holder. FULL: no memory. */

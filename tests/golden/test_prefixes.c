@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/mem.h"
 #include "base/rng.h"
 #include "support/sanitized.h"
 #include "support/still.h"
@@ -22,7 +23,7 @@ struct ask {
     struct akv_request request;
     struct buf told; // tokens and what else was likely
     struct akv_usage usage;
-    bool done;
+    bool done, failed;
 };
 
 static void ask_make(struct ask *a, const char *policy, uint32_t prefix, uint32_t tail,
@@ -53,8 +54,7 @@ static void take(const struct akv_event *e)
 {
     struct ask *a = e->user;
     if (e->kind == AKV_EVENT_DONE) {
-        if (e->stop == AKV_STOP_ERROR)
-            fail_msg("%s: %s", a->request.kv_policy, e->message);
+        a->failed = e->stop == AKV_STOP_ERROR;
         a->usage = e->usage;
         a->done = true;
         return;
@@ -63,16 +63,28 @@ static void take(const struct akv_event *e)
     buf_add(&a->told, e->top, e->n_top * sizeof *e->top);
 }
 
-static void finish(struct still *s)
+/* Until nothing is under way; what failed. */
+static const struct ask *finish_any(struct still *s)
 {
+    const struct ask *failed = NULL;
     while (!still_is_idle(s)) {
         struct outbox_event *event;
         still_turn(s);
         while ((event = still_event(s))) {
+            struct ask *a = event->event.user;
             take(&event->event);
+            failed = a->failed ? a : failed;
             outbox_event_free(event);
         }
     }
+    return failed;
+}
+
+static void finish(struct still *s)
+{
+    const struct ask *failed = finish_any(s);
+    if (failed)
+        fail_msg("%s: it failed", failed->request.kv_policy);
 }
 
 static void expect_bits_of_alone(struct still *s, const struct ask *got,
@@ -201,6 +213,111 @@ static void of_many_beginnings(struct still *s, const struct akv_limits *limits)
     still_engine_close(s);
 }
 
+/* Another beginning from its n-th id on. */
+static void part_at(struct ask *a, uint32_t n, uint32_t n_vocab)
+{
+    struct rng rng = rng_seeded(n, 3);
+    for (; n < N; n++)
+        a->ids[n] = (int32_t)rng_below(&rng, n_vocab);
+}
+
+static void begin_public(struct still *s, struct ask *a, const char *salt, uint32_t tail)
+{
+    ask_make(a, "auto:budget=30%", 1, tail, model_hparams(s->model)->n_vocab);
+    a->request.cache_salt = salt;
+    a->request.n_public = SHARED;
+}
+
+/* The same beginning lies under a salt and for everybody; blocks that a window has passed go in one of the two first. What is
+ * taken is of the tree whose marks were found. */
+static void where_windows_have_passed(struct still *s, const struct akv_limits *limits)
+{
+    static struct ask ask[4];
+    for (uint32_t n_gone = 0; n_gone < 10; n_gone++) {
+        still_engine_open(s, limits);
+        for (uint32_t i = 0; i < 4; i++) {
+            begin_public(s, &ask[i], i == 1 ? "t-2" : "t-1", i);
+            if (i == 2) { /* it uses some of it */
+                part_at(&ask[i], 128, model_hparams(s->model)->n_vocab);
+                ask[i].request.kv_policy = NULL;
+                ask[i].request.n_public = 0;
+            }
+            for (uint32_t k = 0; i == 3 && k < n_gone; k++)
+                kv_index_evict(s->engine->index);
+            submit(s, &ask[i]);
+            finish(s);
+            if (i < 3)
+                buf_close(&ask[i].told);
+        }
+        still_engine_close(s);
+        expect_bits_of_alone(s, &ask[3], limits);
+        buf_close(&ask[3].told);
+    }
+}
+
+/* A prefix that is there, but that the policy has to compute again, is there twice, in room for little more than one. */
+static void twice_in_room_for_one(struct still *s, struct akv_limits limits)
+{
+    static const char *const policy[] = { "full", "auto:budget=30%", "h2o:budget=40%" };
+    static struct ask ask[3];
+    for (uint32_t room = 0; room < 3; room++) {
+        limits.kv_bytes = still_kv_bytes(s, 1.5 + 0.25 * room, limits.n_ctx, limits.n_ubatch);
+        still_engine_open(s, &limits);
+        for (uint32_t i = 0; i < 3; i++) {
+            ask_make(&ask[i], policy[i], 1, 0, model_hparams(s->model)->n_vocab);
+            submit(s, &ask[i]);
+            finish(s);
+        }
+        still_engine_close(s);
+        for (uint32_t i = 0; i < 3; i++) {
+            expect_bits_of_alone(s, &ask[i], &limits);
+            buf_close(&ask[i].told);
+        }
+    }
+}
+
+/* Wherever memory is refused, it ends, and nothing stays pinned (the index is checked when it is closed). */
+static void without_memory(struct still *s, const struct akv_limits *limits)
+{
+    static struct ask ask[2];
+    for (uint64_t k = 1; k < (SANITIZED ? 20 : 60); k++) {
+        still_engine_open(s, limits);
+        for (uint32_t i = 0; i < 2; i++) {
+            begin_public(s, &ask[i], i ? "t-2" : "t-1", i);
+            submit(s, &ask[i]);
+            mem_fail_at(i ? k : 0);
+            finish_any(s);
+            mem_fail_at(0);
+            assert_true(ask[i].done);
+            buf_close(&ask[i].told);
+        }
+        still_engine_close(s);
+    }
+}
+
+/* The one that the others wait for is paused on its way: what they asked for is put aside when it comes by again. */
+static void behind_a_pause(struct still *s, struct akv_limits limits)
+{
+    static struct ask ask[2];
+    limits.n_parallel = 2;
+    still_engine_open(s, &limits);
+    for (uint32_t i = 0; i < 2; i++) {
+        ask_make(&ask[i], "expected:budget=30%", 1, i, model_hparams(s->model)->n_vocab);
+        submit(s, &ask[i]);
+    }
+    still_turn(s);
+    engine_pause(s->engine, s->engine->running[0]);
+    finish(s);
+    const uint64_t n_read = s->engine->n_token_prompt;
+    still_engine_close(s);
+    assert_int_equal(ask[1].usage.n_cached, SHARED);
+    assert_in_range(n_read, N + N - SHARED, N + N - SHARED + limits.n_ubatch);
+    for (uint32_t i = 0; i < 2; i++) {
+        expect_bits_of_alone(s, &ask[i], &limits);
+        buf_close(&ask[i].told);
+    }
+}
+
 static void tiny(const char *arch)
 {
     struct akv_limits limits = { .n_ctx = 320, .n_ubatch = 48, .n_parallel = 1, .n_queue = 8 };
@@ -211,6 +328,10 @@ static void tiny(const char *arch)
     at_once(&s, limits);
     of_all_tenants(&s, &limits);
     of_many_beginnings(&s, &limits);
+    where_windows_have_passed(&s, &limits);
+    twice_in_room_for_one(&s, limits);
+    without_memory(&s, &limits);
+    behind_a_pause(&s, limits);
     still_close(&s);
 }
 
