@@ -20,7 +20,7 @@
 enum {
     N_CTX_MAX = 512,
     N_ASK_MAX = 256,
-    N_TINY = SANITIZED ? 20 : 70,
+    N_TINY = SANITIZED ? 36 : 70,
     N_REAL = SANITIZED ? 2 : 16,
     N_FAMILY = 4,
     N_ALTERNATIVES = 3
