@@ -31,13 +31,13 @@ static struct kv_hit known_in(const struct engine *e, const struct sequence *s, 
                               bool of_public)
 {
     struct kv_mark *mark[KV_MARK_N];
-    struct kv_hit hit = kept_in(e, s, n, of_public);
+    const struct kv_hit hit = kept_in(e, s, n, of_public);
     uint32_t at = marked_in(e, s, n, of_public, mark);
     if (hit.n_position == at)
         return hit;
-    while (at > 0 && (hit = kept_in(e, s, at, of_public)).n_position < at)
-        at = marked_in(e, s, at - 1, of_public,
-                       mark); /* a window has passed what a query there sees */
+    // Where a window has passed what a query there sees, an earlier mark may do.
+    while (at > 0 && kept_in(e, s, at, of_public).n_position < at)
+        at = marked_in(e, s, at - 1, of_public, mark);
     return (struct kv_hit){
         .n_position = at, .of_public = of_public, .miss = KV_MISS_POLICY, .miss_at = at
     };
