@@ -40,24 +40,9 @@ struct life {
 
 static void open_twin(struct life *f)
 {
-    const uint32_t whole = kv_whole_group(&f->r.shape);
-    f->group = &f->r.shape.group[whole];
-    for (uint32_t l = 0; l < f->h->n_layer; l++)
-        if (f->r.shape.layer_group[l] == whole)
-            f->model_layer[f->r.shape.layer_index[l]] = (uint16_t)l;
-    f->twin = (struct rank_twin){ .n_layer = f->group->n_layer,
-                                  .n_kv_head = f->group->n_kv_head,
-                                  .group = f->h->n_head / f->group->n_kv_head,
-                                  .d = f->h->d_head,
-                                  .d_v = f->h->d_head,
-                                  .n_max = N,
-                                  .scale = f->h->attn_scale,
-                                  .n_rot = f->h->n_rot,
-                                  .rope_halves = f->h->rope_halves,
-                                  .model_layer = f->model_layer,
-                                  .taps = &f->taps };
-    assert_true(f->h->attn_softcap == 0);
-    rank_twin_open(&f->twin);
+    f->group = &f->r.shape.group[kv_whole_group(&f->r.shape)];
+    rank_twin_of(&f->twin, f->h, &f->r.shape, f->model_layer, N);
+    f->twin.taps = &f->taps;
     keep_twin_open(&f->kept, &f->twin, &f->r.shape);
 }
 

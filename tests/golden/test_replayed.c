@@ -37,7 +37,6 @@ struct replayed {
     struct still still;
     struct runner r;
     const struct hparams *h;
-    const struct kv_group *group;
     struct kv_choice choice;
     struct rank_twin twin;
     struct keep_twin kept;
@@ -164,22 +163,7 @@ static void replayed_open(struct replayed *f, const char *path, const char *choi
     still_open_file(&f->still, path);
     runner_open(&f->r, &config);
     f->h = model_hparams(f->r.model);
-    const uint32_t whole = kv_whole_group(&f->r.shape);
-    f->group = &f->r.shape.group[whole];
-    for (uint32_t l = 0; l < f->h->n_layer; l++)
-        if (f->r.shape.layer_group[l] == whole)
-            f->model_layer[f->r.shape.layer_index[l]] = (uint16_t)l;
-    f->twin = (struct rank_twin){ .n_layer = f->group->n_layer,
-                                  .n_kv_head = f->group->n_kv_head,
-                                  .group = f->h->n_head / f->group->n_kv_head,
-                                  .d = f->h->d_head,
-                                  .d_v = f->h->d_head,
-                                  .n_max = ROOM,
-                                  .scale = f->h->attn_scale,
-                                  .n_rot = f->h->n_rot,
-                                  .model_layer = f->model_layer };
-    assert_true(f->h->attn_softcap == 0);
-    rank_twin_open(&f->twin);
+    rank_twin_of(&f->twin, f->h, &f->r.shape, f->model_layer, ROOM);
     keep_twin_open(&f->kept, &f->twin, &f->r.shape);
 }
 

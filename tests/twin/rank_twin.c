@@ -1,5 +1,6 @@
 #include "twin/rank_twin.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,28 @@
 #include "base/mem.h"
 
 /* ---- the sequence ---- */
+
+void rank_twin_of(struct rank_twin *t, const struct hparams *h, const struct kv_shape *shape,
+                  uint16_t *model_layer, uint32_t n_max)
+{
+    const uint32_t whole = kv_whole_group(shape);
+    const struct kv_group *group = &shape->group[whole];
+    for (uint32_t l = 0; l < h->n_layer; l++)
+        if (shape->layer_group[l] == whole)
+            model_layer[shape->layer_index[l]] = (uint16_t)l;
+    *t = (struct rank_twin){ .n_layer = group->n_layer,
+                             .n_kv_head = group->n_kv_head,
+                             .group = h->n_head / group->n_kv_head,
+                             .d = h->d_head,
+                             .d_v = h->d_head,
+                             .n_max = n_max,
+                             .scale = h->attn_scale,
+                             .n_rot = h->n_rot,
+                             .rope_halves = h->rope_halves,
+                             .model_layer = model_layer };
+    assert(h->attn_softcap == 0);
+    rank_twin_open(t);
+}
 
 void rank_twin_open(struct rank_twin *t)
 {

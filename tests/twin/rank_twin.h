@@ -6,6 +6,7 @@
 
 #include "kv/policy.h"
 #include "kv/taps.h"
+#include "model/hparams.h"
 
 /* One sequence: lists are [layer without a window][kv_head], positions 0.. n_position - 1. */
 struct rank_twin {
@@ -27,6 +28,10 @@ struct rank_twin {
     const struct kv_taps *taps; // moments are taken from here; NULL: from raw
 };
 
+/* Of a model's lists, and room for n_max positions; model_layer [layers without a window] is filled, and stays the
+ * caller's. Its scores must have no soft cap. */
+void rank_twin_of(struct rank_twin *t, const struct hparams *h, const struct kv_shape *shape,
+                  uint16_t *model_layer, uint32_t n_max);
 void rank_twin_open(struct rank_twin *t);
 void rank_twin_close(struct rank_twin *t);
 
