@@ -101,8 +101,8 @@ void engine_mark(struct engine *e, struct sequence *s)
     keeper_mark_passed(k);
     for (unsigned kind = 0; kind < KV_MARK_N; kind++) {
         const bool wanted = keeper_mark_kinds(k) & 1u << kind &&
-                            (kv_index_lacks_mark(e->index, &s->trail, kind, s->n_done) ||
-                             kv_index_lacks_mark(e->index, &s->public_trail, kind, s->n_done));
+                            (kv_index_lacks_mark(&s->trail, kind, s->n_done) ||
+                             kv_index_lacks_mark(&s->public_trail, kind, s->n_done));
         struct kv_mark *mark;
         if (!wanted || keeper_mark_new(k, &e->keeping, kind, s->n_done, &mark) != OK)
             continue; /* without memory for it others read more themselves */

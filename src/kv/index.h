@@ -158,8 +158,7 @@ void kv_index_publish(struct kv_index *x, const int32_t *ids, uint32_t n_public,
 /* ---- what policies wrote down over a prefix ---- */
 
 /* Whether the trail stands behind n positions, and there is no mark of the kind yet. */
-bool kv_index_lacks_mark(const struct kv_index *x, const struct kv_trail *trail,
-                         enum kv_mark_kind kind, uint32_t n);
+bool kv_index_lacks_mark(const struct kv_trail *trail, enum kv_mark_kind kind, uint32_t n);
 size_t kv_index_mark_max(const struct kv_index *x); // bytes of a mark that can be put
 
 /* Puts it where the trail stands, if that is its end and there is room; the index is a holder of its own. */

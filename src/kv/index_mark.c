@@ -39,11 +39,9 @@ static bool mark_evict(struct kv_index *x, const struct kv_mark *m)
     return true;
 }
 
-bool kv_index_lacks_mark(const struct kv_index *x, const struct kv_trail *trail,
-                         enum kv_mark_kind kind, uint32_t n)
+bool kv_index_lacks_mark(const struct kv_trail *trail, enum kv_mark_kind kind, uint32_t n)
 {
     const struct kv_node *at = trail->node;
-    (void)x;
     return at && !node_is_root(at) && trail->n_block * KV_BLOCK == n && !at->mark[kind];
 }
 
@@ -55,7 +53,7 @@ size_t kv_index_mark_max(const struct kv_index *x)
 /* Both trees may have it, and it is there once. */
 void kv_index_mark(struct kv_index *x, const struct kv_trail *trail, struct kv_mark *m)
 {
-    if (!kv_index_lacks_mark(x, trail, m->kind, m->n))
+    if (!kv_index_lacks_mark(trail, m->kind, m->n))
         return;
     const size_t bytes = m->n_node ? 0 : m->bytes;
     while (x->stats.n_mark == MARK_MAX || x->stats.mark_bytes + bytes > x->mark_bytes_max)
