@@ -166,15 +166,6 @@ static void plan_kind(struct pass *p, struct attn_plan *plan, uint32_t n_chunk, 
         plan->n_part = 0;
 }
 
-/* Whether scores of so many chunks a row, and of its slots, have room. */
-static bool parts_can_keep(const struct pass *p, uint32_t n_chunk)
-{
-    uint32_t n_slots = 0;
-    for (uint32_t s = 0; s < p->batch->n_seq; s++)
-        n_slots = p->seq_slots[s] > n_slots ? p->seq_slots[s] : n_slots;
-    return (uint64_t)p->n_row * (n_chunk + n_slots) * p->h->n_head * CHUNK_ROWS <= PARTS_KEPT;
-}
-
 static void plan_parts_of_all(struct pass *p)
 {
     uint32_t n_chunk = 0;
@@ -186,7 +177,7 @@ static void plan_parts_of_all(struct pass *p)
     }
     find_slots(p);
     find_leaders(p);
-    p->parts_count = has_few_rows(p) && parts_can_keep(p, n_chunk);
+    p->parts_count = has_few_rows(p);
     plan_kind(p, &p->plan[0], n_chunk, false);
     if (p->h->window)
         plan_kind(p, &p->plan[1], n_chunk, true);

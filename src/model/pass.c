@@ -95,7 +95,7 @@ static void place(struct pass *p, const struct hparams *h, const struct weights 
         p->tile[i] = piece(l, rows, sizeof *p->tile[i]);
     }
     p->split = state_piece(l, (size_t)SPLIT_STATES * group, h->d_head);
-    p->parts_kept = piece(l, PARTS_KEPT, sizeof(float));
+    p->row_left = piece(l, SPLIT_STATES, sizeof *p->row_left);
     p->thread = piece(l, n_thread, sizeof *p->thread);
     p->loops = (struct loops){ piece(l, n_thread, sizeof *p->loops.of), n_thread };
     p->portion = piece(l, n_thread, sizeof *p->portion);

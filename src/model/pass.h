@@ -24,8 +24,7 @@ enum {
     TILE_ROWS_FEW = 16,
     TILE_ROWS_MAX = 32,
     NO_SEQ = UINT32_MAX,
-    PASS_KEPT = 1 << 18,
-    PARTS_KEPT = 1 << 19 // floats
+    PASS_KEPT = 1 << 18 // floats
 };
 
 /* Rows that attend to one chunk of 1,024 positions together, their K and V read once. They are of one sequence, or of
@@ -64,7 +63,7 @@ struct pass_thread {
     uint32_t *lo, *hi; // [queries]
     struct attn_state total, part;
     float *scores; // [queries][64] of one block, 64-byte aligned
-    float *kept;   // [PASS_KEPT] of all blocks of a tile, where they have room
+    float *kept;   // [PASS_KEPT] of all blocks of a tile, or of parts, where they have room
 };
 
 /* What some sequence of the batch asks to have written down (model/taps.h). */
@@ -107,10 +106,9 @@ struct pass {
     struct loops loops;      // of a task that others help with
     struct portion *portion; // of the run, one a thread
     struct pass_taps taps;
-    struct attn_state split; // [SPLIT_STATES] states of one kv_head's queries
-    float *parts_kept;       // [PARTS_KEPT] scores of the parts whose mass is counted
-    /* Rows whose mass is counted attend by parts, too: few rows, whose scores find room. */
-    bool parts_count;
+    struct attn_state split;    // [SPLIT_STATES] states of one kv_head's queries
+    _Atomic uint32_t *row_left; // [SPLIT_STATES] of a row and kv_head: attend.c
+    bool parts_count;           // rows whose mass is counted attend by parts, too: few rows
 
     void *memory; // all of the above
     size_t bytes;

@@ -151,6 +151,7 @@ struct walk {
     const struct batch_seq *seq;
     const struct past *past;
     struct attn_run *run;
+    struct attn_state total; // its finished softmax
     struct pass_thread *mine;
     uint32_t kv_head;
     struct kv_list into;
@@ -296,24 +297,26 @@ static void add_mass(struct walk *w, uint32_t block, uint64_t *mass)
     size_t stride;
     const float *s = scores_of(w, block, &stride);
     if (!w->shared) {
-        kern->attn_mass(w->run, block, s, stride, w->mine->total, peak, mass);
+        kern->attn_mass(w->run, block, s, stride, w->total, peak, mass);
         return;
     }
     uint64_t mine[KV_BLOCK] = { 0 };
-    kern->attn_mass(w->run, block, s, stride, w->mine->total, peak, mine);
+    kern->attn_mass(w->run, block, s, stride, w->total, peak, mine);
     for (uint32_t i = 0; i < KV_BLOCK; i++)
         (peak ? raise_shared : add_shared)(&mass[i], mine[i]);
 }
 
 static struct walk walk_of(struct pass *p, uint32_t layer, uint32_t kv_head,
                            const struct past *past, struct attn_run *run,
-                           const struct batch_seq *seq, struct pass_thread *mine)
+                           const struct batch_seq *seq, struct attn_state total,
+                           struct pass_thread *mine)
 {
     return (struct walk){
         .p = p,
         .seq = seq,
         .past = past,
         .run = run,
+        .total = total,
         .mine = mine,
         .kv_head = kv_head,
         .into = kv_excerpt_list(seq->taps->into, layer, kv_head),
@@ -323,7 +326,7 @@ static struct walk walk_of(struct pass *p, uint32_t layer, uint32_t kv_head,
 void taps_count(struct pass *p, uint32_t layer, uint32_t kv_head, const struct past *past,
                 struct attn_run *run, const struct batch_seq *seq, struct pass_thread *mine)
 {
-    struct walk w = walk_of(p, layer, kv_head, past, run, seq, mine);
+    struct walk w = walk_of(p, layer, kv_head, past, run, seq, mine->total, mine);
     w.shared = seq->n_row > p->tile_rows || p->taps.shared;
     assert(w.into.tail_mass);
     if (seq->taps->n_counted != UINT32_MAX)
@@ -335,20 +338,14 @@ void taps_count(struct pass *p, uint32_t layer, uint32_t kv_head, const struct p
             kv_least_received(p->kern, &w.into, seq->taps->open);
 }
 
-void taps_fetch_part(uint32_t layer, uint32_t kv_head, const struct attn_run *run, bool slots,
-                     const struct batch_seq *seq)
-{
-    const struct walk w = { .into = kv_excerpt_list(seq->taps->into, layer, kv_head) };
-    fetch_first(&w, slots, run->first, run->last);
-}
-
 void taps_count_part(struct pass *p, uint32_t layer, uint32_t kv_head, const struct past *past,
                      struct attn_run *run, bool slots, const struct batch_seq *seq,
-                     struct pass_thread *mine)
+                     struct attn_state total, struct pass_thread *mine)
 {
-    struct walk w = walk_of(p, layer, kv_head, past, run, seq, mine);
+    struct walk w = walk_of(p, layer, kv_head, past, run, seq, total, mine);
     w.shared = seq->n_row > 1 || p->taps.shared;
     assert(w.into.tail_mass && seq->taps->n_counted == UINT32_MAX);
     assert(past_end(run) <= w.into.tail_first + w.into.n_tail_mass / KV_BLOCK);
+    fetch_first(&w, slots, run->first, run->last);
     walk_blocks(&w, slots, run->first, run->last, add_mass);
 }

@@ -6,7 +6,7 @@
  *                      taps_queries      rotated ones, row by row
  *     a tile of        taps_count        mass of the scores that it kept, when each query's softmax is known
  *     pass_attend
- *     a part of it     taps_count_part   the same, of one row, behind all parts
+ *     a part of it     taps_count_part   the same, of one row, when its parts are merged
  *
  * Private to model/. */
 #ifndef MODEL_TAPS_H
@@ -27,12 +27,9 @@ void taps_keep(struct attn_run *run, const struct pass_thread *mine, uint32_t n_
 /* Counts what a tile of n rows gave: `run` as attention used it, mine->total its finished softmax. */
 void taps_count(struct pass *p, uint32_t layer, uint32_t kv_head, const struct past *past,
                 struct attn_run *run, const struct batch_seq *seq, struct pass_thread *mine);
-/* Counts what one row gave in a part: `run` aimed at the part's blocks. */
+/* Counts what one row gave in a part: `run` aimed at the part's blocks, `total` the row's finished softmax. */
 void taps_count_part(struct pass *p, uint32_t layer, uint32_t kv_head, const struct past *past,
                      struct attn_run *run, bool slots, const struct batch_seq *seq,
-                     struct pass_thread *mine);
-/* Fetches what that begins with. */
-void taps_fetch_part(uint32_t layer, uint32_t kv_head, const struct attn_run *run, bool slots,
-                     const struct batch_seq *seq);
+                     struct attn_state total, struct pass_thread *mine);
 
 #endif

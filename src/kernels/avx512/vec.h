@@ -9,26 +9,40 @@
 
 #include "kernels/avx2/vec.h"
 
-/* exp of n vectors, all <= EXP_MAX or NaN, step by step together (avx2/vec.h tells why). */
-static inline __attribute__((__always_inline__)) void exp16_low_n(__m512 *y, const __m512 *x, int n)
+/* The polynomial of exp of n vectors, at most 6, k the nearest integer to each x * log2(e): step by step together
+ * (avx2/vec.h tells why). */
+static inline __attribute__((__always_inline__)) void exp16_poly_n(__m512 *p, const __m512 *x,
+                                                                   const __m512 *k, int n)
 {
     static const float C[] = { EXP_C5, EXP_C4, EXP_C3, EXP_C2, 1, 1 };
-    const __m512 log2e = _mm512_set1_ps(EXP_LOG2E), least = _mm512_set1_ps(EXP_MIN);
     const __m512 hi = _mm512_set1_ps(EXP_LN2_HI), lo = _mm512_set1_ps(EXP_LN2_LO);
-    __m512 k[4], r[4], p[4];
+    __m512 r[6];
+#pragma GCC unroll 6
+    for (int i = 0; i < n; i++)
+        r[i] = _mm512_fnmadd_ps(k[i], hi, x[i]);
+#pragma GCC unroll 6
+    for (int i = 0; i < n; i++)
+        r[i] = _mm512_fnmadd_ps(k[i], lo, r[i]);
+#pragma GCC unroll 6
+    for (int i = 0; i < n; i++)
+        p[i] = _mm512_set1_ps(EXP_C6);
+#pragma GCC unroll 6
+    for (int c = 0; c < 6; c++)
+#pragma GCC unroll 6
+        for (int i = 0; i < n; i++)
+            p[i] = _mm512_fmadd_ps(p[i], r[i], _mm512_set1_ps(C[c]));
+}
+
+/* exp of n vectors, at most 4, all <= EXP_MAX or NaN. */
+static inline __attribute__((__always_inline__)) void exp16_low_n(__m512 *y, const __m512 *x, int n)
+{
+    const __m512 log2e = _mm512_set1_ps(EXP_LOG2E), least = _mm512_set1_ps(EXP_MIN);
+    __m512 k[4], p[4];
     for (int i = 0; i < n; i++)
         k[i] = _mm512_mul_ps(x[i], log2e);
     for (int i = 0; i < n; i++)
         k[i] = _mm512_roundscale_ps(k[i], _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    for (int i = 0; i < n; i++)
-        r[i] = _mm512_fnmadd_ps(k[i], hi, x[i]);
-    for (int i = 0; i < n; i++)
-        r[i] = _mm512_fnmadd_ps(k[i], lo, r[i]);
-    for (int i = 0; i < n; i++)
-        p[i] = _mm512_set1_ps(EXP_C6);
-    for (int c = 0; c < 6; c++)
-        for (int i = 0; i < n; i++)
-            p[i] = _mm512_fmadd_ps(p[i], r[i], _mm512_set1_ps(C[c]));
+    exp16_poly_n(p, x, k, n);
     for (int i = 0; i < n; i++) {
         __mmask16 inside = _mm512_cmp_ps_mask(x[i], least, _CMP_NLT_UQ);
         __m512i power = _mm512_slli_epi32(_mm512_cvtps_epi32(k[i]), 23);
