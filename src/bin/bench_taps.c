@@ -45,7 +45,7 @@ static const struct flag rows[] = {
       .help = "Kernels to use: auto, ref, avx2, avx512 or amx." },
     COUNT_FLAG("-p --n-prompt", n_prompt, "2048", 1, MASS_TAIL / 2, "Tokens of the prompt."),
     COUNT_FLAG("-n --n-gen", n_gen, "64", 1, MASS_TAIL / 2, "Tokens generated behind it."),
-    COUNT_FLAG("-r --reps", n_rep, "3", 1, SAMPLES_MAX, "Prompts; medians are shown."),
+    COUNT_FLAG("-r --reps", n_rep, "5", 1, SAMPLES_MAX, "Prompts; medians are shown."),
     COUNT_FLAG("-ub --ubatch-size", n_ubatch, "512", 1, 4096, "Tokens of a prefill step."),
     { .names = "--kv-type",
       .type = FLAG_ENUM,
@@ -87,8 +87,8 @@ struct world {
     struct kv_pool *pool;
     struct kv_spaces *spaces;
     struct past past[N_KIND];
-    int32_t *ids;                                   // of a step, any
-    struct samples prefill[N_KIND], decode[N_KIND]; // us of each step, in the same order
+    int32_t *ids;                                 // of a step, any
+    struct samples prompt[N_KIND], token[N_KIND]; // us of each, in the same order
 };
 
 static enum status past_open(struct world *w, enum kind kind, struct note *why)
@@ -138,7 +138,7 @@ static double now_us(const struct world *w)
     return model_n_thread(w->m) == 1 ? clock_thread_us() : clock_us();
 }
 
-static enum status step(struct world *w, enum kind kind, uint32_t n_row, struct samples *us)
+static enum status step(struct world *w, enum kind kind, uint32_t n_row, double *us)
 {
     struct past *p = &w->past[kind];
     const uint32_t position = kv_space_committed(p->space), last = n_row - 1;
@@ -153,14 +153,13 @@ static enum status step(struct world *w, enum kind kind, uint32_t n_row, struct 
     const double began = now_us(w);
     model_forward(w->m, &(struct batch){ .n_row = n_row, .n_seq = 1, .id = w->ids, .seq = &seq });
     model_logits(w->m, &last, 1);
-    samples_add(us, now_us(w) - began);
+    *us += now_us(w) - began;
     kv_space_commit(p->space, position + n_row);
     return OK;
 }
 
-/* Each kind in turn; who begins changes from step to step. */
-static enum status every_kind(struct world *w, uint32_t n_row, uint32_t turn,
-                              struct samples us[N_KIND])
+/* Each kind in turn, added to its time; who begins changes from step to step. */
+static enum status every_kind(struct world *w, uint32_t n_row, uint32_t turn, double us[N_KIND])
 {
     enum status st = OK;
     for (uint32_t i = 0; i < N_KIND && st == OK; i++) {
@@ -170,36 +169,40 @@ static enum status every_kind(struct world *w, uint32_t n_row, uint32_t turn,
     return st;
 }
 
+static void add_each(struct samples to[N_KIND], double us[N_KIND])
+{
+    for (enum kind kind = 0; kind < N_KIND; kind++) {
+        samples_add(&to[kind], us[kind]);
+        us[kind] = 0;
+    }
+}
+
 static enum status read_and_generate(struct world *w, uint32_t turn, struct note *why)
 {
     const uint32_t n_prompt = (uint32_t)w->o->n_prompt, most = (uint32_t)w->o->n_ubatch;
+    double us[N_KIND] = { 0 };
     enum status st = OK;
     for (enum kind kind = 0; kind < N_KIND && st == OK; kind++)
         st = past_open(w, kind, why);
     for (uint32_t done = 0; done < n_prompt && st == OK; done += most)
-        st = every_kind(w, n_prompt - done < most ? n_prompt - done : most, turn + done / most,
-                        w->prefill);
-    for (uint32_t i = 0; i < (uint32_t)w->o->n_gen && st == OK; i++)
-        st = every_kind(w, 1, turn + i, w->decode);
+        st = every_kind(w, n_prompt - done < most ? n_prompt - done : most, turn + done / most, us);
+    add_each(w->prompt, us);
+    for (uint32_t i = 0; i < (uint32_t)w->o->n_gen && st == OK; i++) {
+        st = every_kind(w, 1, turn + i, us);
+        add_each(w->token, us);
+    }
     for (enum kind kind = 0; kind < N_KIND; kind++)
         past_close(&w->past[kind]);
     return st;
 }
 
-/* Of a whole prompt: deep steps weigh what they take. */
-static double prompt_us(const struct world *w, enum kind kind)
-{
-    const int64_t n_step = (w->o->n_prompt + w->o->n_ubatch - 1) / w->o->n_ubatch;
-    return samples_mean(&w->prefill[kind]) * (double)n_step;
-}
-
-/* The median of each step's ratio to the plain one beside it. */
-static double ratio_of(const struct samples *kind, const struct samples *plain)
+/* By how much longer it takes, in percent: the median of what each gives and the plain one beside it. */
+static double longer(const struct samples *kind, const struct samples *plain)
 {
     struct samples ratio = { 0 };
     for (uint32_t i = 0; i < kind->n; i++)
         samples_add(&ratio, kind->x[i] / plain->x[i]);
-    return samples_median(&ratio);
+    return 100 * (samples_median(&ratio) - 1);
 }
 
 static void print_table(const struct world *w)
@@ -209,10 +212,9 @@ static void print_table(const struct world *w)
            model_n_thread(w->m) == 1 ? " (processor time)" : "", model_kernels(w->m)->name);
     printf("  %-18s %12s %8s %12s %8s\n", "written down", "ms a prompt", "", "ms a token", "");
     for (enum kind k = 0; k < N_KIND; k++)
-        printf("  %-18s %12.1f %+7.1f%% %12.3f %+7.1f%%\n", kind_names[k], prompt_us(w, k) * 1e-3,
-               100 * (prompt_us(w, k) / prompt_us(w, PLAIN) - 1),
-               samples_median(&w->decode[k]) * 1e-3,
-               100 * (ratio_of(&w->decode[k], &w->decode[PLAIN]) - 1));
+        printf("  %-18s %12.1f %+7.1f%% %12.3f %+7.1f%%\n", kind_names[k],
+               samples_median(&w->prompt[k]) * 1e-3, longer(&w->prompt[k], &w->prompt[PLAIN]),
+               samples_median(&w->token[k]) * 1e-3, longer(&w->token[k], &w->token[PLAIN]));
 }
 
 /* ---- the whole ---- */

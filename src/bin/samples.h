@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 
-enum { SAMPLES_MAX = 128 };
+enum { SAMPLES_MAX = 1024 };
 
 struct samples {
     uint32_t n;
