@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "model/attend_in.h"
+#include "model/chunks.h"
 #include "model/taps.h"
 
 enum { IDLE_PAUSES = 4000 };
@@ -39,31 +40,11 @@ static void state_clear(struct attn_state s, uint32_t n, uint32_t d)
     memset(s.o, 0, (size_t)n * d * sizeof *s.o);
 }
 
-static uint32_t min_u32(uint32_t a, uint32_t b)
-{
-    return a < b ? a : b;
-}
-
 void attend_finish_row(struct attend_job *job, uint32_t row, uint32_t head, struct attn_state total)
 {
     const struct hparams *h = job->p->h;
     float *out = job->p->mix + ((size_t)row * h->n_head + head * job->group) * h->d_head;
     job->p->kern->attn_finish(out, h->d_head, total, job->group, h->d_head);
-}
-
-/* Blocks [from, to), chunk after chunk, into the total; `behind` is read behind them. */
-static void attend_chunks(struct attend_job *job, struct attn_run *run, uint32_t from, uint32_t to,
-                          struct past_block behind, struct pass_thread *mine)
-{
-    for (run->first = from; run->first < to; run->first = run->last) {
-        run->last =
-            min_u32(to, run->first / ATTN_CHUNK_BLOCKS * ATTN_CHUNK_BLOCKS + ATTN_CHUNK_BLOCKS);
-        const struct past_block next = run->last < to ? past_first_of(run, run->last, to) : behind;
-        run->k_next = next.k;
-        run->v_next = next.v;
-        job->p->kern->attn_partial(run, mine->part, mine->scratch);
-        job->p->kern->attn_merge(mine->total, mine->part, run->n_query, run->d_v);
-    }
 }
 
 /* Task i: all tiles of the first head, then those of the next. */
@@ -75,6 +56,22 @@ static struct tile tile_at(const struct attend_job *job, uint32_t i)
     return (struct tile){ t->first, t->n, p->head[i / n].head };
 }
 
+static uint32_t selects_of(const struct attend_job *job, const struct batch_seq *seq)
+{
+    return past_n_dense(seq, job->windowed) < seq->n_row ? job->p->h->n_kv_head : 0;
+}
+
+/* Select i: the first row of its sequence that selects, those behind it, and a kv_head. */
+static struct tile select_at(const struct attend_job *job, uint32_t i, const struct batch_seq **of)
+{
+    const struct batch_seq *seq = job->p->batch->seq;
+    for (; i >= selects_of(job, seq); seq++)
+        i -= selects_of(job, seq);
+    const uint32_t n_dense = past_n_dense(seq, false);
+    *of = seq;
+    return (struct tile){ seq->first_row + n_dense, seq->n_row - n_dense, i };
+}
+
 struct past_block attend_next_begins(struct attend_job *job)
 {
     const uint32_t i = atomic_load_explicit(&job->next, memory_order_relaxed);
@@ -83,7 +80,12 @@ struct past_block attend_next_begins(struct attend_job *job)
         const struct tile t = tile_at(job, i);
         return past_begins(job->p, job->layer, t.first, t.head, true, 0);
     }
-    if (i < n_whole || i >= n_whole + job->n_part)
+    if (i < n_whole) {
+        const struct batch_seq *seq;
+        const struct tile t = select_at(job, i - job->n_tile, &seq);
+        return past_begins(job->p, job->layer, t.first, t.head, true, 0);
+    }
+    if (i >= n_whole + job->n_part)
         return (struct past_block){ NULL, NULL };
     const struct attend_part_task t = attend_part_at(job, i - n_whole);
     return past_begins(job->p, job->layer, attend_plan_of(job)->row[t.part->first], t.head,
@@ -93,7 +95,7 @@ struct past_block attend_next_begins(struct attend_job *job)
 /* Slots, where the past has some, then the space's blocks that the run sees, into the total. selected: the rows that
  * are read of those, or NULL. Leaves the run aimed at the space. */
 static void attend_past(struct attend_job *job, const struct past *past, struct attn_run *run,
-                        uint32_t kv_head, const struct kv_selected *selected,
+                        uint32_t kv_head, const struct kv_selected *selected, chunks_fn *chunks,
                         struct pass_thread *mine)
 {
     const uint32_t first = past_first(past, run), end = past_end(run);
@@ -104,9 +106,10 @@ static void attend_past(struct attend_job *job, const struct past *past, struct 
     if (past->listed) {
         past_aim_at_slots(&slots, past);
         slots.row_mask = selected ? selected->slots : slots.row_mask;
-        attend_chunks(job, &slots, 0, past->list.n_block, past_first_of(run, first, end), mine);
+        const struct past_block behind = past_first_of(run, first, end);
+        chunks(job->p, &(struct stretch){ &slots, 0, past->list.n_block, behind }, mine);
     }
-    attend_chunks(job, run, first, end, attend_next_begins(job), mine);
+    chunks(job->p, &(struct stretch){ run, first, end, attend_next_begins(job) }, mine);
 }
 
 static void finish_tile(struct attend_job *job, const struct tile *t, struct pass_thread *mine)
@@ -131,7 +134,7 @@ static void attend_tile(struct attend_job *job, const struct tile *t, struct pas
     struct attn_run run = past_run(p, &past, row, t->n, t->head, mine);
     if (counts)
         taps_keep(&run, mine, past_end(&run) - past_first(&past, &run) + past.list.n_block);
-    attend_past(job, &past, &run, t->head, NULL, mine);
+    attend_past(job, &past, &run, t->head, NULL, chunks_in_order, mine);
     finish_tile(job, t, mine);
     if (counts)
         taps_count(p, job->layer, t->head, &past, &run, seq, mine);
@@ -165,11 +168,6 @@ static void order_heads(const struct attend_job *job)
 
 /* ---- selects ---- */
 
-static uint32_t selects_of(const struct attend_job *job, const struct batch_seq *seq)
-{
-    return past_n_dense(seq, job->windowed) < seq->n_row ? job->p->h->n_kv_head : 0;
-}
-
 static void select_row(struct attend_job *job, struct kv_select *select, const struct tile *t,
                        uint32_t worker)
 {
@@ -195,17 +193,16 @@ static void select_row(struct attend_job *job, struct kv_select *select, const s
     };
     struct kv_selected mask;
     const bool some = kv_select_rows(select, &in, &mask);
-    attend_past(job, &past, &run, t->head, some ? &mask : NULL, mine);
+    attend_past(job, &past, &run, t->head, some ? &mask : NULL, chunks_shared, mine);
     finish_tile(job, t, mine);
 }
 
 static void attend_select(struct attend_job *job, uint32_t i, uint32_t worker)
 {
-    const struct batch_seq *seq = job->p->batch->seq;
-    for (; i >= selects_of(job, seq); seq++)
-        i -= selects_of(job, seq);
-    for (uint32_t r = past_n_dense(seq, false); r < seq->n_row; r++)
-        select_row(job, seq->select, &(struct tile){ seq->first_row + r, 1, i }, worker);
+    const struct batch_seq *seq;
+    const struct tile rows = select_at(job, i, &seq);
+    for (uint32_t r = 0; r < rows.n; r++)
+        select_row(job, seq->select, &(struct tile){ rows.first + r, 1, rows.head }, worker);
     atomic_fetch_sub_explicit(&job->n_selecting, 1, memory_order_relaxed);
 }
 

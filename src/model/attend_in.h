@@ -33,7 +33,7 @@ static inline struct attend_part_task attend_part_at(const struct attend_job *jo
                                       job->p->head[i / plan->n_part].head };
 }
 
-/* What whoever takes the next task reads first, if that is a tile or a part. */
+/* What whoever takes the next task reads first: a select its sinks. */
 struct past_block attend_next_begins(struct attend_job *job);
 
 void attend_finish_row(struct attend_job *job, uint32_t row, uint32_t head,

@@ -50,32 +50,45 @@ void avx512_softcap(float *y, float cap, uint32_t n)
     }
 }
 
-void avx512_softmax_stats(const float *x, uint32_t n, float *largest, float *sum)
+static float largest16(const float *x, uint32_t n)
 {
     const __m512 none = _mm512_set1_ps(-INFINITY);
-    __m512 top = none, total = _mm512_setzero_ps();
+    __m512 top = none;
     for (uint32_t i = 0; i < n; i += 16) // of a NaN and a number the number
         top = _mm512_max_ps(_mm512_mask_mov_ps(none, lanes_left(n, i),
                                                _mm512_maskz_loadu_ps(lanes_left(n, i), x + i)),
                             top);
-    *largest = larger16(-INFINITY, top);
+    return larger16(-INFINITY, top);
+}
+
+/* exp(x - largest) to y, which may be x, unless NULL. Answers their sum. */
+static inline __attribute__((__always_inline__)) float exps(const float *x, uint32_t n,
+                                                            float largest, float *y)
+{
+    __m512 total = _mm512_setzero_ps();
     for (uint32_t i = 0; i < n; i += 16) {
-        __mmask16 lanes = lanes_left(n, i);
-        __m512 e = _mm512_sub_ps(_mm512_maskz_loadu_ps(lanes, x + i), _mm512_set1_ps(*largest));
+        const __mmask16 lanes = lanes_left(n, i);
+        __m512 e = _mm512_sub_ps(_mm512_maskz_loadu_ps(lanes, x + i), _mm512_set1_ps(largest));
         exp16_low_n(&e, &e, 1);
         total = _mm512_add_ps(total, _mm512_mask_mov_ps(_mm512_setzero_ps(), lanes, e));
+        if (y)
+            _mm512_mask_storeu_ps(y + i, lanes, e);
     }
-    *sum = lanes_sum16(total);
+    return lanes_sum16(total);
+}
+
+void avx512_softmax_stats(const float *x, uint32_t n, float *largest, float *sum)
+{
+    *largest = largest16(x, n);
+    *sum = exps(x, n, *largest, NULL);
 }
 
 void avx512_softmax(float *y, uint32_t n)
 {
-    float m, sum;
-    avx512_softmax_stats(y, n, &m, &sum);
+    const __m512 sum = _mm512_set1_ps(exps(y, n, largest16(y, n), y));
     for (uint32_t i = 0; i < n; i += 16) {
-        __mmask16 lanes = lanes_left(n, i);
-        __m512 e = _mm512_sub_ps(_mm512_maskz_loadu_ps(lanes, y + i), _mm512_set1_ps(m));
-        exp16_low_n(&e, &e, 1);
-        _mm512_mask_storeu_ps(y + i, lanes, _mm512_div_ps(e, _mm512_set1_ps(sum)));
+        const __mmask16 lanes = lanes_left(n, i);
+        _mm512_mask_storeu_ps(y + i, lanes,
+                              _mm512_div_ps(_mm512_maskz_loadu_ps(lanes, y + i), sum));
     }
 }

@@ -323,9 +323,10 @@ static void score_by_rows(const struct units_kind *kind, const struct book *b,
         in->kern->add(in->score, in->score + q * in->score_stride, in->n_position);
     for (uint32_t i = 0; i < b->head->n; i++) {
         const uint32_t end = i + 1 < b->head->n ? b->first[i + 1] : b->head->n_entered;
-        b->score[i] = 0;
+        float sum = 0;
         for (uint32_t p = b->first[i]; p < end; p++)
-            b->score[i] += in->score[p];
+            sum += in->score[p];
+        b->score[i] = sum;
     }
 }
 
