@@ -18,7 +18,13 @@
 #include "support/sanitized.h"
 #include "support/tiny_model.h"
 
-enum { N = SANITIZED ? 200 : 420, FROM = SANITIZED ? 150 : 300, PAGE = 16, N_POSITION_MAX = 1024 };
+// Two chunks of attention and more, or one and more.
+enum {
+    N = SANITIZED ? 1150 : 2200,
+    FROM = SANITIZED ? 1100 : 2100,
+    PAGE = 16,
+    N_POSITION_MAX = 2304
+};
 
 /* ---- a policy for tests: pages of 16 positions by the sum of their keys; the best pages by the first head's query
  * ---- */
