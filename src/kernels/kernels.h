@@ -12,6 +12,7 @@
 #include "kernels/matmul.h"
 #include "kernels/peak.h"
 #include "kernels/rows.h"
+#include "kernels/scan.h"
 
 struct kernels {
     const char *name; // "ref", "avx2", "avx512", "amx"
@@ -25,6 +26,7 @@ struct kernels {
     kern_attn_scores *attn_scores;
     kern_attn_mass *attn_mass;
     kern_low_rows *low_rows;
+    kern_scan *scan;
     kern_store_k *store_k;
     kern_store_v *store_v;
     kern_load_k *load_k;

@@ -1,4 +1,4 @@
-/* AVX-512 attention and rows where no processor has AVX-512: emulated, with the bits of ref. */
+/* AVX-512 attention, rows and scans where no processor has AVX-512: emulated, with the bits of ref. */
 #include "support/simde_avx512.h"
 
 #include <setjmp.h>
@@ -64,6 +64,7 @@ static __mmask16 cmplt_epu32_mask(__m512i a, __m512i b)
 #define avx512_attn_tiles emulated_attn_tiles
 #define avx512_attn_pack emulated_attn_pack
 #define avx512_rms_norm emulated_rms_norm
+#define avx512_scan emulated_scan
 #define avx512_silu_gate emulated_silu_gate
 #define avx512_gelu_gate emulated_gelu_gate
 #define avx512_softcap emulated_softcap
@@ -73,6 +74,8 @@ static __mmask16 cmplt_epu32_mask(__m512i a, __m512i b)
 #include "kernels/avx512/attention.c"
 #include "kernels/avx512/attn_tile.c"
 #include "kernels/avx512/rows.c"
+
+#include "kernels/avx512/scan.c"
 
 #include "kernels/tables.h"
 #include "support/kernel_suite.h"
@@ -86,6 +89,7 @@ static struct kernels emulated(void)
     k.attn_mass = emulated_attn_mass;
     k.low_rows = emulated_low_rows;
     k.rms_norm = emulated_rms_norm;
+    k.scan = emulated_scan;
     k.silu_gate = emulated_silu_gate;
     k.gelu_gate = emulated_gelu_gate;
     k.softcap = emulated_softcap;
@@ -118,11 +122,20 @@ static void attention_has_the_bits_of_ref(void **state)
     suite_attention(&k, &kernels_ref, 1);
 }
 
+static void scans_have_the_bits_of_ref(void **state)
+{
+    (void)state;
+    skip_without_fma();
+    struct kernels k = emulated();
+    suite_scan(&k, &kernels_ref, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_have_the_bits_of_ref),
         cmocka_unit_test(attention_has_the_bits_of_ref),
+        cmocka_unit_test(scans_have_the_bits_of_ref),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

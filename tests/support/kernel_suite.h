@@ -10,11 +10,12 @@
 #include "base/rng.h"
 #include "kernels/kernels.h"
 
-/* Random cases of the operations of rows.h, kv stores and attention; `effort` scales their number
+/* Random cases of the operations of rows.h, kv stores, attention and scans; `effort` scales their number
  * (1: quick). */
 void suite_rows(const struct kernels *got, const struct kernels *want, uint32_t effort);
 void suite_store(const struct kernels *got, const struct kernels *want, uint32_t effort);
 void suite_attention(const struct kernels *got, const struct kernels *want, uint32_t effort);
+void suite_scan(const struct kernels *got, const struct kernels *want, uint32_t effort);
 
 /* Fails the test, naming `what`, unless n floats agree. */
 void expect_same_floats(const float *got, const float *want, size_t n, const char *what);

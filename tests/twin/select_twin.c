@@ -102,7 +102,7 @@ static void score(const struct select_twin *t, struct unit *u, const float *k, c
 }
 
 /* The product of q and a key as its book holds it: whole numbers up to 127 of the key's largest
- * (kernels/attention.h). */
+ * (kernels/scan.h). */
 static double product_of_held(const double *q, const float *k, uint32_t d)
 {
     float largest = 0;
@@ -132,13 +132,25 @@ static void add_attention(const struct select_twin *t, const float *k, const dou
     mem_free(s);
 }
 
+/* As codes of 13 bits hold it (kernels/scan.h). */
+static void round_query(double *q, uint32_t d)
+{
+    double most = 0;
+    for (uint32_t j = 0; j < d; j++)
+        most = fmax(most, fabs(q[j]));
+    for (uint32_t j = 0; most > 0 && j < d; j++)
+        q[j] = rint((double)((float)q[j] * (4032 / (float)most))) * most / 4032;
+}
+
 /* A product of floats far from the largest is 0 in the engine: units of next to nothing are as good as each other. */
 static void score_by_rows(const struct select_twin *t, struct unit *unit, uint32_t n_unit,
-                          const float *k, const double *q, uint32_t n)
+                          const float *k, double *q, uint32_t n)
 {
     double *attention = mem_new(n, sizeof *attention);
-    for (uint32_t g = 0; g < t->group; g++)
+    for (uint32_t g = 0; g < t->group; g++) {
+        round_query(q + (size_t)g * t->d, t->d);
         add_attention(t, k, q + (size_t)g * t->d, n, attention);
+    }
     for (uint32_t i = 0; i < n_unit; i++) {
         for (uint32_t p = unit[i].first; p < unit[i].end; p++)
             unit[i].score += attention[p];

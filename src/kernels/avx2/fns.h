@@ -6,6 +6,7 @@
 #include "kernels/attention.h"
 #include "kernels/peak.h"
 #include "kernels/rows.h"
+#include "kernels/scan.h"
 
 kern_attn_partial avx2_attn_partial;
 kern_attn_merge avx2_attn_merge;
@@ -13,6 +14,7 @@ kern_attn_finish avx2_attn_finish;
 kern_attn_scores avx2_attn_scores;
 kern_attn_mass avx2_attn_mass;
 kern_low_rows avx2_low_rows;
+kern_scan avx2_scan;
 kern_store_k avx2_store_k;
 kern_store_v avx2_store_v;
 kern_load_k avx2_load_k;

@@ -13,6 +13,7 @@ const struct kernels kernels_avx2 = {
     .attn_scores = avx2_attn_scores,
     .attn_mass = avx2_attn_mass,
     .low_rows = avx2_low_rows,
+    .scan = avx2_scan,
     .store_k = avx2_store_k,
     .store_v = avx2_store_v,
     .load_k = avx2_load_k,

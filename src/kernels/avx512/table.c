@@ -16,6 +16,7 @@ const struct kernels kernels_avx512 = {
     .attn_scores = avx512_attn_scores,
     .attn_mass = avx512_attn_mass,
     .low_rows = avx512_low_rows,
+    .scan = avx512_scan,
     .store_k = avx2_store_k,
     .store_v = avx2_store_v,
     .load_k = avx2_load_k,

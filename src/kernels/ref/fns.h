@@ -6,6 +6,7 @@
 #include "kernels/attention.h"
 #include "kernels/peak.h"
 #include "kernels/rows.h"
+#include "kernels/scan.h"
 
 kern_attn_partial ref_attn_partial;
 kern_attn_merge ref_attn_merge;
@@ -13,6 +14,7 @@ kern_attn_finish ref_attn_finish;
 kern_attn_scores ref_attn_scores;
 kern_attn_mass ref_attn_mass;
 kern_low_rows ref_low_rows;
+kern_scan ref_scan;
 kern_store_k ref_store_k;
 kern_store_v ref_store_v;
 kern_load_k ref_load_k;

@@ -13,6 +13,7 @@ const struct kernels kernels_ref = {
     .attn_scores = ref_attn_scores,
     .attn_mass = ref_attn_mass,
     .low_rows = ref_low_rows,
+    .scan = ref_scan,
     .store_k = ref_store_k,
     .store_v = ref_store_v,
     .load_k = ref_load_k,

@@ -46,9 +46,9 @@ static uint32_t parts_of(const struct units_kind *kind)
     return parts[kind->address];
 }
 
-static enum kv_type type_of(const struct units_kind *kind)
+static size_t part_bytes(const struct units_kind *kind, uint32_t d)
 {
-    return kind->address == UNITS_ROWS ? KV_INT8 : KV_F16;
+    return kind->address == UNITS_ROWS ? scan_part_bytes(d) : kv_part_bytes(KV_F16, d);
 }
 
 static uint32_t units_max(const struct units_kind *kind, uint32_t n_position)
@@ -70,7 +70,7 @@ static size_t lay(struct book *b, char *base, const struct units_kind *kind, uin
     b->length = carve(base, &used, n * sizeof *b->length);
     b->score = carve(base, &used, n * sizeof *b->score);
     b->key = carve(base, &used, n * sizeof *b->key);
-    b->part = carve(base, &used, n_part * kv_part_bytes(type_of(kind), d));
+    b->part = carve(base, &used, n_part * part_bytes(kind, d));
     return used;
 }
 
@@ -92,7 +92,7 @@ static char *part_of(const struct units_kind *kind, const struct book *b, uint32
                      uint32_t which)
 {
     const size_t at = (size_t)block * parts_of(kind) + which;
-    return b->part + at * kv_part_bytes(type_of(kind), b->head->d);
+    return b->part + at * part_bytes(kind, b->head->d);
 }
 
 /* ---- entering ---- */
@@ -124,8 +124,7 @@ static void enter_key(const struct units_kind *kind, const struct book *b,
 {
     const uint32_t d = b->head->d;
     if (kind->address == UNITS_ROWS) {
-        char *part = part_of(kind, b, position / KV_BLOCK, 0);
-        kern->store_k(KV_INT8, part, position % KV_BLOCK, k, d);
+        scan_store(part_of(kind, b, position / KV_BLOCK, 0), position % KV_BLOCK, k, d);
         return;
     }
     float *first = b->open, *second = b->open + d;
@@ -256,69 +255,64 @@ static void score_some(const struct units_kind *kind, const struct book *b,
     }
 }
 
-/* Parts whose rows are scored by who takes them, and how far ahead the part is that is fetched meanwhile. */
-enum { PIECE = 16, AHEAD = 2 };
+enum { PIECE = 16 }; // parts whose rows are scored by who takes them
 
+/* Of some of the group's queries. */
 struct row_scores {
     const struct book *b;
     const struct units_kind *kind;
     const struct kv_select_in *in;
-    uint32_t n_part;
+    uint32_t n_part, first, n; // queries
+    struct scan_query query[SCAN_QUERIES];
 };
-
-/* What HEADS queries at most, from the q-th on, give the rows of a part. */
-static void score_part(const struct row_scores *r, uint32_t q, uint32_t part, void *scratch)
-{
-    const struct kv_select_in *in = r->in;
-    _Alignas(64) float out[HEADS * KV_BLOCK];
-    const uint32_t n = in->group - q < HEADS ? in->group - q : HEADS;
-    char *const table[1] = { part_of(r->kind, r->b, part, 0) };
-    const uint32_t next = part + AHEAD < r->n_part ? part + AHEAD : part;
-    const struct attn_run run = { .type = type_of(r->kind),
-                                  .d_k = in->d,
-                                  .d_v = in->d,
-                                  .scale = in->scale,
-                                  .softcap = in->softcap,
-                                  .n_query = n,
-                                  .q = in->q + (size_t)q * in->d,
-                                  .q_stride = in->d,
-                                  .last = 1,
-                                  .table = table,
-                                  .k_next = part_of(r->kind, r->b, next, 0) };
-    in->kern->attn_scores(&run, 0, out, scratch);
-    for (uint32_t i = 0; i < n; i++)
-        memcpy(in->score + (q + i) * in->score_stride + (size_t)part * KV_BLOCK,
-               out + (size_t)i * KV_BLOCK, KV_BLOCK * sizeof *out);
-}
 
 static void score_piece(void *arg, uint32_t piece, void *scratch)
 {
     const struct row_scores *r = arg;
-    for (uint32_t part = piece * PIECE; part < r->n_part && part < (piece + 1) * PIECE; part++)
-        for (uint32_t q = 0; q < r->in->group; q += HEADS)
-            score_part(r, q, part, scratch);
+    const struct kv_select_in *in = r->in;
+    const uint32_t part = piece * PIECE, left = r->n_part - part;
+    (void)scratch;
+    in->kern->scan(
+        r->query, r->n, in->d, part_of(r->kind, r->b, part, 0), left < PIECE ? left : PIECE,
+        in->score + r->first * in->score_stride + (size_t)part * KV_BLOCK, in->score_stride);
 }
 
 /* Scores of a query to its attention; rows that are not left receive none. */
 static void score_softmax(void *arg, uint32_t query, void *scratch)
 {
     (void)scratch;
-    const struct kv_select_in *in = ((const struct row_scores *)arg)->in;
-    float *score = in->score + query * in->score_stride;
+    const struct row_scores *r = arg;
+    const struct kv_select_in *in = r->in;
+    float *score = in->score + (r->first + query) * in->score_stride;
+    if (in->softcap != 0)
+        in->kern->softcap(score, in->softcap, in->n_position);
     for (uint32_t p = 0; in->there && p < in->n_position; p++)
         if (!kv_select_has(in, p))
             score[p] = -INFINITY;
     in->kern->softmax(score, in->n_position);
 }
 
+/* Attention of up to SCAN_QUERIES queries from the first on. */
+static void score_queries(struct row_scores *r, uint32_t first)
+{
+    const struct kv_select_in *in = r->in;
+    const uint32_t left = in->group - first;
+    r->first = first;
+    r->n = left < SCAN_QUERIES ? left : SCAN_QUERIES;
+    for (uint32_t i = 0; i < r->n; i++)
+        scan_ask(&r->query[i], in->q + (size_t)(first + i) * in->d, in->d, in->scale);
+    kv_select_loop(in, score_piece, r, (r->n_part + PIECE - 1) / PIECE);
+    kv_select_loop(in, score_softmax, r, r->n);
+}
+
 /* The attention of each row, then that of each unit. */
 static void score_by_rows(const struct units_kind *kind, const struct book *b,
                           const struct kv_select_in *in)
 {
-    struct row_scores r = { b, kind, in, (in->n_position + KV_BLOCK - 1) / KV_BLOCK };
-    const uint32_t n_piece = (r.n_part + PIECE - 1) / PIECE;
-    kv_select_loop(in, score_piece, &r, n_piece);
-    kv_select_loop(in, score_softmax, &r, in->group);
+    struct row_scores r = { .b = b, .kind = kind, .in = in };
+    r.n_part = (in->n_position + KV_BLOCK - 1) / KV_BLOCK;
+    for (uint32_t q = 0; q < in->group; q += SCAN_QUERIES)
+        score_queries(&r, q);
     for (uint32_t q = 1; q < in->group; q++)
         in->kern->add(in->score, in->score + q * in->score_stride, in->n_position);
     for (uint32_t i = 0; i < b->head->n; i++) {

@@ -1,0 +1,122 @@
+/* Scans of keys of 8 bits: every table against ref, ref against double precision, and codes at their ends. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <string.h>
+
+#include "kernels/tables.h"
+#include "support/kernel_suite.h"
+
+static void every_table_gives_the_bits_of_ref(void **state)
+{
+    (void)state;
+    const struct kernels *k[8];
+    const uint32_t n = kernels_available(k, 8);
+    for (uint32_t i = 0; i < n; i++) {
+        print_message("%s\n", k[i]->name);
+        suite_scan(k[i], &kernels_ref, 2);
+    }
+}
+
+static float largest(const float *x, uint32_t d)
+{
+    float most = 0;
+    for (uint32_t j = 0; j < d; j++)
+        most = fmaxf(most, fabsf(x[j]));
+    return most;
+}
+
+/* Half a step of a code of the key, half a step of one of the query, and their product. */
+static void scores_are_close(void **state)
+{
+    (void)state;
+    enum { D = 64 };
+    struct rng rng = rng_seeded(15, 1);
+    _Alignas(64) char part[SCAN_KEYS * D + SCAN_KEYS * sizeof(float)];
+    _Alignas(64) float got[SCAN_KEYS];
+    static float k[SCAN_KEYS][D];
+    float q[D];
+    struct scan_query asks;
+    for (uint32_t row = 0; row < SCAN_KEYS; row++) {
+        for (uint32_t j = 0; j < D; j++)
+            k[row][j] = any_float(&rng, 0);
+        scan_store(part, row, k[row], D);
+    }
+    for (int i = 0; i < 100; i++) {
+        for (uint32_t j = 0; j < D; j++)
+            q[j] = any_float(&rng, 0);
+        scan_ask(&asks, q, D, 0.5f);
+        kernels_ref.scan(&asks, 1, D, part, 1, got, SCAN_KEYS);
+        const double of_q = (double)largest(q, D) / 4032 / 2;
+        for (uint32_t row = 0; row < SCAN_KEYS; row++) {
+            const double of_k = (double)largest(k[row], D) / 127 / 2;
+            double want = 0, bound = 0;
+            for (uint32_t j = 0; j < D; j++) {
+                want += 0.5 * q[j] * k[row][j];
+                bound += 0.5 * (fabsf(q[j]) * of_k + fabsf(k[row][j]) * of_q + of_k * of_q);
+            }
+            assert_true(fabs(got[row] - want) <= bound * 1.0001 + fabs(want) * 1e-5);
+        }
+    }
+}
+
+/* The largest codes of both, of either sign: sums within 16 bits do not saturate. */
+static void largest_codes_are_exact(void **state)
+{
+    (void)state;
+    enum { D = SCAN_D_MAX };
+    static _Alignas(64) char part[SCAN_KEYS * D + SCAN_KEYS * sizeof(float)];
+    _Alignas(64) float got[SCAN_KEYS];
+    float x[D];
+    struct scan_query asks;
+    const struct kernels *k[8];
+    const uint32_t n = kernels_available(k, 8);
+    for (uint32_t row = 0; row < SCAN_KEYS; row++) {
+        for (uint32_t j = 0; j < D; j++)
+            x[j] = row % 2 ? -127 : 127;
+        scan_store(part, row, x, D);
+    }
+    for (int sign = -1; sign <= 1; sign += 2)
+        for (uint32_t i = 0; i < n; i++) {
+            for (uint32_t j = 0; j < D; j++)
+                x[j] = (float)(sign * 4032);
+            scan_ask(&asks, x, D, 1);
+            k[i]->scan(&asks, 1, D, part, 1, got, SCAN_KEYS);
+            for (uint32_t row = 0; row < SCAN_KEYS; row++)
+                assert_true(got[row] == (float)((row % 2 ? -127.0 : 127.0) * sign * 4032 * D));
+        }
+}
+
+/* A key that is not a number scores as none, an empty query scores 0, and no other row is touched. */
+static void what_is_no_number_says_so(void **state)
+{
+    (void)state;
+    enum { D = 8 };
+    _Alignas(64) char part[SCAN_KEYS * D + SCAN_KEYS * sizeof(float)] = { 0 };
+    _Alignas(64) float got[SCAN_KEYS];
+    struct scan_query asks;
+    scan_store(part, 0, (float[D]){ 1, NAN, 2 }, D);
+    scan_store(part, 1, (float[D]){ 1, 2 }, D);
+    scan_store(part, 2, (float[D]){ 0 }, D);
+    scan_ask(&asks, (float[D]){ 1 }, D, 1);
+    kernels_ref.scan(&asks, 1, D, part, 1, got, SCAN_KEYS);
+    assert_true(isnan(got[0]) && fabsf(got[1] - 1) < 0.01f && got[2] == 0);
+    scan_ask(&asks, (float[D]){ 0 }, D, 1);
+    kernels_ref.scan(&asks, 1, D, part, 1, got, SCAN_KEYS);
+    assert_true(isnan(got[0]) && got[1] == 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_table_gives_the_bits_of_ref),
+        cmocka_unit_test(scores_are_close),
+        cmocka_unit_test(largest_codes_are_exact),
+        cmocka_unit_test(what_is_no_number_says_so),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
