@@ -114,7 +114,7 @@ static enum status past_open(struct world *w, enum kind kind, struct note *why)
         t->n_late_max = KV_TAP_LATE;
         t->moments_due = UINT32_MAX;
     }
-    const struct kv_taps_size size = { h->n_layer, h->n_head, h->d_head };
+    const struct kv_taps_size size = { h->n_layer, h->n_head, h->d_head, h->n_embd };
     if (kv_taps_open(t, &size, kind == MOMENTS) != OK) {
         note_set(why, "no memory for taps");
         return FULL;

@@ -84,6 +84,13 @@ static enum status keeping_open(struct engine *e, const struct akv_limits *wish,
     return st;
 }
 
+/* What a text begins with that stands alone. */
+static int32_t first_token(const struct vocab *v)
+{
+    const int32_t first = vocab_bos(v) >= 0 ? vocab_bos(v) : vocab_eos(v);
+    return first >= 0 ? first : 0;
+}
+
 enum status engine_new_still(struct engine **out, struct model *m, const struct vocab *vocab,
                              const struct akv_limits *wish, struct engine_clock clock,
                              struct note *why)
@@ -109,7 +116,9 @@ enum status engine_new_still(struct engine **out, struct model *m, const struct 
     if (st == OK)
         st = episodes_check(&e->limits.policy, e->encoder, why);
     if (st == OK)
-        st = sequence_frame_open(&e->frame, m, vocab, e->encoder, &e->limits, why);
+        st = hidden_new(&e->hidden, m, first_token(vocab), why);
+    if (st == OK)
+        st = sequence_frame_open(&e->frame, m, vocab, e->hidden, e->encoder, &e->limits, why);
     if (st == OK)
         st = arrays_new(e, why);
     if (st == OK)
@@ -187,6 +196,7 @@ void engine_free(struct engine *e)
     pthread_cond_destroy(&e->work);
     tables_close(&e->tables);
     sequence_frame_close(&e->frame);
+    hidden_free(e->hidden);
     encoder_free(e->encoder);
     mem_free(e->inside);
     mem_free(e->running);

@@ -22,6 +22,9 @@ static const struct kv_option options[] = {
     { "embed", KV_OPTION_WORD, AT(embed), NULL, "minilm", "tfidf", 0, 0, "tfidf self minilm",
       "what says how near two texts are: rare words, the model's own input embeddings, or a "
       "sentence encoder (`akvifer pull minilm`)" },
+    { "embed_layer", KV_OPTION_NUMBER, AT(embed_layer), NULL, "0", "0.5", 0, 1, NULL,
+      "with embed=self, the part of the model's layers behind which hidden states are taken; 0: "
+      "input embeddings, each token by its rarity" },
     { "blur", KV_OPTION_NUMBER, AT(blur), NULL, "0", "0.5", 0, 1, NULL,
       "part of the segments before and behind in what a segment is about" },
     { "support", KV_OPTION_WORD, AT(support), NULL, "past", NULL, 0, 0, "past all",

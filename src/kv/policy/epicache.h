@@ -20,6 +20,7 @@ struct epicache_options {
     uint32_t support;   // enum epicache_support
     uint32_t route;     // enum epicache_route
     uint32_t park;      // enum epicache_park
+    float embed_layer;  // part of the layers that embed=self reads
     float blur;         // part of its neighbours in a segment's vector
     float new_below;    // similarity; 0: no turn begins an episode of its own
     float stay;         // gain in similarity from which on a turn leaves its predecessor's episode
