@@ -7,6 +7,32 @@
 #include "base/mem.h"
 #include "text/bag.h"
 
+/* ---- words around a text ---- */
+
+/* As many as there is room for. */
+static enum status add_words(int32_t *out, uint32_t *n, const struct vocab *v, const char *text,
+                             struct note *why)
+{
+    struct ids ids = { 0 };
+    const enum status st = vocab_encode(v, text, strlen(text), 0, &ids, why);
+    *n = st != OK ? 0 : ids.n < HIDDEN_WORDS_MAX ? (uint32_t)ids.n : HIDDEN_WORDS_MAX;
+    if (*n > 0)
+        memcpy(out, ids.id, *n * sizeof *out);
+    ids_close(&ids);
+    return st;
+}
+
+/* Of what was tried it found most dialogues (docs/POLICIES.md). */
+enum status embed_frame(struct hidden_frame *out, const struct vocab *v, struct note *why)
+{
+    const int32_t bos = vocab_bos(v) >= 0 ? vocab_bos(v) : vocab_eos(v);
+    *out = (struct hidden_frame){ .first = bos >= 0 ? bos : 0 };
+    const enum status st = add_words(out->before, &out->n_before, v, "This passage: \"", why);
+    return st == OK ? add_words(out->behind, &out->n_behind, v,
+                                "\" is about one topic, in one word: \"", why)
+                    : st;
+}
+
 static float weight_of(float n, float df)
 {
     const float rest = n - df + 0.5f;
@@ -66,7 +92,7 @@ static enum status embed_hidden(const struct embedder *e, const int32_t *ids, st
     for (uint32_t i = s.first; i < s.end; i++)
         if (vocab_type(e->from.vocab, ids[i]) != TOKEN_CONTROL)
             said[n++] = ids[i];
-    const enum status st = hidden_mean(e->from.hidden, e->how.n_layer, said, n, vector, why);
+    const enum status st = hidden_mean(e->from.hidden, e->how.hidden, said, n, vector, why);
     mem_free(said);
     unit_vector(vector, e->dim);
     return st;
@@ -169,8 +195,8 @@ static enum status find_mean(struct embedder *e, const int32_t *ids, const struc
     return e->mean ? st : FULL;
 }
 
-/* Few elements of a hidden state are larger than all others together, and say little: each counts by how far the
- * stretches differ in it. */
+/* Few elements of a text's hidden states are larger than all others together, and say little: each counts by how far
+ * the stretches differ in it. */
 static enum status find_scale(struct embedder *e, const int32_t *ids, const struct stretch *s,
                               uint32_t n, struct note *why)
 {
@@ -217,7 +243,7 @@ static enum status fit(struct embedder *e, const int32_t *ids, const struct stre
     enum status st = kind == EMBED_HIDDEN ? OK : fit_weights(e, ids, stretch, n);
     if (st == OK && kind != EMBED_TFIDF && n > 1)
         st = find_mean(e, ids, stretch, n, why);
-    if (st == OK && kind == EMBED_HIDDEN && n > 1)
+    if (st == OK && kind == EMBED_HIDDEN && !e->how.hidden.asks && n > 1)
         st = find_scale(e, ids, stretch, n, why);
     if (st == FULL)
         note_set(why, "no memory to say what %u stretches of a conversation are about", n);

@@ -4,7 +4,7 @@
  *   tokens  the model's own input embeddings, each token by how few stretches have it; what all have in common taken
  *           away
  *   hidden  the model's own hidden states behind some of its layers (model/hidden.h); what all have in common taken
- *           away, and each element divided by how far they differ in it
+ *           away, and of a text's own rows each element divided by how far they differ in it
  *   encoder a sentence encoder's (model/encoder.h), as they are
  *
  * The first three are fitted to the stretches of one conversation: what is rare among them counts. The weight of what df
@@ -27,7 +27,7 @@ enum embed_kind { EMBED_TFIDF, EMBED_TOKENS, EMBED_HIDDEN, EMBED_ENCODER };
 
 struct embed_how {
     enum embed_kind kind;
-    uint32_t n_layer; // of EMBED_HIDDEN: so many, one at least
+    struct hidden_how hidden; // of EMBED_HIDDEN
 };
 
 /* What is read for it. */
@@ -37,6 +37,9 @@ struct embed_from {
     struct hidden *hidden;   // for EMBED_HIDDEN alone
     struct encoder *encoder; // NULL: there is none
 };
+
+/* What is asked about a text, in a vocabulary's tokens. FULL: no memory. */
+must_use enum status embed_frame(struct hidden_frame *out, const struct vocab *v, struct note *why);
 
 struct stretch {
     uint32_t first, end; // ids [first, end)

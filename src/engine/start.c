@@ -84,11 +84,11 @@ static enum status keeping_open(struct engine *e, const struct akv_limits *wish,
     return st;
 }
 
-/* What a text begins with that stands alone. */
-static int32_t first_token(const struct vocab *v)
+static enum status reader_open(struct engine *e, const struct vocab *v, struct note *why)
 {
-    const int32_t first = vocab_bos(v) >= 0 ? vocab_bos(v) : vocab_eos(v);
-    return first >= 0 ? first : 0;
+    struct hidden_frame frame;
+    const enum status st = embed_frame(&frame, v, why);
+    return st == OK ? hidden_new(&e->hidden, e->model, &frame, why) : st;
 }
 
 enum status engine_new_still(struct engine **out, struct model *m, const struct vocab *vocab,
@@ -116,7 +116,7 @@ enum status engine_new_still(struct engine **out, struct model *m, const struct 
     if (st == OK)
         st = episodes_check(&e->limits.policy, e->encoder, why);
     if (st == OK)
-        st = hidden_new(&e->hidden, m, first_token(vocab), why);
+        st = reader_open(e, vocab, why);
     if (st == OK)
         st = sequence_frame_open(&e->frame, m, vocab, e->hidden, e->encoder, &e->limits, why);
     if (st == OK)

@@ -67,9 +67,12 @@ static struct embed_how how_of(const struct epicache_options *opt, const struct 
                                             [EPICACHE_SELF] = EMBED_HIDDEN,
                                             [EPICACHE_MINILM] = EMBED_ENCODER };
     const float n_layer = rintf(opt->embed_layer * (float)model_hparams(m)->n_layer);
-    const struct embed_how how = { kind[opt->embed], n_layer < 1 ? 1 : (uint32_t)n_layer };
-    const bool none = opt->embed == EPICACHE_SELF && opt->embed_layer == 0;
-    return none ? (struct embed_how){ .kind = EMBED_TOKENS } : how;
+    struct embed_how how = { .kind = kind[opt->embed] };
+    if (opt->embed == EPICACHE_SELF && opt->embed_layer == 0)
+        how.kind = EMBED_TOKENS;
+    how.hidden.n_layer = n_layer < 1 ? 1 : (uint32_t)n_layer;
+    how.hidden.asks = opt->embed_of == EPICACHE_ASKED;
+    return how;
 }
 
 enum status topics_make(struct topics *out, const struct epicache_options *opt,

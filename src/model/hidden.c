@@ -22,20 +22,21 @@ struct hidden_room {
 
 struct hidden {
     const struct model *model;
-    int32_t first;
+    struct hidden_frame frame;
     pthread_mutex_t lock;     // of all that follows
     struct hidden_room *room; // NULL: not asked yet
     struct recall recall;
 };
 
-enum status hidden_new(struct hidden **out, const struct model *m, int32_t first, struct note *why)
+enum status hidden_new(struct hidden **out, const struct model *m, const struct hidden_frame *frame,
+                       struct note *why)
 {
     struct hidden *r = mem_new(1, sizeof *r);
     if (!r) {
         note_set(why, "no memory to read hidden states");
         return FULL;
     }
-    *r = (struct hidden){ .model = m, .first = first };
+    *r = (struct hidden){ .model = m, .frame = *frame };
     pthread_mutex_init(&r->lock, NULL);
     *out = r;
     return OK;
@@ -106,7 +107,7 @@ static enum status room_new(struct hidden_room **out, const struct model *m, uin
         memcpy(room->pass.rope, m->pass.rope, sizeof room->pass.rope);
         st = pass_open(&room->pass, &m->weights, HIDDEN_RUN, why);
     }
-    room->taps = (struct kv_taps){ .hidden_layer = n_layer, .hidden_from = 1 };
+    room->taps = (struct kv_taps){ .hidden_layer = n_layer };
     if (st == OK)
         st = kv_taps_open(&room->taps, &(struct kv_taps_size){ .n_embd = room->h.n_embd }, false);
     if (st != OK) {
@@ -130,45 +131,57 @@ static enum status ready(struct hidden *r, uint32_t n_layer, struct note *why)
     return st;
 }
 
-/* The first token and n ids: their rows join the sum. */
-static void read_run(const struct hidden *r, const int32_t *ids, uint32_t n)
+/* Copies n ids to the end of a run of n_run; returns its new end. */
+static uint32_t add_ids(int32_t *run, uint32_t n_run, const int32_t *ids, uint32_t n)
+{
+    memcpy(run + n_run, ids, n * sizeof *ids);
+    return n_run + n;
+}
+
+/* A run over n ids: the rows that count join the sum. */
+static void read_run(const struct hidden *r, const struct hidden_frame *f, const int32_t *ids,
+                     uint32_t n)
 {
     struct hidden_room *room = r->room;
-    int32_t run[HIDDEN_RUN] = { r->first };
-    struct batch_seq seq = { .space = room->space, .n_row = 1 + n, .taps = &room->taps };
-    const struct batch batch = { .n_row = 1 + n, .n_seq = 1, .id = run, .seq = &seq };
-    memcpy(run + 1, ids, n * sizeof *ids);
+    int32_t run[HIDDEN_RUN] = { f->first };
+    struct batch_seq seq = { .space = room->space, .taps = &room->taps };
+    struct batch batch = { .n_seq = 1, .id = run, .seq = &seq };
+    const uint32_t text = add_ids(run, 1, f->before, f->n_before);
+    const uint32_t ask = add_ids(run, text, ids, n);
+    batch.n_row = seq.n_row = add_ids(run, ask, f->behind, f->n_behind);
+    room->taps.hidden_from = f->n_behind ? ask : text;
     pass_begin(&room->pass, &batch, &r->model->weights);
     r->model->arch->forward(&room->pass, &r->model->weights);
 }
 
-static void compute(const struct hidden *r, const int32_t *ids, size_t n, float *mean)
+static void compute(const struct hidden *r, bool asks, const int32_t *ids, size_t n, float *mean)
 {
     struct kv_taps *t = &r->room->taps;
-    const uint32_t n_embd = r->room->h.n_embd;
+    const struct hidden_frame bare = { .first = r->frame.first }, *f = asks ? &r->frame : &bare;
+    const uint32_t n_embd = r->room->h.n_embd, most = HIDDEN_RUN - 1 - f->n_before - f->n_behind;
     memset(t->hidden, 0, n_embd * sizeof *t->hidden);
     t->n_hidden = 0;
     for (size_t at = 0, m; at < n; at += m) {
-        m = n - at < HIDDEN_RUN - 1 ? n - at : HIDDEN_RUN - 1;
-        read_run(r, ids + at, (uint32_t)m);
+        m = n - at < most ? n - at : most;
+        read_run(r, f, ids + at, (uint32_t)m);
     }
     for (uint32_t j = 0; j < n_embd; j++)
         mean[j] = t->n_hidden ? t->hidden[j] / (float)t->n_hidden : 0;
 }
 
-enum status hidden_mean(struct hidden *r, uint32_t n_layer, const int32_t *ids, size_t n,
+enum status hidden_mean(struct hidden *r, struct hidden_how how, const int32_t *ids, size_t n,
                         float *mean, struct note *why)
 {
-    const struct recall_key key = recall_key_of(n_layer, ids, n * sizeof *ids);
-    assert(n_layer >= 1 && n_layer <= r->model->h.n_layer);
+    const struct recall_key key = recall_key_of(how.n_layer << 1 | how.asks, ids, n * sizeof *ids);
+    assert(how.n_layer >= 1 && how.n_layer <= r->model->h.n_layer);
     pthread_mutex_lock(&r->lock);
-    const enum status st = ready(r, n_layer, why);
+    const enum status st = ready(r, how.n_layer, why);
     if (st == OK && !recall_find(&r->recall, key, mean)) {
-        compute(r, ids, n, mean);
+        compute(r, how.asks, ids, n, mean);
         recall_put(&r->recall, key, mean);
     }
     pthread_mutex_unlock(&r->lock);
     if (st == FULL)
-        note_set(why, "no memory to read hidden states of %u layers", n_layer);
+        note_set(why, "no memory to read hidden states of %u layers", how.n_layer);
     return st;
 }

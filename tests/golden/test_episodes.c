@@ -94,8 +94,11 @@ static enum status try_make(struct episodes *e, const struct kv_choice *choice,
                             const struct ids *chat, struct note *why)
 {
     struct kv_shape shape;
-    struct hidden *hidden;
-    enum status st = hidden_new(&hidden, s.model, vocab_bos(s.vocab), why);
+    struct hidden_frame frame;
+    struct hidden *hidden = NULL;
+    enum status st = embed_frame(&frame, s.vocab, why);
+    if (st == OK)
+        st = hidden_new(&hidden, s.model, &frame, why);
     if (st != OK)
         return st;
     hparams_kv_shape(model_hparams(s.model), KV_F16, &shape);
@@ -238,7 +241,8 @@ static uint32_t own_of(const char *policy, const struct ids *chat)
 static void a_segment_is_nearest_to_its_own_episode(void **state)
 {
     (void)state;
-    static const char *const embed_by[] = { "tfidf", "self", "self,embed_layer=0", "minilm" };
+    static const char *const embed_by[] = { "tfidf", "self", "self,embed_of=text",
+                                            "self,embed_layer=0", "minilm" };
     const struct akv_limits limits = limits_of();
     struct rng rng = rng_seeded(4, 4);
     struct ids chat = { 0 };
@@ -416,7 +420,7 @@ static void also_with_the_model_itself(void **state)
 {
     (void)state;
     a_chat_goes_on_where_it_was(POLICY ",embed=self");
-    a_chat_goes_on_where_it_was(POLICY ",embed=self,embed_layer=0");
+    a_chat_goes_on_where_it_was(POLICY ",embed=self,embed_of=text,embed_layer=0.5");
 }
 
 /* Neither an engine nor a request can have it, and both say what to do. */

@@ -22,7 +22,7 @@
 
 #define REAL "models/SmolLM2-135M-Instruct.Q4_1.gguf"
 
-enum { FIRST = 3, LONG = HIDDEN_RUN + 9, N_TEXT = 3 };
+enum { FIRST = 3, BEFORE = 2, BEHIND = 5, LONG = HIDDEN_RUN + 9, N_TEXT = 3 };
 
 static const uint32_t length[N_TEXT] = { 1, 40, LONG };
 
@@ -51,34 +51,58 @@ static void slow_rows(struct runner *r, uint32_t n_layer, const int32_t *ids, ui
     h->n_layer = all;
 }
 
-/* Runs of HIDDEN_RUN - 1 ids behind a first one, whose rows do not count. */
-static void slow_mean(struct runner *r, uint32_t n_layer, const int32_t *ids, uint32_t n,
-                      double *mean, double *size)
+static const struct hidden_frame frame = { .first = FIRST,
+                                           .before = { 17, 4 },
+                                           .behind = { 90, 91, 8, 8, 201 },
+                                           .n_before = BEFORE,
+                                           .n_behind = BEHIND };
+
+/* A run of m ids: what stands around them, and the rows that count, of a text's own and of those behind it. */
+static void slow_run(struct runner *r, struct hidden_how how, const int32_t *ids, uint32_t m,
+                     double *sum, double *size)
+{
+    const uint32_t d = r->model->h.n_embd, text = how.asks ? 1 + BEFORE : 1;
+    const uint32_t first = how.asks ? text + m : text, n = how.asks ? first + BEHIND : text + m;
+    float *x = mem_new((size_t)n * d, sizeof *x);
+    int32_t run[HIDDEN_RUN] = { FIRST, frame.before[0], frame.before[1] };
+    memcpy(run + text, ids, m * sizeof *ids);
+    if (how.asks)
+        memcpy(run + first, frame.behind, BEHIND * sizeof *run);
+    slow_rows(r, how.n_layer, run, n, x);
+    for (uint32_t i = first; i < n; i++)
+        for (uint32_t j = 0; j < d; j++) {
+            sum[j] += (double)x[(size_t)i * d + j];
+            *size = fmax(*size, fabs((double)x[(size_t)i * d + j]));
+        }
+    mem_free(x);
+}
+
+/* How many rows count; their mean, and the largest element. */
+static uint32_t slow_mean(struct runner *r, struct hidden_how how, const int32_t *ids, uint32_t n,
+                          double *mean, double *size)
 {
     const uint32_t d = r->model->h.n_embd;
-    float *x = mem_new((size_t)HIDDEN_RUN * d, sizeof *x);
-    int32_t run[HIDDEN_RUN] = { FIRST };
+    const uint32_t most = HIDDEN_RUN - 1 - (how.asks ? BEFORE + BEHIND : 0);
+    uint32_t n_row = 0;
     memset(mean, 0, d * sizeof *mean);
     *size = 0;
     for (uint32_t at = 0, m; at < n; at += m) {
-        m = n - at < HIDDEN_RUN - 1 ? n - at : HIDDEN_RUN - 1;
-        memcpy(run + 1, ids + at, m * sizeof *ids);
-        slow_rows(r, n_layer, run, m + 1, x);
-        for (uint32_t i = 1; i <= m; i++)
-            for (uint32_t j = 0; j < d; j++) {
-                mean[j] += (double)x[(size_t)i * d + j] / n;
-                *size = fmax(*size, fabs((double)x[(size_t)i * d + j]));
-            }
+        m = n - at < most ? n - at : most;
+        slow_run(r, how, ids + at, m, mean, size);
+        n_row += how.asks ? BEHIND : m;
     }
-    mem_free(x);
+    for (uint32_t j = 0; j < d; j++)
+        mean[j] /= n_row;
+    return n_row;
 }
 
 /* ---- a reader of hidden states ---- */
 
-static void ask(struct hidden *r, uint32_t n_layer, const int32_t *ids, uint32_t n, float *mean)
+static void ask(struct hidden *r, struct hidden_how how, const int32_t *ids, uint32_t n,
+                float *mean)
 {
     struct note why = { "" };
-    if (hidden_mean(r, n_layer, ids, n, mean, &why) != OK)
+    if (hidden_mean(r, how, ids, n, mean, &why) != OK)
         fail_msg("%s", why.text);
 }
 
@@ -86,7 +110,7 @@ static struct hidden *reader_of(const struct model *m)
 {
     struct hidden *r;
     struct note why = { "" };
-    assert_int_equal(hidden_new(&r, m, FIRST, &why), OK);
+    assert_int_equal(hidden_new(&r, m, &frame, &why), OK);
     return r;
 }
 
@@ -99,7 +123,7 @@ static void expect_mean(const float *got, const double *want, uint32_t d, uint32
             fail_msg("element %u is %.9g, expected %.9g +- %.2g", j, (double)got[j], want[j], most);
 }
 
-static void means_of(const char *path, const uint32_t *n_layer, uint32_t n, uint32_t n_text)
+static void means_of(const char *path, const struct hidden_how *how, uint32_t n, uint32_t n_text)
 {
     struct runner fast, slow;
     const struct runner_config config = { .path = path, .n_thread = 2, .n_position_max = 512 };
@@ -115,12 +139,12 @@ static void means_of(const char *path, const uint32_t *n_layer, uint32_t n, uint
         for (uint32_t t = 0; t < n_text; t++) {
             int32_t ids[LONG];
             draw(ids, length[t], t);
-            slow_mean(&slow, n_layer[i], ids, length[t], want, &size);
-            ask(r, n_layer[i], ids, length[t], got);
-            expect_mean(got, want, d, length[t], size);
+            const uint32_t n_row = slow_mean(&slow, how[i], ids, length[t], want, &size);
+            ask(r, how[i], ids, length[t], got);
+            expect_mean(got, want, d, n_row, size);
             assert_true(size > 0);
         }
-    ask(r, 1, NULL, 0, got);
+    ask(r, how[0], NULL, 0, got);
     for (uint32_t j = 0; j < d; j++)
         assert_true(got[j] == 0);
     mem_free(got);
@@ -138,7 +162,8 @@ static void means_are_those_of_slow_passes(void **state)
         char path[TINY_PATH];
         const struct tiny_model tiny = tiny_model_of(arch[a], DT_Q4_1);
         tiny_model_save_temporary(tiny, path);
-        means_of(path, (uint32_t[]){ 1, tiny.n_layer }, 2, N_TEXT);
+        const struct hidden_how how[] = { { 1, false }, { tiny.n_layer, false }, { 2, true } };
+        means_of(path, how, 3, N_TEXT);
         unlink(path);
     }
 }
@@ -148,7 +173,7 @@ static void also_of_the_default_model(void **state)
     (void)state;
     if (SANITIZED || access(REAL, R_OK) != 0)
         skip();
-    means_of(REAL, (uint32_t[]){ 15 }, 1, 2);
+    means_of(REAL, (struct hidden_how[]){ { 15, false }, { 30, true } }, 2, 2);
 }
 
 /* ---- the same bits ---- */
@@ -167,9 +192,10 @@ static void *ask_all(void *arg)
         int32_t ids[LONG];
         const uint32_t t = (a->first + i) % N_TEXT;
         draw(ids, length[t], t);
-        ask(a->reader, 2, ids, length[t], got);
+        ask(a->reader, (struct hidden_how){ 2, true }, ids, length[t], got);
         assert_memory_equal(got, a->want + (size_t)t * a->d, a->d * sizeof *got);
-        ask(a->reader, 1, ids, length[t], got);
+        ask(a->reader, (struct hidden_how){ 1, true }, ids, length[t], got);
+        ask(a->reader, (struct hidden_how){ 2, false }, ids, length[t], got);
     }
     mem_free(got);
     return NULL;
@@ -192,7 +218,7 @@ static void the_same_bits_whoever_asks(void **state)
     for (uint32_t t = 0; t < N_TEXT; t++) {
         int32_t ids[LONG];
         draw(ids, length[t], t);
-        ask(plain, 2, ids, length[t], want + (size_t)t * d);
+        ask(plain, (struct hidden_how){ 2, true }, ids, length[t], want + (size_t)t * d);
     }
     pthread_t thread[N_THREAD];
     struct asker asker[N_THREAD];
@@ -225,9 +251,9 @@ static void every_allocation_may_fail(void **state)
         struct note why = { "" };
         struct hidden *reader = NULL;
         mem_fail_at(k);
-        st = hidden_new(&reader, r.model, FIRST, &why);
+        st = hidden_new(&reader, r.model, &frame, &why);
         if (st == OK)
-            st = hidden_mean(reader, 2, ids, 40, mean, &why);
+            st = hidden_mean(reader, (struct hidden_how){ 2, true }, ids, 40, mean, &why);
         mem_fail_at(0);
         assert_true(st == OK || (st == FULL && why.text[0]));
         hidden_free(reader);
