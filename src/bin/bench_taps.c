@@ -67,11 +67,11 @@ const struct flag_table flags_of_bench_taps = {
 
 /* ---- one past for each kind ---- */
 
-enum kind { PLAIN, MASS, PEAK, QUERIES, MOMENTS, N_KIND };
+enum kind { PLAIN, MASS, PEAK, QUERIES, MOMENTS, HIDDEN, N_KIND };
 
 static const char *const kind_names[N_KIND] = {
     [PLAIN] = "nothing",           [MASS] = "mass, summed", [PEAK] = "mass, largest",
-    [QUERIES] = "last 64 queries", [MOMENTS] = "moments",
+    [QUERIES] = "last 64 queries", [MOMENTS] = "moments",   [HIDDEN] = "hidden rows",
 };
 
 struct past {
@@ -114,7 +114,9 @@ static enum status past_open(struct world *w, enum kind kind, struct note *why)
         t->n_late_max = KV_TAP_LATE;
         t->moments_due = UINT32_MAX;
     }
-    const struct kv_taps_size size = { h->n_layer, h->n_head, h->d_head };
+    if (kind == HIDDEN)
+        t->hidden_layer = h->n_layer;
+    const struct kv_taps_size size = { h->n_layer, h->n_head, h->d_head, h->n_embd };
     if (kv_taps_open(t, &size, kind == MOMENTS) != OK) {
         note_set(why, "no memory for taps");
         return FULL;

@@ -7,6 +7,32 @@
 #include "base/mem.h"
 #include "text/bag.h"
 
+/* ---- words around a text ---- */
+
+/* As many as there is room for. */
+static enum status add_words(int32_t *out, uint32_t *n, const struct vocab *v, const char *text,
+                             struct note *why)
+{
+    struct ids ids = { 0 };
+    const enum status st = vocab_encode(v, text, strlen(text), 0, &ids, why);
+    *n = st != OK ? 0 : ids.n < HIDDEN_WORDS_MAX ? (uint32_t)ids.n : HIDDEN_WORDS_MAX;
+    if (*n > 0)
+        memcpy(out, ids.id, *n * sizeof *out);
+    ids_close(&ids);
+    return st;
+}
+
+/* Of what was tried it found most dialogues (docs/POLICIES.md). */
+enum status embed_frame(struct hidden_frame *out, const struct vocab *v, struct note *why)
+{
+    const int32_t bos = vocab_bos(v) >= 0 ? vocab_bos(v) : vocab_eos(v);
+    *out = (struct hidden_frame){ .first = bos >= 0 ? bos : 0 };
+    const enum status st = add_words(out->before, &out->n_before, v, "This passage: \"", why);
+    return st == OK ? add_words(out->behind, &out->n_behind, v,
+                                "\" is about one topic, in one word: \"", why)
+                    : st;
+}
+
 static float weight_of(float n, float df)
 {
     const float rest = n - df + 0.5f;
@@ -55,6 +81,23 @@ static enum status embed_tokens(const struct embedder *e, const int32_t *ids, st
     return OK;
 }
 
+/* Of what the stretch says: control tokens say who speaks. */
+static enum status embed_hidden(const struct embedder *e, const int32_t *ids, struct stretch s,
+                                float *vector, struct note *why)
+{
+    uint32_t n = 0;
+    int32_t *said = mem_new(s.end - s.first + 1, sizeof *said);
+    if (!said)
+        return FULL;
+    for (uint32_t i = s.first; i < s.end; i++)
+        if (vocab_type(e->from.vocab, ids[i]) != TOKEN_CONTROL)
+            said[n++] = ids[i];
+    const enum status st = hidden_mean(e->from.hidden, e->how.hidden, said, n, vector, why);
+    mem_free(said);
+    unit_vector(vector, e->dim);
+    return st;
+}
+
 static enum status embed_sentences(const struct embedder *e, const int32_t *ids, struct stretch s,
                                    float *vector, struct note *why)
 {
@@ -70,9 +113,11 @@ static enum status embed_raw(const struct embedder *e, const int32_t *ids, struc
                              float *vector, struct note *why)
 {
     memset(vector, 0, e->dim * sizeof *vector);
-    switch (e->kind) {
-    case EMBED_SELF:
+    switch (e->how.kind) {
+    case EMBED_TOKENS:
         return embed_tokens(e, ids, s, vector);
+    case EMBED_HIDDEN:
+        return embed_hidden(e, ids, s, vector, why);
     case EMBED_ENCODER:
         return embed_sentences(e, ids, s, vector, why);
     default:
@@ -85,7 +130,7 @@ enum status embed(const struct embedder *e, const int32_t *ids, struct stretch s
 {
     const enum status st = embed_raw(e, ids, s, vector, why);
     for (uint32_t j = 0; e->mean && j < e->dim; j++)
-        vector[j] -= e->mean[j];
+        vector[j] = (vector[j] - e->mean[j]) * (e->scale ? e->scale[j] : 1);
     unit_vector(vector, e->dim);
     return st;
 }
@@ -132,14 +177,14 @@ static enum status count_tokens(struct embedder *e, const int32_t *ids, const st
 }
 
 static enum status find_mean(struct embedder *e, const int32_t *ids, const struct stretch *s,
-                             uint32_t n)
+                             uint32_t n, struct note *why)
 {
     enum status st = OK;
     float *vector = mem_new(2 * e->dim, sizeof *vector), *sum = vector + e->dim;
     if (!vector)
         return FULL;
     for (uint32_t i = 0; i < n && st == OK; i++) {
-        st = embed_tokens(e, ids, s[i], memset(vector, 0, e->dim * sizeof *vector));
+        st = embed_raw(e, ids, s[i], vector, why);
         for (uint32_t j = 0; j < e->dim; j++)
             sum[j] += vector[j];
     }
@@ -150,39 +195,68 @@ static enum status find_mean(struct embedder *e, const int32_t *ids, const struc
     return e->mean ? st : FULL;
 }
 
-/* What of the stretches counts. */
+/* Few elements of a text's hidden states are larger than all others together, and say little: each counts by how far
+ * the stretches differ in it. */
+static enum status find_scale(struct embedder *e, const int32_t *ids, const struct stretch *s,
+                              uint32_t n, struct note *why)
+{
+    enum status st = OK;
+    float *vector = mem_new(2 * e->dim, sizeof *vector), *squares = vector + e->dim;
+    if (!vector)
+        return FULL;
+    for (uint32_t i = 0; i < n && st == OK; i++) {
+        st = embed_raw(e, ids, s[i], vector, why);
+        for (uint32_t j = 0; j < e->dim; j++)
+            squares[j] += (vector[j] - e->mean[j]) * (vector[j] - e->mean[j]);
+    }
+    e->scale = mem_new(e->dim, sizeof *e->scale);
+    for (uint32_t j = 0; e->scale && j < e->dim; j++)
+        e->scale[j] = squares[j] > 0 ? 1 / sqrtf(squares[j]) : 0;
+    mem_free(vector);
+    return e->scale ? st : FULL;
+}
+
+/* Which places, or tokens, count. */
 static enum status fit_weights(struct embedder *e, const int32_t *ids,
                                const struct stretch *stretch, uint32_t n)
 {
-    const bool tokens = e->kind == EMBED_SELF;
+    const bool tokens = e->how.kind == EMBED_TOKENS;
     e->n_weight = tokens ? model_hparams(e->from.model)->n_vocab : BAG_PLACES;
     e->weight = mem_new(e->n_weight, sizeof *e->weight);
     if (!e->weight)
         return FULL;
-    enum status st = tokens ? count_tokens(e, ids, stretch, n) : count_words(e, ids, stretch, n);
+    const enum status st =
+        tokens ? count_tokens(e, ids, stretch, n) : count_words(e, ids, stretch, n);
     for (uint32_t i = 0; st == OK && i < e->n_weight; i++)
         e->weight[i] = weight_of((float)n, e->weight[i]);
-    if (st == OK && tokens && n > 1)
-        st = find_mean(e, ids, stretch, n);
     return st;
 }
 
-enum status embedder_fit(struct embedder *out, enum embed_kind kind, const struct embed_from *from,
+static enum status fit(struct embedder *e, const int32_t *ids, const struct stretch *stretch,
+                       uint32_t n, struct note *why)
+{
+    const enum embed_kind kind = e->how.kind;
+    if (kind == EMBED_ENCODER)
+        return encoder_dim(e->from.encoder, &e->dim, why);
+    if (kind != EMBED_TFIDF)
+        e->dim = (model_hparams(e->from.model)->n_embd + 7) / 8 * 8;
+    enum status st = kind == EMBED_HIDDEN ? OK : fit_weights(e, ids, stretch, n);
+    if (st == OK && kind != EMBED_TFIDF && n > 1)
+        st = find_mean(e, ids, stretch, n, why);
+    if (st == OK && kind == EMBED_HIDDEN && !e->how.hidden.asks && n > 1)
+        st = find_scale(e, ids, stretch, n, why);
+    if (st == FULL)
+        note_set(why, "no memory to say what %u stretches of a conversation are about", n);
+    return st;
+}
+
+enum status embedder_fit(struct embedder *out, struct embed_how how, const struct embed_from *from,
                          const int32_t *ids, const struct stretch *stretch, uint32_t n,
                          struct note *why)
 {
-    struct embedder e = { .kind = kind, .from = *from, .dim = BAG_PLACES };
-    if (kind == EMBED_ENCODER) {
-        const enum status st = encoder_dim(from->encoder, &e.dim, why);
-        if (st == OK)
-            *out = e;
-        return st;
-    }
-    if (kind == EMBED_SELF)
-        e.dim = (model_hparams(from->model)->n_embd + 7) / 8 * 8;
-    const enum status st = fit_weights(&e, ids, stretch, n);
+    struct embedder e = { .how = how, .from = *from, .dim = BAG_PLACES };
+    const enum status st = fit(&e, ids, stretch, n, why);
     if (st != OK) {
-        note_set(why, "no memory to say what %u stretches of a conversation are about", n);
         embedder_close(&e);
         return st;
     }
@@ -194,5 +268,6 @@ void embedder_close(struct embedder *e)
 {
     mem_free(e->weight);
     mem_free(e->mean);
+    mem_free(e->scale);
     *e = (struct embedder){ 0 };
 }

@@ -45,6 +45,7 @@ struct engine {
     struct engine_clock clock;
     struct model *model;
     struct sequence_frame frame;
+    struct hidden *hidden;   // what reads hidden states
     struct encoder *encoder; // of sentences; NULL: there is none
     struct keeper_frame keeping;
     struct heads heads;

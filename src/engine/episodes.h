@@ -19,7 +19,8 @@
  * Source: Kim et al. 2025, "EpiCache: Episodic KV Cache Management for Long Conversational Question Answering", stages
  * 1, 3.
  * Lifetime  of its request. Threads  built by the submitting thread, constant from then on.
- * Cost      of 8k tokens: some 0.2 s each time that episodes are made; with an encoder seconds, once for each text. */
+ * Cost      of 8k tokens: some 0.2 s each time that episodes are made; with an encoder or hidden states
+ *           seconds, once for each text. */
 #ifndef ENGINE_EPISODES_H
 #define ENGINE_EPISODES_H
 

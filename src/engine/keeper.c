@@ -139,7 +139,9 @@ static uint32_t mass_rows(const struct keeper *k, const struct kv_shape *shape)
 
 static struct kv_taps_size size_of(const struct keeper_frame *f)
 {
-    return (struct kv_taps_size){ f->n_layer, f->model.n_head, f->model.shape->group[0].d_k };
+    return (struct kv_taps_size){ .n_layer = f->n_layer,
+                                  .n_head = f->model.n_head,
+                                  .d = f->model.shape->group[0].d_k };
 }
 
 /* Lists that lose a row with each token, by what rows received: one a layer and kv_head. */

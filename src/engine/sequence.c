@@ -79,12 +79,14 @@ static enum status copy_stops(struct sequence *s, const struct akv_request *r)
 }
 
 enum status sequence_frame_open(struct sequence_frame *f, const struct model *m,
-                                const struct vocab *vocab, struct encoder *encoder,
-                                const struct engine_limits *limits, struct note *why)
+                                const struct vocab *vocab, struct hidden *hidden,
+                                struct encoder *encoder, const struct engine_limits *limits,
+                                struct note *why)
 {
     const uint32_t n_token = vocab_n_token(vocab);
     *f = (struct sequence_frame){ .model = m,
                                   .vocab = vocab,
+                                  .hidden = hidden,
                                   .encoder = encoder,
                                   .n_vocab = model_hparams(m)->n_vocab,
                                   .limits = limits };
@@ -145,7 +147,7 @@ static enum status choose_keeper(struct sequence *s, const struct akv_request *r
     const struct engine_limits *l = frame->limits;
     const struct keeper_frame keeping = { .model.shape = &l->shape };
     const struct keeper_prompt prompt = {
-        .from = { frame->model, frame->vocab, frame->encoder },
+        .from = { frame->model, frame->vocab, frame->hidden, frame->encoder },
         .shape = &l->shape,
         .ids = s->ids,
         .n = s->n_prompt,

@@ -78,6 +78,7 @@ struct sequence_frame {
     const struct model *model;
     const struct vocab *vocab;
     uint32_t n_vocab;        // logits
+    struct hidden *hidden;   // what reads hidden states
     struct encoder *encoder; // of sentences; NULL: there is none
     const struct engine_limits *limits;
     int32_t *end_id; // [n_end_id] the vocabulary's end tokens, looked for once
@@ -86,7 +87,8 @@ struct sequence_frame {
 
 /* FULL: no memory. */
 must_use enum status sequence_frame_open(struct sequence_frame *f, const struct model *m,
-                                         const struct vocab *vocab, struct encoder *encoder,
+                                         const struct vocab *vocab, struct hidden *hidden,
+                                         struct encoder *encoder,
                                          const struct engine_limits *limits, struct note *why);
 void sequence_frame_close(struct sequence_frame *f);
 

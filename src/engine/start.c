@@ -84,6 +84,13 @@ static enum status keeping_open(struct engine *e, const struct akv_limits *wish,
     return st;
 }
 
+static enum status reader_open(struct engine *e, const struct vocab *v, struct note *why)
+{
+    struct hidden_frame frame;
+    const enum status st = embed_frame(&frame, v, why);
+    return st == OK ? hidden_new(&e->hidden, e->model, &frame, why) : st;
+}
+
 enum status engine_new_still(struct engine **out, struct model *m, const struct vocab *vocab,
                              const struct akv_limits *wish, struct engine_clock clock,
                              struct note *why)
@@ -109,7 +116,9 @@ enum status engine_new_still(struct engine **out, struct model *m, const struct 
     if (st == OK)
         st = episodes_check(&e->limits.policy, e->encoder, why);
     if (st == OK)
-        st = sequence_frame_open(&e->frame, m, vocab, e->encoder, &e->limits, why);
+        st = reader_open(e, vocab, why);
+    if (st == OK)
+        st = sequence_frame_open(&e->frame, m, vocab, e->hidden, e->encoder, &e->limits, why);
     if (st == OK)
         st = arrays_new(e, why);
     if (st == OK)
@@ -187,6 +196,7 @@ void engine_free(struct engine *e)
     pthread_cond_destroy(&e->work);
     tables_close(&e->tables);
     sequence_frame_close(&e->frame);
+    hidden_free(e->hidden);
     encoder_free(e->encoder);
     mem_free(e->inside);
     mem_free(e->running);

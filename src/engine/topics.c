@@ -1,5 +1,6 @@
 #include "engine/topics.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -60,17 +61,28 @@ static enum status divide(struct topics *t, uint32_t n_episode)
     return kmeans_best(&t->cluster, t->vector, t->n, t->embedder.dim, LEAST, MOST, SEED);
 }
 
+static struct embed_how how_of(const struct epicache_options *opt, const struct model *m)
+{
+    static const enum embed_kind kind[] = { [EPICACHE_TFIDF] = EMBED_TFIDF,
+                                            [EPICACHE_SELF] = EMBED_HIDDEN,
+                                            [EPICACHE_MINILM] = EMBED_ENCODER };
+    const float n_layer = rintf(opt->embed_layer * (float)model_hparams(m)->n_layer);
+    struct embed_how how = { .kind = kind[opt->embed] };
+    if (opt->embed == EPICACHE_SELF && opt->embed_layer == 0)
+        how.kind = EMBED_TOKENS;
+    how.hidden.n_layer = n_layer < 1 ? 1 : (uint32_t)n_layer;
+    how.hidden.asks = opt->embed_of == EPICACHE_ASKED;
+    return how;
+}
+
 enum status topics_make(struct topics *out, const struct epicache_options *opt,
                         const struct embed_from *from, const int32_t *ids,
                         const struct turns *turns, uint32_t n_base, struct note *why)
 {
-    static const enum embed_kind kind[] = { [EPICACHE_TFIDF] = EMBED_TFIDF,
-                                            [EPICACHE_SELF] = EMBED_SELF,
-                                            [EPICACHE_MINILM] = EMBED_ENCODER };
     struct topics t = { 0 };
     enum status st = cut_segments(&t, turns, opt->n_turn, n_base);
     if (st == OK)
-        st = embedder_fit(&t.embedder, kind[opt->embed], from, ids, t.segment, t.n, why);
+        st = embedder_fit(&t.embedder, how_of(opt, from->model), from, ids, t.segment, t.n, why);
     if (st == OK)
         st = embed_segments(&t, ids, why);
     if (st == OK && opt->blur > 0)

@@ -13,6 +13,7 @@ enum status kv_taps_open(struct kv_taps *t, const struct kv_taps_size *size, boo
 {
     const size_t row = row_of(size);
     t->query = t->sum = t->outer = t->late = NULL;
+    t->hidden = NULL;
     t->least = NULL;
     if (t->n_least)
         t->least = mem_new(t->n_least, sizeof *t->least);
@@ -24,8 +25,11 @@ enum status kv_taps_open(struct kv_taps *t, const struct kv_taps_size *size, boo
     }
     if (t->n_late_max)
         t->late = mem_new(size->n_layer * row * t->n_late_max, sizeof *t->late);
+    if (t->hidden_layer)
+        t->hidden = mem_new(size->n_embd, sizeof *t->hidden);
     if ((!t->n_query || t->query) && (!moments || (t->sum && t->outer)) &&
-        (!t->n_late_max || t->late) && (!t->n_least || t->least)) {
+        (!t->n_late_max || t->late) && (!t->n_least || t->least) &&
+        (!t->hidden_layer || t->hidden)) {
         kv_taps_forget_least(t);
         return OK;
     }
@@ -46,6 +50,7 @@ void kv_taps_close(struct kv_taps *t)
     mem_free(t->sum);
     mem_free(t->outer);
     mem_free(t->late);
+    mem_free(t->hidden);
     *t = (struct kv_taps){ 0 };
 }
 

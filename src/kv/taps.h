@@ -3,11 +3,12 @@
  *   mass       how much attention each row received: summed over queries, or the largest of one query
  *   queries    the last n_query rows of queries, after RoPE
  *   moments    sum and sum of outer products of queries before RoPE, a head each: their mean and covariance
+ *   hidden     sum of the residual stream's rows behind one layer: their mean says what a text is about
  *
  * T0  Room is the caller's: all rows that a pass counts are in slots, or in the last n_tail_mass of the tail.
  * T1  What is written depends on the sequence's tokens and on what was dropped when, never on batches, chunks, threads
- *     or instruction sets: mass is counted in integers, moments are chains over rows in order of position. When a row
- *     joins its chain does not matter to it.
+ *     or instruction sets: mass is counted in integers, moments and hidden are chains over rows in order of position.
+ *     When a row joins its chain does not matter to it.
  * Lifetime  of its sequence. Threads  workers inside a step write it, the engine thread reads it between steps. */
 #ifndef KV_TAPS_H
 #define KV_TAPS_H
@@ -45,15 +46,21 @@ struct kv_taps {
     uint32_t n_late, n_late_max; // n_late_max 0: none waits
     float *late;                 // [n_layer][n_late_max][n_head * d]
     uint32_t moments_due;        // once so many positions are computed, none waits
+
+    uint32_t
+        hidden_layer;     // so many layers of the model have been run, one at least; 0: nobody asks
+    uint32_t hidden_from; // positions below do not count (the first is an outlier)
+    uint32_t n_hidden;    // rows added up
+    float *hidden;        // [n_embd] their sum
 };
 
-/* What there is to write down: queries of n_layer layers, n_head heads each, of d elements. */
+/* What there is to write down: queries of n_layer layers, n_head heads each, of d elements; hidden rows of n_embd. */
 struct kv_taps_size {
-    uint32_t n_layer, n_head, d;
+    uint32_t n_layer, n_head, d, n_embd;
 };
 
-/* Room for t->n_query queries, t->n_late_max rows that wait, t->n_least rows that leave and, with `moments`, for those;
- * what else t says stays. FULL: no memory, it has none. */
+/* Room for t->n_query queries, t->n_late_max rows that wait, t->n_least rows that leave, with t->hidden_layer for a sum
+ * of hidden rows and, with `moments`, for those; what else t says stays. FULL: no memory, it has none. */
 must_use enum status kv_taps_open(struct kv_taps *t, const struct kv_taps_size *size, bool moments);
 void kv_taps_forget_least(struct kv_taps *t); // nobody has looked
 void kv_taps_close(struct kv_taps *t);        // zeroed behind it; a zeroed one too

@@ -1,5 +1,6 @@
 /* model/decoder.c - the pre-norm decoder that llama, qwen2, qwen3 and gemma3 share, top to bottom. */
 #include "model/pass.h"
+#include "model/taps.h"
 
 void decoder_forward(struct pass *p, const struct weights *w, enum pass_gate_kind gate)
 {
@@ -22,5 +23,7 @@ void decoder_forward(struct pass *p, const struct weights *w, enum pass_gate_kin
         pass_gate_input(p, gate);
         pass_linears(p, PROFILE_DOWN, (struct pass_linear[]){ { &l->down, p->hidden } }, 1);
         pass_residual(p, l->ffn_post_norm);
+        if (p->taps.hidden)
+            taps_hidden(p, i + 1);
     }
 }

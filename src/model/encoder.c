@@ -3,19 +3,11 @@
 #include <pthread.h>
 #include <string.h>
 
-#include "base/hash.h"
 #include "base/kmeans.h"
 #include "base/mem.h"
 #include "model/encoder_in.h"
+#include "model/recall.h"
 #include "os/pages.h"
-
-enum { REMEMBERED = 4096 };
-
-/* A text that was embedded: its vector stands at the same place. */
-struct trace {
-    uint64_t key[2];
-    bool there;
-};
 
 struct encoder {
     char *path;
@@ -23,8 +15,7 @@ struct encoder {
     pthread_mutex_t lock; // of all that follows
     struct gguf *file;    // NULL: not read yet
     struct encoder_net net;
-    struct trace *trace; // [REMEMBERED]
-    float *vector;       // [REMEMBERED][n_embd]
+    struct recall recall;
 };
 
 enum status encoder_new(struct encoder **out, const char *path, const struct kernels *kern,
@@ -48,10 +39,7 @@ static void forget_all(struct encoder *e)
 {
     encoder_unload(&e->net);
     gguf_close(e->file);
-    mem_free(e->trace);
-    mem_free(e->vector);
-    e->trace = NULL;
-    e->vector = NULL;
+    recall_close(&e->recall);
     e->file = NULL;
 }
 
@@ -72,14 +60,8 @@ static enum status load(struct encoder *e, struct note *why)
     enum status st = gguf_open(&e->file, e->path, why);
     if (st == OK)
         st = encoder_load(&e->net, e->file, e->kern, why);
-    if (st == OK) {
-        e->trace = mem_new(REMEMBERED, sizeof *e->trace);
-        e->vector = mem_new((size_t)REMEMBERED * e->net.n_embd, sizeof *e->vector);
-        if (!e->trace || !e->vector) {
-            note_set(why, "no memory for %d vectors", REMEMBERED);
-            st = FULL;
-        }
-    }
+    if (st == OK)
+        st = recall_open(&e->recall, e->net.n_embd, why);
     if (st == OK)
         return OK;
     note_prefix(why, "the sentence encoder '%s'", e->path);
@@ -120,21 +102,13 @@ static enum status compute(const struct encoder_net *net, const char *text, size
 
 static enum status find_or_compute(struct encoder *e, const char *text, size_t len, float *vector)
 {
-    const uint64_t key[2] = { hash_bytes(hash_seed(), text, len),
-                              hash_bytes(~hash_seed(), text, len) };
-    const uint32_t at = hash_place(key[0], REMEMBERED);
-    struct trace *t = &e->trace[at];
-    float *own = e->vector + (size_t)at * e->net.n_embd;
-    if (t->there && memcmp(t->key, key, sizeof key) == 0) {
-        memcpy(vector, own, e->net.n_embd * sizeof *own);
+    const struct recall_key key = recall_key_of(0, text, len);
+    if (recall_find(&e->recall, key, vector))
         return OK;
-    }
     const enum status st = compute(&e->net, text, len, vector);
-    if (st != OK)
-        return st;
-    memcpy(own, vector, e->net.n_embd * sizeof *own);
-    *t = (struct trace){ .key = { key[0], key[1] }, .there = true };
-    return OK;
+    if (st == OK)
+        recall_put(&e->recall, key, vector);
+    return st;
 }
 
 /* ---- callers ---- */

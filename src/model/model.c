@@ -1,24 +1,11 @@
-#include "model/model.h"
+#include "model/model_in.h"
 
 #include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "model/fingerprint.h"
-#include "model/pass.h"
 #include "model/watched.h"
-
-struct model {
-    char *path;
-    struct gguf *file;
-    const struct model_arch *arch;
-    const struct kernels *kern;
-    struct hparams h;
-    struct weights weights;
-    struct workers *workers;
-    struct pass pass;
-    struct kv_key fingerprint;
-};
 
 static const struct model_arch *const archs[] = { &arch_llama, &arch_qwen2, &arch_qwen3,
                                                   &arch_gemma3 };

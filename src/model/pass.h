@@ -68,7 +68,7 @@ struct pass_thread {
 
 /* What some sequence of the batch asks to have written down (model/taps.h). */
 struct pass_taps {
-    bool mass, queries, moments;
+    bool mass, queries, moments, hidden;
     bool adds_up; // some sequence's moments, in this pass
     bool shared;  // two sequences count into the same excerpt
 };

@@ -14,11 +14,16 @@ static uint32_t min_u32(uint32_t a, uint32_t b)
 
 /* ---- who asks ---- */
 
-/* Rows of the sequence that its moments leave out. */
+/* Rows of the sequence below a position. */
+static uint32_t rows_before(const struct batch_seq *seq, uint32_t position)
+{
+    return position > seq->position ? min_u32(position - seq->position, seq->n_row) : 0;
+}
+
+/* Rows that its moments leave out. */
 static uint32_t rows_before_moments(const struct batch_seq *seq)
 {
-    const uint32_t from = seq->taps->moments_from;
-    return from > seq->position ? min_u32(from - seq->position, seq->n_row) : 0;
+    return rows_before(seq, seq->taps->moments_from);
 }
 
 /* Of moments: whether this pass adds up the rows that waited and n more; else those wait, too. */
@@ -64,6 +69,7 @@ void taps_begin(struct pass *p)
         p->taps.queries |= t->n_query > 0;
         p->taps.mass |= t->mass != KV_TAP_NO_MASS;
         p->taps.shared |= has_company(p->batch, s);
+        p->taps.hidden |= t->hidden_layer > 0;
         assert(t->mass == KV_TAP_NO_MASS || !seq->select);
         if (t->sum)
             begin_moments(p, s);
@@ -142,6 +148,21 @@ void taps_late(struct pass *p, uint32_t layer, uint32_t row)
         return;
     const size_t at = (size_t)layer * t->n_late_max + p->seq_late[s] + i - skip;
     memcpy(t->late + at * width, p->q + row * width, width * sizeof *t->late);
+}
+
+/* ---- hidden rows: a chain a sequence. An addition for each element is nothing beside a layer: the caller adds. ---- */
+
+void taps_hidden(struct pass *p, uint32_t n_layer)
+{
+    const size_t n_embd = p->h->n_embd;
+    for (uint32_t s = 0; s < p->batch->n_seq; s++) {
+        const struct batch_seq *seq = &p->batch->seq[s];
+        struct kv_taps *t = seq->taps;
+        if (!t || t->hidden_layer != n_layer)
+            continue;
+        for (uint32_t i = rows_before(seq, t->hidden_from); i < seq->n_row; i++, t->n_hidden++)
+            p->kern->add(t->hidden, p->x + (seq->first_row + i) * n_embd, p->h->n_embd);
+    }
 }
 
 /* ---- mass: scores of a tile, or of a part, once more ---- */

@@ -6,7 +6,12 @@
  *                      taps_queries      rotated ones, row by row
  *     a tile of        taps_count        mass of the scores that it kept, when each query's softmax is known
  *     pass_attend
+<<<<<<< HEAD
  *     a part of it     taps_count_part   the same, of one row, when its parts are merged
+=======
+ *     a part of it     taps_count_part   the same, of one row, behind all parts
+ *     a layer's end    taps_hidden       rows of the residual stream
+>>>>>>> hidden
  *
  * Private to model/. */
 #ifndef MODEL_TAPS_H
@@ -18,6 +23,7 @@ void taps_begin(struct pass *p);
 void taps_moments(struct pass *p, uint32_t layer);
 void taps_late(struct pass *p, uint32_t layer, uint32_t row);
 void taps_queries(struct pass *p, uint32_t layer, uint32_t row);
+void taps_hidden(struct pass *p, uint32_t n_layer); // so many layers have been run
 /* Whether mass is counted of a sequence's queries in that layer. */
 bool taps_counts(const struct pass *p, const struct batch_seq *seq, uint32_t layer);
 

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "engine/episodes.h"
+#include "engine/topics.h"
 #include "support/sanitized.h"
 #include "support/still.h"
 #include "support/tiny_encoder.h"
@@ -89,17 +90,32 @@ static uint32_t topic_of(uint32_t round)
 
 /* ---- what is read ---- */
 
-static void make(struct episodes *e, const struct kv_choice *choice, const struct ids *chat)
+static enum status try_make(struct episodes *e, const struct kv_choice *choice,
+                            const struct ids *chat, struct note *why)
 {
     struct kv_shape shape;
-    struct note why = { "" };
+    struct hidden_frame frame;
+    struct hidden *hidden = NULL;
+    enum status st = embed_frame(&frame, s.vocab, why);
+    if (st == OK)
+        st = hidden_new(&hidden, s.model, &frame, why);
+    if (st != OK)
+        return st;
     hparams_kv_shape(model_hparams(s.model), KV_F16, &shape);
-    const struct episodes_in in = { .from = { .model = s.model, .vocab = s.vocab },
+    const struct episodes_in in = { .from = { s.model, s.vocab, hidden, NULL },
                                     .shape = &shape,
                                     .choice = choice,
                                     .ids = chat->id,
                                     .n_prompt = (uint32_t)chat->n };
-    assert_int_equal(episodes_make(e, &in, &why), OK);
+    st = episodes_make(e, &in, why);
+    hidden_free(hidden);
+    return st;
+}
+
+static void make(struct episodes *e, const struct kv_choice *choice, const struct ids *chat)
+{
+    struct note why = { "" };
+    assert_int_equal(try_make(e, choice, chat, &why), OK);
 }
 
 /* Inside the history, behind the base, in order and apart. */
@@ -171,36 +187,110 @@ static void episodes_grow_with_a_chat(void **state)
     ids_close(&chat);
 }
 
-/* Whatever lacks memory, the request is refused with words. */
-static void every_allocation_may_fail(void **state)
+/* A cap that holds a few of what one request keeps: far from the whole chat. */
+static struct akv_limits limits_of(void)
+{
+    const struct akv_limits limits = { .n_ctx = N_CTX,
+                                       .n_ubatch = 48,
+                                       .kv_policy = POLICY,
+                                       .encoder = encoder_path,
+                                       .kv_bytes = still_kv_bytes(&s, 1, 1400, 48) };
+    return limits;
+}
+
+/* ---- (j) of the paper's sheet: a segment's own text asks for the episode that it is in ---- */
+
+static uint32_t nearest_to(const struct topics *t, const float *vector)
+{
+    const uint32_t d = t->embedder.dim;
+    uint32_t best = 0;
+    for (uint32_t e = 1; e < t->cluster.k; e++)
+        if (dot_of(vector, t->cluster.centroid + (size_t)e * d, d) >
+            dot_of(vector, t->cluster.centroid + (size_t)best * d, d))
+            best = e;
+    return best;
+}
+
+/* How many of 100 segments. */
+static uint32_t own_of(const char *policy, const struct ids *chat)
+{
+    struct kv_choice choice;
+    struct topics t;
+    struct turns turns;
+    struct note why = { "" };
+    uint32_t n_own = 0;
+    const struct embed_from from = { s.model, s.vocab, s.engine->hidden, s.engine->encoder };
+    assert_int_equal(kv_choice_parse(&choice, policy, &why), OK);
+    assert_int_equal(turns_cut(&turns, s.vocab, chat->id, (uint32_t)chat->n, &why), OK);
+    assert_int_equal(topics_make(&t, (const struct epicache_options *)choice.options.bytes, &from,
+                                 chat->id, &turns, (uint32_t)chat->n, &why),
+                     OK);
+    float *vector = mem_new(t.embedder.dim, sizeof *vector);
+    for (uint32_t i = 0; i < t.n; i++) {
+        assert_int_equal(embed(&t.embedder, chat->id, t.segment[i], vector, &why), OK);
+        n_own += nearest_to(&t, vector) == t.cluster.of[i];
+    }
+    const uint32_t percent = 100 * n_own / t.n;
+    print_message("%s: %u of %u segments\n", policy, n_own, t.n);
+    mem_free(vector);
+    topics_close(&t);
+    turns_close(&turns);
+    return percent;
+}
+
+static void a_segment_is_nearest_to_its_own_episode(void **state)
 {
     (void)state;
+    static const char *const embed_by[] = { "tfidf", "self", "self,embed_of=text",
+                                            "self,embed_layer=0", "minilm" };
+    const struct akv_limits limits = limits_of();
+    struct rng rng = rng_seeded(4, 4);
+    struct ids chat = { 0 };
+    for (uint32_t r = 0; r < 2 * ROUNDS; r++) {
+        add_question(&chat, topic_of(r), &rng);
+        add_words(&chat, topic_of(r), &rng);
+        end_answer(&chat);
+    }
+    still_engine_open(&s, &limits);
+    for (uint32_t i = 0; i < sizeof embed_by / sizeof *embed_by; i++) {
+        char policy[200];
+        snprintf(policy, sizeof policy, "epicache:segment=2,episodes=3,blur=0,embed=%s",
+                 embed_by[i]);
+        assert_true(own_of(policy, &chat) > 95);
+    }
+    still_engine_close(&s);
+    ids_close(&chat);
+}
+
+/* Whatever lacks memory, the request is refused with words. */
+static void allocations_may_fail(const char *policy)
+{
     struct kv_choice choice;
-    struct kv_shape shape;
     struct note why = { "" };
     struct rng rng = rng_seeded(6, 1);
     struct ids chat = { 0 };
-    struct episodes e;
+    struct episodes e = { 0 };
     enum status st = FULL;
-    assert_int_equal(kv_choice_parse(&choice, POLICY, &why), OK);
-    hparams_kv_shape(model_hparams(s.model), KV_F16, &shape);
+    assert_int_equal(kv_choice_parse(&choice, policy, &why), OK);
     for (uint32_t r = 0; r < 9; r++)
         add_question(&chat, topic_of(r), &rng);
-    const struct episodes_in in = { .from = { .model = s.model, .vocab = s.vocab },
-                                    .shape = &shape,
-                                    .choice = &choice,
-                                    .ids = chat.id,
-                                    .n_prompt = (uint32_t)chat.n };
     for (uint64_t k = 1; st != OK; k++) {
         why.text[0] = '\0';
         mem_fail_at(k);
-        st = episodes_make(&e, &in, &why);
+        st = try_make(&e, &choice, &chat, &why);
         mem_fail_at(0);
         assert_true(st == OK || (st == FULL && why.text[0] && !e.text && !e.skip));
     }
     assert_true(e.n_base > 0);
     episodes_close(&e);
     ids_close(&chat);
+}
+
+static void every_allocation_may_fail(void **state)
+{
+    (void)state;
+    allocations_may_fail(POLICY);
+    allocations_may_fail(POLICY ",embed=self");
 }
 
 /* ---- the same bits ---- */
@@ -257,17 +347,6 @@ static void answer_close(struct answer *a)
 {
     buf_close(&a->told);
     ids_close(&a->ids);
-}
-
-/* A cap that holds a few of what one request keeps: far from the whole chat. */
-static struct akv_limits limits_of(void)
-{
-    const struct akv_limits limits = { .n_ctx = N_CTX,
-                                       .n_ubatch = 48,
-                                       .kv_policy = POLICY,
-                                       .encoder = encoder_path,
-                                       .kv_bytes = still_kv_bytes(&s, 1, 1400, 48) };
-    return limits;
 }
 
 static void expect_same(const struct answer *a, const struct answer *b)
@@ -335,6 +414,13 @@ static void also_with_a_sentence_encoder(void **state)
 {
     (void)state;
     a_chat_goes_on_where_it_was(POLICY ",embed=minilm");
+}
+
+static void also_with_the_model_itself(void **state)
+{
+    (void)state;
+    a_chat_goes_on_where_it_was(POLICY ",embed=self");
+    a_chat_goes_on_where_it_was(POLICY ",embed=self,embed_of=text,embed_layer=0.5");
 }
 
 /* Neither an engine nor a request can have it, and both say what to do. */
@@ -459,10 +545,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(episodes_grow_with_a_chat),
+        cmocka_unit_test(a_segment_is_nearest_to_its_own_episode),
         cmocka_unit_test(every_allocation_may_fail),
         cmocka_unit_test(found_or_built_anew),
         cmocka_unit_test(also_where_turns_begin_episodes),
         cmocka_unit_test(also_with_a_sentence_encoder),
+        cmocka_unit_test(also_with_the_model_itself),
         cmocka_unit_test(without_an_encoder_there_is_no_minilm),
         cmocka_unit_test(parked_and_back),
         cmocka_unit_test(another_tenant_finds_nothing),

@@ -1,4 +1,4 @@
-/* What a pass writes down for policies: mass, queries and moments are those of plain double precision, and the same
+/* What a pass writes down for policies: mass, queries, moments and hidden rows are those of plain double precision, and the same
  * bits however the pass was cut, batched, threaded or computed. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,7 +19,7 @@
 #include "support/sanitized.h"
 #include "support/tiny_model.h"
 
-enum { N_QUERY = 5, MOMENTS_FROM = 4, N_LATE = 10 };
+enum { N_QUERY = 5, MOMENTS_FROM = 4, N_LATE = 10, HIDDEN_LAYER = 2, HIDDEN_FROM = 3 };
 
 static void taps_open(struct kv_taps *t, const struct hparams *h, enum kv_tap_mass mass,
                       struct kv_excerpt *into)
@@ -36,6 +36,9 @@ static void taps_open(struct kv_taps *t, const struct hparams *h, enum kv_tap_ma
         .outer = mem_new(h->n_layer * width * h->d_head, sizeof(float)),
         .n_late_max = N_LATE,
         .late = mem_new(h->n_layer * width * N_LATE, sizeof(float)),
+        .hidden_layer = HIDDEN_LAYER,
+        .hidden_from = HIDDEN_FROM,
+        .hidden = mem_new(h->n_embd, sizeof(float)),
     };
 }
 
@@ -45,6 +48,7 @@ static void taps_close(struct kv_taps *t)
     mem_free(t->sum);
     mem_free(t->outer);
     mem_free(t->late);
+    mem_free(t->hidden);
 }
 
 /* ---- the same bits ---- */
@@ -105,7 +109,8 @@ static void expect_same_words(const struct hparams *h, const struct written *got
     const size_t width = (size_t)h->n_head * h->d_head;
     const struct kv_taps *a = &got->taps, *b = &want->taps;
     print_message("  %s\n", how);
-    assert_true(a->n_moment == b->n_moment);
+    assert_true(a->n_moment == b->n_moment && a->n_hidden == b->n_hidden);
+    assert_memory_equal(a->hidden, b->hidden, h->n_embd * sizeof(float));
     assert_memory_equal(a->query, b->query, h->n_layer * N_QUERY * width * sizeof(float));
     assert_memory_equal(a->sum, b->sum, h->n_layer * width * sizeof(float));
     assert_memory_equal(a->outer, b->outer, h->n_layer * width * h->d_head * sizeof(float));
@@ -117,9 +122,9 @@ static void same_however(struct tiny_model tiny, enum kv_type kv, enum kv_tap_ma
 {
     enum { N = SANITIZED ? 170 : 320, N_REF = 160 };
     struct runner_config config = { .n_thread = 1, .n_position_max = 1024, .kv_type = kv }, two;
-    const struct hparams h = { .n_layer = tiny.n_layer,
-                               .n_head = tiny.n_head,
-                               .d_head = tiny.d_head };
+    const struct hparams h = {
+        .n_layer = tiny.n_layer, .n_embd = tiny.n_embd, .n_head = tiny.n_head, .d_head = tiny.d_head
+    };
     struct written want, got;
     int32_t ids[N];
     char path[TINY_PATH];
@@ -133,6 +138,7 @@ static void same_however(struct tiny_model tiny, enum kv_type kv, enum kv_tap_ma
     print_message("%s, %u heads\n", tiny.arch, tiny.n_head);
     write_down(&want, &config, ids, N, 512, mass, 0);
     assert_true(want.taps.n_moment == N - MOMENTS_FROM);
+    assert_int_equal(want.taps.n_hidden, N - HIDDEN_FROM);
     static const struct {
         uint32_t n, n_thread, company;
     } chunk[] = { { 1, 1, 0 }, { 7, 2, 0 }, { 64, 1, 40 }, { 512, 2, 0 },

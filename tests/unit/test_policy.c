@@ -88,7 +88,8 @@ static void presets_come_first(void **state)
     expect_text("epicache:preset=paper",
                 "epicache:budget=20%,sinks=0,recent=0,block=512,every=0,shares=layers,round=off,"
                 "even=0,even_block=0,whole=off,alpha=2,episodes=4,segment=4,reps=1,ranks=mass,"
-                "embed=minilm,blur=0,support=past,new=0,stay=0,park=off,route=nearest");
+                "embed=minilm,embed_layer=0,embed_of=text,blur=0,support=past,new=0,stay=0,park="
+                "off,route=nearest");
     struct kv_choice c = parsed("h2o:sinks=7,budget=300,preset=paper");
     assert_int_equal(c.options.common.n_sink, 7);
     assert_true(c.options.common.budget.unit == KV_ROWS && c.options.common.budget.n == 300);

@@ -20,8 +20,15 @@ static const struct kv_option options[] = {
       "who stays: what an episode's text looks at (mass), heads of a layer sharing its budget; or, "
       "in each head, also what queries to come are expected to look at" },
     { "embed", KV_OPTION_WORD, AT(embed), NULL, "minilm", "tfidf", 0, 0, "tfidf self minilm",
-      "what says how near two texts are: rare words, the model's own input embeddings, or a "
-      "sentence encoder (`akvifer pull minilm`)" },
+      "what says how near two texts are: rare words, the model's own hidden states, or a sentence "
+      "encoder (`akvifer pull minilm`)" },
+    { "embed_layer", KV_OPTION_NUMBER, AT(embed_layer), NULL, "0", "1", 0, 1, NULL,
+      "with embed=self, the part of the model's layers behind which hidden states are taken; 0: "
+      "its "
+      "input embeddings" },
+    { "embed_of", KV_OPTION_WORD, AT(embed_of), NULL, "text", "asked", 0, 0, "text asked",
+      "with embed=self, whose hidden states: the text's own, or those of words behind it that ask "
+      "what it is about" },
     { "blur", KV_OPTION_NUMBER, AT(blur), NULL, "0", "0.5", 0, 1, NULL,
       "part of the segments before and behind in what a segment is about" },
     { "support", KV_OPTION_WORD, AT(support), NULL, "past", NULL, 0, 0, "past all",
