@@ -49,12 +49,14 @@ struct kind {
     enum minima minima;
 };
 
-/* 32 k of 8 outputs. A dword holds 4 k of an output, a pair of 16 bits something of its two halves of 16 k. */
+/* 32 k of 8 outputs. A dword holds 4 k of an output, a pair of 16 bits something of its two halves of 16 k. What most
+ * kinds lack comes last, two vectors a cache line: a line that nobody reads takes no room in the cache. */
 struct half_block {
     __m256i code[8];
-    __m256 ws, wm, W;
+    __m256 ws, W;
     __m256i scale[2]; // halves: (s0, s0) and (s1, s1)
-    __m256i mins;     // MINIMA_OF_HALVES: (m0, m1)
+    __m256 wm;
+    __m256i mins; // MINIMA_OF_HALVES: (m0, m1)
 };
 
 /* Fills all of `out` but W, and of the rest what the kind has: block s of the record, outputs 8 h .. 8 h + 7. */
@@ -315,6 +317,16 @@ struct range {
     const uint8_t *ahead;
 };
 
+/* Activations of the rows behind a tile's, a block while one is multiplied: the next tile needs them, and those of 512
+ * rows are more than a second cache holds. Of the three lines of two blocks two are asked for: the third one's
+ * instructions cost as much as it brings. */
+always_inline void prefetch_rows(int n_row, struct tile_rows x, size_t b)
+{
+    UNROLL(2)
+    for (int r = n_row; r < 2 * n_row; r += ACTS_ROWS)
+        _mm_prefetch((const char *)(tile_block(x, r, b) + 1) - 1, _MM_HINT_T0);
+}
+
 /* Rows r .. r + n_row over a range. */
 always_inline void tile(struct kind kind, int n_row, const struct range *range,
                         const struct matmul_call *c, uint32_t r, float *y, uint32_t n)
@@ -325,6 +337,9 @@ always_inline void tile(struct kind kind, int n_row, const struct range *range,
     __m256 sum[4][2];
     y += r * c->y_stride;
     UNROLL(4)
+    for (int i = 0; i < n_row; i++) // the next tile's
+        _mm_prefetch((const char *)(y + (size_t)(n_row + i) * c->y_stride), _MM_HINT_T0);
+    UNROLL(4)
     for (int i = 0; i < n_row; i++)
         if (range->first == 0)
             sum[i][0] = sum[i][1] = _mm256_setzero_ps();
@@ -333,6 +348,7 @@ always_inline void tile(struct kind kind, int n_row, const struct range *range,
     for (uint32_t b = 0; b < n_block; b++) {
         if (ahead)
             prefetch_block(kind, ahead + b / kind.group * kind.record_bytes, b % kind.group);
+        prefetch_rows(n_row, x, b);
         add_block(kind, n_row, 2, range->w[b], x, b, sum);
     }
     store_rows(c, y, sum, n_row, n);
