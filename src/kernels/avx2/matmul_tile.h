@@ -39,6 +39,12 @@
 #define PRAGMA(text) _Pragma(#text)
 #define UNROLL(n) PRAGMA(GCC unroll n)
 
+/* Scales and minima of eight blocks of 16 outputs. */
+struct record_scales {
+    __m256 ws[8][2], wm[8][2];
+};
+typedef void scales_fn(struct record_scales *out, const uint8_t *record);
+
 /* What the compiler knows of a type: all of it folds away. */
 struct kind {
     uint32_t record_bytes; // what the file's block takes in a packed panel,
@@ -47,6 +53,7 @@ struct kind {
     bool is_signed, halves;
     int offset; // what codes are stored too large by
     enum minima minima;
+    scales_fn *scales; // of a whole record at once, or NULL: unpack finds ws and wm
 };
 
 /* 32 k of 8 outputs. A dword holds 4 k of an output, a pair of 16 bits something of its two halves of 16 k. What most
@@ -59,7 +66,8 @@ struct half_block {
     __m256i mins; // MINIMA_OF_HALVES: (m0, m1)
 };
 
-/* Fills all of `out` but W, and of the rest what the kind has: block s of the record, outputs 8 h .. 8 h + 7. */
+/* Block s of the record, outputs 8 h .. 8 h + 7: fills the codes and what else the kind has, but not W, nor ws and wm
+ * where the kind has `scales`. */
 typedef void unpack_fn(struct half_block *out, const uint8_t *record, int s, int h);
 
 always_inline __m256i broadcast_4(const void *p)
@@ -183,7 +191,8 @@ always_inline __m256i sum_of_codes(struct kind kind, const struct half_block *w)
 }
 
 always_inline void unpack_half(struct kind kind, unpack_fn *unpack, struct half_block *w,
-                               const uint8_t *record, int s, int h)
+                               const uint8_t *record, const struct record_scales *scales, int s,
+                               int h)
 {
     __asm__ volatile(
         ""
@@ -191,6 +200,10 @@ always_inline void unpack_half(struct kind kind, unpack_fn *unpack, struct half_
         :
         : "memory"); /* or loads of all 16 half blocks of a super-block move up here, and spill */
     unpack(w, record, s, h);
+    if (kind.scales) {
+        w->ws = scales->ws[s][h];
+        w->wm = scales->wm[s][h];
+    }
     w->W = _mm256_mul_ps(_mm256_cvtepi32_ps(sum_of_codes(kind, w)), w->ws);
     if (kind.minima == ONE_MINIMUM)
         w->W = _mm256_fmadd_ps(_mm256_set1_ps(32), w->wm, w->W);
@@ -245,6 +258,9 @@ always_inline void one_row(struct kind kind, unpack_fn *unpack, const struct mat
     __m256 sum[2] = { _mm256_setzero_ps(), _mm256_setzero_ps() };
     struct tile_rows x = rows_at(c->x, 0, 0);
     for (uint32_t b = 0; b < x.n_block; b += kind.group, record += kind.record_bytes) {
+        struct record_scales scales;
+        if (kind.scales)
+            kind.scales(&scales, record);
         UNROLL(8)
         for (uint32_t s = 0; s < kind.group; s++) {
             prefetch_block(kind, record + AHEAD, s);
@@ -252,7 +268,7 @@ always_inline void one_row(struct kind kind, unpack_fn *unpack, const struct mat
             for (int h = 0; h < 2; h++) {
                 struct half_block w;
                 __m256 part[4][2];
-                unpack_half(kind, unpack, &w, record, (int)s, h);
+                unpack_half(kind, unpack, &w, record, &scales, (int)s, h);
                 part[0][0] = sum[h];
                 add_block(kind, 1, 1, &w, x, b + s, part);
                 sum[h] = part[0][0];
@@ -280,10 +296,13 @@ always_inline void store_rows(const struct matmul_call *c, float *y, __m256 sum[
 always_inline void unpack_record(struct kind kind, unpack_fn *unpack, struct half_block (*w)[2],
                                  const uint8_t *record)
 {
+    struct record_scales scales;
+    if (kind.scales)
+        kind.scales(&scales, record);
     UNROLL(8)
     for (uint32_t s = 0; s < kind.group; s++) {
-        unpack_half(kind, unpack, &w[s][0], record, (int)s, 0);
-        unpack_half(kind, unpack, &w[s][1], record, (int)s, 1);
+        unpack_half(kind, unpack, &w[s][0], record, &scales, (int)s, 0);
+        unpack_half(kind, unpack, &w[s][1], record, &scales, (int)s, 1);
     }
     __asm__ volatile(""
                      :
