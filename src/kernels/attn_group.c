@@ -123,8 +123,11 @@ static void add_values(const struct call *c)
 /* Rows of which some query of the group sees the score. */
 static uint64_t in_sight(const struct call *c)
 {
-    const struct row_range *rows = c->group.rows;
-    return c->group.ragged ? c->block.mask : c->block.mask & row_bits(rows[0].lo, rows[0].hi);
+    const struct group *g = &c->group;
+    uint64_t seen = 0;
+    for (uint32_t i = 0; i < (g->ragged ? g->n : 1); i++)
+        seen |= row_bits(g->rows[i].lo, g->rows[i].hi);
+    return seen & c->block.mask;
 }
 
 static void attend(struct call *c)

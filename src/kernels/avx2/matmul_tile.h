@@ -39,6 +39,12 @@
 #define PRAGMA(text) _Pragma(#text)
 #define UNROLL(n) PRAGMA(GCC unroll n)
 
+/* Scales and minima of eight blocks of 16 outputs. */
+struct record_scales {
+    __m256 ws[8][2], wm[8][2];
+};
+typedef void scales_fn(struct record_scales *out, const uint8_t *record);
+
 /* What the compiler knows of a type: all of it folds away. */
 struct kind {
     uint32_t record_bytes; // what the file's block takes in a packed panel,
@@ -47,17 +53,21 @@ struct kind {
     bool is_signed, halves;
     int offset; // what codes are stored too large by
     enum minima minima;
+    scales_fn *scales; // of a whole record at once, or NULL: unpack finds ws and wm
 };
 
-/* 32 k of 8 outputs. A dword holds 4 k of an output, a pair of 16 bits something of its two halves of 16 k. */
+/* 32 k of 8 outputs. A dword holds 4 k of an output, a pair of 16 bits something of its two halves of 16 k. What most
+ * kinds lack comes last, two vectors a cache line: a line that nobody reads takes no room in the cache. */
 struct half_block {
     __m256i code[8];
-    __m256 ws, wm, W;
+    __m256 ws, W;
     __m256i scale[2]; // halves: (s0, s0) and (s1, s1)
-    __m256i mins;     // MINIMA_OF_HALVES: (m0, m1)
+    __m256 wm;
+    __m256i mins; // MINIMA_OF_HALVES: (m0, m1)
 };
 
-/* Fills all of `out` but W, and of the rest what the kind has: block s of the record, outputs 8 h .. 8 h + 7. */
+/* Block s of the record, outputs 8 h .. 8 h + 7: fills the codes and what else the kind has, but not W, nor ws and wm
+ * where the kind has `scales`. */
 typedef void unpack_fn(struct half_block *out, const uint8_t *record, int s, int h);
 
 always_inline __m256i broadcast_4(const void *p)
@@ -181,7 +191,8 @@ always_inline __m256i sum_of_codes(struct kind kind, const struct half_block *w)
 }
 
 always_inline void unpack_half(struct kind kind, unpack_fn *unpack, struct half_block *w,
-                               const uint8_t *record, int s, int h)
+                               const uint8_t *record, const struct record_scales *scales, int s,
+                               int h)
 {
     __asm__ volatile(
         ""
@@ -189,6 +200,10 @@ always_inline void unpack_half(struct kind kind, unpack_fn *unpack, struct half_
         :
         : "memory"); /* or loads of all 16 half blocks of a super-block move up here, and spill */
     unpack(w, record, s, h);
+    if (kind.scales) {
+        w->ws = scales->ws[s][h];
+        w->wm = scales->wm[s][h];
+    }
     w->W = _mm256_mul_ps(_mm256_cvtepi32_ps(sum_of_codes(kind, w)), w->ws);
     if (kind.minima == ONE_MINIMUM)
         w->W = _mm256_fmadd_ps(_mm256_set1_ps(32), w->wm, w->W);
@@ -243,6 +258,9 @@ always_inline void one_row(struct kind kind, unpack_fn *unpack, const struct mat
     __m256 sum[2] = { _mm256_setzero_ps(), _mm256_setzero_ps() };
     struct tile_rows x = rows_at(c->x, 0, 0);
     for (uint32_t b = 0; b < x.n_block; b += kind.group, record += kind.record_bytes) {
+        struct record_scales scales;
+        if (kind.scales)
+            kind.scales(&scales, record);
         UNROLL(8)
         for (uint32_t s = 0; s < kind.group; s++) {
             prefetch_block(kind, record + AHEAD, s);
@@ -250,7 +268,7 @@ always_inline void one_row(struct kind kind, unpack_fn *unpack, const struct mat
             for (int h = 0; h < 2; h++) {
                 struct half_block w;
                 __m256 part[4][2];
-                unpack_half(kind, unpack, &w, record, (int)s, h);
+                unpack_half(kind, unpack, &w, record, &scales, (int)s, h);
                 part[0][0] = sum[h];
                 add_block(kind, 1, 1, &w, x, b + s, part);
                 sum[h] = part[0][0];
@@ -278,10 +296,13 @@ always_inline void store_rows(const struct matmul_call *c, float *y, __m256 sum[
 always_inline void unpack_record(struct kind kind, unpack_fn *unpack, struct half_block (*w)[2],
                                  const uint8_t *record)
 {
+    struct record_scales scales;
+    if (kind.scales)
+        kind.scales(&scales, record);
     UNROLL(8)
     for (uint32_t s = 0; s < kind.group; s++) {
-        unpack_half(kind, unpack, &w[s][0], record, (int)s, 0);
-        unpack_half(kind, unpack, &w[s][1], record, (int)s, 1);
+        unpack_half(kind, unpack, &w[s][0], record, &scales, (int)s, 0);
+        unpack_half(kind, unpack, &w[s][1], record, &scales, (int)s, 1);
     }
     __asm__ volatile(""
                      :
@@ -315,6 +336,16 @@ struct range {
     const uint8_t *ahead;
 };
 
+/* Activations of the rows behind a tile's, a block while one is multiplied: the next tile needs them, and those of 512
+ * rows are more than a second cache holds. Of the three lines of two blocks two are asked for: the third one's
+ * instructions cost as much as it brings. */
+always_inline void prefetch_rows(int n_row, struct tile_rows x, size_t b)
+{
+    UNROLL(2)
+    for (int r = n_row; r < 2 * n_row; r += ACTS_ROWS)
+        _mm_prefetch((const char *)(tile_block(x, r, b) + 1) - 1, _MM_HINT_T0);
+}
+
 /* Rows r .. r + n_row over a range. */
 always_inline void tile(struct kind kind, int n_row, const struct range *range,
                         const struct matmul_call *c, uint32_t r, float *y, uint32_t n)
@@ -325,6 +356,9 @@ always_inline void tile(struct kind kind, int n_row, const struct range *range,
     __m256 sum[4][2];
     y += r * c->y_stride;
     UNROLL(4)
+    for (int i = 0; i < n_row; i++) // the next tile's
+        _mm_prefetch((const char *)(y + (size_t)(n_row + i) * c->y_stride), _MM_HINT_T0);
+    UNROLL(4)
     for (int i = 0; i < n_row; i++)
         if (range->first == 0)
             sum[i][0] = sum[i][1] = _mm256_setzero_ps();
@@ -333,6 +367,7 @@ always_inline void tile(struct kind kind, int n_row, const struct range *range,
     for (uint32_t b = 0; b < n_block; b++) {
         if (ahead)
             prefetch_block(kind, ahead + b / kind.group * kind.record_bytes, b % kind.group);
+        prefetch_rows(n_row, x, b);
         add_block(kind, n_row, 2, range->w[b], x, b, sum);
     }
     store_rows(c, y, sum, n_row, n);
