@@ -5,7 +5,7 @@
  *   selects the answering rows of a sequence that reads some of its past (kv/select.h): a task = those rows, in order,
  *           x one kv_head
  *   parts   few rows, or sequences that share blocks: a task = the rows that go over the same rows of one chunk,
- *           of however many sequences (attend_plan.c) x one kv_head, one kv_head after the other: attend_parts.c
+ *           of however many sequences (attend_plan.c) x one kv_head: attend_parts.c
  *
  * Behind a tile or a part, what is likely the next one's first block is fetched.
  *

@@ -10,6 +10,7 @@ struct attend_job {
     struct pass *p;
     uint32_t layer, group; // group: queries that share a kv_head
     bool windowed;
+    bool by_head;                      // parts of a head before those of the next
     uint32_t n_tile, n_select, n_part; // tasks, in this order
     _Atomic uint32_t next;
     _Atomic uint32_t n_selecting; // selects that are not done
@@ -25,12 +26,16 @@ struct attend_part_task {
     uint32_t head;
 };
 
-/* Of the parts the i-th: all of the first head, then those of the next. */
+/* Of the parts the i-th: all of the first head, then those of the next, or the heads of a chunk in a row, whose K and V
+ * are neighbours. */
 static inline struct attend_part_task attend_part_at(const struct attend_job *job, uint32_t i)
 {
     const struct attn_plan *plan = attend_plan_of(job);
-    return (struct attend_part_task){ &plan->part[i % plan->n_part],
-                                      job->p->head[i / plan->n_part].head };
+    const uint32_t n_head = job->p->h->n_kv_head;
+    if (job->by_head)
+        return (struct attend_part_task){ &plan->part[i % plan->n_part],
+                                          job->p->head[i / plan->n_part].head };
+    return (struct attend_part_task){ &plan->part[i / n_head], i % n_head };
 }
 
 /* What whoever takes the next task reads first: a select its sinks. */
@@ -61,7 +66,7 @@ static inline void attend_debts_none(struct attend_debts *d)
 }
 
 /* Before the tasks. */
-void attend_parts_begin(const struct attend_job *job);
+void attend_parts_begin(struct attend_job *job);
 /* One part; then what of the thread's parts is merged is counted. */
 void attend_part(struct attend_job *job, const struct attend_part_task *t, struct attend_debts *d,
                  struct pass_thread *mine);

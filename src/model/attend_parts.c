@@ -3,13 +3,13 @@
  * A part has the states of its rows' queries of one kv_head. Who computes the last part of a row merges all of them, in
  * order of their chunks. Where mass is counted, who computed a part counts what its rows received once those are
  * merged: the scores are still in its own cache, and nobody hands anything over. While others compute the rest of a
- * row, a thread goes on with the next kv_head. */
+ * row, it goes on with the next part. */
 #include <sched.h>
 
 #include "model/attend_in.h"
 #include "model/taps.h"
 
-enum { CHUNK_ROWS = ATTN_CHUNK_BLOCKS * KV_BLOCK, ROOMS = 64, IDLE_PAUSES = 4000 };
+enum { CHUNK_ROWS = ATTN_CHUNK_BLOCKS * KV_BLOCK, IDLE_PAUSES = 4000 };
 
 static uint32_t blocks_for(uint32_t n_row)
 {
@@ -115,12 +115,20 @@ static _Atomic uint32_t *left_at(const struct attend_job *job, uint32_t row, uin
     return &job->p->row_left[row * job->p->h->n_kv_head + head];
 }
 
-void attend_parts_begin(const struct attend_job *job)
+/* Rows whose scores of a chunk a thread can keep. */
+static uint32_t rooms(const struct attend_job *job)
+{
+    return min_u32(64, (uint32_t)(PASS_KEPT / ((size_t)job->group * CHUNK_ROWS)));
+}
+
+/* Scores are kept until their row is merged: where all may not have room, the rows of a head shall soon be. */
+void attend_parts_begin(struct attend_job *job)
 {
     const struct attn_plan *plan = attend_plan_of(job);
     const uint32_t n_head = job->p->h->n_kv_head;
     if (plan->n_part == 0)
         return;
+    job->by_head = job->p->taps.mass && plan->n_state * n_head > rooms(job);
     for (uint32_t i = 0; i < job->p->n_row * n_head; i++)
         atomic_store_explicit(&job->p->row_left[i], 1, memory_order_relaxed);
     for (uint32_t i = 0; i < plan->n_state * n_head; i++) {
@@ -149,7 +157,7 @@ static struct attend_owed take_room(const struct attend_job *job, struct attend_
                                     uint32_t n, const struct pass_thread *mine)
 {
     const size_t size = (size_t)job->group * CHUNK_ROWS;
-    const uint32_t n_room = min_u32(ROOMS, (uint32_t)(PASS_KEPT / size));
+    const uint32_t n_room = rooms(job);
     const uint64_t bits = (UINT64_C(1) << n) - 1;
     for (uint32_t i = 0; i + n <= n_room; i++) {
         if (d->used & bits << i)

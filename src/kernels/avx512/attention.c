@@ -145,7 +145,7 @@ mass_of_rows(const struct mass_queries *of, int n, uint32_t first, bool peak, ui
         power[i] = _mm512_slli_epi32(_mm512_castps_si512(k[i]), 23);
         k[i] = _mm512_sub_ps(k[i], whole);
         rows[i] = (__mmask16)(of->seen[i / 2] >> row);
-        rows[i] &= _mm512_cmp_ps_mask(x[i], least, _CMP_GE_OQ);
+        rows[i] &= _mm512_cmp_ps_mask(x[i], least, _CMP_GE_OQ); // of NaN 0
     }
     exp16_poly_n(p, x, k, 2 * n);
 #pragma GCC unroll 6
