@@ -50,6 +50,11 @@
 
 enum { PANEL = 16, QBLOCK = 32 };
 
+static inline bool is_quantised(enum dtype type)
+{
+    return type != DT_F32 && type != DT_F16 && type != DT_BF16;
+}
+
 /* Weights [n][k], packed. The order of bytes inside a panel is private to kernels/. */
 struct packed {
     enum dtype type;

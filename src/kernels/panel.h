@@ -90,9 +90,4 @@ struct panel_iq4_xs {
 /* What a thread unpacks a run of blocks into: fits the first-level cache. */
 enum { MATMUL_SCRATCH = 32 * 1024 };
 
-static inline bool is_quantised(enum dtype type)
-{
-    return type != DT_F32 && type != DT_F16 && type != DT_BF16;
-}
-
 #endif

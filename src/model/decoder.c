@@ -18,9 +18,11 @@ void decoder_forward(struct pass *p, const struct weights *w, enum pass_gate_kin
         pass_residual(p, l->attn_post_norm);
 
         pass_norm_input(p, l->ffn_norm);
-        pass_linears(p, PROFILE_GATE_UP,
-                     (struct pass_linear[]){ { &l->gate, p->gate }, { &l->up, p->up } }, 2);
-        pass_gate_input(p, gate);
+        if (!pass_gated_input(p, &l->gate, &l->up, &l->down, gate)) {
+            pass_linears(p, PROFILE_GATE_UP,
+                         (struct pass_linear[]){ { &l->gate, p->gate }, { &l->up, p->up } }, 2);
+            pass_gate_input(p, gate);
+        }
         pass_linears(p, PROFILE_DOWN, (struct pass_linear[]){ { &l->down, p->hidden } }, 1);
         pass_residual(p, l->ffn_post_norm);
         if (p->taps.hidden)
