@@ -317,6 +317,22 @@ static void moments(float *sum, float *outer, const float *x, size_t stride, uin
     real()->moments(sum, outer, x, stride, n, d);
 }
 
+/* Of a key its first four codes and its scale. */
+static void scan(const struct scan_query *q, uint32_t n, uint32_t d, const void *part,
+                 uint32_t n_part, float *out, size_t stride)
+{
+    const char *at = part;
+    for (uint32_t i = 0; i < n; i++)
+        reads(&q[i], sizeof q[i]);
+    for (uint32_t p = 0; p < n_part; p++, at += scan_part_bytes(d)) {
+        reads(at, SCAN_KEYS * sizeof(int32_t));
+        reads(at + (size_t)SCAN_KEYS * d, SCAN_KEYS * sizeof(float));
+    }
+    for (uint32_t i = 0; i < n; i++)
+        writes_floats(out + i * stride, (size_t)n_part * SCAN_KEYS);
+    real()->scan(q, n, d, part, n_part, out, stride);
+}
+
 /* ---- the table ---- */
 
 /* Whether rows lie in tiles is the table's to say, and nothing else. */
@@ -328,7 +344,7 @@ static void moments(float *sum, float *outer, const float *x, size_t stride, uin
         .store_k = store_k, .store_v = store_v, .load_k = load_k, .load_v = load_v,                \
         .rms_norm = rms_norm, .rope = rope, .add = add, .scale = scale, .silu_gate = silu_gate,    \
         .gelu_gate = gelu_gate, .softcap = softcap, .softmax = softmax,                            \
-        .softmax_stats = softmax_stats, .moments = moments,                                        \
+        .softmax_stats = softmax_stats, .moments = moments, .scan = scan,                          \
     }
 
 /* What a pass calls. */

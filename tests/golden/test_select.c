@@ -152,12 +152,11 @@ static void read_selecting(const struct runner_config *config, const int32_t *id
     runner_close(&r);
 }
 
-static void same_however(const char *arch, enum kv_type kv)
+static void same_however(struct tiny_model tiny, enum kv_type kv)
 {
     struct runner_config config = { .n_thread = 1,
                                     .n_position_max = N_POSITION_MAX,
                                     .kv_type = kv };
-    const struct tiny_model tiny = tiny_model_of(arch, DT_Q4_1);
     const size_t n = (size_t)N * tiny.n_vocab, bytes = n * sizeof(float);
     float *full = mem_new(n, sizeof *full), *want = mem_new(n, sizeof *want);
     float *got = mem_new(n, sizeof *got);
@@ -180,7 +179,7 @@ static void same_however(const char *arch, enum kv_type kv)
     assert_memory_not_equal(want, full, bytes);
     static const uint32_t chunk[] = { 7, 64, 512 };
     for (uint32_t i = 0; i < 3; i++) {
-        config.n_thread = 1 + i % 2;
+        config.n_thread = 1 + i;
         config.table = i == 1;
         read_selecting(&config, ids, 48, chunk[i], i == 1, got);
         assert_memory_equal(got, want, bytes);
@@ -197,8 +196,11 @@ static void same_however(const char *arch, enum kv_type kv)
 static void the_same_bits_however_computed(void **state)
 {
     (void)state;
-    same_however("llama", KV_F16);
-    same_however("gemma3", KV_INT8);
+    struct tiny_model wide = tiny_model_of("llama", DT_Q4_1);
+    wide.n_head = 64, wide.n_kv_head = 1, wide.d_head = 8; // states of two chunks have room
+    same_however(tiny_model_of("llama", DT_Q4_1), KV_F16);
+    same_however(tiny_model_of("gemma3", DT_Q4_1), KV_INT8);
+    same_however(wide, KV_F16);
 }
 
 /* ---- rows behind no bit are not there: NaN in them changes nothing ---- */

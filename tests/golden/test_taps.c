@@ -1,5 +1,5 @@
-/* What a pass writes down for policies: mass, queries, moments and hidden rows are those of plain double precision, and the same
- * bits however the pass was cut, batched, threaded or computed. */
+/* What a pass writes down for policies: mass, queries, moments and hidden rows are those of plain double precision, and
+ * the same bits however the pass was cut, batched, threaded or computed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -132,7 +132,6 @@ static void same_however(struct tiny_model tiny, enum kv_type kv, enum kv_tap_ma
     tiny_model_save_temporary(tiny, path);
     config.path = path;
     two = config;
-    two.n_thread = 2;
     for (uint32_t i = 0; i < N; i++)
         ids[i] = (int32_t)rng_below(&rng, 256);
     print_message("%s, %u heads\n", tiny.arch, tiny.n_head);
@@ -142,14 +141,15 @@ static void same_however(struct tiny_model tiny, enum kv_type kv, enum kv_tap_ma
     static const struct {
         uint32_t n, n_thread, company;
     } chunk[] = { { 1, 1, 0 }, { 7, 2, 0 }, { 64, 1, 40 }, { 512, 2, 0 },
-                  { 2, 2, 0 }, { 1, 2, 0 }, { 2, 2, 1 } };
+                  { 2, 2, 0 }, { 1, 3, 0 }, { 2, 2, 1 },   { 3, 5, 2 } };
     for (uint32_t i = 0; i < sizeof chunk / sizeof *chunk; i++) {
-        write_down(&got, chunk[i].n_thread > 1 ? &two : &config, ids, N, chunk[i].n, mass,
-                   chunk[i].company);
+        two.n_thread = chunk[i].n_thread;
+        write_down(&got, &two, ids, N, chunk[i].n, mass, chunk[i].company);
         expect_same_words(&h, &got, &want, "in chunks");
         written_close(&got);
     }
     written_close(&want);
+    two.n_thread = 2;
     write_down(&want, &two, ids, N_REF, 1, mass, 0);
     two.cpu = "ref";
     write_down(&got, &two, ids, N_REF, SANITIZED ? 150 : 30, mass, 0);
