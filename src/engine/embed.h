@@ -7,9 +7,9 @@
  *           away, and of a text's own rows each element divided by how far they differ in it
  *   encoder a sentence encoder's (model/encoder.h), as they are
  *
- * The first three are fitted to the stretches of one conversation: what is rare among them counts. The weight of what df
- * of n stretches have is sqrt((n - df + 1/2) / (df + 1/2)): near nothing for what most of them have, as the logarithm
- * of the same is in BM25, and the same bits on every machine.
+ * The first three are fitted to the stretches of one conversation. In the first two what is rare among them counts: the
+ * weight of what df of n stretches have is sqrt((n - df + 1/2) / (df + 1/2)): near nothing for what most of them have,
+ * as the logarithm of the same is in BM25, and the same bits on every machine.
  *
  * B1  The same ids, stretches, model, layers and encoder give the same bits.
  * Sources: Robertson and Sparck Jones 1976 (the weight); Arora et al. 2017, "A Simple but Tough-to-Beat Baseline for

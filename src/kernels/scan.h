@@ -3,7 +3,7 @@
  *
  *   part     64 keys: codes [d / 4][64][4], one byte each, code + 128; then 64 f32 scales. key = scale * code
  *   query    codes of 13 bits in two, 64 * high + low, and one scale
- *   score    t = sum over j of codes, in integers, so its order is free;  ((float)t * key's scale) * factor
+ *   score    t = sum over j of products of codes, in integers, so its order is free;  ((float)t * key's scale) * factor
  *
  * Half the bytes of f16, and products of bytes instead of floats: 64 keys of 64 take 3 queries a third of the time that
  * attn_scores of int8 takes. */
@@ -25,8 +25,8 @@ struct scan_query {
 /* d: a multiple of 8, SCAN_D_MAX at most. */
 size_t scan_part_bytes(uint32_t d);
 
-/* Key `row` of a part: amax = the largest |x|, scale = amax * (1/127 as f32), code = clamp(rint(x * (127 / amax)), -127,
- * 127). A NaN gives code 0 and a NaN scale. */
+/* Key `row` of a part: amax = the largest |x|, scale = amax * (1/127 as f32), code = clamp(rint(x * (127 / amax)),
+ * -127, 127). A NaN gives code 0 and a NaN scale. */
 void scan_store(void *part, uint32_t row, const float *k, uint32_t d);
 
 /* code = clamp(rint(x * (4032 / amax)), -4032, 4032), of NaN 0; factor = (amax * (1/4032 as f32)) * scale. */

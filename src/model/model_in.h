@@ -1,5 +1,5 @@
-/* model/model_in.h - what a model is made of. Private to model.c and to who runs passes of its own over the same weights
- * (hidden.c). */
+/* model/model_in.h - what a model is made of. Private to model.c and to who runs passes of its own over the same
+ * weights (hidden.c). */
 #ifndef MODEL_MODEL_IN_H
 #define MODEL_MODEL_IN_H
 

@@ -107,7 +107,7 @@ struct pass {
     struct portion *portion; // of the run, one a thread
     struct pass_taps taps;
     struct attn_state split;    // [SPLIT_STATES] states of one kv_head's queries
-    _Atomic uint32_t *row_left; // [SPLIT_STATES] of a row and kv_head: attend.c
+    _Atomic uint32_t *row_left; // [SPLIT_STATES] of a row and kv_head: attend_parts.c
     bool parts_count;           // rows whose mass is counted attend by parts, too: few rows
 
     void *memory; // all of the above
@@ -142,7 +142,8 @@ void pass_attend(struct pass *p, uint32_t layer);
 enum pass_gate_kind { GATE_SILU, GATE_GELU };
 /* gate = silu or gelu(gate) * up, ready as the input of linears. */
 void pass_gate_input(struct pass *p, enum pass_gate_kind kind);
-/* The same from the input, both linears too, for batches in tiles (model/gated.c). False: it cannot, nothing was done. */
+/* The same from the input, both linears too, for batches in tiles (model/gated.c). False: it cannot, nothing was
+ * done. */
 bool pass_gated_input(struct pass *p, const struct linear *gate, const struct linear *up,
                       const struct linear *down, enum pass_gate_kind kind);
 

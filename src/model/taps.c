@@ -150,7 +150,7 @@ void taps_late(struct pass *p, uint32_t layer, uint32_t row)
     memcpy(t->late + at * width, p->q + row * width, width * sizeof *t->late);
 }
 
-/* ---- hidden rows: a chain a sequence. An addition for each element is nothing beside a layer: the caller adds. ---- */
+/* ---- hidden rows: a chain a sequence. An addition for each element is nothing beside a layer: the caller adds ---- */
 
 void taps_hidden(struct pass *p, uint32_t n_layer)
 {

@@ -6,12 +6,8 @@
  *                      taps_queries      rotated ones, row by row
  *     a tile of        taps_count        mass of the scores that it kept, when each query's softmax is known
  *     pass_attend
-<<<<<<< HEAD
- *     a part of it     taps_count_part   the same, of one row, when its parts are merged
-=======
- *     a part of it     taps_count_part   the same, of one row, behind all parts
+ *     a part of it     taps_count_part   the same, of one row, once its parts are merged
  *     a layer's end    taps_hidden       rows of the residual stream
->>>>>>> hidden
  *
  * Private to model/. */
 #ifndef MODEL_TAPS_H
