@@ -200,7 +200,8 @@ static void the_same_bits_however_computed(void **state)
     wide.n_head = 64, wide.n_kv_head = 1, wide.d_head = 8; // states of two chunks have room
     same_however(tiny_model_of("llama", DT_Q4_1), KV_F16);
     same_however(tiny_model_of("gemma3", DT_Q4_1), KV_INT8);
-    same_however(wide, KV_F16);
+    if (!SANITIZED)
+        same_however(wide, KV_F16);
 }
 
 /* ---- rows behind no bit are not there: NaN in them changes nothing ---- */
