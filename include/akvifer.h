@@ -217,6 +217,10 @@ AKV_API enum akv_status akv_submit(akv_engine *engine, const struct akv_request 
 AKV_API enum akv_status akv_submit_all(akv_engine *engine, const struct akv_request *request,
                                        uint32_t n, uint64_t *id, struct akv_note *why);
 
+/* Whether submitting such a request may take seconds, as its policy reads a history before it starts (epicache): not
+ * to be done where others wait. */
+AKV_API bool akv_submit_is_long(const akv_engine *engine, const struct akv_request *request);
+
 /* A DONE event with AKV_STOP_CANCELED follows, unless the request was done. */
 AKV_API void akv_cancel(akv_engine *engine, uint64_t id);
 

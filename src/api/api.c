@@ -268,6 +268,8 @@ enum status api_open(struct api *a, const struct api_options *o, struct note *wh
         }
     }
     if (st == OK)
+        st = errands_open(&a->errands, why);
+    if (st == OK)
         st = live_open(&a->live, a, why);
     if (st != OK)
         api_close(a);
@@ -285,6 +287,7 @@ void api_close(struct api *a)
     atomic_store(&a->quit, true);
     if (a->pump_runs)
         pthread_join(a->pump, NULL);
+    errands_close(&a->errands);
     live_close(&a->live);
     recent_close(&a->recent);
     log_close(a->log);

@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "api/errands.h"
 #include "api/live.h"
 #include "api/metrics.h"
 #include "api/recent.h"
@@ -69,6 +70,7 @@ struct api {
     struct log *log; // NULL: none
     struct recent recent;
     struct live live;
+    struct errands errands;
     atomic_uint n_job; // open
     atomic_bool quit, draining;
     pthread_t pump;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "base/mem.h"
 
 enum { TEXT_TOKENS = 16 };
 
@@ -95,14 +96,40 @@ static void add_found(const struct api *a, const struct gen_request *r,
     buf_add_byte(out, '}');
 }
 
-void explain_post(void *api, struct http_request *http)
+struct explain_errand {
+    struct errand errand;
+    struct api *api;
+    struct http_request *http;
+};
+
+static void explain(struct api *a, struct http_request *http, bool may_wait);
+
+static void explain_errand(struct errand *e)
 {
-    struct api *a = api;
+    struct explain_errand *x = (struct explain_errand *)(void *)e;
+    explain(x->api, x->http, true);
+    mem_free(x);
+}
+
+/* False: no memory. */
+static bool explain_later(struct api *a, struct http_request *http)
+{
+    struct explain_errand *e = mem_new(1, sizeof *e);
+    if (!e)
+        return false;
+    *e = (struct explain_errand){ { .run = explain_errand }, a, http };
+    errands_add(&a->errands, &e->errand);
+    return true;
+}
+
+static void explain(struct api *a, struct http_request *http, bool may_wait)
+{
     struct api_error error = { .kind = API_NONE };
     struct akv_note why = { "" };
     struct akv_cache_find found;
     struct buf out = { 0 };
     struct gen_request r;
+    bool later = false;
     const char *tenant = api_tenant(a, http);
     json_t *body = tenant ? api_body(a, http) : NULL;
     if (!body)
@@ -112,12 +139,21 @@ void explain_post(void *api, struct http_request *http)
     const enum request_kind kind = json_object_get(body, "messages") ? REQUEST_CHAT : REQUEST_LLAMA;
     if (request_read(&r, kind, body, &d, &error)) {
         const struct akv_request first = request_of(&r, 0, 0, NULL);
-        const enum akv_status st = akv_cache_find(a->engine, &first, &found, &why);
-        if (st == AKV_OK)
+        later = !may_wait && akv_submit_is_long(a->engine, &first) && explain_later(a, http);
+        const enum akv_status st = later ? AKV_OK : akv_cache_find(a->engine, &first, &found, &why);
+        if (st == AKV_OK && !later)
             add_found(a, &r, &found, &out);
-        else
+        else if (st != AKV_OK)
             api_error_from(&error, st, &why);
     }
     request_close(&r);
-    api_finish(a, http, body, &error, &out);
+    if (later)
+        json_decref(body);
+    else
+        api_finish(a, http, body, &error, &out);
+}
+
+void explain_post(void *api, struct http_request *http)
+{
+    explain(api, http, false);
 }

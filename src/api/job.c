@@ -337,6 +337,30 @@ static void refuse(struct api *api, struct http_request *http, struct job *j,
         job_free(j);
 }
 
+/* May take seconds where akv_submit_is_long. */
+static void job_submit(struct job *j)
+{
+    struct api_error error = { .kind = API_NONE };
+    pthread_mutex_lock(&j->lock); /* events wait until the job is whole */
+    if (http_gone(j->http))
+        api_error_set(&error, API_UNAVAILABLE, NULL, "the client is gone");
+    else
+        submit_all(j, &error);
+    if (error.kind == API_NONE) {
+        if (j->request.stream)
+            begin_stream(j);
+        http_on_gone(j->http, client_left, j);
+    }
+    pthread_mutex_unlock(&j->lock);
+    if (error.kind != API_NONE)
+        refuse(j->api, j->http, j, &error);
+}
+
+static void submit_errand(struct errand *e)
+{
+    job_submit((struct job *)((char *)e - offsetof(struct job, errand)));
+}
+
 void job_start(struct api *api, struct http_request *http, enum request_kind kind,
                const struct dialect *dialect)
 {
@@ -365,14 +389,10 @@ void job_start(struct api *api, struct http_request *http, enum request_kind kin
         refuse(api, http, j, &error);
         return;
     }
-    pthread_mutex_lock(&j->lock); /* events wait until the job is whole */
-    submit_all(j, &error);
-    if (error.kind == API_NONE) {
-        if (j->request.stream)
-            begin_stream(j);
-        http_on_gone(http, client_left, j);
-    }
-    pthread_mutex_unlock(&j->lock);
-    if (error.kind != API_NONE)
-        refuse(api, http, j, &error);
+    const struct akv_request first = request_of(&j->request, 0, 0, NULL);
+    j->errand.run = submit_errand;
+    if (akv_submit_is_long(api->engine, &first))
+        errands_add(&api->errands, &j->errand);
+    else
+        job_submit(j);
 }

@@ -1,6 +1,7 @@
 /* api/job.h - one HTTP request that generates: its choices, fed by the engine's events, told in a dialect.
  *
  *   HTTP thread    parse -> job_start: submits n x prompts requests, or answers with an error
+ *   errands        the same for requests whose policy first reads a history (api/errands.h)
  *   pump thread    event -> job_event -> stream: a chunk; else: collected -> the answer, when all choices are done
  *   HTTP thread    the client went away -> all choices are canceled, so their blocks are free within a step
  *
@@ -13,6 +14,7 @@
 
 #include <pthread.h>
 
+#include "api/errands.h"
 #include "api/logprobs.h"
 #include "api/request.h"
 #include "http/request.h"
@@ -59,7 +61,8 @@ struct job {
     uint64_t start_ns;
     struct choice *choice; // [n_choice]
     uint32_t n_choice, n_done;
-    bool gone;              // nobody listens any more
+    bool gone; // nobody listens any more
+    struct errand errand;
     struct akv_note failed; // the first failure of a choice; empty: none
     pthread_mutex_t lock;
 };

@@ -269,6 +269,11 @@ enum akv_status akv_submit_all(akv_engine *e, const struct akv_request *request,
     return (enum akv_status)engine_submit(e->engine, request, n, id, inner(why));
 }
 
+bool akv_submit_is_long(const akv_engine *e, const struct akv_request *request)
+{
+    return engine_submit_is_long(e->engine, request);
+}
+
 void akv_cancel(akv_engine *e, uint64_t id)
 {
     engine_cancel(e->engine, id);

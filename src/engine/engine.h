@@ -34,6 +34,9 @@ void engine_free(struct engine *e);
 must_use enum status engine_submit(struct engine *e, const struct akv_request *r, uint32_t n,
                                    uint64_t *id, struct note *why);
 void engine_cancel(struct engine *e, uint64_t id);
+/* As akv_submit_is_long. */
+bool engine_submit_is_long(const struct engine *e, const struct akv_request *r);
+
 /* What a request would find in the index. Waits for no step. Fails as engine_submit. */
 must_use enum status engine_find(struct engine *e, const struct akv_request *r,
                                  struct akv_cache_find *out, struct note *why);

@@ -143,6 +143,14 @@ enum status engine_submit(struct engine *e, const struct akv_request *r, uint32_
     return st;
 }
 
+bool engine_submit_is_long(const struct engine *e, const struct akv_request *r)
+{
+    struct kv_choice choice = e->limits.policy;
+    struct note why;
+    const bool known = !r->kv_policy || kv_choice_parse(&choice, r->kv_policy, &why) == OK;
+    return known && choice.policy->replay == KV_REPLAY_EPISODE;
+}
+
 void engine_cancel(struct engine *e, uint64_t id)
 {
     pthread_mutex_lock(&e->lock);
