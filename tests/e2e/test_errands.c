@@ -11,7 +11,7 @@
 #include "support/http_client.h"
 #include "support/served.h"
 
-enum { N_TURN = 40 };
+enum { N_TURN = 24 };
 
 /* A chat that is read once by the model itself, turn by turn, before its request is submitted (embed=self). */
 static void long_chat(struct buf *out, const char *path)
