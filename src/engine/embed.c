@@ -176,23 +176,33 @@ static enum status count_tokens(struct embedder *e, const int32_t *ids, const st
     return OK;
 }
 
-static enum status find_mean(struct embedder *e, const int32_t *ids, const struct stretch *s,
-                             uint32_t n, struct note *why)
+/* Sums over the stretches' vectors: of each element, or of the square of how far it is from the mean. */
+static enum status add_up(const struct embedder *e, const int32_t *ids, const struct stretch *s,
+                          uint32_t n, bool squares, float *sum, struct note *why)
 {
     enum status st = OK;
-    float *vector = mem_new(2 * e->dim, sizeof *vector), *sum = vector + e->dim;
+    float *vector = mem_new(e->dim, sizeof *vector);
     if (!vector)
         return FULL;
     for (uint32_t i = 0; i < n && st == OK; i++) {
         st = embed_raw(e, ids, s[i], vector, why);
-        for (uint32_t j = 0; j < e->dim; j++)
-            sum[j] += vector[j];
+        for (uint32_t j = 0; j < e->dim; j++) {
+            const float far = squares ? vector[j] - e->mean[j] : 0;
+            sum[j] += squares ? far * far : vector[j];
+        }
     }
-    e->mean = mem_new(e->dim, sizeof *e->mean);
-    for (uint32_t j = 0; e->mean && j < e->dim; j++)
-        e->mean[j] = sum[j] / (float)n;
     mem_free(vector);
-    return e->mean ? st : FULL;
+    return st;
+}
+
+static enum status find_mean(struct embedder *e, const int32_t *ids, const struct stretch *s,
+                             uint32_t n, struct note *why)
+{
+    e->mean = mem_new(e->dim, sizeof *e->mean);
+    const enum status st = e->mean ? add_up(e, ids, s, n, false, e->mean, why) : FULL;
+    for (uint32_t j = 0; st == OK && j < e->dim; j++)
+        e->mean[j] /= (float)n;
+    return st;
 }
 
 /* Few elements of a text's hidden states are larger than all others together, and say little: each counts by how far
@@ -200,20 +210,11 @@ static enum status find_mean(struct embedder *e, const int32_t *ids, const struc
 static enum status find_scale(struct embedder *e, const int32_t *ids, const struct stretch *s,
                               uint32_t n, struct note *why)
 {
-    enum status st = OK;
-    float *vector = mem_new(2 * e->dim, sizeof *vector), *squares = vector + e->dim;
-    if (!vector)
-        return FULL;
-    for (uint32_t i = 0; i < n && st == OK; i++) {
-        st = embed_raw(e, ids, s[i], vector, why);
-        for (uint32_t j = 0; j < e->dim; j++)
-            squares[j] += (vector[j] - e->mean[j]) * (vector[j] - e->mean[j]);
-    }
     e->scale = mem_new(e->dim, sizeof *e->scale);
-    for (uint32_t j = 0; e->scale && j < e->dim; j++)
-        e->scale[j] = squares[j] > 0 ? 1 / sqrtf(squares[j]) : 0;
-    mem_free(vector);
-    return e->scale ? st : FULL;
+    const enum status st = e->scale ? add_up(e, ids, s, n, true, e->scale, why) : FULL;
+    for (uint32_t j = 0; st == OK && j < e->dim; j++)
+        e->scale[j] = e->scale[j] > 0 ? 1 / sqrtf(e->scale[j]) : 0;
+    return st;
 }
 
 /* Which places, or tokens, count. */

@@ -3,6 +3,7 @@
 #ifndef ENGINE_KEEPER_IN_H
 #define ENGINE_KEEPER_IN_H
 
+#include "base/num.h"
 #include "engine/keeper.h"
 
 enum { KEEPER_NOTHING = UINT32_MAX }; // nothing is due any more
@@ -20,11 +21,6 @@ static inline unsigned keeper_needs(const struct keeper *k)
 static inline bool keeper_reads_over(const struct keeper *k)
 {
     return keeper_needs(k) & (KV_NEED_MASS_PEAK | KV_NEED_PROBE);
-}
-
-static inline uint32_t min_u32(uint32_t a, uint32_t b)
-{
-    return a < b ? a : b;
 }
 
 static inline bool keeper_drops(const struct keeper *k)

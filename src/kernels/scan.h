@@ -5,8 +5,8 @@
  *   query    codes of 13 bits in two, 64 * high + low, and one scale
  *   score    t = sum over j of products of codes, in integers, so its order is free;  ((float)t * key's scale) * factor
  *
- * Half the bytes of f16, and products of bytes instead of floats: 64 keys of 64 take 3 queries a third of the time that
- * attn_scores of int8 takes. */
+ * Products of bytes instead of floats: 3 queries over 7,936 keys of 64 from memory take 21 us for the 33 of attn_scores
+ * with int8 (AVX2 33 for 42; one thread, Granite Rapids). */
 #ifndef KERNELS_SCAN_H
 #define KERNELS_SCAN_H
 

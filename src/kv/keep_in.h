@@ -11,6 +11,7 @@
 
 #include <stdatomic.h>
 
+#include "base/num.h"
 #include "kv/keep.h"
 #include "kv/rank_in.h"
 
@@ -44,11 +45,6 @@ struct keep {
     float *rank;
     _Atomic uint32_t next; // layer of the run in progress
 };
-
-static inline uint32_t min_u32(uint32_t a, uint32_t b)
-{
-    return a < b ? a : b;
-}
 
 static inline unsigned keep_needs(const struct kv_choice *c)
 {

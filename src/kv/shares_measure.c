@@ -1,17 +1,13 @@
 /* Shares from what a replay measured, and what is said of them. */
 #include <math.h>
 
+#include "base/num.h"
 #include "base/mem.h"
 #include "kv/best.h"
 #include "kv/shares.h"
 
 /* Rows that stay whatever they received: the first, and a tenth of the budget at the end. */
 enum { SINKS = 4, RECENT_PART = 10 };
-
-static uint32_t min_u32(uint32_t a, uint32_t b)
-{
-    return a < b ? a : b;
-}
 
 /* key [n_head][n]: floors above all else. */
 static void make_keys(const float *z, size_t n_head, uint32_t n, uint32_t recent, uint64_t *key)

@@ -22,8 +22,6 @@
 #include "model/chunks.h"
 #include "model/taps.h"
 
-enum { IDLE_PAUSES = 4000 };
-
 /* Rows that attend together, and one kv_head. */
 struct tile {
     uint32_t first, n, head;

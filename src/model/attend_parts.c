@@ -6,24 +6,15 @@
  * row, it goes on with the next part. */
 #include <sched.h>
 
+#include "base/num.h"
 #include "model/attend_in.h"
 #include "model/taps.h"
 
-enum { CHUNK_ROWS = ATTN_CHUNK_BLOCKS * KV_BLOCK, IDLE_PAUSES = 4000 };
+enum { CHUNK_ROWS = ATTN_CHUNK_BLOCKS * KV_BLOCK };
 
 static uint32_t blocks_for(uint32_t n_row)
 {
     return (n_row + KV_BLOCK - 1) / KV_BLOCK;
-}
-
-static uint32_t min_u32(uint32_t a, uint32_t b)
-{
-    return a < b ? a : b;
-}
-
-static uint32_t max_u32(uint32_t a, uint32_t b)
-{
-    return a > b ? a : b;
 }
 
 /* The states of all rows of the plan lie one behind the other, head after head. */

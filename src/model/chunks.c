@@ -1,14 +1,5 @@
 #include "model/chunks.h"
-
-static uint32_t min_u32(uint32_t a, uint32_t b)
-{
-    return a < b ? a : b;
-}
-
-static uint32_t max_u32(uint32_t a, uint32_t b)
-{
-    return a > b ? a : b;
-}
+#include "base/num.h"
 
 /* The run over those of the stretch's blocks that are of the chunk `at` is in. */
 static struct attn_run chunk_of(const struct stretch *s, uint32_t at)

@@ -4,21 +4,12 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "base/num.h"
 #include "base/mem.h"
 #include "model/taps.h"
 #include "os/pages.h"
 
 /* ---- memory: one piece, laid out once ---- */
-
-static uint32_t max_u32(uint32_t a, uint32_t b)
-{
-    return a > b ? a : b;
-}
-
-static uint32_t min_u32(uint32_t a, uint32_t b)
-{
-    return a < b ? a : b;
-}
 
 static uint32_t widest_input(const struct hparams *h)
 {

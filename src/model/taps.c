@@ -5,12 +5,8 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "base/num.h"
 #include "model/past.h"
-
-static uint32_t min_u32(uint32_t a, uint32_t b)
-{
-    return a < b ? a : b;
-}
 
 /* ---- who asks ---- */
 
