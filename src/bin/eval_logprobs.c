@@ -69,9 +69,9 @@ struct logprobs {
     int exit_code;
 };
 
-/* "context" or "question" of a line that has n_id ids; 0 where it has none. */
-static enum status read_count(const json_t *line, const char *name, size_t n_id, uint32_t *out,
-                              struct note *why)
+/* "context" or "question" of a line that has n_id ids `where` they are counted; 0 where it has none. */
+static enum status read_count(const json_t *line, const char *name, size_t n_id, const char *where,
+                              uint32_t *out, struct note *why)
 {
     const json_t *count = json_object_get(line, name);
     const json_int_t n = json_integer_value(count);
@@ -83,13 +83,28 @@ static enum status read_count(const json_t *line, const char *name, size_t n_id,
         json_to_text(count, &value);
         note_set(why,
                  "\"%s\" is %.40s; it must be a whole number from 1 to %zu, which is how many "
-                 "ids the line has",
-                 name, buf_text(&value), n_id);
+                 "ids %s",
+                 name, buf_text(&value), n_id, where);
         buf_close(&value);
         return BAD_INPUT;
     }
     *out = (uint32_t)n;
     return OK;
+}
+
+/* What of a line of n_id ids is context, and how much of the rest is the question. */
+static enum status read_counts(const json_t *line, size_t n_id, uint32_t *n_context,
+                               uint32_t *n_question, struct note *why)
+{
+    const enum status st = read_count(line, "context", n_id, "the line has", n_context, why);
+    if (st != OK)
+        return st;
+    if (*n_context == 0 && json_object_get(line, "question")) {
+        note_set(why, "\"question\" is of ids behind a \"context\", which the line does not have");
+        return BAD_INPUT;
+    }
+    return read_count(line, "question", n_id - *n_context, "stand behind the context", n_question,
+                      why);
 }
 
 /* BAD_INPUT: a member that means nothing. */
@@ -137,9 +152,7 @@ static enum status next_line(void *arg, struct score_ids *out, struct note *why)
     if (st == OK)
         st = read_json_ids(value, &l->ids, why);
     if (st == OK)
-        st = read_count(value, "context", l->ids.n, &n_context, why);
-    if (st == OK)
-        st = read_count(value, "question", l->ids.n - n_context, &n_question, why);
+        st = read_counts(value, l->ids.n, &n_context, &n_question, why);
     json_decref(value);
     *out = (struct score_ids){
         .id = l->ids.id,

@@ -92,7 +92,8 @@ static enum status embed_hidden(const struct embedder *e, const int32_t *ids, st
     for (uint32_t i = s.first; i < s.end; i++)
         if (vocab_type(e->from.vocab, ids[i]) != TOKEN_CONTROL)
             said[n++] = ids[i];
-    const enum status st = hidden_mean(e->from.hidden, e->how.hidden, said, n, vector, why);
+    const enum status st =
+        hidden_mean(e->from.hidden, e->how.hidden, e->from.salt, said, n, vector, why);
     mem_free(said);
     unit_vector(vector, e->dim);
     return st;
@@ -104,7 +105,7 @@ static enum status embed_sentences(const struct embedder *e, const int32_t *ids,
     struct buf text = { 0 };
     enum status st = text_of(e, ids, s, &text);
     if (st == OK)
-        st = encoder_embed(e->from.encoder, buf_text(&text), text.len, vector, why);
+        st = encoder_embed(e->from.encoder, e->from.salt, buf_text(&text), text.len, vector, why);
     buf_close(&text);
     return st;
 }

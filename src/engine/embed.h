@@ -36,6 +36,7 @@ struct embed_from {
     const struct vocab *vocab;
     struct hidden *hidden;   // for EMBED_HIDDEN alone
     struct encoder *encoder; // NULL: there is none
+    const char *salt;        // under which the last two remember
 };
 
 /* What is asked about a text, in a vocabulary's tokens. FULL: no memory. */

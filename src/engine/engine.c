@@ -299,6 +299,7 @@ static void step(struct engine *e)
 
     tables_hold(&e->tables);
     kv_index_tick(e->index, ++e->step);
+    e->frozen.step = e->tapped.step = e->step;
     kv_index_clock(e->index, began);
     const uint32_t n_row = engine_plan(e, &n_share);
     tables_let_go(&e->tables);

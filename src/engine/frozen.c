@@ -57,6 +57,12 @@ static bool fits(const struct frozen *f, const struct sequence *s)
            memcmp(f->ids, s->ids, f->n * sizeof *f->ids) == 0;
 }
 
+static void touch(struct frozen_table *t, struct frozen *f)
+{
+    f->used = ++t->tick;
+    f->used_step = t->step;
+}
+
 struct frozen *frozen_find(struct frozen_table *t, const struct sequence *s)
 {
     struct frozen *longest = NULL;
@@ -65,7 +71,7 @@ struct frozen *frozen_find(struct frozen_table *t, const struct sequence *s)
         if (fits(t->entry[i], s) && (!longest || t->entry[i]->n > longest->n))
             longest = t->entry[i];
     if (longest)
-        longest->used = ++t->tick;
+        touch(t, longest);
     return longest;
 }
 
@@ -153,7 +159,7 @@ static void add(struct frozen_table *t, struct frozen *f)
 {
     if (t->n == FROZEN_MAX)
         drop(t, oldest(t, false));
-    f->used = ++t->tick;
+    touch(t, f);
     t->entry[t->n++] = f;
 }
 

@@ -35,13 +35,14 @@ struct frozen {
     struct kv_parked *parked;
     size_t parked_bytes;
     float *logits; // [n_vocab] of its last row, or NULL: nobody was told
-    uint64_t used;
+    uint64_t used, used_step;
 };
 
 struct frozen_table {
     struct frozen *entry[FROZEN_MAX];
     uint32_t n;
     uint64_t tick;
+    uint64_t step; // the engine's, now
     struct kv_spaces *spaces;
     size_t parked_bytes_max, parked_bytes;
     uint64_t n_parked, n_unparked; // times

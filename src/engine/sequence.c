@@ -147,7 +147,7 @@ static enum status choose_keeper(struct sequence *s, const struct akv_request *r
     const struct engine_limits *l = frame->limits;
     const struct keeper_frame keeping = { .model.shape = &l->shape };
     const struct keeper_prompt prompt = {
-        .from = { frame->model, frame->vocab, frame->hidden, frame->encoder },
+        .from = { frame->model, frame->vocab, frame->hidden, frame->encoder, s->salt },
         .shape = &l->shape,
         .ids = s->ids,
         .n = s->n_prompt,

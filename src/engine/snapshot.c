@@ -33,7 +33,7 @@ enum status snapshot_new(struct snapshot **out, const struct engine *e, struct n
         s->n_block_all += s->seen.group[g].n_block;
     s->n_node_max = kv_index_node_max(e->index);
     s->n_sequence_max = e->n_inside_max;
-    s->n_salt_max = s->n_node_max + s->n_sequence_max;
+    s->n_salt_max = s->n_node_max + s->n_sequence_max + FROZEN_MAX + TAPPED_MAX;
     s->block = mem_new(s->n_block_all, sizeof *s->block);
     s->node = mem_new(s->n_node_max, sizeof *s->node);
     s->sequence = mem_new(s->n_sequence_max, sizeof *s->sequence);
@@ -114,6 +114,38 @@ static void add_node(void *arg, const struct kv_index_seen *seen)
     }
 }
 
+/* Blocks of a context or an episode that is kept for others: in no tree, unless they are that too. */
+static void add_context(struct snapshot *s, const struct kv_space *space, const char *text,
+                        uint64_t used_step)
+{
+    const uint32_t n = (kv_space_grown(space) + KV_BLOCK - 1) / KV_BLOCK, salt = add_salt(s, text);
+    for (uint32_t g = 0; g < s->seen.n_group; g++) {
+        for (uint32_t i = kv_space_first(space, g); i < n; i++) {
+            struct akv_block *block = block_of(s, kv_space_block(space, g, i));
+            if (block->state == AKV_BLOCK_FREE)
+                *block = (struct akv_block){
+                    .state = AKV_BLOCK_IDLE,
+                    .salt = salt,
+                    .node = AKV_NOWHERE,
+                    .used_step = used_step,
+                };
+        }
+    }
+}
+
+static void add_contexts(struct snapshot *s, const struct engine *e)
+{
+    for (uint32_t i = 0; i < e->frozen.n; i++) {
+        const struct frozen *f = e->frozen.entry[i];
+        if (f->space) /* else it is parked */
+            add_context(s, f->space, f->salt, f->used_step);
+    }
+    for (uint32_t i = 0; i < e->tapped.n; i++) {
+        const struct tapped *t = e->tapped.entry[i];
+        add_context(s, t->space, t->salt, t->used_step);
+    }
+}
+
 /* A block that a running sequence has: its own to write, or one that it shares. */
 static void mark_block(struct snapshot *s, const struct engine *e, block_id b, uint64_t id,
                        uint32_t salt)
@@ -170,6 +202,7 @@ static void take(struct snapshot *s, const struct engine *e)
     s->seen.step = e->step;
     s->public_salt = AKV_NOWHERE;
     kv_index_walk(e->index, add_node, s);
+    add_contexts(s, e);
     for (uint32_t i = 0; i < e->n_running; i++)
         add_sequence(s, e, e->running[i], now);
     for (const struct sequence *q = e->waiting.first; q; q = q->next)

@@ -20,11 +20,17 @@ static bool fits(const struct tapped *t, const struct sequence *s)
            strcmp(t->salt, s->salt) == 0 && memcmp(t->ids, s->ids, t->n * sizeof *t->ids) == 0;
 }
 
+static void touch(struct tapped_table *t, struct tapped *entry)
+{
+    entry->used = ++t->tick;
+    entry->used_step = t->step;
+}
+
 struct tapped *tapped_find(struct tapped_table *t, const struct sequence *s)
 {
     for (uint32_t i = 0; s->keeper && !s->cache_no_read && i < t->n; i++) {
         if (fits(t->entry[i], s)) {
-            t->entry[i]->used = ++t->tick;
+            touch(t, t->entry[i]);
             return t->entry[i];
         }
     }
@@ -93,7 +99,7 @@ static void add(struct tapped_table *t, const struct sequence *s, uint32_t n_voc
     }
     entry->taps = keeper_give_wide(s->keeper);
     entry->taps.into = entry->excerpt;
-    entry->used = ++t->tick;
+    touch(t, entry);
     if (t->n == TAPPED_MAX)
         tapped_evict(t);
     t->entry[t->n++] = entry;

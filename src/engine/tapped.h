@@ -26,13 +26,14 @@ struct tapped {
     struct kv_taps taps;
     float *logits;        // [n_vocab] of its last row
     size_t kv_bytes_peak; // of whoever read it
-    uint64_t used;
+    uint64_t used, used_step;
 };
 
 struct tapped_table {
     struct tapped *entry[TAPPED_MAX];
     uint32_t n;
     uint64_t tick;
+    uint64_t step; // the engine's, now
 };
 
 /* Whether b will begin behind the context that a is reading. */

@@ -100,9 +100,10 @@ static enum status compute(const struct encoder_net *net, const char *text, size
     return failed ? FULL : OK;
 }
 
-static enum status find_or_compute(struct encoder *e, const char *text, size_t len, float *vector)
+static enum status find_or_compute(struct encoder *e, const char *salt, const char *text,
+                                   size_t len, float *vector)
 {
-    const struct recall_key key = recall_key_of(0, text, len);
+    const struct recall_key key = recall_key_of(salt, 0, text, len);
     if (recall_find(&e->recall, key, vector))
         return OK;
     const enum status st = compute(&e->net, text, len, vector);
@@ -123,13 +124,13 @@ enum status encoder_dim(struct encoder *e, uint32_t *dim, struct note *why)
     return st;
 }
 
-enum status encoder_embed(struct encoder *e, const char *text, size_t len, float *vector,
-                          struct note *why)
+enum status encoder_embed(struct encoder *e, const char *salt, const char *text, size_t len,
+                          float *vector, struct note *why)
 {
     pthread_mutex_lock(&e->lock);
     enum status st = ready(e, why);
     if (st == OK) {
-        st = find_or_compute(e, text, len, vector);
+        st = find_or_compute(e, salt, text, len, vector);
         if (st != OK)
             note_set(why, "no memory to embed a text of %zu bytes", len);
     }

@@ -10,7 +10,7 @@
  * E1  The same file and text give the same bits, whatever was asked before and on every machine: the kernels' contracts
  *     hold, and what is plain here adds in order.
  * E2  The file is read when it is first needed; until then an encoder is its path.
- * E3  A vector that was computed lately is remembered, by a hash of 128 bits that is of this process alone.
+ * E3  A vector that was computed lately is remembered for the same salt (model/recall.h).
  *
  * Numbers: float32, with sums of norms in double; GELU is the tanh form that the other models have, 5e-4 from erf's at
  * most.
@@ -35,8 +35,9 @@ void encoder_free(struct encoder *e); // NULL is allowed
  * IO_ERROR: it cannot be read; FULL: no memory. All of them with words, and the next call tries again. */
 must_use enum status encoder_dim(struct encoder *e, uint32_t *dim, struct note *why);
 
-/* vector [dim] of a text, of length 1. CORRUPT: the file was written to since it was read; others as above. */
-must_use enum status encoder_embed(struct encoder *e, const char *text, size_t len, float *vector,
-                                   struct note *why);
+/* vector [dim] of a text, of length 1, asked for under a salt. CORRUPT: the file was written to since it was read;
+ * others as above. */
+must_use enum status encoder_embed(struct encoder *e, const char *salt, const char *text,
+                                   size_t len, float *vector, struct note *why);
 
 #endif

@@ -169,10 +169,11 @@ static void compute(const struct hidden *r, bool asks, const int32_t *ids, size_
         mean[j] = t->n_hidden ? t->hidden[j] / (float)t->n_hidden : 0;
 }
 
-enum status hidden_mean(struct hidden *r, struct hidden_how how, const int32_t *ids, size_t n,
-                        float *mean, struct note *why)
+enum status hidden_mean(struct hidden *r, struct hidden_how how, const char *salt,
+                        const int32_t *ids, size_t n, float *mean, struct note *why)
 {
-    const struct recall_key key = recall_key_of(how.n_layer << 1 | how.asks, ids, n * sizeof *ids);
+    const struct recall_key key =
+        recall_key_of(salt, how.n_layer << 1 | how.asks, ids, n * sizeof *ids);
     assert(how.n_layer >= 1 && how.n_layer <= r->model->h.n_layer);
     pthread_mutex_lock(&r->lock);
     const enum status st = ready(r, how.n_layer, why);

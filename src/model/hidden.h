@@ -15,7 +15,7 @@
  * D1  The same model, frame and ids give the same bits: whatever was asked before, however long a prompt they are
  *     part of, and on every machine (kv/taps.h T1, model/model.h M1).
  * D2  There is no memory for it until it is first asked.
- * D3  A mean that was computed lately is remembered (model/recall.h).
+ * D3  A mean that was computed lately is remembered for the same salt (model/recall.h).
  *
  * Sources: Kim et al. 2025, "EpiCache", which has the mean of input embeddings; Jiang et al. 2023, "Scaling Sentence
  * Embeddings with Large Language Models", whose prompt asks for one word, and takes the last row.
@@ -47,8 +47,8 @@ struct hidden_how {
     bool asks;
 };
 
-/* mean [n_embd] for n ids; zeros of none. FULL: no memory. */
-must_use enum status hidden_mean(struct hidden *r, struct hidden_how how, const int32_t *ids,
-                                 size_t n, float *mean, struct note *why);
+/* mean [n_embd] for n ids, asked for under a salt; zeros of none. FULL: no memory. */
+must_use enum status hidden_mean(struct hidden *r, struct hidden_how how, const char *salt,
+                                 const int32_t *ids, size_t n, float *mean, struct note *why);
 
 #endif

@@ -31,10 +31,16 @@ void recall_close(struct recall *r)
     *r = (struct recall){ 0 };
 }
 
-struct recall_key recall_key_of(uint32_t of, const void *bytes, size_t len)
+static uint64_t half_of(uint64_t seed, const char *salt, const void *bytes, size_t len)
+{
+    return hash_bytes(hash_bytes(seed, salt, strlen(salt)), bytes, len);
+}
+
+struct recall_key recall_key_of(const char *salt, uint32_t of, const void *bytes, size_t len)
 {
     const uint64_t seed = hash_u64(hash_seed(), of);
-    return (struct recall_key){ { hash_bytes(seed, bytes, len), hash_bytes(~seed, bytes, len) } };
+    return (
+        struct recall_key){ { half_of(seed, salt, bytes, len), half_of(~seed, salt, bytes, len) } };
 }
 
 static uint32_t place_of(struct recall_key key)

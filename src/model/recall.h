@@ -1,8 +1,11 @@
-/* model/recall.h - vectors that were computed lately, found by what they were computed of.
+/* model/recall.h - vectors that were computed lately, found by what they were computed of and for whom.
  *
- *   bytes, of --two hashes--> place --the same two?--> vector
+ *   salt, bytes, of --two hashes--> place --the same two?--> vector
  *
  * A vector replaces the one that stood at its place. The hashes are of 128 bits and of this process alone.
+ *
+ * L1  What was computed for one salt is computed again for another: nobody learns by the time it takes what others
+ *     asked about.
  *
  * Lifetime  from open to close. Threads  one at a time. Cost  a hash of the bytes, and a copy. */
 #ifndef MODEL_RECALL_H
@@ -31,8 +34,8 @@ struct recall {
 must_use enum status recall_open(struct recall *r, uint32_t dim, struct note *why);
 void recall_close(struct recall *r); // a zeroed one too
 
-/* Of bytes read in the way `of`. */
-struct recall_key recall_key_of(uint32_t of, const void *bytes, size_t len);
+/* Of bytes read in the way `of`, for a tenant and salt. */
+struct recall_key recall_key_of(const char *salt, uint32_t of, const void *bytes, size_t len);
 
 /* False: it is not there. */
 bool recall_find(const struct recall *r, struct recall_key key, float *vector);

@@ -167,6 +167,20 @@ static void wrong_contexts_are_named(void **state)
     program_expect(LOGPROBS("--kv-policy", "h3o"), "{\"ids\": [504]}\n", 1, NULL, "'h3o'");
 }
 
+static void wrong_questions_are_named(void **state)
+{
+    static const char lines[] = "{\"ids\": [504, 3575, 282], \"context\": 1, \"question\": 3}\n"
+                                "{\"ids\": [504, 3575, 282], \"question\": 1}\n";
+    struct program_end end;
+    (void)state;
+    program_run(&end, LOGPROBS("--top", "1"), lines, strlen(lines));
+    assert_int_equal(end.exit_code, 1);
+    expect_error(&end, 0, "\"question\" is 3; it must be a whole number from 1 to 2, ");
+    expect_error(&end, 0, "ids stand behind the context");
+    expect_error(&end, 1, "\"question\" is of ids behind a \"context\"");
+    program_end_close(&end);
+}
+
 static void unknown_members_are_named(void **state)
 {
     static const char lines[] = "{\"ids\": [504, 3575, 282], \"contxt\": 2}\n"
@@ -351,11 +365,17 @@ static void lost_answers_are_an_error(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(wrong_lines_keep_their_place), cmocka_unit_test(many_at_once_are_the_same),
-        cmocka_unit_test(contexts_are_not_told),        cmocka_unit_test(contexts_may_be_shared),
-        cmocka_unit_test(wrong_contexts_are_named),     cmocka_unit_test(unknown_members_are_named),
-        cmocka_unit_test(policies_judge_inside_a_line), cmocka_unit_test(perplexity_of_chunks),
-        cmocka_unit_test(kv_policies_are_compared),     cmocka_unit_test(wrong_kv_words_are_named),
+        cmocka_unit_test(wrong_lines_keep_their_place),
+        cmocka_unit_test(many_at_once_are_the_same),
+        cmocka_unit_test(contexts_are_not_told),
+        cmocka_unit_test(contexts_may_be_shared),
+        cmocka_unit_test(wrong_contexts_are_named),
+        cmocka_unit_test(wrong_questions_are_named),
+        cmocka_unit_test(unknown_members_are_named),
+        cmocka_unit_test(policies_judge_inside_a_line),
+        cmocka_unit_test(perplexity_of_chunks),
+        cmocka_unit_test(kv_policies_are_compared),
+        cmocka_unit_test(wrong_kv_words_are_named),
         cmocka_unit_test(lost_answers_are_an_error),
     };
     return cmocka_run_group_tests(tests, program_folder_make, program_folder_remove);

@@ -102,7 +102,7 @@ static enum status try_make(struct episodes *e, const struct kv_choice *choice,
     if (st != OK)
         return st;
     hparams_kv_shape(model_hparams(s.model), KV_F16, &shape);
-    const struct episodes_in in = { .from = { s.model, s.vocab, hidden, NULL },
+    const struct episodes_in in = { .from = { s.model, s.vocab, hidden, NULL, "" },
                                     .shape = &shape,
                                     .choice = choice,
                                     .ids = chat->id,
@@ -219,7 +219,7 @@ static uint32_t own_of(const char *policy, const struct ids *chat)
     struct turns turns;
     struct note why = { "" };
     uint32_t n_own = 0;
-    const struct embed_from from = { s.model, s.vocab, s.engine->hidden, s.engine->encoder };
+    const struct embed_from from = { s.model, s.vocab, s.engine->hidden, s.engine->encoder, "" };
     assert_int_equal(kv_choice_parse(&choice, policy, &why), OK);
     assert_int_equal(turns_cut(&turns, s.vocab, chat->id, (uint32_t)chat->n, &why), OK);
     assert_int_equal(topics_make(&t, (const struct epicache_options *)choice.options.bytes, &from,

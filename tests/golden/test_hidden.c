@@ -105,7 +105,7 @@ static void ask(struct hidden *r, struct hidden_how how, const int32_t *ids, uin
                 float *mean)
 {
     struct note why = { "" };
-    if (hidden_mean(r, how, ids, n, mean, &why) != OK)
+    if (hidden_mean(r, how, "", ids, n, mean, &why) != OK)
         fail_msg("%s", why.text);
 }
 
@@ -256,7 +256,7 @@ static void every_allocation_may_fail(void **state)
         mem_fail_at(k);
         st = hidden_new(&reader, r.model, &frame, &why);
         if (st == OK)
-            st = hidden_mean(reader, (struct hidden_how){ 2, true }, ids, 40, mean, &why);
+            st = hidden_mean(reader, (struct hidden_how){ 2, true }, "", ids, 40, mean, &why);
         mem_fail_at(0);
         assert_true(st == OK || (st == FULL && why.text[0]));
         hidden_free(reader);

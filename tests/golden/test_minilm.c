@@ -68,7 +68,7 @@ static double cosine_with(const json_t *wanted, const char *text, size_t len)
     float vector[D];
     double sum = 0, squares = 0;
     struct note why = { "" };
-    if (encoder_embed(encoder, text, len, vector, &why) != OK)
+    if (encoder_embed(encoder, "", text, len, vector, &why) != OK)
         fail_msg("%s", why.text);
     assert_int_equal(json_array_size(wanted), D);
     for (size_t i = 0; i < D; i++) {
@@ -114,7 +114,7 @@ static void pieces_and_vectors_are_those_of_another_program(void **state)
 static void embed_text(const char *text, float *vector)
 {
     struct note why = { "" };
-    if (encoder_embed(encoder, text, strlen(text), vector, &why) != OK)
+    if (encoder_embed(encoder, "", text, strlen(text), vector, &why) != OK)
         fail_msg("%s", why.text);
 }
 

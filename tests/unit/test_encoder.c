@@ -48,7 +48,7 @@ static const struct kernels *best(void)
 static void embed_text(struct encoder *e, const char *text, float *vector)
 {
     struct note why = { "" };
-    if (encoder_embed(e, text, strlen(text), vector, &why) != OK)
+    if (encoder_embed(e, "", text, strlen(text), vector, &why) != OK)
         fail_msg("%s", why.text);
 }
 
@@ -319,8 +319,36 @@ static void a_file_that_was_written_to_is_distrusted(void **state)
     assert_non_null(f);
     assert_int_equal(fputc('x', f), 'x');
     assert_int_equal(fclose(f), 0);
-    assert_int_equal(encoder_embed(e, "after", 5, vector, &why), CORRUPT);
+    assert_int_equal(encoder_embed(e, "", "after", 5, vector, &why), CORRUPT);
     assert_non_null(strstr(why.text, "changing.gguf"));
+    encoder_free(e);
+}
+
+/* What is computed takes memory, what is remembered none. */
+static bool is_remembered(struct encoder *e, const char *salt, const char *text)
+{
+    struct note why = { "" };
+    float vector[D];
+    mem_fail_at(1);
+    const enum status st = encoder_embed(e, salt, text, strlen(text), vector, &why);
+    mem_fail_at(0);
+    return st == OK;
+}
+
+/* model/recall.h L1. */
+static void who_has_another_salt_is_a_stranger(void **state)
+{
+    (void)state;
+    struct encoder *e = open_with(best());
+    struct note why = { "" };
+    float first[D], again[D];
+    assert_int_equal(encoder_embed(e, "a", "my text", 7, first, &why), OK);
+    assert_true(is_remembered(e, "a", "my text"));
+    assert_false(is_remembered(e, "b", "my text"));
+    assert_false(is_remembered(e, "", "my text"));
+    assert_false(is_remembered(e, "", "amy text"));
+    assert_int_equal(encoder_embed(e, "b", "my text", 7, again, &why), OK);
+    assert_memory_equal(first, again, sizeof first);
     encoder_free(e);
 }
 
@@ -335,7 +363,7 @@ static void every_allocation_may_fail(void **state)
         mem_fail_at(k);
         st = encoder_new(&e, in_dir(FILE_NAME), best(), &why);
         if (st == OK)
-            st = encoder_embed(e, "some text", 9, vector, &why);
+            st = encoder_embed(e, "", "some text", 9, vector, &why);
         mem_fail_at(0);
         assert_true(st == OK || (st == FULL && why.text[0]));
         if (e) /* it can be asked again */
@@ -352,6 +380,7 @@ int main(void)
         cmocka_unit_test(what_is_no_encoder_is_refused_with_words),
         cmocka_unit_test(another_model_is_refused),
         cmocka_unit_test(a_file_that_was_written_to_is_distrusted),
+        cmocka_unit_test(who_has_another_salt_is_a_stranger),
         cmocka_unit_test(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, make, temp_dir_remove);

@@ -24,7 +24,7 @@ static akv_engine *engine_of(void)
     return engine;
 }
 
-static void submit(akv_engine *engine, int32_t own, const char *salt)
+static void submit_under(akv_engine *engine, int32_t own, const char *policy, const char *salt)
 {
     int32_t ids[N_PROMPT];
     uint64_t id;
@@ -35,10 +35,17 @@ static void submit(akv_engine *engine, int32_t own, const char *salt)
         .sampling = akv_sampling_default(),
         .ignore_eos = true,
         .cache_salt = salt,
+        .kv_policy = policy,
+        .kv_context = policy ? N_SAME : 0,
     };
     for (int32_t i = 0; i < N_PROMPT; i++)
         ids[i] = (i * 7 + (i < N_SAME ? 0 : own)) % 250;
     assert_int_equal(akv_submit(engine, &r, &id, NULL), AKV_OK);
+}
+
+static void submit(akv_engine *engine, int32_t own, const char *salt)
+{
+    submit_under(engine, own, NULL, salt);
 }
 
 /* Waits for so many tokens, or until n requests are done. */
@@ -145,6 +152,38 @@ static void running_sequences_are_seen_in_their_blocks(void **state)
     akv_engine_free(engine);
 }
 
+/* What a policy left of a context, or has pruned behind it, belongs to no request and stands in no tree. */
+static void contexts_that_are_kept_are_idle_blocks(void **state)
+{
+    struct akv_snapshot *s;
+    struct akv_stats stats;
+    akv_engine *engine = engine_of();
+    uint32_t n_outside = 0, n_block = 0;
+    (void)state;
+    assert_int_equal(akv_snapshot_new(&s, engine, NULL), AKV_OK);
+    submit_under(engine, 1, "h2o:budget=20,sinks=1", "a");
+    submit_under(engine, 2, "epicache:budget=20,recent=4,block=64", "b");
+    await(engine, UINT32_MAX, 2);
+    do
+        akv_stats(engine, &stats);
+    while (stats.n_running > 0);
+    look(engine, s);
+    assert_int_equal(count(s).n[AKV_BLOCK_IDLE], stats.n_block_held);
+    for (uint32_t g = 0; g < s->n_group; g++)
+        n_block += s->group[g].n_block;
+    for (uint32_t i = 0; i < n_block; i++) {
+        const struct akv_block *b = &s->block[i];
+        if (b->state == AKV_BLOCK_FREE || b->node != AKV_NOWHERE)
+            continue;
+        assert_true(b->used_step > 0 && b->used_step <= s->step);
+        assert_true(strchr("ab", s->salt[b->salt][0]));
+        n_outside++;
+    }
+    assert_true(n_outside > 0);
+    akv_snapshot_free(s);
+    akv_engine_free(engine);
+}
+
 /* gemma3: a group of layers with a window beside one without. */
 static int open_model(void **state)
 {
@@ -170,6 +209,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_idle_engine_holds_what_its_tree_has),
         cmocka_unit_test(running_sequences_are_seen_in_their_blocks),
+        cmocka_unit_test(contexts_that_are_kept_are_idle_blocks),
     };
     return cmocka_run_group_tests_name("snapshot", tests, open_model, close_model);
 }
