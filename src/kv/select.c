@@ -34,7 +34,8 @@ struct kv_select {
     uint64_t *masks, *ends; // [n_list][3 where rows are dropped, else 1][n_block], [n_block]
     uint32_t *slots;        // [n_list][n_position_max], or NULL
     const float *share;     // [n_list], or NULL
-    float *scores;          // [n_kv_head][n_query][n_block * 64], or NULL
+    float *room;            // [n_kv_head][n_query][room_stride], or NULL
+    size_t room_stride;
     uint32_t n_query;
     char *books;
 };
@@ -62,12 +63,17 @@ static void place(struct kv_select *s, uint32_t i)
     l->slot_of = s->slots + (size_t)i * s->n_position_max;
 }
 
-/* Floats of room for scores of rows. */
-static size_t n_score(const struct kv_select *s)
+/* Floats that a query's share of the room takes. */
+static size_t room_of_query(const struct kv_select *s)
 {
     const struct kv_select_policy *p = s->choice.policy->select;
-    const bool scores = s->share && p->scores && p->scores(&s->choice.options);
-    return scores ? (size_t)s->n_kv_head * s->n_query * s->n_block * KV_BLOCK : 0;
+    const size_t n = s->share && p->room ? p->room(&s->choice.options, s->n_position_max) : 0;
+    return (n + 15) / 16 * 16;
+}
+
+static size_t n_room(const struct kv_select *s)
+{
+    return s->n_kv_head * s->n_query * s->room_stride;
 }
 
 enum status kv_select_new(struct kv_select **out, const struct kv_select_config *config,
@@ -101,10 +107,10 @@ enum status kv_select_new(struct kv_select **out, const struct kv_select_config 
     s->masks = mem_new((size_t)s->n_list * s->n_block * s->n_mask, sizeof *s->masks);
     s->slots = drops ? mem_new((size_t)s->n_list * s->n_position_max, sizeof *s->slots) : NULL;
     s->ends = mem_new(s->n_block, sizeof *s->ends);
-    const size_t n_scores = n_score(s);
-    s->scores = n_scores ? mem_new_aligned(n_scores, sizeof *s->scores, 64) : NULL;
+    s->room_stride = room_of_query(s);
+    s->room = n_room(s) ? mem_new_aligned(n_room(s), sizeof *s->room, 64) : NULL;
     s->books = mem_new_aligned(1, s->books_bytes, 64);
-    if (!s->list || !s->masks || !s->ends || !s->books || (n_scores && !s->scores) ||
+    if (!s->list || !s->masks || !s->ends || !s->books || (n_room(s) && !s->room) ||
         (drops && !s->slots))
         goto full;
     char *book = s->books;
@@ -125,7 +131,7 @@ void kv_select_free(struct kv_select *s)
     if (!s)
         return;
     mem_free(s->books);
-    mem_free(s->scores);
+    mem_free(s->room);
     mem_free(s->ends);
     mem_free(s->masks);
     mem_free(s->slots);
@@ -148,7 +154,7 @@ size_t kv_select_bytes(const struct kv_select *s)
 {
     const size_t of_rows = s->slots ? s->n_position_max * sizeof *s->slots : 0;
     return s->n_list * (s->n_mask * s->n_block * sizeof *s->masks + of_rows) + s->books_bytes +
-           n_score(s) * sizeof *s->scores;
+           n_room(s) * sizeof *s->room;
 }
 
 void kv_select_key(const struct kv_select_in *in, uint32_t position, float *k)
@@ -292,8 +298,8 @@ static bool choose(struct kv_select *s, struct selecting *l, struct kv_select_in
     in->n_sink = floors.n_sink < n ? floors.n_sink : n;
     in->recent = floors.recent + 1 < n ? n - 1 - floors.recent : 0;
     enter(s, l, in, in->n_position);
-    in->score_stride = (size_t)s->n_block * KV_BLOCK;
-    in->score = s->scores ? s->scores + (size_t)in->kv_head * s->n_query * in->score_stride : NULL;
+    in->room_stride = s->room_stride;
+    in->room = s->room ? s->room + in->kv_head * s->n_query * s->room_stride : NULL;
     memset(l->mask, 0, (in->n_position / KV_BLOCK + 1) * sizeof *l->mask);
     if (!policy->select(&s->choice.options, l->book, in, l->mask))
         return false;

@@ -142,18 +142,17 @@ static void sentencekv_rank(const void *opt, const struct kv_rank_in *in, float 
     observed_rank(in, NEIGHBOURS, false, rank);
 }
 
-/* Whether heads that retrieve look at every key. */
-static bool sentencekv_scores(const void *opt)
-{
-    const struct sentencekv_options *o = opt;
-    return o->query == QUERY_TOKEN && !isinf(o->by_rows);
-}
-
 static struct units_kind sentences_of(const struct sentencekv_options *o, float share)
 {
-    const bool rows = sentencekv_scores(o) && share > o->by_rows;
+    const bool rows = o->query == QUERY_TOKEN && share > o->by_rows;
     return (struct units_kind){ .least = o->least,
                                 .address = rows ? UNITS_ROWS : (enum units_address)o->address };
+}
+
+static size_t sentencekv_room(const void *opt, uint32_t n_position)
+{
+    const struct units_kind kind = sentences_of(opt, INFINITY);
+    return units_room(&kind, n_position);
 }
 
 static size_t sentencekv_bytes(const void *opt, uint32_t n_position, uint32_t d, float share)
@@ -259,7 +258,7 @@ static struct kv_sentences sentencekv_sentences(const void *opt)
 static const struct kv_select_policy sentencekv = { .book_bytes = sentencekv_bytes,
                                                     .enter = sentencekv_enter,
                                                     .select = sentencekv_select,
-                                                    .scores = sentencekv_scores,
+                                                    .room = sentencekv_room,
                                                     .sentences = sentencekv_sentences };
 
 const struct kv_policy kv_policy_sentencekv = {
