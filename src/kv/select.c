@@ -13,11 +13,12 @@ enum { SHARE_OF = 1, SHARE_PERCENT = 10 }; // index of kv_shares_percent, and wh
 /* Of one layer and kv_head. */
 struct selecting {
     void *book;
-    uint64_t *mask; // [n_block] by position
+    uint64_t *mask,
+        *slots; // [n_block] by position, by slot: the kv_head's, of all layers, so that they stay near
     uint32_t n_entered;
     /* Of a past with rows dropped, once the first query has come: */
-    uint64_t *there, *slots; // [n_block] by position, by slot
-    uint32_t *slot_of;       // [n_position_max]
+    uint64_t *there;   // [n_block] by position
+    uint32_t *slot_of; // [n_position_max]
     uint32_t n_gone;
     bool knows;
     struct kv_select_stats stats;
@@ -28,13 +29,14 @@ struct kv_select {
     const struct kv_shape *shape;
     uint32_t from, n_position_max, n_block, n_kv_head, n_list;
     uint32_t group;  // of the layers that select
-    uint32_t n_mask; // of a list
+    uint32_t n_mask; // in all
     size_t books_bytes;
     struct selecting *list; // [n_list]
-    uint64_t *masks, *ends; // [n_list][3 where rows are dropped, else 1][n_block], [n_block]
-    uint32_t *slots;        // [n_list][n_position_max], or NULL
-    const float *share;     // [n_list], or NULL
-    float *room;            // [n_kv_head][n_query][room_stride], or NULL
+    uint64_t *masks,
+        *ends; // [n_kv_head][2][n_block], behind them [n_list][n_block] where rows are dropped; [n_block]
+    uint32_t *slots;    // [n_list][n_position_max], or NULL
+    const float *share; // [n_list], or NULL
+    float *room;        // [n_kv_head][n_query][room_stride], or NULL
     size_t room_stride;
     uint32_t n_query;
     char *books;
@@ -55,11 +57,11 @@ static size_t book_bytes(const struct kv_select *s, uint32_t list)
 static void place(struct kv_select *s, uint32_t i)
 {
     struct selecting *l = &s->list[i];
-    l->mask = s->masks + (size_t)i * s->n_mask * s->n_block;
+    l->mask = s->masks + (size_t)(i % s->n_kv_head) * 2 * s->n_block;
+    l->slots = l->mask + s->n_block;
     if (!s->slots)
         return;
-    l->there = l->mask + s->n_block;
-    l->slots = l->there + s->n_block;
+    l->there = s->masks + (2 * (size_t)s->n_kv_head + i) * s->n_block;
     l->slot_of = s->slots + (size_t)i * s->n_position_max;
 }
 
@@ -103,8 +105,8 @@ enum status kv_select_new(struct kv_select **out, const struct kv_select_config 
         s->books_bytes += book_bytes(s, i);
     s->list = mem_new(s->n_list, sizeof *s->list);
     const bool drops = kv_choice_drops(&s->choice);
-    s->n_mask = drops ? 3 : 1;
-    s->masks = mem_new((size_t)s->n_list * s->n_block * s->n_mask, sizeof *s->masks);
+    s->n_mask = 2 * s->n_kv_head + (drops ? s->n_list : 0);
+    s->masks = mem_new((size_t)s->n_mask * s->n_block, sizeof *s->masks);
     s->slots = drops ? mem_new((size_t)s->n_list * s->n_position_max, sizeof *s->slots) : NULL;
     s->ends = mem_new(s->n_block, sizeof *s->ends);
     s->room_stride = room_of_query(s);
@@ -153,8 +155,8 @@ uint32_t kv_select_from(const struct kv_select *s)
 size_t kv_select_bytes(const struct kv_select *s)
 {
     const size_t of_rows = s->slots ? s->n_position_max * sizeof *s->slots : 0;
-    return s->n_list * (s->n_mask * s->n_block * sizeof *s->masks + of_rows) + s->books_bytes +
-           n_room(s) * sizeof *s->room;
+    return s->n_list * of_rows + (size_t)s->n_mask * s->n_block * sizeof *s->masks +
+           s->books_bytes + n_room(s) * sizeof *s->room;
 }
 
 void kv_select_key(const struct kv_select_in *in, uint32_t position, float *k)

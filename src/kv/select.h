@@ -132,7 +132,7 @@ struct kv_selected {
     const uint64_t *rows, *slots;
 };
 
-/* What the query of one row reads, valid until the next call for this layer and kv_head. False: everything (L2).
+/* What the query of one row reads, valid until the next call for this kv_head. False: everything (L2).
  * Queries of a layer and kv_head come in order of position, without a gap from the first one behind a budget on. `in`:
  * what is not said to be the mechanism's: layer to d, n_position, q to softcap, kern to list. */
 bool kv_select_rows(struct kv_select *s, struct kv_select_in *in, struct kv_selected *out);
