@@ -13,7 +13,7 @@ enum { AT_ONCE = 32, NEAR = 2048, PAGE = 4096 }; // keys; bytes
 /* 128 bytes for each 128 that are read: lines of four pages of memory in turn into the second cache, 16 KiB ahead, and
  * from there what is near into the first. 7,936 keys of 64 from memory: 21 us, in order 8 KiB ahead into the first
  * 25.5 (one thread, Granite Rapids). */
-always_inline void fetch_ahead(const void *at)
+always_inline void fetch_pages(const void *at)
 {
     const uintptr_t a = (uintptr_t)at, line = a / 256 % 64, pair = a / 128 % 2;
     const uintptr_t page = (a / (4 * PAGE) + 1) * (4 * PAGE) + pair * 2 * PAGE;
@@ -41,14 +41,14 @@ always_inline void scan_keys(const struct scan_query *q, uint32_t n, uint32_t d,
         low[i][0] = low[i][1] = _mm512_set1_epi32(-8 * q[i].sum);
         high[i][0] = high[i][1] = _mm512_setzero_si512();
     }
-    fetch_ahead(scale + first);
+    fetch_pages(scale + first);
     for (uint32_t j = 0; j < d; j += 8) {
         const uint8_t *at = part + ((size_t)j / 8 * SCAN_KEYS + first) * 4;
         const __m512i k0 = _mm512_loadu_si512(at), k1 = _mm512_loadu_si512(at + 64);
         const __m512i l0 = _mm512_and_si512(k0, code), l1 = _mm512_and_si512(k1, code);
         const __m512i h0 = _mm512_and_si512(_mm512_srli_epi16(k0, 4), code);
         const __m512i h1 = _mm512_and_si512(_mm512_srli_epi16(k1, 4), code);
-        fetch_ahead(at);
+        fetch_pages(at);
         UNROLL(4)
         for (uint32_t i = 0; i < n; i++) {
             const __m512i l = four_bytes(q[i].code + j), h = four_bytes(q[i].code + j + 4);
