@@ -27,6 +27,7 @@ struct kernels {
     kern_attn_mass *attn_mass;
     kern_low_rows *low_rows;
     kern_scan *scan;
+    kern_scan_mass *scan_mass;
     kern_store_k *store_k;
     kern_store_v *store_v;
     kern_load_k *load_k;

@@ -3,11 +3,11 @@
 #include <math.h>
 #include <string.h>
 
-enum { KEY_MAX = 127, QUERY_MAX = 4032, UNSIGNED = 128, BASE = 64 };
+enum { KEY_MAX = 7, KEY_BITS = 4, UNSIGNED = 8, QUERY_MAX = 127 };
 
 size_t scan_part_bytes(uint32_t d)
 {
-    return (size_t)SCAN_KEYS * d + SCAN_KEYS * sizeof(float);
+    return (size_t)SCAN_KEYS * d / 2 + SCAN_KEYS * sizeof(float);
 }
 
 /* The largest |x|; NaN where one is. */
@@ -42,10 +42,12 @@ void scan_store(void *part, uint32_t row, const float *k, uint32_t d)
     uint8_t *code = part;
     const float amax = largest(k, d), scale = amax * (1.0f / KEY_MAX);
     const float inv = amax > 0 ? KEY_MAX / amax : 0;
-    for (uint32_t j = 0; j < d; j++)
-        code[((size_t)j / 4 * SCAN_KEYS + row) * 4 + j % 4] =
-            (uint8_t)(code_of(k[j], inv, KEY_MAX) + UNSIGNED);
-    memcpy(code + (size_t)SCAN_KEYS * d + row * sizeof scale, &scale, sizeof scale);
+    for (uint32_t j = 0; j < d; j++) {
+        uint8_t *to = code + ((size_t)j / 8 * SCAN_KEYS + row) * 4 + j % 4;
+        const uint32_t c = (uint32_t)(code_of(k[j], inv, KEY_MAX) + UNSIGNED);
+        *to = (uint8_t)(j % 8 < 4 ? c : *to | c << KEY_BITS);
+    }
+    memcpy(code + (size_t)SCAN_KEYS * d / 2 + row * sizeof scale, &scale, sizeof scale);
 }
 
 void scan_ask(struct scan_query *out, const float *q, uint32_t d, float scale)
@@ -55,10 +57,7 @@ void scan_ask(struct scan_query *out, const float *q, uint32_t d, float scale)
     out->factor = amax * (1.0f / QUERY_MAX) * scale;
     for (uint32_t j = 0; j < d; j++) {
         const int32_t code = code_of(q[j], inv, QUERY_MAX);
-        const int32_t high =
-            (code + QUERY_MAX + BASE + BASE / 2) / BASE - (QUERY_MAX + BASE) / BASE;
-        out->high[j] = (int8_t)high;
-        out->low[j] = (int8_t)(code - BASE * high);
+        out->code[j] = (int8_t)code;
         out->sum += code;
     }
 }

@@ -13,11 +13,12 @@ enum { SHARE_OF = 1, SHARE_PERCENT = 10 }; // index of kv_shares_percent, and wh
 /* Of one layer and kv_head. */
 struct selecting {
     void *book;
-    uint64_t *mask; // [n_block] by position
+    uint64_t *mask,
+        *slots; // [n_block] by position, by slot: the kv_head's, of all layers, so that they stay near
     uint32_t n_entered;
     /* Of a past with rows dropped, once the first query has come: */
-    uint64_t *there, *slots; // [n_block] by position, by slot
-    uint32_t *slot_of;       // [n_position_max]
+    uint64_t *there;   // [n_block] by position
+    uint32_t *slot_of; // [n_position_max]
     uint32_t n_gone;
     bool knows;
     struct kv_select_stats stats;
@@ -28,13 +29,15 @@ struct kv_select {
     const struct kv_shape *shape;
     uint32_t from, n_position_max, n_block, n_kv_head, n_list;
     uint32_t group;  // of the layers that select
-    uint32_t n_mask; // of a list
+    uint32_t n_mask; // in all
     size_t books_bytes;
     struct selecting *list; // [n_list]
-    uint64_t *masks, *ends; // [n_list][3 where rows are dropped, else 1][n_block], [n_block]
-    uint32_t *slots;        // [n_list][n_position_max], or NULL
-    const float *share;     // [n_list], or NULL
-    float *scores;          // [n_kv_head][n_query][n_block * 64], or NULL
+    uint64_t *masks,
+        *ends; // [n_kv_head][2][n_block], behind them [n_list][n_block] where rows are dropped; [n_block]
+    uint32_t *slots;    // [n_list][n_position_max], or NULL
+    const float *share; // [n_list], or NULL
+    float *room;        // [n_kv_head][n_query][room_stride], or NULL
+    size_t room_stride;
     uint32_t n_query;
     char *books;
 };
@@ -54,20 +57,25 @@ static size_t book_bytes(const struct kv_select *s, uint32_t list)
 static void place(struct kv_select *s, uint32_t i)
 {
     struct selecting *l = &s->list[i];
-    l->mask = s->masks + (size_t)i * s->n_mask * s->n_block;
+    l->mask = s->masks + (size_t)(i % s->n_kv_head) * 2 * s->n_block;
+    l->slots = l->mask + s->n_block;
     if (!s->slots)
         return;
-    l->there = l->mask + s->n_block;
-    l->slots = l->there + s->n_block;
+    l->there = s->masks + (2 * (size_t)s->n_kv_head + i) * s->n_block;
     l->slot_of = s->slots + (size_t)i * s->n_position_max;
 }
 
-/* Floats of room for scores of rows. */
-static size_t n_score(const struct kv_select *s)
+/* Floats that a query's share of the room takes. */
+static size_t room_of_query(const struct kv_select *s)
 {
     const struct kv_select_policy *p = s->choice.policy->select;
-    const bool scores = s->share && p->scores && p->scores(&s->choice.options);
-    return scores ? (size_t)s->n_kv_head * s->n_query * s->n_block * KV_BLOCK : 0;
+    const size_t n = s->share && p->room ? p->room(&s->choice.options, s->n_position_max) : 0;
+    return (n + 15) / 16 * 16;
+}
+
+static size_t n_room(const struct kv_select *s)
+{
+    return s->n_kv_head * s->n_query * s->room_stride;
 }
 
 enum status kv_select_new(struct kv_select **out, const struct kv_select_config *config,
@@ -97,14 +105,14 @@ enum status kv_select_new(struct kv_select **out, const struct kv_select_config 
         s->books_bytes += book_bytes(s, i);
     s->list = mem_new(s->n_list, sizeof *s->list);
     const bool drops = kv_choice_drops(&s->choice);
-    s->n_mask = drops ? 3 : 1;
-    s->masks = mem_new((size_t)s->n_list * s->n_block * s->n_mask, sizeof *s->masks);
+    s->n_mask = 2 * s->n_kv_head + (drops ? s->n_list : 0);
+    s->masks = mem_new((size_t)s->n_mask * s->n_block, sizeof *s->masks);
     s->slots = drops ? mem_new((size_t)s->n_list * s->n_position_max, sizeof *s->slots) : NULL;
     s->ends = mem_new(s->n_block, sizeof *s->ends);
-    const size_t n_scores = n_score(s);
-    s->scores = n_scores ? mem_new_aligned(n_scores, sizeof *s->scores, 64) : NULL;
+    s->room_stride = room_of_query(s);
+    s->room = n_room(s) ? mem_new_aligned(n_room(s), sizeof *s->room, 64) : NULL;
     s->books = mem_new_aligned(1, s->books_bytes, 64);
-    if (!s->list || !s->masks || !s->ends || !s->books || (n_scores && !s->scores) ||
+    if (!s->list || !s->masks || !s->ends || !s->books || (n_room(s) && !s->room) ||
         (drops && !s->slots))
         goto full;
     char *book = s->books;
@@ -125,7 +133,7 @@ void kv_select_free(struct kv_select *s)
     if (!s)
         return;
     mem_free(s->books);
-    mem_free(s->scores);
+    mem_free(s->room);
     mem_free(s->ends);
     mem_free(s->masks);
     mem_free(s->slots);
@@ -147,8 +155,8 @@ uint32_t kv_select_from(const struct kv_select *s)
 size_t kv_select_bytes(const struct kv_select *s)
 {
     const size_t of_rows = s->slots ? s->n_position_max * sizeof *s->slots : 0;
-    return s->n_list * (s->n_mask * s->n_block * sizeof *s->masks + of_rows) + s->books_bytes +
-           n_score(s) * sizeof *s->scores;
+    return s->n_list * of_rows + (size_t)s->n_mask * s->n_block * sizeof *s->masks +
+           s->books_bytes + n_room(s) * sizeof *s->room;
 }
 
 void kv_select_key(const struct kv_select_in *in, uint32_t position, float *k)
@@ -292,8 +300,8 @@ static bool choose(struct kv_select *s, struct selecting *l, struct kv_select_in
     in->n_sink = floors.n_sink < n ? floors.n_sink : n;
     in->recent = floors.recent + 1 < n ? n - 1 - floors.recent : 0;
     enter(s, l, in, in->n_position);
-    in->score_stride = (size_t)s->n_block * KV_BLOCK;
-    in->score = s->scores ? s->scores + (size_t)in->kv_head * s->n_query * in->score_stride : NULL;
+    in->room_stride = s->room_stride;
+    in->room = s->room ? s->room + in->kv_head * s->n_query * s->room_stride : NULL;
     memset(l->mask, 0, (in->n_position / KV_BLOCK + 1) * sizeof *l->mask);
     if (!policy->select(&s->choice.options, l->book, in, l->mask))
         return false;

@@ -36,9 +36,9 @@ struct kv_select_in {
     uint32_t n_sink,
         recent;     // floors: positions below and from here on are read, whatever is selected
     const float *q; // [group][d] after RoPE
-    float share;  // of the kv_head in a tenth of all rows, by the model's profile; 0: there is none
-    float *score; // [group][score_stride] room for positions, where the policy asks for it
-    size_t score_stride;
+    float share; // of the kv_head in a tenth of all rows, by the model's profile; 0: there is none
+    float *room; // [group][room_stride] where the policy asks for it, 64-byte aligned
+    size_t room_stride;
     float scale, softcap;
     const uint64_t *ends; // bit i: a sentence ends with position i; known of those below n_position
     const struct kernels *kern;
@@ -97,7 +97,8 @@ struct kv_select_policy {
      * everything. */
     bool (*select)(const void *options, void *book, const struct kv_select_in *in, uint64_t *mask);
     struct kv_sentences (*sentences)(const void *options); // NULL: it does not look at `ends`
-    bool (*scores)(const void *options);                   // whether it needs `score`; NULL: never
+    /* Floats of `room` for each query over up to n positions; NULL: none. */
+    size_t (*room)(const void *options, uint32_t n_position);
 };
 
 struct kv_select_config {
@@ -131,7 +132,7 @@ struct kv_selected {
     const uint64_t *rows, *slots;
 };
 
-/* What the query of one row reads, valid until the next call for this layer and kv_head. False: everything (L2).
+/* What the query of one row reads, valid until the next call for this kv_head. False: everything (L2).
  * Queries of a layer and kv_head come in order of position, without a gap from the first one behind a budget on. `in`:
  * what is not said to be the mechanism's: layer to d, n_position, q to softcap, kern to list. */
 bool kv_select_rows(struct kv_select *s, struct kv_select_in *in, struct kv_selected *out);

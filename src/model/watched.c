@@ -326,11 +326,23 @@ static void scan(const struct scan_query *q, uint32_t n, uint32_t d, const void 
         reads(&q[i], sizeof q[i]);
     for (uint32_t p = 0; p < n_part; p++, at += scan_part_bytes(d)) {
         reads(at, SCAN_KEYS * sizeof(int32_t));
-        reads(at + (size_t)SCAN_KEYS * d, SCAN_KEYS * sizeof(float));
+        reads(at + (size_t)SCAN_KEYS * d / 2, SCAN_KEYS * sizeof(float));
     }
     for (uint32_t i = 0; i < n; i++)
         writes_floats(out + i * stride, (size_t)n_part * SCAN_KEYS);
     real()->scan(q, n, d, part, n_part, out, stride);
+}
+
+static void scan_mass(float *x, uint32_t n, const uint32_t *first, uint32_t n_run, uint32_t base,
+                      float *out, float *largest, float *sum)
+{
+    reads(first, n_run * sizeof *first);
+    reads_floats(x, n);
+    writes_floats(x, n);
+    writes_floats(out, n_run);
+    writes_floats(largest, 1);
+    writes_floats(sum, 1);
+    real()->scan_mass(x, n, first, n_run, base, out, largest, sum);
 }
 
 /* ---- the table ---- */
@@ -344,7 +356,7 @@ static void scan(const struct scan_query *q, uint32_t n, uint32_t d, const void 
         .store_k = store_k, .store_v = store_v, .load_k = load_k, .load_v = load_v,                \
         .rms_norm = rms_norm, .rope = rope, .add = add, .scale = scale, .silu_gate = silu_gate,    \
         .gelu_gate = gelu_gate, .softcap = softcap, .softmax = softmax,                            \
-        .softmax_stats = softmax_stats, .moments = moments, .scan = scan,                          \
+        .softmax_stats = softmax_stats, .moments = moments, .scan = scan, .scan_mass = scan_mass,  \
     }
 
 /* What a pass calls. */

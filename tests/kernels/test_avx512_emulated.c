@@ -65,6 +65,7 @@ static __mmask16 cmplt_epu32_mask(__m512i a, __m512i b)
 #define avx512_attn_pack emulated_attn_pack
 #define avx512_rms_norm emulated_rms_norm
 #define avx512_scan emulated_scan
+#define avx512_scan_mass emulated_scan_mass
 #define avx512_silu_gate emulated_silu_gate
 #define avx512_gelu_gate emulated_gelu_gate
 #define avx512_softcap emulated_softcap
@@ -90,6 +91,7 @@ static struct kernels emulated(void)
     k.low_rows = emulated_low_rows;
     k.rms_norm = emulated_rms_norm;
     k.scan = emulated_scan;
+    k.scan_mass = emulated_scan_mass;
     k.silu_gate = emulated_silu_gate;
     k.gelu_gate = emulated_gelu_gate;
     k.softcap = emulated_softcap;

@@ -1,4 +1,4 @@
-/* Scans of keys of 8 bits: every table against ref, ref against double precision, and codes at their ends. */
+/* Scans of keys of 4 bits: every table against ref, ref against double precision, and codes at their ends. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -36,7 +36,7 @@ static void scores_are_close(void **state)
     (void)state;
     enum { D = 64 };
     struct rng rng = rng_seeded(15, 1);
-    _Alignas(64) char part[SCAN_KEYS * D + SCAN_KEYS * sizeof(float)];
+    _Alignas(64) char part[SCAN_KEYS * D / 2 + SCAN_KEYS * sizeof(float)];
     _Alignas(64) float got[SCAN_KEYS];
     static float k[SCAN_KEYS][D];
     float q[D];
@@ -51,9 +51,9 @@ static void scores_are_close(void **state)
             q[j] = any_float(&rng, 0);
         scan_ask(&asks, q, D, 0.5f);
         kernels_ref.scan(&asks, 1, D, part, 1, got, SCAN_KEYS);
-        const double of_q = (double)largest(q, D) / 4032 / 2;
+        const double of_q = (double)largest(q, D) / 127 / 2;
         for (uint32_t row = 0; row < SCAN_KEYS; row++) {
-            const double of_k = (double)largest(k[row], D) / 127 / 2;
+            const double of_k = (double)largest(k[row], D) / 7 / 2;
             double want = 0, bound = 0;
             for (uint32_t j = 0; j < D; j++) {
                 want += 0.5 * q[j] * k[row][j];
@@ -69,7 +69,7 @@ static void largest_codes_are_exact(void **state)
 {
     (void)state;
     enum { D = SCAN_D_MAX };
-    static _Alignas(64) char part[SCAN_KEYS * D + SCAN_KEYS * sizeof(float)];
+    static _Alignas(64) char part[SCAN_KEYS * D / 2 + SCAN_KEYS * sizeof(float)];
     _Alignas(64) float got[SCAN_KEYS];
     float x[D];
     struct scan_query asks;
@@ -77,17 +77,17 @@ static void largest_codes_are_exact(void **state)
     const uint32_t n = kernels_available(k, 8);
     for (uint32_t row = 0; row < SCAN_KEYS; row++) {
         for (uint32_t j = 0; j < D; j++)
-            x[j] = row % 2 ? -127 : 127;
+            x[j] = row % 2 ? -7 : 7;
         scan_store(part, row, x, D);
     }
     for (int sign = -1; sign <= 1; sign += 2)
         for (uint32_t i = 0; i < n; i++) {
             for (uint32_t j = 0; j < D; j++)
-                x[j] = (float)(sign * 4032);
+                x[j] = (float)(sign * 127);
             scan_ask(&asks, x, D, 1);
             k[i]->scan(&asks, 1, D, part, 1, got, SCAN_KEYS);
             for (uint32_t row = 0; row < SCAN_KEYS; row++)
-                assert_true(got[row] == (float)((row % 2 ? -127.0 : 127.0) * sign * 4032 * D));
+                assert_true(got[row] == (float)((row % 2 ? -7.0 : 7.0) * sign * 127 * D));
         }
 }
 
@@ -96,11 +96,11 @@ static void what_is_no_number_says_so(void **state)
 {
     (void)state;
     enum { D = 8 };
-    _Alignas(64) char part[SCAN_KEYS * D + SCAN_KEYS * sizeof(float)] = { 0 };
+    _Alignas(64) char part[SCAN_KEYS * D / 2 + SCAN_KEYS * sizeof(float)] = { 0 };
     _Alignas(64) float got[SCAN_KEYS];
     struct scan_query asks;
-    scan_store(part, 0, (float[D]){ 1, NAN, 2 }, D);
-    scan_store(part, 1, (float[D]){ 1, 2 }, D);
+    scan_store(part, 0, (float[D]){ 2, NAN, 2 }, D);
+    scan_store(part, 1, (float[D]){ 1, 1 }, D);
     scan_store(part, 2, (float[D]){ 0 }, D);
     scan_ask(&asks, (float[D]){ 1 }, D, 1);
     kernels_ref.scan(&asks, 1, D, part, 1, got, SCAN_KEYS);
@@ -110,6 +110,29 @@ static void what_is_no_number_says_so(void **state)
     assert_true(isnan(got[0]) && got[1] == 0);
 }
 
+/* Runs share out what there is; a key scored -inf has nothing, and a NaN spares nobody but other runs. */
+static void runs_share_the_mass(void **state)
+{
+    (void)state;
+    enum { N = 100, RUNS = 3, BASE = 1024 };
+    const uint32_t first[RUNS] = { 1000, BASE + 7, BASE + 60 };
+    float x[N], out[RUNS], largest, sum;
+    for (uint32_t i = 0; i < N; i++)
+        x[i] = i < 60 ? 3 : 3 - logf(2);
+    x[0] = -INFINITY;
+    kernels_ref.scan_mass(x, N, first, RUNS, BASE, out, &largest, &sum);
+    assert_true(largest == 3 && out[0] == 6 && out[1] == 53);
+    assert_true(fabsf(out[2] - 20) < 1e-4f && fabsf(sum - 79) < 1e-4f);
+    for (uint32_t i = 0; i < N; i++)
+        x[i] = -INFINITY;
+    kernels_ref.scan_mass(x, N, first, RUNS, BASE, out, &largest, &sum);
+    assert_true(out[0] == 0 && out[1] == 0 && out[2] == 0 && sum == 0);
+    for (uint32_t i = 0; i < N; i++)
+        x[i] = i == 8 ? NAN : -INFINITY;
+    kernels_ref.scan_mass(x, N, first, RUNS, BASE, out, &largest, &sum);
+    assert_true(out[0] == 0 && isnan(out[1]) && out[2] == 0 && isnan(sum));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -117,6 +140,7 @@ int main(void)
         cmocka_unit_test(scores_are_close),
         cmocka_unit_test(largest_codes_are_exact),
         cmocka_unit_test(what_is_no_number_says_so),
+        cmocka_unit_test(runs_share_the_mass),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,7 +5,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "support/guard.h"
 
@@ -44,6 +46,29 @@ static void scan_case(const struct kernels *got, const struct kernels *want, uin
     guard_free(&out);
 }
 
+/* Runs of any length, the first begun before the base. */
+static void mass_case(const struct kernels *got, const struct kernels *want, uint32_t n,
+                      struct rng *rng, uint32_t hostile)
+{
+    enum { MOST = 1024, BASE = 64 };
+    static float x[MOST], same[MOST + 2];
+    uint32_t first[MOST], n_run = 0, longest = 1 + rng_below(rng, 70);
+    struct guarded y = guard_new(n * sizeof(float), 4);
+    for (uint32_t i = 0; i < n; i++)
+        x[i] = rng_below(rng, 20) ? any_float(rng, hostile) : -INFINITY;
+    memcpy(y.at, x, n * sizeof *x);
+    for (uint32_t at = 0; at < n; at += 1 + rng_below(rng, longest))
+        first[n_run++] = BASE + at;
+    first[0] = rng_below(rng, BASE + 1);
+    struct guarded out = guard_new((n_run + 2) * sizeof(float), 4);
+    float *sums = out.at;
+    want->scan_mass(x, n, first, n_run, BASE, same, &same[n_run], &same[n_run + 1]);
+    got->scan_mass(y.at, n, first, n_run, BASE, sums, &sums[n_run], &sums[n_run + 1]);
+    expect_same_floats(sums, same, n_run + 2, "scan_mass");
+    guard_free(&out);
+    guard_free(&y);
+}
+
 void suite_scan(const struct kernels *got, const struct kernels *want, uint32_t effort)
 {
     struct rng rng = rng_seeded(14, 1);
@@ -53,4 +78,6 @@ void suite_scan(const struct kernels *got, const struct kernels *want, uint32_t 
                 scan_case(got, want, WIDTHS[i], n, &rng, 0);
                 scan_case(got, want, WIDTHS[i], n, &rng, 40);
             }
+    for (uint32_t i = 0; i < 60 * effort; i++)
+        mass_case(got, want, i % 3 ? 1 + rng_below(&rng, 1024) : 1024, &rng, i % 2 ? 40 : 0);
 }

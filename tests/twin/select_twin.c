@@ -101,7 +101,7 @@ static void score(const struct select_twin *t, struct unit *u, const float *k, c
     }
 }
 
-/* The product of q and a key as its book holds it: whole numbers up to 127 of the key's largest
+/* The product of q and a key as its book holds it: whole numbers up to 7 of the key's largest
  * (kernels/scan.h). */
 static double product_of_held(const double *q, const float *k, uint32_t d)
 {
@@ -109,10 +109,10 @@ static double product_of_held(const double *q, const float *k, uint32_t d)
     double sum = 0;
     for (uint32_t j = 0; j < d; j++)
         largest = fmaxf(largest, fabsf(k[j]));
-    const float inverse = largest > 0 ? 127 / largest : 0;
+    const float inverse = largest > 0 ? 7 / largest : 0;
     for (uint32_t j = 0; j < d; j++)
         sum += q[j] * rintf(k[j] * inverse);
-    return sum * (double)(largest * (1 / 127.0f));
+    return sum * (double)(largest * (1 / 7.0f));
 }
 
 /* What rows that are there receive of one query: adds to [n]. */
@@ -132,14 +132,14 @@ static void add_attention(const struct select_twin *t, const float *k, const dou
     mem_free(s);
 }
 
-/* As codes of 13 bits hold it (kernels/scan.h). */
+/* As codes of 8 bits hold it (kernels/scan.h). */
 static void round_query(double *q, uint32_t d)
 {
     double most = 0;
     for (uint32_t j = 0; j < d; j++)
         most = fmax(most, fabs(q[j]));
     for (uint32_t j = 0; most > 0 && j < d; j++)
-        q[j] = rint((double)((float)q[j] * (4032 / (float)most))) * most / 4032;
+        q[j] = rint((double)((float)q[j] * (127 / (float)most))) * most / 127;
 }
 
 /* A product of floats far from the largest is 0 in the engine: units of next to nothing are as good as each other. */

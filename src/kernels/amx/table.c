@@ -17,6 +17,7 @@ const struct kernels kernels_amx = {
     .attn_mass = avx512_attn_mass,
     .low_rows = avx512_low_rows,
     .scan = avx512_scan,
+    .scan_mass = avx512_scan_mass,
     .store_k = avx2_store_k,
     .store_v = avx2_store_v,
     .load_k = avx2_load_k,

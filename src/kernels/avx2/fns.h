@@ -15,6 +15,7 @@ kern_attn_scores avx2_attn_scores;
 kern_attn_mass avx2_attn_mass;
 kern_low_rows avx2_low_rows;
 kern_scan avx2_scan;
+kern_scan_mass avx2_scan_mass;
 kern_store_k avx2_store_k;
 kern_store_v avx2_store_v;
 kern_load_k avx2_load_k;

@@ -1,9 +1,12 @@
-/* Sixteen keys at a time, up to four queries: eight sums stay in registers. A byte times a byte is summed in pairs of
- * 16 bits (scan.h says why they fit), then by 64 or 1 into 32. */
+/* Sixteen keys at a time, up to four queries: eight sums stay in registers. Products of eight elements are
+ * summed in 16 bits, where four of them fit, then into 32. */
 #include <immintrin.h>
+#include <float.h>
 #include <string.h>
 
 #include "kernels/avx2/fns.h"
+#include "kernels/avx2/vec.h"
+#include "kernels/lanes.h"
 
 enum { AT_ONCE = 16, AHEAD = 4096 }; // keys; bytes that are fetched ahead
 
@@ -19,26 +22,29 @@ static inline __attribute__((__always_inline__)) void scan_keys(const struct sca
                                                                 const uint8_t *part, uint32_t first,
                                                                 float *out, size_t stride)
 {
-    const __m256i by_64 = _mm256_set1_epi16(64), by_1 = _mm256_set1_epi16(1);
-    const float *scale = (const float *)(const void *)(part + (size_t)SCAN_KEYS * d);
+    const __m256i code = _mm256_set1_epi8(15), by_1 = _mm256_set1_epi16(1);
+    const float *scale = (const float *)(const void *)(part + (size_t)SCAN_KEYS * d / 2);
     __m256i sum[SCAN_QUERIES][2];
 #pragma GCC unroll 4
     for (uint32_t i = 0; i < n; i++)
-        sum[i][0] = sum[i][1] = _mm256_set1_epi32(-128 * q[i].sum);
-    for (uint32_t j = 0; j < d; j += 4) {
-        const uint8_t *at = part + ((size_t)j / 4 * SCAN_KEYS + first) * 4;
+        sum[i][0] = sum[i][1] = _mm256_set1_epi32(-8 * q[i].sum);
+    for (uint32_t j = 0; j < d; j += 8) {
+        const uint8_t *at = part + ((size_t)j / 8 * SCAN_KEYS + first) * 4;
         const __m256i k0 = _mm256_load_si256((const __m256i *)(const void *)at);
         const __m256i k1 = _mm256_load_si256((const __m256i *)(const void *)(at + 32));
+        const __m256i l0 = _mm256_and_si256(k0, code), l1 = _mm256_and_si256(k1, code);
+        const __m256i h0 = _mm256_and_si256(_mm256_srli_epi16(k0, 4), code);
+        const __m256i h1 = _mm256_and_si256(_mm256_srli_epi16(k1, 4), code);
         _mm_prefetch((const char *)at + AHEAD, _MM_HINT_T0);
 #pragma GCC unroll 4
         for (uint32_t i = 0; i < n; i++) {
-            const __m256i high = four_bytes(q[i].high + j), low = four_bytes(q[i].low + j);
-            const __m256i h0 = _mm256_madd_epi16(_mm256_maddubs_epi16(k0, high), by_64);
-            const __m256i h1 = _mm256_madd_epi16(_mm256_maddubs_epi16(k1, high), by_64);
-            const __m256i l0 = _mm256_madd_epi16(_mm256_maddubs_epi16(k0, low), by_1);
-            const __m256i l1 = _mm256_madd_epi16(_mm256_maddubs_epi16(k1, low), by_1);
-            sum[i][0] = _mm256_add_epi32(sum[i][0], _mm256_add_epi32(h0, l0));
-            sum[i][1] = _mm256_add_epi32(sum[i][1], _mm256_add_epi32(h1, l1));
+            const __m256i l = four_bytes(q[i].code + j), h = four_bytes(q[i].code + j + 4);
+            const __m256i t0 =
+                _mm256_add_epi16(_mm256_maddubs_epi16(l0, l), _mm256_maddubs_epi16(h0, h));
+            const __m256i t1 =
+                _mm256_add_epi16(_mm256_maddubs_epi16(l1, l), _mm256_maddubs_epi16(h1, h));
+            sum[i][0] = _mm256_add_epi32(sum[i][0], _mm256_madd_epi16(t0, by_1));
+            sum[i][1] = _mm256_add_epi32(sum[i][1], _mm256_madd_epi16(t1, by_1));
         }
     }
 #pragma GCC unroll 4
@@ -77,4 +83,60 @@ void avx2_scan(const struct scan_query *q, uint32_t n, uint32_t d, const void *p
     default:
         scan_parts(q, 4, d, part, n_part, out, stride);
     }
+}
+
+static float largest_of(const float *x, uint32_t n)
+{
+    __m256 m = _mm256_set1_ps(-FLT_MAX);
+    uint32_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        m = _mm256_max_ps(_mm256_loadu_ps(x + i), m); // of two operands the second where one is NaN
+    float top = larger8(-FLT_MAX, m);
+    for (; i < n; i++)
+        top = larger(top, x[i]);
+    return top;
+}
+
+static void exps(float *x, uint32_t n, float largest)
+{
+    const __m256 top = _mm256_set1_ps(largest);
+    uint32_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        __m256 e[4];
+        for (uint32_t v = 0; v < 4; v++)
+            e[v] = _mm256_sub_ps(_mm256_loadu_ps(x + i + 8 * v), top);
+        exp8_low_n(e, e, 4);
+        for (uint32_t v = 0; v < 4; v++)
+            _mm256_storeu_ps(x + i + 8 * v, e[v]);
+    }
+    for (; i < n; i++)
+        x[i] = exp_f32(x[i] - largest);
+}
+
+static float sum_of(const float *x, uint32_t n)
+{
+    __m256 low = _mm256_setzero_ps(), high = _mm256_setzero_ps();
+    float lane[LANES];
+    uint32_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        low = _mm256_add_ps(low, _mm256_loadu_ps(x + i));
+        high = _mm256_add_ps(high, _mm256_loadu_ps(x + i + 8));
+    }
+    _mm256_storeu_ps(lane, low);
+    _mm256_storeu_ps(lane + 8, high);
+    for (; i < n; i++)
+        lane[i % LANES] += x[i];
+    return lanes_sum(lane);
+}
+
+void avx2_scan_mass(float *x, uint32_t n, const uint32_t *first, uint32_t n_run, uint32_t base,
+                    float *out, float *largest, float *sum)
+{
+    *largest = largest_of(x, n);
+    exps(x, n, *largest);
+    for (uint32_t i = 0; i < n_run; i++) {
+        const uint32_t from = i > 0 ? first[i] - base : 0;
+        out[i] = sum_of(x + from, (i + 1 < n_run ? first[i + 1] - base : n) - from);
+    }
+    *sum = sum_of(x, n);
 }

@@ -14,6 +14,7 @@ const struct kernels kernels_avx2 = {
     .attn_mass = avx2_attn_mass,
     .low_rows = avx2_low_rows,
     .scan = avx2_scan,
+    .scan_mass = avx2_scan_mass,
     .store_k = avx2_store_k,
     .store_v = avx2_store_v,
     .load_k = avx2_load_k,

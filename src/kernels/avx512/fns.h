@@ -13,6 +13,7 @@ kern_attn_scores avx512_attn_scores;
 kern_attn_mass avx512_attn_mass;
 kern_low_rows avx512_low_rows;
 kern_scan avx512_scan;
+kern_scan_mass avx512_scan_mass;
 kern_rms_norm avx512_rms_norm;
 kern_gate avx512_silu_gate;
 kern_gate avx512_gelu_gate;

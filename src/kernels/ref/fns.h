@@ -15,6 +15,7 @@ kern_attn_scores ref_attn_scores;
 kern_attn_mass ref_attn_mass;
 kern_low_rows ref_low_rows;
 kern_scan ref_scan;
+kern_scan_mass ref_scan_mass;
 kern_store_k ref_store_k;
 kern_store_v ref_store_v;
 kern_load_k ref_load_k;

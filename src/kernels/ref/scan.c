@@ -1,5 +1,8 @@
+#include <float.h>
 #include <string.h>
 
+#include "kernels/exp.h"
+#include "kernels/lanes.h"
 #include "kernels/ref/fns.h"
 
 static float score(const struct scan_query *q, uint32_t d, const uint8_t *part, uint32_t row)
@@ -7,10 +10,10 @@ static float score(const struct scan_query *q, uint32_t d, const uint8_t *part, 
     int32_t t = 0;
     float scale;
     for (uint32_t j = 0; j < d; j++) {
-        const int32_t key = part[((size_t)j / 4 * SCAN_KEYS + row) * 4 + j % 4] - 128;
-        t += key * (64 * q->high[j] + q->low[j]);
+        const uint32_t two = part[((size_t)j / 8 * SCAN_KEYS + row) * 4 + j % 4];
+        t += ((int32_t)(j % 8 < 4 ? two & 15 : two >> 4) - 8) * q->code[j];
     }
-    memcpy(&scale, part + (size_t)SCAN_KEYS * d + row * sizeof scale, sizeof scale);
+    memcpy(&scale, part + (size_t)SCAN_KEYS * d / 2 + row * sizeof scale, sizeof scale);
     return (float)t * scale * q->factor;
 }
 
@@ -22,4 +25,28 @@ void ref_scan(const struct scan_query *q, uint32_t n, uint32_t d, const void *pa
         for (uint32_t i = 0; i < n; i++)
             for (uint32_t row = 0; row < SCAN_KEYS; row++)
                 out[i * stride + (size_t)p * SCAN_KEYS + row] = score(&q[i], d, at, row);
+}
+
+static float sum_of(const float *x, uint32_t n)
+{
+    float lane[LANES] = { 0 };
+    for (uint32_t i = 0; i < n; i++)
+        lane[i % LANES] += x[i];
+    return lanes_sum(lane);
+}
+
+void ref_scan_mass(float *x, uint32_t n, const uint32_t *first, uint32_t n_run, uint32_t base,
+                   float *out, float *largest, float *sum)
+{
+    float m = -FLT_MAX;
+    for (uint32_t i = 0; i < n; i++)
+        m = larger(m, x[i]);
+    for (uint32_t i = 0; i < n; i++)
+        x[i] = exp_f32(x[i] - m);
+    for (uint32_t i = 0; i < n_run; i++) {
+        const uint32_t from = i > 0 ? first[i] - base : 0;
+        out[i] = sum_of(x + from, (i + 1 < n_run ? first[i + 1] - base : n) - from);
+    }
+    *largest = m;
+    *sum = sum_of(x, n);
 }

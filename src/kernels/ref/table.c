@@ -14,6 +14,7 @@ const struct kernels kernels_ref = {
     .attn_mass = ref_attn_mass,
     .low_rows = ref_low_rows,
     .scan = ref_scan,
+    .scan_mass = ref_scan_mass,
     .store_k = ref_store_k,
     .store_v = ref_store_v,
     .load_k = ref_load_k,

@@ -82,9 +82,16 @@ static const struct kv_option options[] = {
 /* In front of the units: what asks, and what was chosen last. The sum begins anew with each sentence. */
 struct asking {
     uint32_t n;      // queries of the sentence
-    uint32_t n_word; // of the mask that was chosen for one of them; 0: none was yet
-    uint32_t unused[14];
-    float sum[]; // [d]; behind it the query that chose [d], and the mask
+    uint32_t n_word; // chosen for one of them
+    bool chose;      // whether anything was
+    uint32_t unused[13];
+    float sum[]; // [d]; behind it the query that chose [d], and what was chosen
+};
+
+/* Positions of one block. A choice has few: its mask, whole, is 1 KiB at 8k, and cold whenever it is read. */
+struct word {
+    uint64_t bits;
+    uint64_t block;
 };
 
 static size_t whole_lines(size_t bytes)
@@ -97,17 +104,17 @@ static float *asked_of(struct asking *a, uint32_t d)
     return a->sum + whole_lines(d * sizeof(float)) / sizeof(float);
 }
 
-static uint64_t *chosen_of(struct asking *a, uint32_t d)
+static struct word *chosen_of(struct asking *a, uint32_t d)
 {
-    return (uint64_t *)(asked_of(a, d) + whole_lines(d * sizeof(float)) / sizeof(float));
+    return (struct word *)(asked_of(a, d) + whole_lines(d * sizeof(float)) / sizeof(float));
 }
 
 /* Of up to n_position positions; nothing is remembered where every query chooses. */
 static size_t asking_bytes(const struct sentencekv_options *o, uint32_t n_position, uint32_t d)
 {
     const size_t row = whole_lines(d * sizeof(float)),
-                 mask = whole_lines((n_position / KV_BLOCK + 1) * sizeof(uint64_t));
-    return sizeof(struct asking) + row + (o->rerank == RERANK_EVERY ? 0 : row + mask);
+                 words = whole_lines((n_position / KV_BLOCK + 1) * sizeof(struct word));
+    return sizeof(struct asking) + row + (o->rerank == RERANK_EVERY ? 0 : row + words);
 }
 
 static float sentencekv_factor(const void *opt)
@@ -142,18 +149,17 @@ static void sentencekv_rank(const void *opt, const struct kv_rank_in *in, float 
     observed_rank(in, NEIGHBOURS, false, rank);
 }
 
-/* Whether heads that retrieve look at every key. */
-static bool sentencekv_scores(const void *opt)
-{
-    const struct sentencekv_options *o = opt;
-    return o->query == QUERY_TOKEN && !isinf(o->by_rows);
-}
-
 static struct units_kind sentences_of(const struct sentencekv_options *o, float share)
 {
-    const bool rows = sentencekv_scores(o) && share > o->by_rows;
+    const bool rows = o->query == QUERY_TOKEN && share > o->by_rows;
     return (struct units_kind){ .least = o->least,
                                 .address = rows ? UNITS_ROWS : (enum units_address)o->address };
+}
+
+static size_t sentencekv_room(const void *opt, uint32_t n_position)
+{
+    const struct units_kind kind = sentences_of(opt, INFINITY);
+    return units_room(&kind, n_position);
 }
 
 static size_t sentencekv_bytes(const void *opt, uint32_t n_position, uint32_t d, float share)
@@ -179,7 +185,8 @@ static bool ended_before(const struct kv_select_in *in)
 static void ask(struct asking *a, const struct kv_select_in *in)
 {
     if (ended_before(in)) {
-        a->n = a->n_word = 0;
+        a->n = 0;
+        a->chose = false;
         memset(a->sum, 0, in->d * sizeof *a->sum);
     }
     for (uint32_t g = 0; g < in->group; g++)
@@ -204,8 +211,8 @@ static bool stays(const struct sentencekv_options *o, struct asking *a,
                   const struct kv_select_in *in)
 {
     float sum[KEY_MAX];
-    if (a->n_word == 0 || o->rerank != RERANK_DRIFT)
-        return a->n_word > 0;
+    if (!a->chose || o->rerank != RERANK_DRIFT)
+        return a->chose;
     const float *now = query_of(o, a, in, sum), *then = asked_of(a, in->d);
     const float lengths = dot_of(now, now, in->d) * dot_of(then, then, in->d);
     return dot_of(now, then, in->d) >= o->drift * sqrtf(lengths);
@@ -227,9 +234,20 @@ static void remember(const struct sentencekv_options *o, struct asking *a,
                      const struct kv_select_in *in, const uint64_t *mask)
 {
     float sum[KEY_MAX];
-    a->n_word = in->n_position / KV_BLOCK + 1;
+    struct word *word = chosen_of(a, in->d);
     memcpy(asked_of(a, in->d), query_of(o, a, in, sum), in->d * sizeof *sum);
-    memcpy(chosen_of(a, in->d), mask, a->n_word * sizeof *mask);
+    a->chose = true;
+    a->n_word = 0;
+    for (uint32_t b = 0; b <= in->n_position / KV_BLOCK; b++)
+        if (mask[b])
+            word[a->n_word++] = (struct word){ mask[b], b };
+}
+
+static void read_again(struct asking *a, const struct kv_select_in *in, uint64_t *mask)
+{
+    const struct word *word = chosen_of(a, in->d);
+    for (uint32_t i = 0; i < a->n_word; i++)
+        mask[word[i].block] = word[i].bits;
 }
 
 static bool sentencekv_select(const void *opt, void *book, const struct kv_select_in *in,
@@ -241,7 +259,7 @@ static bool sentencekv_select(const void *opt, void *book, const struct kv_selec
     if (a->n <= o->dense_first)
         return false;
     if (stays(o, a, in)) {
-        memcpy(mask, chosen_of(a, in->d), a->n_word * sizeof *mask);
+        read_again(a, in, mask);
         return true;
     }
     choose(o, book, in, mask);
@@ -259,7 +277,7 @@ static struct kv_sentences sentencekv_sentences(const void *opt)
 static const struct kv_select_policy sentencekv = { .book_bytes = sentencekv_bytes,
                                                     .enter = sentencekv_enter,
                                                     .select = sentencekv_select,
-                                                    .scores = sentencekv_scores,
+                                                    .room = sentencekv_room,
                                                     .sentences = sentencekv_sentences };
 
 const struct kv_policy kv_policy_sentencekv = {

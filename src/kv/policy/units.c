@@ -255,7 +255,28 @@ static void score_some(const struct units_kind *kind, const struct book *b,
     }
 }
 
-enum { PIECE = 16 }; // parts whose rows are scored by who takes them
+/* ---- scoring by rows ----
+ *
+ * The room of a query: of each piece of rows the largest score, then of each piece what its units receive by that.
+ *
+ *     | largest [n_piece], to a multiple of 64 bytes | units of piece 0, in 1,024 | of piece 1 | ..
+ */
+
+enum { PIECE = 16, PIECE_ROWS = PIECE * KV_BLOCK }; // parts whose rows are scored by who takes them
+
+static size_t room_in_front(uint32_t n_position)
+{
+    const size_t n_piece = n_position / PIECE_ROWS + 1;
+    return 2 * ((n_piece + 15) / 16 * 16);
+}
+
+size_t units_room(const struct units_kind *kind, uint32_t n_position)
+{
+    const size_t n_piece = n_position / PIECE_ROWS + 1;
+    if (kind->address != UNITS_ROWS)
+        return 0;
+    return room_in_front(n_position) + n_piece * PIECE_ROWS;
+}
 
 /* Of some of the group's queries. */
 struct row_scores {
@@ -266,61 +287,109 @@ struct row_scores {
     struct scan_query query[SCAN_QUERIES];
 };
 
+static float *largest_in(const struct kv_select_in *in, uint32_t query)
+{
+    return in->room + query * in->room_stride;
+}
+
+static float *sums_in(const struct kv_select_in *in, uint32_t query)
+{
+    return largest_in(in, query) + room_in_front(in->n_position_max) / 2;
+}
+
+static float *piece_in(const struct kv_select_in *in, uint32_t query, uint32_t piece)
+{
+    return largest_in(in, query) + room_in_front(in->n_position_max) + (size_t)piece * PIECE_ROWS;
+}
+
+/* The unit that a position is in. */
+static uint32_t unit_at(const struct book *b, uint32_t position)
+{
+    uint32_t low = 0, high = b->head->n;
+    while (high - low > 1) {
+        const uint32_t middle = low + (high - low) / 2;
+        if (b->first[middle] <= position)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Units with rows in a piece; those at its ends may have others elsewhere. */
+struct units_range {
+    uint32_t first, n;
+};
+
+static struct units_range units_of(const struct row_scores *r, uint32_t piece)
+{
+    const uint32_t from = piece * PIECE_ROWS, to = from + PIECE_ROWS;
+    const uint32_t last = (to < r->in->n_position ? to : r->in->n_position) - 1;
+    const uint32_t first = unit_at(r->b, from);
+    return (struct units_range){ first, unit_at(r->b, last) - first + 1 };
+}
+
+/* What a query's scores x of a piece are to its units; rows that are not left receive nothing. */
+static void score_units(const struct row_scores *r, uint32_t query, uint32_t piece, float *x)
+{
+    const struct kv_select_in *in = r->in;
+    const struct units_range units = units_of(r, piece);
+    const uint32_t base = piece * PIECE_ROWS, left = in->n_position - base;
+    const uint32_t n = left < PIECE_ROWS ? left : PIECE_ROWS;
+    if (in->softcap != 0)
+        in->kern->softcap(x, in->softcap, n);
+    for (uint32_t i = 0; in->there && i < n; i++)
+        if (!kv_select_has(in, base + i))
+            x[i] = -INFINITY;
+    in->kern->scan_mass(x, n, r->b->first + units.first, units.n, base, piece_in(in, query, piece),
+                        largest_in(in, query) + piece, sums_in(in, query) + piece);
+}
+
 static void score_piece(void *arg, uint32_t piece, void *scratch)
 {
     const struct row_scores *r = arg;
-    const struct kv_select_in *in = r->in;
     const uint32_t part = piece * PIECE, left = r->n_part - part;
+    _Alignas(64) float x[SCAN_QUERIES * PIECE_ROWS];
     (void)scratch;
-    in->kern->scan(
-        r->query, r->n, in->d, part_of(r->kind, r->b, part, 0), left < PIECE ? left : PIECE,
-        in->score + r->first * in->score_stride + (size_t)part * KV_BLOCK, in->score_stride);
+    r->in->kern->scan(r->query, r->n, r->in->d, part_of(r->kind, r->b, part, 0),
+                      left < PIECE ? left : PIECE, x, PIECE_ROWS);
+    for (uint32_t q = 0; q < r->n; q++)
+        score_units(r, r->first + q, piece, x + q * PIECE_ROWS);
 }
 
-/* Scores of a query to its attention; rows that are not left receive none. */
-static void score_softmax(void *arg, uint32_t query, void *scratch)
+/* Pieces' scores of a query to one softmax: adds what units receive of it. */
+static void join_pieces(const struct row_scores *r, uint32_t query)
 {
-    (void)scratch;
-    const struct row_scores *r = arg;
-    const struct kv_select_in *in = r->in;
-    float *score = in->score + (r->first + query) * in->score_stride;
-    if (in->softcap != 0)
-        in->kern->softcap(score, in->softcap, in->n_position);
-    for (uint32_t p = 0; in->there && p < in->n_position; p++)
-        if (!kv_select_has(in, p))
-            score[p] = -INFINITY;
-    in->kern->softmax(score, in->n_position);
+    const uint32_t n_piece = (r->n_part + PIECE - 1) / PIECE;
+    const float *sum = sums_in(r->in, query);
+    float *factor = largest_in(r->in, query), all = 0;
+    r->in->kern->softmax(factor, n_piece); // exp(largest - the largest of all), but for a factor
+    for (uint32_t p = 0; p < n_piece; p++)
+        all += factor[p] * sum[p];
+    for (uint32_t p = 0; p < n_piece; p++) {
+        const struct units_range units = units_of(r, p);
+        const float *of = piece_in(r->in, query, p), f = factor[p] / all;
+        for (uint32_t i = 0; i < units.n; i++)
+            r->b->score[units.first + i] += of[i] * f;
+    }
 }
 
-/* Attention of up to SCAN_QUERIES queries from the first on. */
-static void score_queries(struct row_scores *r, uint32_t first)
-{
-    const struct kv_select_in *in = r->in;
-    const uint32_t left = in->group - first;
-    r->first = first;
-    r->n = left < SCAN_QUERIES ? left : SCAN_QUERIES;
-    for (uint32_t i = 0; i < r->n; i++)
-        scan_ask(&r->query[i], in->q + (size_t)(first + i) * in->d, in->d, in->scale);
-    kv_select_loop(in, score_piece, r, (r->n_part + PIECE - 1) / PIECE);
-    kv_select_loop(in, score_softmax, r, r->n);
-}
-
-/* The attention of each row, then that of each unit. */
+/* The attention of each unit's rows: of up to SCAN_QUERIES queries at once. */
 static void score_by_rows(const struct units_kind *kind, const struct book *b,
                           const struct kv_select_in *in)
 {
     struct row_scores r = { .b = b, .kind = kind, .in = in };
     r.n_part = (in->n_position + KV_BLOCK - 1) / KV_BLOCK;
-    for (uint32_t q = 0; q < in->group; q += SCAN_QUERIES)
-        score_queries(&r, q);
-    for (uint32_t q = 1; q < in->group; q++)
-        in->kern->add(in->score, in->score + q * in->score_stride, in->n_position);
-    for (uint32_t i = 0; i < b->head->n; i++) {
-        const uint32_t end = i + 1 < b->head->n ? b->first[i + 1] : b->head->n_entered;
-        float sum = 0;
-        for (uint32_t p = b->first[i]; p < end; p++)
-            sum += in->score[p];
-        b->score[i] = sum;
+    for (uint32_t i = 0; i < b->head->n; i++)
+        b->score[i] = 0;
+    for (r.first = 0; r.first < in->group; r.first += r.n) {
+        const uint32_t left = in->group - r.first;
+        r.n = left < SCAN_QUERIES ? left : SCAN_QUERIES;
+        for (uint32_t i = 0; i < r.n; i++)
+            scan_ask(&r.query[i], in->q + (size_t)(r.first + i) * in->d, in->d, in->scale);
+        kv_select_loop(in, score_piece, &r, (r.n_part + PIECE - 1) / PIECE);
+        for (uint32_t i = 0; i < r.n; i++)
+            join_pieces(&r, r.first + i);
     }
 }
 

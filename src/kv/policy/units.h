@@ -10,7 +10,7 @@
  * U3  Best unit first, its rows in order of position, floors left out, until the budget is spent: the last is cut. Of
  *     equal scores the later unit.
  *
- * Addresses are of f16, copies of keys of int8, whatever type KV has. Threads  one at a time for a book; scores of rows
+ * Addresses are of f16, copies of keys of 4 bits, whatever type KV has. Threads  one at a time for a book; scores of rows
  * are steps that others take, too (os/loops.h). */
 #ifndef KV_POLICY_UNITS_H
 #define KV_POLICY_UNITS_H
@@ -27,6 +27,9 @@ struct units_kind {
 
 size_t units_bytes(const struct units_kind *kind, uint32_t n_position, uint32_t d);
 
+/* Floats of room (kv/select.h) for each query that asks. */
+size_t units_room(const struct units_kind *kind, uint32_t n_position);
+
 void units_enter(const struct units_kind *kind, void *book, const struct kv_select_in *in,
                  uint32_t from, uint32_t to);
 
@@ -39,7 +42,7 @@ enum units_join { UNITS_SUM, UNITS_MAX };
  *              normal and their elements independent
  *     bounds   the largest product with a key inside them: q+ * largest + q- * least (Tang et al. 2024)
  *     rows     the attention that its rows would receive of all of the group's queries, did they read everything below
- *              their own row, by keys of int8; q, n_query, join and cosine are not looked at, in->score is written */
+ *              their own row, by keys of 4 bits; q, n_query, join and cosine are not looked at, in->room is written */
 void units_score(const struct units_kind *kind, void *book, const struct kv_select_in *in,
                  const float *q, uint32_t n_query, enum units_join join, bool cosine);
 
