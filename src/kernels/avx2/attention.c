@@ -93,8 +93,8 @@ static void finish(const struct attn_run *run, const struct attn_block *b, float
     keep_scores(s, s, prepare_scores(run, b, s, UINT64_MAX));
 }
 
-/* Writing 32 KiB of panels (d 64) costs what 48 queries gain from int8. From f16 190 would on Zen 3, but it is 2 % either
- * way there; Intel's processors convert half floats where they multiply, and gain more. */
+/* Writing 32 KiB of panels (d 64) costs what 48 queries gain from int8. From f16 190 would on Zen 3, where it is 2 %
+ * either way; Intel's processors convert half floats where they multiply, and gain more. */
 const struct attn_leaves avx2_attn_leaves = {
     .tile_queries = AVX2_TILE_QUERIES,
     .tile_out = AVX2_TILE_OUT,
