@@ -15,6 +15,9 @@ medians, spreads (half the distance of the quartiles), the ratio, and our share 
 are floats) for reading prompts, as the best probe of the cell measured them; bytes read for generating, the median of the calm
 probes. Cells of several sequences count the tokens of all, after 128 of each.
 
+`--cpu NAME` has our kernels and the probe use a smaller instruction set than the machine has (make duel CPU=avx2). The peer uses
+what it was built for: give a LLAMA_BIN of the same set, and the ratio is that of a machine which has no more.
+
 The cell `start` is a whole process, `akvifer run` beside llama-completion or llama-simple of DIR: from its start to the end of
 an answer of one token to a prompt of 16, and the most memory it had resident.
 """
@@ -87,8 +90,12 @@ class Duel:
         self.args, self.model = args, model
         self.probes = []
 
+    def cpu(self):
+        return ["--cpu", self.args.cpu] if self.args.cpu else []
+
     def probe(self):
-        p = rows_of([self.args.akvifer, "bench", "roof", "-m", self.model, "-t", self.args.threads, "-o", "jsonl"])[0]
+        p = rows_of([self.args.akvifer, "bench", "roof", "-m", self.model, "-t", self.args.threads, "-o", "jsonl",
+                     *self.cpu()])[0]
         self.probes.append(p)
         return p
 
@@ -98,7 +105,8 @@ class Duel:
                 "-r", "1", "-o", "jsonl"]
 
     def ours(self, cell):
-        row = rows_of([self.args.akvifer, "bench", *self.shape(cell), "--kv-type", cell.kv, "-npl", str(cell.sequences)])[0]
+        row = rows_of([self.args.akvifer, "bench", *self.shape(cell), "--kv-type", cell.kv, "-npl", str(cell.sequences),
+                       *self.cpu()])[0]
         return row["median_ts"], row
 
     def theirs(self, cell, flash):
@@ -166,7 +174,7 @@ class Duel:
 
     def start_commands(self):
         shape = ["-m", self.model, "-p", START_PROMPT, "-n", "1", "-t", self.args.threads]
-        yield "ours", [self.args.akvifer, "run", "--raw", *shape]
+        yield "ours", [self.args.akvifer, "run", "--raw", *shape, *self.cpu()]
         there = [os.path.join(self.args.llama_bin, name) for name in THEIR_STARTS]
         theirs = next((path for path in there if os.access(path, os.X_OK)), None)
         if theirs is None:
@@ -235,7 +243,8 @@ def path_of(akvifer, name):
 
 
 def begin_table(what, args):
-    print(f"\n{what}, {args.threads} threads, tokens/s, median of {args.rounds} in turn\n")
+    kernels = f", kernels {args.cpu}" if args.cpu else ""
+    print(f"\n{what}, {args.threads} threads{kernels}, tokens/s, median of {args.rounds} in turn\n")
     print("| cell | Akvifer | llama.cpp | ratio | of the roof | samples |\n|---|---|---|---|---|---|")
 
 
@@ -295,6 +304,7 @@ def main():
     parser.add_argument("--types", help="random models of these weight types, comma-separated, or all")
     parser.add_argument("--layers", type=int, default=8, help="of random models")
     parser.add_argument("--akvifer", default="build/akvifer")
+    parser.add_argument("--cpu", help="kernels that ours and the probe use: ref, avx2, avx512, amx (default: the machine's best)")
     parser.add_argument("--llama-bin", default=os.environ.get("LLAMA_BIN"), help="default: $LLAMA_BIN")
     args = parser.parse_args()
     if not args.llama_bin or not os.access(os.path.join(args.llama_bin, "llama-bench"), os.X_OK):

@@ -48,7 +48,7 @@ struct attn_state {
 struct attn_run {
     enum kv_type type;
     uint32_t d_k, d_v;    // multiples of 8, 8 to 512
-    float scale, softcap; // softcap 0: none
+    float scale, softcap; // scale above 0; softcap 0: none
     uint32_t n_query;
     const float *q;       // query i at q + i * q_stride
     size_t q_stride;      // floats

@@ -94,6 +94,7 @@ struct strip {
     const char *b, *ahead;
     size_t stride, fetch; // bytes from row to row
     size_t next;          // and from a tile's to the next one's
+    size_t turn;          // where not 0, steps fetch at `ahead` and this far behind it in turn
     uint64_t rows;        // of a list of rows: those to be fetched, counted from `ahead`
 };
 

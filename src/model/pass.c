@@ -59,7 +59,7 @@ static void place(struct pass *p, const struct hparams *h, const struct weights 
 {
     const size_t rows = n_row;
     const uint32_t group = h->n_head / h->n_kv_head;
-    p->queries_max = max_u32(ATTN_QUERIES, group);
+    p->queries_max = max_u32(max_u32(ATTN_QUERIES, ATTN_OUTPUTS / h->d_head), group);
     p->tile_rows_max = min_u32(p->queries_max / group, TILE_ROWS_MAX);
     p->row_position = piece(l, rows, sizeof(uint32_t));
     p->row_seq = piece(l, rows, sizeof(uint32_t));
@@ -419,9 +419,9 @@ static void let_embedding_go(struct pass *p, const struct weights *w)
     p->n_embedded = 0;
 }
 
-/* The more rows go over a block together, the rarer it is read, and int8 unpacked (32 rows of three heads for 16, 4,096
- * positions: 1.05 times the rate in f16, 1.07 in int8); but each thread wants some tasks, and who counts mass
- * keeps the scores of a tile, PASS_KEPT of them. */
+/* The more rows go over a block together, the rarer it is read and unpacked (32 rows of three heads for 16, 4,096
+ * positions, Zen 3: 1.05 times the rate in f16, 1.07 in int8; 64 for 32, AVX2 of Granite Rapids: 1.12 and 1.04); but
+ * each thread wants some tasks, and who counts mass keeps the scores of a tile, PASS_KEPT of them. */
 static uint32_t tile_rows(const struct pass *p)
 {
     enum { TASKS = 4 };

@@ -18,11 +18,14 @@
 #include "os/portions.h"
 #include "os/workers.h"
 
-enum { LINEARS_MAX = 3, N_ROPE = 2, ATTN_QUERIES = 128, SPLIT_STATES = 512 };
+enum { LINEARS_MAX = 3, N_ROPE = 2, SPLIT_STATES = 512 };
+
+/* Queries that attend together: so many, or more while their outputs stay within so many floats of the second cache. */
+enum { ATTN_QUERIES = 128, ATTN_OUTPUTS = 1 << 14 };
 
 enum {
     TILE_ROWS_FEW = 16,
-    TILE_ROWS_MAX = 32,
+    TILE_ROWS_MAX = 64,
     NO_SEQ = UINT32_MAX,
     PASS_KEPT = 1 << 18 // floats
 };

@@ -17,10 +17,13 @@ static inline __attribute__((__always_inline__)) void exp8_low_n(__m256 *y, cons
     const __m256 log2e = _mm256_set1_ps(EXP_LOG2E), least = _mm256_set1_ps(EXP_MIN);
     const __m256 hi = _mm256_set1_ps(EXP_LN2_HI), lo = _mm256_set1_ps(EXP_LN2_LO);
     __m256 k[4], r[4], p[4];
+    __m256i n_of[4];
     for (int i = 0; i < n; i++)
         k[i] = _mm256_mul_ps(x[i], log2e);
+    for (int i = 0; i < n; i++) // and back: vroundps is two instructions on Intel's, this one
+        n_of[i] = _mm256_cvtps_epi32(k[i]);
     for (int i = 0; i < n; i++)
-        k[i] = _mm256_round_ps(k[i], _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+        k[i] = _mm256_cvtepi32_ps(n_of[i]);
     for (int i = 0; i < n; i++)
         r[i] = _mm256_fnmadd_ps(k[i], hi, x[i]);
     for (int i = 0; i < n; i++)
@@ -31,7 +34,7 @@ static inline __attribute__((__always_inline__)) void exp8_low_n(__m256 *y, cons
         for (int i = 0; i < n; i++)
             p[i] = _mm256_fmadd_ps(p[i], r[i], _mm256_set1_ps(C[c]));
     for (int i = 0; i < n; i++) {
-        __m256i power = _mm256_slli_epi32(_mm256_cvtps_epi32(k[i]), 23);
+        __m256i power = _mm256_slli_epi32(n_of[i], 23);
         __m256 e = _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p[i]), power));
         y[i] = _mm256_andnot_ps(_mm256_cmp_ps(x[i], least, _CMP_LT_OQ), e);
     }
