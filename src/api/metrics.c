@@ -271,7 +271,8 @@ static void vllm_names(const struct text *t, const struct metrics *m, const stru
     plain(t, "vllm:num_requests_waiting", "gauge", "Number of requests waiting to be processed.",
           s->n_waiting);
     plain(t, "vllm:kv_cache_usage_perc", "gauge",
-          "KV memory of running sequences; 1 means the cap. (Idle KV is as good as free.)",
+          "KV memory of running sequences, and rows that policies kept; 1 means the cap. (Idle "
+          "blocks are as good as free.)",
           rate((double)(kv->bytes[AKV_BLOCK_OPEN] + kv->bytes[AKV_BLOCK_SEALED] + kv->kept_bytes),
                (double)s->kv_bytes_max));
     plain(t, "vllm:prompt_tokens_total", "counter", "Number of prefill tokens processed.",

@@ -81,10 +81,13 @@ static enum status read_count(const json_t *line, const char *name, size_t n_id,
     if (!json_is_integer(count) || n < 1 || (uint64_t)n > n_id) {
         struct buf value = { 0 };
         json_to_text(count, &value);
-        note_set(why,
-                 "\"%s\" is %.40s; it must be a whole number from 1 to %zu, which is how many "
-                 "ids %s",
-                 name, buf_text(&value), n_id, where);
+        if (n_id == 0)
+            note_set(why, "\"%s\" is %.40s, but no ids are %s", name, buf_text(&value), where);
+        else
+            note_set(why,
+                     "\"%s\" is %.40s; it must be a whole number from 1 to %zu, as so many ids "
+                     "are %s",
+                     name, buf_text(&value), n_id, where);
         buf_close(&value);
         return BAD_INPUT;
     }
@@ -96,15 +99,14 @@ static enum status read_count(const json_t *line, const char *name, size_t n_id,
 static enum status read_counts(const json_t *line, size_t n_id, uint32_t *n_context,
                                uint32_t *n_question, struct note *why)
 {
-    const enum status st = read_count(line, "context", n_id, "the line has", n_context, why);
+    const enum status st = read_count(line, "context", n_id, "in the line", n_context, why);
     if (st != OK)
         return st;
     if (*n_context == 0 && json_object_get(line, "question")) {
         note_set(why, "\"question\" is of ids behind a \"context\", which the line does not have");
         return BAD_INPUT;
     }
-    return read_count(line, "question", n_id - *n_context, "stand behind the context", n_question,
-                      why);
+    return read_count(line, "question", n_id - *n_context, "behind the context", n_question, why);
 }
 
 /* BAD_INPUT: a member that means nothing. */

@@ -176,7 +176,7 @@ static void wrong_questions_are_named(void **state)
     program_run(&end, LOGPROBS("--top", "1"), lines, strlen(lines));
     assert_int_equal(end.exit_code, 1);
     expect_error(&end, 0, "\"question\" is 3; it must be a whole number from 1 to 2, ");
-    expect_error(&end, 0, "ids stand behind the context");
+    expect_error(&end, 0, "ids are behind the context");
     expect_error(&end, 1, "\"question\" is of ids behind a \"context\"");
     program_end_close(&end);
 }
