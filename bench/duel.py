@@ -304,7 +304,7 @@ def main():
     parser.add_argument("--types", help="random models of these weight types, comma-separated, or all")
     parser.add_argument("--layers", type=int, default=8, help="of random models")
     parser.add_argument("--akvifer", default="build/akvifer")
-    parser.add_argument("--cpu", help="kernels that ours and the probe use: ref, avx2, avx512, amx (default: the machine's best)")
+    parser.add_argument("--cpu", help="kernels of ours and of the probe: ref, avx2, avx512, amx (default: the best)")
     parser.add_argument("--llama-bin", default=os.environ.get("LLAMA_BIN"), help="default: $LLAMA_BIN")
     args = parser.parse_args()
     if not args.llama_bin or not os.access(os.path.join(args.llama_bin, "llama-bench"), os.X_OK):

@@ -1,8 +1,8 @@
-/* kernels/scan.h - what a few queries would give very many keys, from keys of 8 bits: to choose which rows are read,
+/* kernels/scan.h - what a few queries would give very many keys, from keys of 4 bits: to choose which rows are read,
  * never what they add to a result.
  *
- *   part     64 keys: codes [d / 8][64][4] of 4 bits, two a byte, code + 8: byte i holds that of element i of its eight,
- *            and above it that of element i + 4; then 64 f32 scales. key = scale * code
+ *   part     64 keys: codes [d / 8][64][4] of 4 bits, two a byte, code + 8: byte i holds that of element i of its
+ *            eight, and above it that of element i + 4; then 64 f32 scales. key = scale * code
  *   query    codes of 8 bits, and one scale
  *   score    t = sum over j of products of codes, in integers, so its order is free;  ((float)t * key's scale) * factor
  *   mass     what runs of keys receive of a query's attention by those scores
@@ -40,7 +40,8 @@ typedef void kern_scan(const struct scan_query *q, uint32_t n, uint32_t d, const
 
 /* What runs of keys receive of a query, by its scores x [n] of keys base to base + n:
  *     largest = max(x, -FLT_MAX);  e = kern_exp(x - largest), so a key scored -inf receives 0
- *     out[i] = the sum of e over run i: keys from first[i] (of run 0 from base) to first[i + 1], of the last to base + n
+ *     out[i] = the sum of e over run i: keys from first[i] (of run 0 from base) to first[i + 1], of the last to
+ *     base + n
  *     sum = that of all e
  * Each sum in lanes as rows.h has them, counted from where the run begins. x is overwritten; n >= 1, first rises. */
 typedef void kern_scan_mass(float *x, uint32_t n, const uint32_t *first, uint32_t n_run,

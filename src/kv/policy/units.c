@@ -257,10 +257,11 @@ static void score_some(const struct units_kind *kind, const struct book *b,
 
 /* ---- scoring by rows ----
  *
- * The room of a query: of each piece of rows the largest score, then of each piece what its units receive by that.
+ * The room of a query: of each piece of rows the largest score and the sum of all, then what its units receive by that.
  *
- *     | largest [n_piece], to a multiple of 64 bytes | units of piece 0, in 1,024 | of piece 1 | ..
- */
+ *     | largest [n_piece] | sum [n_piece] | units of piece 0, in 1,024 | of piece 1 | ..
+ *
+ * The first two are as long as whole lines of 64 bytes. */
 
 enum { PIECE = 16, PIECE_ROWS = PIECE * KV_BLOCK }; // parts whose rows are scored by who takes them
 

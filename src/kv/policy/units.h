@@ -10,8 +10,8 @@
  * U3  Best unit first, its rows in order of position, floors left out, until the budget is spent: the last is cut. Of
  *     equal scores the later unit.
  *
- * Addresses are of f16, copies of keys of 4 bits, whatever type KV has. Threads  one at a time for a book; scores of rows
- * are steps that others take, too (os/loops.h). */
+ * Addresses are of f16, copies of keys of 4 bits, whatever type KV has. Threads  one at a time for a book; scores of
+ * rows are steps that others take, too (os/loops.h). */
 #ifndef KV_POLICY_UNITS_H
 #define KV_POLICY_UNITS_H
 
