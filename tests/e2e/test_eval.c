@@ -170,7 +170,8 @@ static void wrong_contexts_are_named(void **state)
 static void wrong_questions_are_named(void **state)
 {
     static const char lines[] = "{\"ids\": [504, 3575, 282], \"context\": 1, \"question\": 3}\n"
-                                "{\"ids\": [504, 3575, 282], \"question\": 1}\n";
+                                "{\"ids\": [504, 3575, 282], \"question\": 1}\n"
+                                "{\"ids\": [504], \"context\": 1, \"question\": 1}\n";
     struct program_end end;
     (void)state;
     program_run(&end, LOGPROBS("--top", "1"), lines, strlen(lines));
@@ -178,6 +179,7 @@ static void wrong_questions_are_named(void **state)
     expect_error(&end, 0, "\"question\" is 3; it must be a whole number from 1 to 2, ");
     expect_error(&end, 0, "ids are behind the context");
     expect_error(&end, 1, "\"question\" is of ids behind a \"context\"");
+    expect_error(&end, 2, "\"question\" is 1, but no ids are behind the context");
     program_end_close(&end);
 }
 

@@ -166,21 +166,9 @@ void avx2_softcap(float *y, float cap, uint32_t n)
         store_tail(y, n, softcap8(load_tail(y, n), _mm256_set1_ps(cap)));
 }
 
-static float largest(const float *x, uint32_t n)
-{
-    __m256 m = _mm256_set1_ps(-INFINITY);
-    uint32_t i = 0;
-    for (; i + 8 <= n; i += 8)
-        m = _mm256_max_ps(_mm256_loadu_ps(x + i), m); // of two operands the second where one is NaN
-    float top = larger8(-INFINITY, m);
-    for (; i < n; i++)
-        top = larger(top, x[i]);
-    return top;
-}
-
 void avx2_softmax_stats(const float *x, uint32_t n, float *largest_x, float *sum)
 {
-    float m = largest(x, n), lane[LANES];
+    float m = largest8_of(-INFINITY, x, n), lane[LANES];
     __m256 top = _mm256_set1_ps(m), low = _mm256_setzero_ps(), high = _mm256_setzero_ps();
     uint32_t i = 0;
     for (; i + 16 <= n; i += 16) {

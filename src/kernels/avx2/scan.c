@@ -85,18 +85,6 @@ void avx2_scan(const struct scan_query *q, uint32_t n, uint32_t d, const void *p
     }
 }
 
-static float largest_of(const float *x, uint32_t n)
-{
-    __m256 m = _mm256_set1_ps(-FLT_MAX);
-    uint32_t i = 0;
-    for (; i + 8 <= n; i += 8)
-        m = _mm256_max_ps(_mm256_loadu_ps(x + i), m); // of two operands the second where one is NaN
-    float top = larger8(-FLT_MAX, m);
-    for (; i < n; i++)
-        top = larger(top, x[i]);
-    return top;
-}
-
 static void exps(float *x, uint32_t n, float largest)
 {
     const __m256 top = _mm256_set1_ps(largest);
@@ -132,7 +120,7 @@ static float sum_of(const float *x, uint32_t n)
 void avx2_scan_mass(float *x, uint32_t n, const uint32_t *first, uint32_t n_run, uint32_t base,
                     float *out, float *largest, float *sum)
 {
-    *largest = largest_of(x, n);
+    *largest = largest8_of(-FLT_MAX, x, n);
     exps(x, n, *largest);
     for (uint32_t i = 0; i < n_run; i++) {
         const uint32_t from = i > 0 ? first[i] - base : 0;

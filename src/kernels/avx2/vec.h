@@ -7,6 +7,7 @@
 #include <immintrin.h>
 
 #include "kernels/activations.h"
+#include "kernels/lanes.h"
 
 /* exp of n vectors, all <= EXP_MAX or NaN, step by step together: one chain of it takes some 45
  * cycles and the processor looks 64 instructions ahead, so alone it would take 13 cycles a vector;
@@ -116,6 +117,20 @@ static inline float larger8(float m, __m256 x)
     __m128 by2 = _mm_max_ps(by4, _mm_movehl_ps(by4, by4));
     __m128 one = _mm_max_ss(_mm_max_ss(by2, _mm_movehdup_ps(by2)), _mm_set_ss(m));
     return _mm_cvtss_f32(_mm_add_ss(one, _mm_setzero_ps()));
+}
+
+/* The largest of m and x [n], numbers alone. */
+static inline float largest8_of(float m, const float *x, uint32_t n)
+{
+    __m256 top = _mm256_set1_ps(m);
+    uint32_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        top = _mm256_max_ps(_mm256_loadu_ps(x + i),
+                            top); // of two operands the second where one is NaN
+    m = larger8(m, top);
+    for (; i < n; i++)
+        m = larger(m, x[i]);
+    return m;
 }
 
 #endif
