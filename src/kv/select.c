@@ -38,7 +38,7 @@ struct kv_select {
     const float *share; // [n_list], or NULL
     float *room;        // [n_kv_head][n_query][room_stride], or NULL
     size_t room_stride;
-    uint32_t n_query;
+    uint32_t n_query, n_asker; // of a kv_head: heads, and those that choose apart
     char *books;
 };
 
@@ -49,8 +49,9 @@ static float share_of(const struct kv_select *s, uint32_t list)
 
 static size_t book_bytes(const struct kv_select *s, uint32_t list)
 {
-    const size_t bytes = s->choice.policy->select->book_bytes(
-        &s->choice.options, s->n_position_max, s->shape->group[s->group].d_k, share_of(s, list));
+    const size_t bytes = s->choice.policy->select->book_bytes(&s->choice.options, s->n_position_max,
+                                                              s->shape->group[s->group].d_k,
+                                                              s->n_asker, share_of(s, list));
     return (bytes + 63) / 64 * 64;
 }
 
@@ -101,6 +102,8 @@ enum status kv_select_new(struct kv_select **out, const struct kv_select_config 
         s->n_query = config->n_head / g->n_kv_head;
         s->n_list = g->n_layer * g->n_kv_head;
     }
+    const struct kv_select_policy *policy = s->choice.policy->select;
+    s->n_asker = policy->apart && policy->apart(&s->choice.options) ? s->n_query : 1;
     for (uint32_t i = 0; i < s->n_list; i++)
         s->books_bytes += book_bytes(s, i);
     s->list = mem_new(s->n_list, sizeof *s->list);
@@ -145,6 +148,11 @@ void kv_select_end_sentence(struct kv_select *s, uint32_t position)
 {
     assert(position < s->n_position_max);
     s->ends[position / KV_BLOCK] |= UINT64_C(1) << position % KV_BLOCK;
+}
+
+uint32_t kv_select_together(const struct kv_select *s)
+{
+    return s->n_query / s->n_asker;
 }
 
 uint32_t kv_select_from(const struct kv_select *s)
@@ -234,6 +242,7 @@ static void enter(const struct kv_select *s, struct selecting *l, struct kv_sele
                   uint32_t n_position)
 {
     in->n_position_max = s->n_position_max;
+    in->n_asker = s->n_asker;
     in->ends = s->ends;
     in->share = share_of(s, (uint32_t)(l - s->list));
     assert(n_position >= l->n_entered);

@@ -36,6 +36,7 @@ struct kv_select_in {
     uint32_t n_sink,
         recent;     // floors: positions below and from here on are read, whatever is selected
     const float *q; // [group][d] after RoPE
+    uint32_t asker, n_asker; // of heads that choose apart which one asks, and how many do; 0 of 1
     float share; // of the kv_head in a tenth of all rows, by the model's profile; 0: there is none
     float *room; // [group][room_stride] where the policy asks for it, 64-byte aligned
     size_t room_stride;
@@ -85,9 +86,10 @@ struct kv_sentences {
 
 /* What a select policy is. Its functions read only what they are given (policy.h, Y1). */
 struct kv_select_policy {
-    /* Bytes of an address book of one kv_head, for up to n positions; it starts zeroed, at a multiple of 64. share: as
-     * in kv_select_in. */
-    size_t (*book_bytes)(const void *options, uint32_t n_position, uint32_t d, float share);
+    /* Bytes of an address book of one kv_head, for up to n positions; it starts zeroed, at a multiple of 64. n_asker,
+     * share: as in kv_select_in. */
+    size_t (*book_bytes)(const void *options, uint32_t n_position, uint32_t d, uint32_t n_asker,
+                         float share);
     /* Positions [from, to) are passed: enters them into the book. Each call goes on where the one before ended, the
      * first at 0, and how a range is cut into calls must not matter to the book. */
     void (*enter)(const void *options, void *book, const struct kv_select_in *in, uint32_t from,
@@ -97,6 +99,9 @@ struct kv_select_policy {
      * everything. */
     bool (*select)(const void *options, void *book, const struct kv_select_in *in, uint64_t *mask);
     struct kv_sentences (*sentences)(const void *options); // NULL: it does not look at `ends`
+    /* Whether heads that share a kv_head choose apart: each of them asks for itself then, with a group of one. NULL:
+     * they never do. */
+    bool (*apart)(const void *options);
     /* Floats of `room` for each query over up to n positions; NULL: none. */
     size_t (*room)(const void *options, uint32_t n_position);
 };
@@ -132,9 +137,13 @@ struct kv_selected {
     const uint64_t *rows, *slots;
 };
 
+/* How many of the heads that share a kv_head ask together: all of them, or one. */
+uint32_t kv_select_together(const struct kv_select *s);
+
 /* What the query of one row reads, valid until the next call for this kv_head. False: everything (L2).
- * Queries of a layer and kv_head come in order of position, without a gap from the first one behind a budget on. `in`:
- * what is not said to be the mechanism's: layer to d, n_position, q to softcap, kern to list. */
+ * Queries of a layer and kv_head come in order of position, without a gap from the first one behind a budget on, those
+ * of heads that choose apart one after the other. `in`: what is not said to be the mechanism's: layer to d, n_position,
+ * q, asker, scale, softcap, kern to list. */
 bool kv_select_rows(struct kv_select *s, struct kv_select_in *in, struct kv_selected *out);
 
 /* Rows read instead of all there were, summed over calls, and those. */

@@ -38,11 +38,17 @@ static void state_clear(struct attn_state s, uint32_t n, uint32_t d)
     memset(s.o, 0, (size_t)n * d * sizeof *s.o);
 }
 
-void attend_finish_row(struct attend_job *job, uint32_t row, uint32_t head, struct attn_state total)
+/* What a row's heads of the kv_head come to: [group][d]. */
+static float *output_of(const struct attend_job *job, uint32_t row, uint32_t kv_head)
 {
     const struct hparams *h = job->p->h;
-    float *out = job->p->mix + ((size_t)row * h->n_head + head * job->group) * h->d_head;
-    job->p->kern->attn_finish(out, h->d_head, total, job->group, h->d_head);
+    return job->p->mix + ((size_t)row * h->n_head + kv_head * job->group) * h->d_head;
+}
+
+void attend_finish_row(struct attend_job *job, uint32_t row, uint32_t head, struct attn_state total)
+{
+    const uint32_t d = job->p->h->d_head;
+    job->p->kern->attn_finish(output_of(job, row, head), d, total, job->group, d);
 }
 
 /* Task i: all tiles of the first head, then those of the next. */
@@ -166,33 +172,42 @@ static void order_heads(const struct attend_job *job)
 
 /* ---- selects ---- */
 
+/* One row of a kv_head: its heads together, or each by itself where they choose apart. */
 static void select_row(struct attend_job *job, struct kv_select *select, const struct tile *t,
                        uint32_t worker)
 {
     struct pass *p = job->p;
     struct pass_thread *mine = &p->thread[worker];
+    const uint32_t d = p->h->d_head, together = kv_select_together(select);
     const struct past past = past_of(p, job->layer, t->first, t->head);
-    struct attn_run run = past_run(p, &past, &t->first, 1, t->head, mine);
-    struct kv_select_in in = {
-        .layer = job->layer,
-        .kv_head = t->head,
-        .group = job->group,
-        .d = p->h->d_head,
-        .n_position = p->row_position[t->first],
-        .q = mine->q,
-        .scale = run.scale,
-        .softcap = run.softcap,
-        .kern = p->kern,
-        .scratch = mine->scratch,
-        .loops = &p->loops,
-        .worker = worker,
-        .view = past.view,
-        .list = past.listed ? &past.list : NULL,
-    };
-    struct kv_selected mask;
-    const bool some = kv_select_rows(select, &in, &mask);
-    attend_past(job, &past, &run, t->head, some ? &mask : NULL, chunks_shared, mine);
-    finish_tile(job, t, mine);
+    const struct attn_run all = past_run(p, &past, &t->first, 1, t->head, mine);
+    for (uint32_t first = 0; first < job->group; first += together) {
+        struct attn_run run = all;
+        run.n_query = together;
+        run.q = all.q + first * all.q_stride;
+        struct kv_select_in in = {
+            .layer = job->layer,
+            .kv_head = t->head,
+            .group = together,
+            .d = d,
+            .n_position = p->row_position[t->first],
+            .q = run.q,
+            .asker = first / together,
+            .scale = run.scale,
+            .softcap = run.softcap,
+            .kern = p->kern,
+            .scratch = mine->scratch,
+            .loops = &p->loops,
+            .worker = worker,
+            .view = past.view,
+            .list = past.listed ? &past.list : NULL,
+        };
+        struct kv_selected mask;
+        const bool some = kv_select_rows(select, &in, &mask);
+        attend_past(job, &past, &run, t->head, some ? &mask : NULL, chunks_shared, mine);
+        p->kern->attn_finish(output_of(job, t->first, t->head) + first * d, d, mine->total,
+                             together, d);
+    }
 }
 
 static void attend_select(struct attend_job *job, uint32_t i, uint32_t worker)

@@ -34,9 +34,10 @@ struct page_book {
     float sum[];
 };
 
-static size_t pages_bytes(const void *options, uint32_t n_position, uint32_t d, float share)
+static size_t pages_bytes(const void *options, uint32_t n_position, uint32_t d, uint32_t n_asker,
+                          float share)
 {
-    (void)options, (void)share;
+    (void)options, (void)n_asker, (void)share;
     return sizeof(struct page_book) + (n_position / PAGE + 1) * (size_t)d * sizeof(float);
 }
 
@@ -104,9 +105,11 @@ static struct kv_select *select_new(struct runner *r, double budget)
     const struct kv_choice c = choice_of(budget);
     struct note why = { "" };
     struct kv_select *s;
-    const struct kv_select_config config = {
-        .choice = &c, .shape = &r->shape, .n_position_max = N_POSITION_MAX, .from = FROM
-    };
+    const struct kv_select_config config = { .choice = &c,
+                                             .shape = &r->shape,
+                                             .n_head = model_hparams(r->model)->n_head,
+                                             .n_position_max = N_POSITION_MAX,
+                                             .from = FROM };
     if (kv_select_new(&s, &config, &why) != OK)
         fail_msg("%s", why.text);
     return s;

@@ -43,12 +43,12 @@ struct life {
     struct kv_taps taps;
     struct kv_select *beside; // asked by the test what the pass asks its own
     uint32_t from, n;         // positions: of the prompt, of all
-    uint32_t group, n_list, n_kv_head, dense;
+    uint32_t n_asker, group, n_list, n_kv_head, dense; // group: heads that ask together
     struct kv_shares shares;
     struct kv_excerpt *excerpt; // NULL: a whole past
     bool ends[N_MAX];
     bool *there;              // [n_list][n]
-    struct select_twin *twin; // [n_list]
+    struct select_twin *twin; // [n_list][n_asker]
     float *k;                 // [n_list][n][d]
     void *scratch;
     uint32_t n_tie, n_look;
@@ -72,13 +72,14 @@ static struct kv_select *select_new(struct life *f, const struct kv_choice *c)
 
 static void open_twins(struct life *f, const struct as_twin *as)
 {
-    f->twin = mem_new(f->n_list, sizeof *f->twin);
+    f->twin = mem_new(f->n_list * f->n_asker, sizeof *f->twin);
     f->k = mem_new((size_t)f->n_list * f->n * f->h->d_head, sizeof *f->k);
     f->there = mem_new((size_t)f->n_list * f->n, sizeof *f->there);
     memset(f->there, 1, (size_t)f->n_list * f->n);
-    for (uint32_t i = 0; i < f->n_list; i++) {
+    for (uint32_t i = 0; i < f->n_list * f->n_asker; i++) {
+        const uint32_t list = i / f->n_asker;
         f->twin[i] = as->twin;
-        if (i % SHARE_EACH == 0 && as->twin.by_rows)
+        if (list % SHARE_EACH == 0 && as->twin.by_rows)
             f->twin[i].address = TWIN_ROWS;
         f->twin[i].d = f->h->d_head;
         f->twin[i].attn_scale = f->h->attn_scale;
@@ -87,7 +88,7 @@ static void open_twins(struct life *f, const struct as_twin *as)
         f->twin[i].n_sink = 4;
         f->twin[i].recent = 10;
         f->twin[i].ends = f->ends;
-        f->twin[i].there = f->there + (size_t)i * f->n;
+        f->twin[i].there = f->there + (size_t)list * f->n;
         select_twin_open(&f->twin[i], f->n);
     }
 }
@@ -125,8 +126,10 @@ static void open_life(struct life *f, const char *path, enum kv_type type, uint3
     const struct kv_group *g = &f->r.shape.group[kv_whole_group(&f->r.shape)];
     f->n_kv_head = g->n_kv_head;
     f->n_list = g->n_layer * g->n_kv_head;
-    f->group = f->h->n_head / g->n_kv_head;
-    f->scratch = mem_new_aligned(1, attn_scratch_bytes(f->group, f->h->d_head, f->h->d_head), 64);
+    f->n_asker = strstr(as->choice, "heads=each") ? f->h->n_head / g->n_kv_head : 1;
+    f->group = f->h->n_head / g->n_kv_head / f->n_asker;
+    f->scratch = mem_new_aligned(
+        1, attn_scratch_bytes(f->group * f->n_asker, f->h->d_head, f->h->d_head), 64);
     open_twins(f, as);
     f->taps = (struct kv_taps){
         .n_query = 1,
@@ -137,7 +140,7 @@ static void open_life(struct life *f, const char *path, enum kv_type type, uint3
 
 static void close_life(struct life *f)
 {
-    for (uint32_t i = 0; i < f->n_list; i++)
+    for (uint32_t i = 0; i < f->n_list * f->n_asker; i++)
         select_twin_close(&f->twin[i]);
     mem_free(f->twin);
     mem_free(f->k);
@@ -152,8 +155,8 @@ static void close_life(struct life *f)
     runner_close(&f->r);
 }
 
-/* The query of the last position in one layer and kv_head. */
-static struct kv_select_in input(struct life *f, uint32_t layer, uint32_t h)
+/* The query of the last position in one layer and kv_head, of one who asks. */
+static struct kv_select_in input(struct life *f, uint32_t layer, uint32_t h, uint32_t asker)
 {
     const size_t d = f->h->d_head;
     return (struct kv_select_in){
@@ -162,7 +165,9 @@ static struct kv_select_in input(struct life *f, uint32_t layer, uint32_t h)
         .group = f->group,
         .d = f->h->d_head,
         .n_position = f->run.n_done - 1,
-        .q = f->taps.query + (layer * (size_t)f->h->n_head + (size_t)h * f->group) * d,
+        .q = f->taps.query +
+             (layer * (size_t)f->h->n_head + ((size_t)h * f->n_asker + asker) * f->group) * d,
+        .asker = asker,
         .scale = f->h->attn_scale,
         .kern = model_kernels(f->r.model),
         .scratch = f->scratch,
@@ -175,7 +180,7 @@ static void copy_keys(struct life *f, uint32_t from)
 {
     for (uint32_t layer = 0; layer < f->h->n_layer; layer++) {
         for (uint32_t h = 0; h < f->n_kv_head && !f->h->windowed[layer]; h++) {
-            const struct kv_select_in in = input(f, layer, h);
+            const struct kv_select_in in = input(f, layer, h, 0);
             const uint32_t list = f->r.shape.layer_index[layer] * f->n_kv_head + h;
             for (uint32_t p = from; p < f->run.n_done; p++)
                 kv_select_key(&in, p, f->k + ((size_t)list * f->n + p) * in.d);
@@ -204,9 +209,9 @@ static void drop_rows(struct life *f)
     f->run.excerpt = f->excerpt;
 }
 
-static void compare(struct life *f, uint32_t layer, uint32_t h)
+static void compare(struct life *f, uint32_t layer, uint32_t h, uint32_t asker)
 {
-    struct kv_select_in in = input(f, layer, h);
+    struct kv_select_in in = input(f, layer, h, asker);
     const uint32_t list = f->r.shape.layer_index[layer] * f->n_kv_head + h, n = in.n_position;
     const float *k = f->k + (size_t)list * f->n * in.d;
     struct kv_list rows;
@@ -218,12 +223,12 @@ static void compare(struct life *f, uint32_t layer, uint32_t h)
     }
     const bool some = kv_select_rows(f->beside, &in, &mask);
     f->n_look++;
-    if (!select_twin_rows(&f->twin[list], in.q, k, n, reads)) {
+    if (!select_twin_rows(&f->twin[list * f->n_asker + asker], in.q, k, n, reads)) {
         f->n_tie++;
         return;
     }
     for (uint32_t p = 0; p <= n; p++) {
-        const bool left = f->twin[list].there[p];
+        const bool left = f->there[(size_t)list * f->n + p];
         const bool is = left && (!some || (mask.rows[p / KV_BLOCK] >> p % KV_BLOCK & 1));
         if (is != (left && (layer < f->dense || reads[p])))
             fail_msg("layer %u, kv_head %u: the query at %u %s row %u", layer, h, n,
@@ -253,8 +258,8 @@ static void live_with(const char *path, enum kv_type type, uint32_t n_prompt,
         run_step(&f->r, &(struct run *){ &f->run }, &(uint32_t){ 1 }, 1);
         copy_keys(f, f->run.n_done - 1);
         for (uint32_t layer = 0; layer < f->h->n_layer; layer++)
-            for (uint32_t h = 0; h < f->n_kv_head && !f->h->windowed[layer]; h++)
-                compare(f, layer, h);
+            for (uint32_t i = 0; i < f->n_kv_head * f->n_asker && !f->h->windowed[layer]; i++)
+                compare(f, layer, i / f->n_asker, i % f->n_asker);
     }
     const struct kv_select_stats pass = kv_select_stats_of(f->run.select),
                                  beside = kv_select_stats_of(f->beside);
@@ -294,6 +299,18 @@ static const struct as_twin choices[] = {
     { "sentencekv:" COMMON "query=token,heads=sum,rerank=drift,drift=0.05,keep_factor=2",
       { .least = 4, .once = true, .drift = 0.05, .by_rows = true } },
 };
+
+/* Each head by itself. */
+static const struct as_twin choices_apart[] = {
+    { "quest:" COMMON "dense=0,heads=each", { .page = 16, .address = TWIN_BOUNDS } },
+    { "sentencekv:" COMMON "query=token,heads=each,by_rows=0.5,rerank=every,keep_factor=2",
+      { .least = 4, .by_rows = true } },
+    { "sentencekv:" COMMON "query=mean,heads=each,dense_first=2,rerank=every,keep_factor=2",
+      { .least = 4, .mean = true, .dense_first = 2 } },
+    { "sentencekv:" COMMON "query=token,heads=each,rerank=drift,drift=0.05,keep_factor=2",
+      { .least = 4, .once = true, .drift = 0.05, .by_rows = true } },
+};
+
 enum { N_CHOICE = sizeof choices / sizeof *choices };
 
 static void tiny_models_read_what_the_twin_reads(void **state)
@@ -308,6 +325,63 @@ static void tiny_models_read_what_the_twin_reads(void **state)
                       i >= 2 && (a + i) % 4 > 0);
         unlink(path);
     }
+}
+
+static void heads_that_choose_apart_read_what_the_twin_reads(void **state)
+{
+    (void)state;
+    char path[TINY_PATH];
+    tiny_model_save_temporary(tiny_model_of("qwen2", DT_F32), path);
+    for (uint32_t i = 0; i < sizeof choices_apart / sizeof *choices_apart; i++)
+        live_with(path, (enum kv_type)(i % 3), SHORT, &choices_apart[i], 0, i % 2 == 1);
+    unlink(path);
+    live_with(SMOLLM2, KV_F16, SHORT, &choices_apart[1], 0, true);
+}
+
+/* Logits [n_vocab] behind each answered row of a model that selects. */
+static void answer_with(const struct tiny_model *tiny, const char *choice, float *logits)
+{
+    char path[TINY_PATH];
+    struct life *f = mem_new(1, sizeof *f);
+    struct rng rng = rng_seeded(7, 7);
+    int32_t ids[SHORT + ANSWER];
+    tiny_model_save_temporary(*tiny, path);
+    for (uint32_t i = 0; i < SHORT + ANSWER; i++)
+        ids[i] = (int32_t)rng_below(&rng, tiny->n_vocab);
+    open_life(f, path, KV_F16, SHORT, ids, &(struct as_twin){ .choice = choice });
+    f->run.logits = logits;
+    run_step(&f->r, &(struct run *){ &f->run }, &(uint32_t){ SHORT }, 1);
+    while (f->run.n_done < f->n)
+        run_step(&f->r, &(struct run *){ &f->run }, &(uint32_t){ 1 }, 1);
+    const struct kv_select_stats stats = kv_select_stats_of(f->run.select);
+    assert_true(stats.n_read < stats.n_there);
+    close_life(f);
+    mem_free(f);
+    unlink(path);
+}
+
+/* Of a model whose every head has a KV of its own, copies of what the others of its group have, nothing chosen
+ * together differs from what is chosen apart. */
+static void choosing_apart_is_having_a_kv_each(void **state)
+{
+    (void)state;
+    static const char *const choice[] = {
+        "quest:" COMMON "dense=0,heads=each",
+        "sentencekv:" COMMON "query=mean,heads=each,by_rows=inf,dense_first=1",
+        "sentencekv:" COMMON "query=token,heads=each,by_rows=inf",
+    };
+    struct tiny_model shared = tiny_model_of("llama", DT_Q8_0), own = shared;
+    own.n_kv_head = own.n_head;
+    own.kv_copies = shared.n_head / shared.n_kv_head;
+    const size_t n = (SHORT + ANSWER) * (size_t)shared.n_vocab;
+    float *a = mem_new(n, sizeof *a), *b = mem_new(n, sizeof *b);
+    for (uint32_t i = 0; i < 3; i++) {
+        answer_with(&shared, choice[i], a);
+        answer_with(&own, choice[i], b);
+        assert_memory_equal(a, b, n * sizeof *a);
+    }
+    mem_free(a);
+    mem_free(b);
 }
 
 static void rows_of_two_pieces_are_scored_as_one(void **state)
@@ -334,6 +408,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tiny_models_read_what_the_twin_reads),
+        cmocka_unit_test(heads_that_choose_apart_read_what_the_twin_reads),
+        cmocka_unit_test(choosing_apart_is_having_a_kv_each),
         cmocka_unit_test(rows_of_two_pieces_are_scored_as_one),
         cmocka_unit_test(the_default_model_reads_what_the_twin_reads),
     };

@@ -43,6 +43,22 @@ static void matrix(struct writing *o, const char *name, uint32_t n_out, uint32_t
     mem_free(rows);
 }
 
+/* Keys or values: heads that are copies have the same weights. */
+static void kv_matrix(struct writing *o, const char *name)
+{
+    const struct tiny_model *t = o->t;
+    const uint32_t copies = t->kv_copies ? t->kv_copies : 1, n_own = t->n_kv_head / copies;
+    const size_t head = dtype_bytes(t->type, (uint64_t)t->d_head * t->n_embd);
+    char *own = mem_new(n_own, head), *all = mem_new(t->n_kv_head, head);
+    random_weights(own, t->type, n_own * t->d_head, t->n_embd, &o->rng, false);
+    for (uint32_t i = 0; i < t->n_kv_head; i++)
+        memcpy(all + i * head, own + i / copies * head, head);
+    gguf_write_tensor(&o->w, name, t->type, 2, (uint64_t[]){ t->n_embd, t->n_kv_head * t->d_head },
+                      all, t->n_kv_head * head);
+    mem_free(own);
+    mem_free(all);
+}
+
 static void vector(struct writing *o, const char *name, uint32_t n, double middle, double spread)
 {
     float *x = mem_new(n, sizeof *x);
@@ -60,8 +76,8 @@ static void layer(struct writing *o, uint32_t i)
 #define NAMED(suffix) (snprintf(name, sizeof name, "blk.%u." suffix, i), name)
     vector(o, NAMED("attn_norm.weight"), t->n_embd, 1, 0.2);
     matrix(o, NAMED("attn_q.weight"), n_q, t->n_embd);
-    matrix(o, NAMED("attn_k.weight"), n_kv, t->n_embd);
-    matrix(o, NAMED("attn_v.weight"), n_kv, t->n_embd);
+    kv_matrix(o, NAMED("attn_k.weight"));
+    kv_matrix(o, NAMED("attn_v.weight"));
     matrix(o, NAMED("attn_output.weight"), t->n_embd, n_q);
     vector(o, NAMED("ffn_norm.weight"), t->n_embd, 1, 0.2);
     matrix(o, NAMED("ffn_gate.weight"), t->n_ff, t->n_embd);

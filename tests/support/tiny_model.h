@@ -11,7 +11,8 @@ struct tiny_model {
     const char *arch; // "llama", "qwen2", "qwen3", "gemma3"
     enum dtype type;  // of the matrices
     uint32_t n_layer, n_embd, n_head, n_kv_head, d_head, n_ff, n_vocab, n_ctx;
-    uint32_t window; // gemma3
+    uint32_t window;    // gemma3
+    uint32_t kv_copies; // of each kv_head, of n_kv_head in all; 0: one
     uint64_t seed;
     const struct vocab_maker *vocab; // NULL: the file has no tokens
     const char *chat_template;       // NULL: none

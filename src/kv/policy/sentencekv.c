@@ -10,7 +10,7 @@
  *               attention
  *
  * Source: Zhu et al. 2025, "SentenceKV: Efficient LLM Inference via Sentence-Level Semantic KV Caching". One choice a
- * kv_head (the authors' code has one a head, over KV that it repeats for every head). The open sentence can be read by
+ * kv_head, or one a head (as in the authors' code, which repeats KV for every head). The open sentence can be read by
  * its rows so far; in the authors' code those are out of reach until it closes. By default the token's own query asks:
  * it finds more (bench/RESULTS.md). Beyond the source: by_rows, addresses with a spread, or of bounds (Quest's), and
  * cosines. */
@@ -24,6 +24,7 @@
 #include "kv/policy/units.h"
 
 enum query { QUERY_MEAN, QUERY_TOKEN };
+enum heads { HEADS_SUM, HEADS_MAX, HEADS_EACH };
 enum score { SCORE_DOT, SCORE_COS };
 enum rerank { RERANK_EVERY, RERANK_BOUNDARY, RERANK_DRIFT };
 
@@ -60,8 +61,9 @@ static const struct kv_option options[] = {
       "of a sentence; shorter ones go on" },
     { "query", KV_OPTION_WORD, AT(query), NULL, "mean", "token", 0, 0, "mean token",
       "what asks: the mean of the sentence's queries, or the token's own" },
-    { "heads", KV_OPTION_WORD, AT(heads), NULL, "sum", NULL, 0, 0, "sum max",
-      "with query=token: over the heads that share a kv_head" },
+    { "heads", KV_OPTION_WORD, AT(heads), NULL, "each", "sum", 0, 0, "sum max each",
+      "with query=token: over the heads that share a kv_head; each: every head chooses for "
+      "itself" },
     { "address", KV_OPTION_WORD, AT(address), NULL, "mean", NULL, 0, 0, "mean spread bounds",
       "what a sentence is found by: the mean of its keys, that and their spread, or their bounds "
       "as quest has them" },
@@ -75,11 +77,11 @@ static const struct kv_option options[] = {
     { "rerank", KV_OPTION_WORD, AT(rerank), NULL, "every", "drift", 0, 0, "every boundary drift",
       "when sentences are chosen: for every query, for the first of a written sentence, or also "
       "where what asks has turned away from what asked then" },
-    { "drift", KV_OPTION_NUMBER, AT(drift), NULL, "0.98", "0.8", -1, 1, NULL,
+    { "drift", KV_OPTION_NUMBER, AT(drift), NULL, "0.98", "0.7", -1, 1, NULL,
       "with rerank=drift, the cosine between the two below which it has" },
 };
 
-/* In front of the units: what asks, and what was chosen last. The sum begins anew with each sentence. */
+/* In front of the units, of each who asks: what asks, and what was chosen last. The sum begins anew with each sentence. */
 struct asking {
     uint32_t n;      // queries of the sentence
     uint32_t n_word; // chosen for one of them
@@ -162,17 +164,35 @@ static size_t sentencekv_room(const void *opt, uint32_t n_position)
     return units_room(&kind, n_position);
 }
 
-static size_t sentencekv_bytes(const void *opt, uint32_t n_position, uint32_t d, float share)
+static bool sentencekv_apart(const void *opt)
+{
+    return ((const struct sentencekv_options *)opt)->heads == HEADS_EACH;
+}
+
+static size_t sentencekv_bytes(const void *opt, uint32_t n_position, uint32_t d, uint32_t n_asker,
+                               float share)
 {
     const struct units_kind kind = sentences_of(opt, share);
-    return asking_bytes(opt, n_position, d) + units_bytes(&kind, n_position, d);
+    return n_asker * asking_bytes(opt, n_position, d) + units_bytes(&kind, n_position, d);
+}
+
+static struct asking *asking_in(const struct sentencekv_options *o, void *book,
+                                const struct kv_select_in *in)
+{
+    const size_t each = asking_bytes(o, in->n_position_max, in->d);
+    return (struct asking *)((char *)book + in->asker * each);
+}
+
+static void *units_in(const struct sentencekv_options *o, void *book, const struct kv_select_in *in)
+{
+    return (char *)book + in->n_asker * asking_bytes(o, in->n_position_max, in->d);
 }
 
 static void sentencekv_enter(const void *opt, void *book, const struct kv_select_in *in,
                              uint32_t from, uint32_t to)
 {
     const struct units_kind kind = sentences_of(opt, in->share);
-    units_enter(&kind, (char *)book + asking_bytes(opt, in->n_position_max, in->d), in, from, to);
+    units_enter(&kind, units_in(opt, book, in), in, from, to);
 }
 
 static bool ended_before(const struct kv_select_in *in)
@@ -222,11 +242,11 @@ static void choose(const struct sentencekv_options *o, void *book, const struct 
                    uint64_t *mask)
 {
     const struct units_kind kind = sentences_of(o, in->share);
-    const struct asking *a = book;
-    void *units = (char *)book + asking_bytes(o, in->n_position_max, in->d);
+    const struct asking *a = asking_in(o, book, in);
+    void *units = units_in(o, book, in);
     const bool mean = o->query == QUERY_MEAN;
     units_score(&kind, units, in, mean ? a->sum : in->q, mean ? 1 : in->group,
-                mean || o->heads == 0 ? UNITS_SUM : UNITS_MAX, o->score == SCORE_COS);
+                mean || o->heads == HEADS_SUM ? UNITS_SUM : UNITS_MAX, o->score == SCORE_COS);
     units_take(&kind, units, in, mask);
 }
 
@@ -254,7 +274,7 @@ static bool sentencekv_select(const void *opt, void *book, const struct kv_selec
                               uint64_t *mask)
 {
     const struct sentencekv_options *o = opt;
-    struct asking *a = book;
+    struct asking *a = asking_in(o, book, in);
     ask(a, in);
     if (a->n <= o->dense_first)
         return false;
@@ -278,7 +298,8 @@ static const struct kv_select_policy sentencekv = { .book_bytes = sentencekv_byt
                                                     .enter = sentencekv_enter,
                                                     .select = sentencekv_select,
                                                     .room = sentencekv_room,
-                                                    .sentences = sentencekv_sentences };
+                                                    .sentences = sentencekv_sentences,
+                                                    .apart = sentencekv_apart };
 
 const struct kv_policy kv_policy_sentencekv = {
     .name = "sentencekv",
