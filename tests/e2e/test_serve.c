@@ -1,4 +1,4 @@
-/* akvifer serve as its clients meet it: answers whole and streamed, errors, sharing, tenants, leaving, stopping. */
+/* akvifer serve as its clients meet it: answers whole and streamed, errors, sharing, leaving, stopping. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -394,239 +394,16 @@ static void tokens_go_there_and_back(void **state)
     json_decref(rendered);
 }
 
-static void a_miss_is_explained(void **state)
-{
-    (void)state;
-    json_decref(served_json(&server, NULL, "/v1/completions",
-                            "{\"prompt\": \"Water that lies under the ground\", " GREEDY "}", 200));
-    json_t *e = served_json(&server, NULL, "/v1/cache/explain",
-                            "{\"prompt\": \"Water that lies on the ground, and more\"}", 200);
-    expect_text(e, "reason", "diverged");
-    assert_int_equal(json_number_at(e, "at"), json_number_at(e, "cached_tokens"));
-    assert_non_null(strstr(json_string_value(json_at(e, "prompt_text")), " on the ground"));
-    assert_non_null(strstr(json_string_value(json_at(e, "cached_text")), " under the ground"));
-    json_decref(e);
-    e = served_json(&server, NULL, "/v1/cache/explain",
-                    "{\"prompt\": \"Zebras\", \"cache_salt\": \"new\"}", 200);
-    expect_text(e, "reason", "cold");
-    json_decref(e);
-}
-
-/* Eighty ids, of which a policy keeps some. */
-#define IDS_80                                                                                     \
-    "[[504, 3575, 282, 4649, 314, 7042, 284, 260, 504, 3575, 282, 4649, 314, 7042, 284, 260, "     \
-    "504, 3575, 282, 4649, 314, 7042, 284, 260, 504, 3575, 282, 4649, 314, 7042, 284, 260, "       \
-    "504, 3575, 282, 4649, 314, 7042, 284, 260, 504, 3575, 282, 4649, 314, 7042, 284, 260, "       \
-    "504, 3575, 282, 4649, 314, 7042, 284, 260, 504, 3575, 282, 4649, 314, 7042, 284, 260, "       \
-    "504, 3575, 282, 4649, 314, 7042, 284, 260, 504, 3575, 282, 4649, 314, 7042, 284, 260]]"
-
-/* Keys of `kv` in a request about those ids, and what comes of it. */
-static json_t *ask_with_policy(const char *kv, unsigned status)
-{
-    struct buf body = { 0 };
-    buf_addf(&body, "{\"prompt\": " IDS_80 ", " GREEDY ", \"kv\": %s}", kv);
-    json_t *answer = served_json(&server, NULL, "/v1/completions", buf_text(&body), status);
-    buf_close(&body);
-    return answer;
-}
-
-/* Of a chat of n questions, each answered but the last. */
-static json_t *ask_a_chat(uint32_t n, const char *last)
-{
-    static const char *const topic[] = { "a train from Leeds to York at nine",
-                                         "a dentist for my tooth on Monday" };
-    struct buf body = { 0 };
-    buf_add_text(&body, "{\"messages\": [");
-    for (uint32_t i = 0; i < n; i++)
-        buf_addf(&body,
-                 "{\"role\": \"user\", \"content\": \"I need %s, please, %u.\"}, "
-                 "{\"role\": \"assistant\", \"content\": \"I found %s.\"}, ",
-                 topic[i / 3 % 2], i, topic[i / 3 % 2]);
-    buf_addf(&body,
-             "{\"role\": \"user\", \"content\": \"%s\"}], \"max_tokens\": 4, \"temperature\": 0, "
-             "\"kv\": {\"policy\": \"epicache\", \"budget_tokens\": 80, \"block\": 64, "
-             "\"episodes\": 2, \"segment\": 2}}",
-             last);
-    json_t *answer = served_json(&server, NULL, "/v1/chat/completions", buf_text(&body), 200);
-    buf_close(&body);
-    return answer;
-}
-
-static void a_chat_has_episodes(void **state)
-{
-    (void)state;
-    json_t *train = ask_a_chat(9, "When is my train to York?"),
-           *tooth = ask_a_chat(9, "Which day is the dentist?"),
-           *again = ask_a_chat(9, "When is my train to York?"), *brief = ask_a_chat(1, "Hello?");
-    assert_int_equal(json_number_at(train, "akvifer/kv/episodes"), 2);
-    assert_int_not_equal(json_number_at(train, "akvifer/kv/episode"),
-                         json_number_at(tooth, "akvifer/kv/episode"));
-    assert_int_equal(json_number_at(train, "akvifer/kv/episode"),
-                     json_number_at(again, "akvifer/kv/episode"));
-    const double near = json_real_value(json_at(train, "akvifer/kv/similarity"));
-    assert_true(near > 0 && near <= 1.0001);
-    assert_true(json_number_at(train, "akvifer/kv/dropped_tokens") > 0);
-    assert_true(json_number_at(again, "akvifer/cached_tokens") > 80);
-    assert_string_equal(json_string_value(json_at(train, "choices/0/message/content")),
-                        json_string_value(json_at(again, "choices/0/message/content")));
-    assert_null(json_at(brief, "akvifer/kv/episode")); /* there is nothing to divide yet */
-    json_decref(train);
-    json_decref(tooth);
-    json_decref(again);
-    json_decref(brief);
-}
-
-static void a_request_has_its_kv_policy(void **state)
-{
-    (void)state;
-    json_t *a = ask_with_policy("{\"policy\": \"h2o\", \"budget_tokens\": 32, \"recent\": 8}", 200);
-    assert_non_null(strstr(json_string_value(json_at(a, "akvifer/kv/policy")),
-                           "h2o:budget=32,sinks=4,recent=8"));
-    expect_text(a, "akvifer/kv/shares", "equal");
-    assert_int_equal(json_number_at(a, "akvifer/kv/kept_tokens"), 32);
-    assert_int_equal(json_number_at(a, "akvifer/kv/dropped_tokens"), 80 + 11 - 32);
-    json_decref(a);
-    a = ask_with_policy("\"window:budget=100%\"", 200);
-    json_t *whole = ask_with_policy("{\"policy\": \"full\"}", 200);
-    assert_int_equal(json_number_at(a, "akvifer/kv/dropped_tokens"), 0);
-    expect_text(whole, "akvifer/kv/policy", "full");
-    assert_null(json_at(whole, "akvifer/kv/shares"));
-    assert_int_equal(json_number_at(whole, "akvifer/kv/kept_tokens"), 80 + 11);
-    assert_int_equal(json_number_at(whole, "akvifer/kv/dropped_tokens"), 0);
-    assert_true(json_number_at(whole, "akvifer/kv/peak_bytes") > 0);
-    expect_text(whole, "choices/0/text", json_string_value(json_at(a, "choices/0/text")));
-    json_decref(a);
-    json_decref(whole);
-    a = ask_with_policy("{\"policy\": \"quest\", \"budget_tokens\": 32, \"dense\": 0}", 200);
-    assert_int_equal(json_number_at(a, "akvifer/kv/dropped_tokens"), 0);
-    assert_int_equal(json_number_at(a, "akvifer/kv/read_tokens"), 32);
-    assert_int_equal(json_number_at(a, "akvifer/kv/of_tokens"), 86); // of 81 to 91
-    assert_true(json_number_at(a, "akvifer/kv/book_bytes") > 0);
-    json_decref(a);
-    a = ask_with_policy("{\"policy\": \"sentencekv\", \"budget_tokens\": 20, \"keep_factor\": 2, "
-                        "\"recent\": 4, \"window\": 4}",
-                        200);
-    assert_int_equal(json_number_at(a, "akvifer/kv/dropped_tokens"), 40); // of the prompt's 80
-    assert_int_equal(json_number_at(a, "akvifer/kv/read_tokens"), 20);
-    assert_in_range(json_number_at(a, "akvifer/kv/of_tokens"), 41, 51);
-    json_decref(a);
-    a = ask_with_policy("{\"policy\": \"hh2o\"}", 400);
-    expect_text(a, "error/param", "kv");
-    assert_non_null(strstr(json_string_value(json_at(a, "error/message")), "did you mean 'h2o'"));
-    json_decref(a);
-    json_decref(ask_with_policy("{\"policy\": \"h2o\", \"budget_tokens\": \"x\"}", 400));
-    a = ask_with_policy("{\"policy\": \"auto\", \"context\": 81}", 400);
-    expect_text(a, "error/param", "kv");
-    expect_text(a, "error/message", "kv.context is 81 tokens, but the prompt has 80");
-    json_decref(a);
-    a = ask_with_policy("{\"policy\": \"h2o:recent=1\", \"recent\": 2}", 400);
-    expect_text(a, "error/param", "kv");
-    expect_text(a, "error/message", "recent is given twice");
-    json_decref(a);
-    json_decref(ask_with_policy("7", 400));
-    assert_true(served_metric(&server, "akvifer_kv_evictions_total{reason=\"policy\"}") > 0);
-    assert_true(served_metric(&server, "akvifer_kv_bytes{class=\"kept\"}") ==
-                0); /* all have ended */
-}
-
-static void rows_are_of_a_running_request(void **state)
-{
-    static const char *const none[] = { "x", "-1", "987654321", "99999999999999999999" };
-    char path[64];
-    (void)state;
-    for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
-        snprintf(path, sizeof path, "/v1/kv/rows/%s", none[i]);
-        json_t *a = served_json(&server, NULL, path, NULL, 404);
-        assert_non_null(strstr(json_string_value(json_at(a, "error/message")), none[i]));
-        json_decref(a);
-    }
-}
-
-static void each_key_is_a_tenant(void **state)
-{
-    static const char body[] = "{\"prompt\": [500, 501, 502, 503, 504, 505], " GREEDY "}";
-    (void)state;
-    served_close(&server);
-    served_open(&server, WORDS("akvifer", "serve", "--port", "0", "-c", "512", "--api-key", "alice",
-                               "--api-key", "bob"));
-    json_decref(served_json(&server, NULL, "/v1/completions", body, 401));
-    json_decref(served_json(&server, "eve", "/v1/models", NULL, 401));
-    json_decref(served_json(&server, "alice", "/v1/completions", body, 200));
-    json_t *again = served_json(&server, "alice", "/v1/completions", body, 200);
-    json_t *other = served_json(&server, "bob", "/v1/completions", body, 200);
-    assert_int_equal(json_number_at(again, "usage/prompt_tokens_details/cached_tokens"), 5);
-    assert_int_equal(json_number_at(other, "usage/prompt_tokens_details/cached_tokens"), 0);
-    expect_text(other, "akvifer/cache_miss", "cold");
-    expect_text(other, "choices/0/text", json_string_value(json_at(again, "choices/0/text")));
-    json_decref(again);
-    json_decref(other);
-}
-
-#define ABOUT_WATER                                                                                \
-    "You answer questions about water in the ground: what an aquifer is, how long it keeps what "  \
-    "rains in, who may draw from it and how much, and what a well must be like. You answer in "    \
-    "one sentence, in plain words, you never guess, and you say so where you do not know. Where "  \
-    "a question is about something else you say that this is not your subject, and stop there."
-
-/* A chat whose first message is public. */
-static json_t *ask_about_water(const char *path, const char *key, const char *question, int n)
-{
-    char body[1024];
-    snprintf(body, sizeof body,
-             "{\"messages\": [{\"role\": \"system\", \"content\": \"" ABOUT_WATER
-             "\"}, {\"role\": \"user\", \"content\": \"%s\"}], \"cache_public\": %d, " GREEDY "}",
-             question, n);
-    return served_json(&server, key, path, body, 200);
-}
-
-/* The server has two keys by now. */
-static void a_public_beginning_is_everybodys(void **state)
-{
-    (void)state;
-    json_decref(ask_about_water("/v1/chat/completions", "alice", "Is it wet?", 1));
-    json_t *other = ask_about_water("/v1/chat/completions", "bob", "Is it wet?", 1);
-    assert_int_equal(json_number_at(other, "akvifer/cached_tokens"), 64);
-    assert_true(json_is_true(json_at(other, "akvifer/cached_public")));
-    json_decref(other);
-    json_t *e = ask_about_water("/v1/cache/explain", "bob", "Is it deep?", 0);
-    assert_true(json_number_at(e, "cached_tokens") >= 64); /* its own by now */
-    assert_true(json_is_false(json_at(e, "cached_public")));
-    assert_int_equal(json_number_at(e, "key/public_tokens"), 0);
-    json_decref(e);
-    e = ask_about_water("/v1/cache/explain", "alice", "Is it deep?", 1);
-    assert_int_equal(json_number_at(e, "key/public_tokens"), 64);
-    expect_text(e, "key/tenant", "key-1");
-    json_decref(e);
-}
-
-static void wrong_public_beginnings_get_words(void **state)
-{
-    static const char *const body[] = {
-        "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}], \"cache_public\": 2}",
-        "{\"prompt\": \"abc\", \"cache_public\": \"b\"}",
-        "{\"prompt\": \"abc\", \"cache_public\": 1}",
-        "{\"prompt\": [1, 2], \"cache_public\": 3}",
-        "{\"prompt\": [1, 2], \"cache_public\": \"a\"}",
-    };
-    (void)state;
-    for (size_t i = 0; i < sizeof body / sizeof *body; i++) {
-        json_t *error = served_json(&server, "alice",
-                                    i ? "/v1/completions" : "/v1/chat/completions", body[i], 400);
-        expect_text(error, "error/param", "cache_public");
-        json_decref(error);
-    }
-}
-
 /* llama-server's: its time over, an answer ends with the line. */
 static void an_answer_ends_with_its_line(void **state)
 {
     (void)state;
-    json_t *long_one = served_json(&server, "alice", "/completion",
+    json_t *long_one = served_json(&server, NULL, "/completion",
                                    "{\"prompt\": \"1\\n2\\n3\\n4\\n5\\n6\\n\", \"temperature\": 0, "
                                    "\"n_predict\": 60, \"ignore_eos\": true}",
                                    200);
     json_t *short_one =
-        served_json(&server, "alice", "/completion",
+        served_json(&server, NULL, "/completion",
                     "{\"prompt\": \"1\\n2\\n3\\n4\\n5\\n6\\n\", \"temperature\": 0, "
                     "\"n_predict\": 60, \"ignore_eos\": true, "
                     "\"t_max_predict_ms\": 1}",
@@ -670,13 +447,6 @@ int main(void)
         cmocka_unit_test(a_client_that_leaves_stops_its_answer),
         cmocka_unit_test(what_asks_for_nothing_is_let_through),
         cmocka_unit_test(tokens_go_there_and_back),
-        cmocka_unit_test(a_miss_is_explained),
-        cmocka_unit_test(a_request_has_its_kv_policy),
-        cmocka_unit_test(a_chat_has_episodes),
-        cmocka_unit_test(rows_are_of_a_running_request),
-        cmocka_unit_test(each_key_is_a_tenant),
-        cmocka_unit_test(a_public_beginning_is_everybodys),
-        cmocka_unit_test(wrong_public_beginnings_get_words),
         cmocka_unit_test(an_answer_ends_with_its_line),
     };
     return cmocka_run_group_tests_name("serve", tests, open_server, close_server);
