@@ -81,7 +81,7 @@ static void presets_come_first(void **state)
         "whole=off,"
         "alpha=2,"
         "keep_factor=inf,window=32,boundaries=auto,longest=64,least=4,query=token,heads=sum,"
-        "address=mean,by_rows=0.5,score=dot,dense_first=0,rerank=drift,drift=0.7");
+        "address=mean,by_rows=0.5,score=dot,dense_first=0,rerank=drift,drift=0.8");
     expect_text("window:preset=paper",
                 "window:budget=20%,sinks=4,recent=0,block=0,every=1,"
                 "shares=equal,round=off,even=0,even_block=0,whole=off,alpha=2,pos=rolling");

@@ -77,7 +77,7 @@ static const struct kv_option options[] = {
     { "rerank", KV_OPTION_WORD, AT(rerank), NULL, "every", "drift", 0, 0, "every boundary drift",
       "when sentences are chosen: for every query, for the first of a written sentence, or also "
       "where what asks has turned away from what asked then" },
-    { "drift", KV_OPTION_NUMBER, AT(drift), NULL, "0.98", "0.7", -1, 1, NULL,
+    { "drift", KV_OPTION_NUMBER, AT(drift), NULL, "0.98", "0.8", -1, 1, NULL,
       "with rerank=drift, the cosine between the two below which it has" },
 };
 
