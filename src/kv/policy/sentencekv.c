@@ -81,7 +81,8 @@ static const struct kv_option options[] = {
       "with rerank=drift, the cosine between the two below which it has" },
 };
 
-/* In front of the units, of each who asks: the query, and what was chosen last. The sum begins anew with each sentence. */
+/* In front of the units, of each who asks: the query, and what was chosen last. The sum begins anew with each
+ * sentence. */
 struct asking {
     uint32_t n;      // queries of the sentence
     uint32_t n_word; // chosen for one of them
