@@ -11,7 +11,6 @@ struct call {
     float *p; // [48][64]
     struct attn_block block;
     struct group group;
-    uint32_t lo, hi; // rows of the run that all queries see
 };
 
 /* How many of n outputs (a multiple of 8) the next tile takes: 8, 16, 32 .. */
@@ -93,31 +92,19 @@ static struct row_range common_rows(const struct group *g, uint32_t i, uint32_t 
     return common.lo < common.hi ? common : (struct row_range){ KV_BLOCK, KV_BLOCK };
 }
 
-/* Of n_q queries from the i-th on what they see beside the common rows: in front of those, or behind. Neighbours that
- * see the same, heads of one position, go together. */
-static void add_beside(const struct call *c, uint32_t i, uint32_t n_q, struct row_range common,
-                       bool behind)
-{
-    const struct row_range *rows = c->group.rows;
-    for (uint32_t q = i, n; q < i + n_q; q += n) {
-        for (n = 1;
-             q + n < i + n_q && rows[q + n].lo == rows[q].lo && rows[q + n].hi == rows[q].hi;)
-            n++;
-        const uint32_t hi = rows[q].hi < common.lo ? rows[q].hi : common.lo;
-        add_rows(c, q, n,
-                 behind ? (struct row_range){ common.hi, rows[q].hi }
-                        : (struct row_range){ rows[q].lo, hi });
-    }
-}
-
 /* Queries of a tile that begin and end at different rows: what all of them see goes together, the
- * rest by those who see it. */
+ * rest one by one. */
 static void add_ragged(const struct call *c, uint32_t i, uint32_t n_q)
 {
-    const struct row_range common = common_rows(&c->group, i, n_q);
-    add_beside(c, i, n_q, common, false);
+    const struct group *g = &c->group;
+    struct row_range common = common_rows(g, i, n_q);
+    for (uint32_t q = i; q < i + n_q; q++) {
+        uint32_t hi = g->rows[q].hi < common.lo ? g->rows[q].hi : common.lo;
+        add_rows(c, q, 1, (struct row_range){ g->rows[q].lo, hi });
+    }
     add_rows(c, i, n_q, common);
-    add_beside(c, i, n_q, common, true);
+    for (uint32_t q = i; q < i + n_q; q++)
+        add_rows(c, q, 1, (struct row_range){ common.hi, g->rows[q].hi });
 }
 
 static void add_values(const struct call *c)
@@ -182,24 +169,6 @@ static struct attn_block open_block(const struct attn_run *run, uint32_t i)
     return b;
 }
 
-/* Of the block that is open. */
-static struct row_range rows_of(const struct call *c, uint32_t query, uint32_t i)
-{
-    if (c->lo <= i * KV_BLOCK && c->hi >= (i + 1) * KV_BLOCK)
-        return (struct row_range){ 0, KV_BLOCK };
-    return attn_rows(c->run, query, i);
-}
-
-static void find_common(struct call *c)
-{
-    c->lo = 0;
-    c->hi = UINT32_MAX;
-    for (uint32_t q = 0; q < c->run->n_query; q++) {
-        c->lo = c->run->lo[q] > c->lo ? c->run->lo[q] : c->lo;
-        c->hi = c->run->hi[q] < c->hi ? c->run->hi[q] : c->hi;
-    }
-}
-
 /* K, and V from the first to the last row that a query sees, into panels in the scratch. */
 static void pack_block(struct call *c, uint32_t i, void *scratch)
 {
@@ -207,7 +176,7 @@ static void pack_block(struct call *c, uint32_t i, void *scratch)
     struct attn_block *b = &c->block;
     struct row_range seen = { KV_BLOCK, 0 };
     for (uint32_t q = 0; q < c->run->n_query; q++) {
-        struct row_range rows = rows_of(c, q, i);
+        struct row_range rows = attn_rows(c->run, q, i);
         if (rows.lo == rows.hi)
             continue;
         seen.lo = rows.lo < seen.lo ? rows.lo : seen.lo;
@@ -255,13 +224,12 @@ void attn_by_groups(const struct attn_leaves *leaves, const struct attn_run *run
         run->n_query >= (run->type == KV_INT8 ? leaves->pack_int8 : leaves->pack_float);
     c.p = attn_scratch_place(scratch, run->d_k, run->d_v).p;
     clear(run, out);
-    find_common(&c);
     for (uint32_t i = run->first; i < run->last; i++) {
         if (!attn_mask(run, i))
             continue;
         c.block = open_block(run, i);
         for (uint32_t q = 0; q < run->n_query; q++) {
-            struct row_range rows = rows_of(&c, q, i);
+            struct row_range rows = attn_rows(run, q, i);
             if (!(row_bits(rows.lo, rows.hi) & c.block.mask))
                 continue;
             if (packs && c.block.k.from != FROM_PANELS) // on the first query that sees it

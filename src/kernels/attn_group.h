@@ -4,7 +4,7 @@
  *         s [query][row]  = q [query][d] x K [d][row]        tiles
  *         s -> p, (m, l), o * a                              softmax
  *         o [query][d]   += p [query][row] x V [row][d]      tiles, over the rows that all queries
- *                                                            of a tile see; the rest apart
+ *                                                            of a tile see; the rest one by one
  *
  * Both products are chains of fma over the inner index with outputs in lanes, so both are one tile:
  *
