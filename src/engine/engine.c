@@ -8,6 +8,16 @@
 
 /* ---- a step ---- */
 
+/* Rows at a share's beginning whose logits nobody asks for: a next token is drawn behind the last one, once all is
+ * read. A policy may ask for any. */
+static uint32_t n_unread_of(const struct share *sh)
+{
+    const struct sequence *s = sh->seq;
+    if (s->keeper || s->prompt_logprobs)
+        return 0;
+    return s->n_done + sh->n_row == s->n_id ? sh->n_row - 1 : sh->n_row;
+}
+
 static void batch_of(struct engine *e, uint32_t n_share, uint32_t n_row, struct batch *out)
 {
     for (uint32_t i = 0; i < n_share; i++) {
@@ -28,6 +38,7 @@ static void batch_of(struct engine *e, uint32_t n_share, uint32_t n_row, struct 
                     : k        ? keeper_taps(k)
                                : NULL,
             .select = k && !sh->replay ? k->select : NULL,
+            .n_unread = n_unread_of(sh),
         };
         memcpy(e->batch_id + sh->first_row, r ? r->ids + r->n_done : sh->seq->ids + sh->seq->n_done,
                sh->n_row * sizeof *e->batch_id);

@@ -4,6 +4,7 @@
  *
  * So neither leaves the second cache. Whole ones are 6 MB a layer in a prefill of 512 tokens of a small model, and went
  * to the third cache and back (1.03x, both cores of a Granite Rapids). */
+#include "base/num.h"
 #include "model/pass.h"
 
 enum { GATED_LEAST = 64, GATED_MOST = 512 }; // rows: of a batch, and at a time
@@ -13,6 +14,7 @@ struct gated_job {
     const struct packed *gate, *up;
     kern_gate *fn;
     struct acts out;
+    uint32_t n_slice;
     size_t n_float; // of a thread's [rows][32]; it has two of them
 };
 
@@ -26,20 +28,12 @@ static struct packed block_of(const struct packed *w, uint32_t block)
     return two;
 }
 
-/* Rows from `first` on, a multiple of ACTS_TILE. */
-static struct acts rows_from(const struct acts *a, uint32_t first, uint32_t n)
-{
-    return (struct acts){
-        .n_row = n, .k = a->k, .f = a->f + (size_t)first * a->k, .tile = acts_tile_of(a, first, 0)
-    };
-}
-
 static void gated_rows(struct gated_job *job, uint32_t block, uint32_t first, uint32_t n,
                        uint32_t worker)
 {
     const struct kernels *kern = job->p->kern;
     const struct packed gate = block_of(job->gate, block), up = block_of(job->up, block);
-    const struct acts x = rows_from(&job->p->acts, first, n);
+    const struct acts x = pass_acts_of(job->p, (struct pass_slice){ first, n });
     float *g = job->p->gate + 2 * worker * job->n_float, *u = g + job->n_float;
     void *scratch = job->p->thread[worker].scratch;
     kern->matmul(&gate, 0, gate.n_panel, &x, g, QBLOCK, scratch);
@@ -58,11 +52,13 @@ static void gated_rows(struct gated_job *job, uint32_t block, uint32_t first, ui
 static void gated_part(void *arg, uint32_t part, uint32_t n_part)
 {
     struct gated_job *job = arg;
-    const uint32_t n_row = job->p->n_row;
-    uint32_t block;
-    while (portions_take(job->p->portion, n_part, part, &block))
-        for (uint32_t r = 0; r < n_row; r += GATED_MOST)
-            gated_rows(job, block, r, n_row - r < GATED_MOST ? n_row - r : GATED_MOST, part);
+    const uint32_t n_block = job->p->h->n_ff / QBLOCK;
+    uint32_t task;
+    while (portions_take(job->p->portion, n_part, part, &task)) {
+        const struct pass_slice s = pass_slice_at(job->p, task / n_block, job->n_slice);
+        for (uint32_t r = 0; r < s.n; r += GATED_MOST)
+            gated_rows(job, task % n_block, s.first + r, min_u32(s.n - r, GATED_MOST), part);
+    }
 }
 
 static uint32_t rows_at_once(const struct pass *p)
@@ -90,11 +86,12 @@ bool pass_gated_input(struct pass *p, const struct linear *gate, const struct li
                              .up = &up->w,
                              .fn = kind == GATE_SILU ? p->kern->silu_gate : p->kern->gelu_gate,
                              .out.f = p->gate,
+                             .n_slice = pass_n_slice(p),
                              .n_float = (size_t)rows_at_once(p) * QBLOCK };
     if (!can_gate(&job, (const struct linear *const[]){ gate, up, down }))
         return false;
     acts_place(&job.out, p->n_row, p->h->n_ff, true, p->up);
-    portions_deal(p->portion, workers_count(p->workers), p->h->n_ff / QBLOCK);
+    portions_deal(p->portion, workers_count(p->workers), job.n_slice * (p->h->n_ff / QBLOCK));
     profile_run(&p->profile, PROFILE_GATE_UP, p->workers, gated_part, &job);
     p->acts = job.out;
     return true;

@@ -82,6 +82,7 @@ struct batch_seq {
     const struct kv_excerpt *excerpt; // its past under a policy; NULL: all of its space
     struct kv_taps *taps;             // what is written down of the pass; NULL: nothing
     struct kv_select *select;         // its answering rows read some of the past; NULL: all
+    uint32_t n_unread;                // of its first rows: nobody will ask for their logits
 };
 
 struct batch {
@@ -93,7 +94,7 @@ struct batch {
 /* Runs all layers: writes KV rows, leaves one hidden row each inside the model. */
 void model_forward(struct model *m, const struct batch *batch);
 
-/* Logits of n <= LOGIT_ROWS rows of the last pass: [n][n_vocab], valid until the next call. */
+/* Logits of n <= LOGIT_ROWS rows of the last pass, none of them unread: [n][n_vocab], valid until the next call. */
 const float *model_logits(struct model *m, const uint32_t *row, uint32_t n);
 
 #endif

@@ -63,6 +63,7 @@ static void place(struct pass *p, const struct hparams *h, const struct weights 
     p->tile_rows_max = min_u32(p->queries_max / group, TILE_ROWS_MAX);
     p->row_position = piece(l, rows, sizeof(uint32_t));
     p->row_seq = piece(l, rows, sizeof(uint32_t));
+    p->left_seq = piece(l, rows, sizeof *p->left_seq);
     p->seq_leader = piece(l, rows, sizeof(uint32_t));
     p->seq_shared = piece(l, rows, sizeof(uint32_t));
     p->seq_next = piece(l, rows, sizeof(uint32_t));
@@ -263,6 +264,23 @@ void pass_residual(struct pass *p, const float *w)
     pass_rows(p, residual_rows, w);
 }
 
+struct residual_args {
+    const float *post, *norm;
+};
+
+static void residual_norm_rows(struct pass *p, const void *arg, uint32_t first, uint32_t last)
+{
+    const struct residual_args *a = arg;
+    residual_rows(p, a->post, first, last);
+    norm_rows(p, a->norm, first, last);
+}
+
+void pass_residual_input(struct pass *p, const float *post, const float *norm)
+{
+    aim_input(p, p->hidden, p->n_row, p->h->n_embd);
+    pass_rows(p, residual_norm_rows, &(struct residual_args){ post, norm });
+}
+
 static void rope_head(struct pass *p, float *head, const float *norm, const float *angles)
 {
     if (norm)
@@ -275,29 +293,48 @@ struct rope_args {
     const float *q_norm, *k_norm;
 };
 
-static void rope_store_rows(struct pass *p, const void *arg, uint32_t first, uint32_t last)
+static const float *angles_of(const struct pass *p, uint32_t layer, uint32_t row)
+{
+    return p->angles[p->h->windowed[layer]] + (size_t)row * p->h->n_rot;
+}
+
+static void rope_rows(struct pass *p, const void *arg, uint32_t first, uint32_t last)
+{
+    const struct rope_args *a = arg;
+    const struct hparams *h = p->h;
+    for (uint32_t r = first; r < last; r++) {
+        if (p->taps.moments)
+            taps_late(p, a->layer, r);
+        for (uint32_t i = 0; i < h->n_head; i++)
+            rope_head(p, p->q + ((size_t)r * h->n_head + i) * h->d_head, a->q_norm,
+                      angles_of(p, a->layer, r));
+        if (p->taps.queries)
+            taps_queries(p, a->layer, r);
+    }
+}
+
+static void store_rows(struct pass *p, const void *arg, uint32_t first, uint32_t last)
 {
     const struct rope_args *a = arg;
     const struct hparams *h = p->h;
     const size_t d = h->d_head;
     for (uint32_t r = first; r < last; r++) {
         const struct kv_view view = kv_view_layer(p->batch->seq[p->row_seq[r]].space, a->layer);
-        const float *angles = p->angles[h->windowed[a->layer]] + (size_t)r * h->n_rot;
         const uint32_t block = p->row_position[r] / KV_BLOCK, row = p->row_position[r] % KV_BLOCK;
-        if (p->taps.moments)
-            taps_late(p, a->layer, r);
-        for (uint32_t i = 0; i < h->n_head; i++)
-            rope_head(p, p->q + ((size_t)r * h->n_head + i) * d, a->q_norm, angles);
-        if (p->taps.queries)
-            taps_queries(p, a->layer, r);
         for (uint32_t i = 0; i < h->n_kv_head; i++) {
             float *k = p->k + ((size_t)r * h->n_kv_head + i) * d;
             const float *v = p->v + ((size_t)r * h->n_kv_head + i) * d;
-            rope_head(p, k, a->k_norm, angles);
+            rope_head(p, k, a->k_norm, angles_of(p, a->layer, r));
             p->kern->store_k(view.type, kv_view_k(&view, block, i), row, k, h->d_head);
             p->kern->store_v(view.type, kv_view_v(&view, block, i), row, v, h->d_head);
         }
     }
+}
+
+static void rope_store_rows(struct pass *p, const void *arg, uint32_t first, uint32_t last)
+{
+    rope_rows(p, arg, first, last);
+    store_rows(p, arg, first, last);
 }
 
 static void norm_queries(struct pass *p, const void *w, uint32_t first, uint32_t last)
@@ -319,75 +356,14 @@ void pass_rope_store(struct pass *p, uint32_t layer, const float *q_norm, const 
     pass_rows(p, rope_store_rows, &(struct rope_args){ layer, q_norm, k_norm });
 }
 
-/* ---- linears: outputs are split, panels at a time, over all matrices that share the input ---- */
-
-struct linears_job {
-    struct pass *p;
-    const struct pass_linear *linear;
-    uint32_t at_once; // panels a task, all of one matrix
-};
-
-static void bias_columns(float *y, const struct linear *w, uint32_t n_row, uint32_t first,
-                         uint32_t last)
+void pass_store(struct pass *p, uint32_t layer, const float *k_norm)
 {
-    for (uint32_t r = 0; w->bias && r < n_row; r++) {
-        for (uint32_t o = first; o < last; o++)
-            y[(size_t)r * w->w.n + o] += w->bias[o];
-    }
+    pass_rows(p, store_rows, &(struct rope_args){ layer, NULL, k_norm });
 }
 
-static uint32_t tasks_of(const struct linears_job *job, const struct linear *l)
+void pass_rope(struct pass *p, uint32_t layer, const float *q_norm)
 {
-    return (l->w.n_panel + job->at_once - 1) / job->at_once;
-}
-
-static void linear_task(struct linears_job *job, const struct pass_linear *l, uint32_t task,
-                        void *scratch)
-{
-    const struct packed *w = &l->w->w;
-    const uint32_t first = task * job->at_once, end = first + job->at_once;
-    const uint32_t last = end < w->n_panel ? end : w->n_panel;
-    job->p->kern->matmul(w, first, last, &job->p->acts, l->y, w->n, scratch);
-    bias_columns(l->y, l->w, job->p->acts.n_row, first * PANEL,
-                 last * PANEL < w->n ? last * PANEL : w->n);
-}
-
-static void linears_part(void *arg, uint32_t part, uint32_t n_part)
-{
-    struct linears_job *job = arg;
-    uint32_t task;
-    while (portions_take(job->p->portion, n_part, part, &task)) {
-        const struct pass_linear *l = job->linear;
-        for (; task >= tasks_of(job, l->w); l++)
-            task -= tasks_of(job, l->w);
-        linear_task(job, l, task, job->p->thread[part].scratch);
-    }
-}
-
-/* Many rows: two panels share what is read of the input. Few: taking a task interrupts the stream of weights (a locked
- * instruction waits for all before it), so large matrices are taken in pieces, but no larger than the ends can even
- * out. */
-static uint32_t panels_at_once(const struct pass *p, const struct pass_linear *linear, uint32_t n)
-{
-    enum { FEW_ROWS = 16, TASKS = 32, MOST = 8 };
-    uint32_t n_panel = 0, at_once;
-    if (p->acts.n_row > FEW_ROWS)
-        return 2;
-    for (uint32_t i = 0; i < n; i++)
-        n_panel += linear[i].w->w.n_panel;
-    at_once = n_panel / (TASKS * workers_count(p->workers));
-    return at_once < 1 ? 1 : at_once < MOST ? at_once : MOST;
-}
-
-void pass_linears(struct pass *p, enum profile_part part, const struct pass_linear *linear,
-                  uint32_t n)
-{
-    struct linears_job job = { p, linear, panels_at_once(p, linear, n) };
-    uint32_t n_task = 0;
-    for (uint32_t i = 0; i < n; i++)
-        n_task += tasks_of(&job, linear[i].w);
-    portions_deal(p->portion, workers_count(p->workers), n_task);
-    profile_run(&p->profile, part, p->workers, linears_part, &job);
+    pass_rows(p, rope_rows, &(struct rope_args){ layer, q_norm, NULL });
 }
 
 /* ---- the batch ---- */
@@ -429,7 +405,7 @@ static uint32_t tile_rows(const struct pass *p)
     return min_u32(p->taps.mass ? TILE_ROWS_FEW : max_u32(n, TILE_ROWS_FEW), p->tile_rows_max);
 }
 
-void pass_begin(struct pass *p, const struct batch *batch, const struct weights *w)
+void pass_aim(struct pass *p, const struct batch *batch)
 {
     p->batch = batch;
     p->n_row = batch->n_row;
@@ -443,6 +419,12 @@ void pass_begin(struct pass *p, const struct batch *batch, const struct weights 
     taps_begin(p);
     p->tile_rows = tile_rows(p);
     attend_plan(p);
+}
+
+void pass_begin(struct pass *p, const struct batch *batch, const struct weights *w)
+{
+    p->whole = batch;
+    pass_aim(p, batch);
     pass_rows(p, embed_rows, w);
     let_embedding_go(p, w);
 }
@@ -453,8 +435,8 @@ const float *pass_logits(struct pass *p, const struct weights *w, const uint32_t
     const size_t n_embd = p->h->n_embd;
     aim_input(p, p->hidden, n, p->h->n_embd);
     for (uint32_t i = 0; i < n; i++)
-        p->kern->rms_norm(p->hidden + i * n_embd, p->x + row[i] * n_embd, w->output_norm,
-                          p->h->n_embd, p->h->norm_eps);
+        p->kern->rms_norm(p->hidden + i * n_embd, p->x + pass_row_left(p, row[i]) * n_embd,
+                          w->output_norm, p->h->n_embd, p->h->norm_eps);
     if (p->codes)
         p->kern->quantise(&p->acts, 0, n);
     pass_linears(p, PROFILE_OUTPUT, (struct pass_linear[]){ { &w->output, p->logits } }, 1);

@@ -82,7 +82,11 @@ struct pass {
     struct workers *workers;
     const struct batch *batch;
     uint32_t n_row;
-    uint32_t n_embedded; // rows of the embedding that were read since its pages were let go
+    const struct batch
+        *whole; // as it was given: `batch`, or what that is what is left of (model/unread.c)
+    struct batch left;
+    struct batch_seq *left_seq; // [n_row]
+    uint32_t n_embedded;        // rows of the embedding that were read since its pages were let go
     uint32_t *row_position, *row_seq; // [n_row]
 
     float *x, *hidden, *q, *k, *v, *mix, *gate, *up;
@@ -132,8 +136,28 @@ struct pass_linear {
 void pass_linears(struct pass *p, enum profile_part part, const struct pass_linear *linear,
                   uint32_t n);
 
+/* Rows of the input that one task of linears takes. */
+struct pass_slice {
+    uint32_t first, n;
+};
+enum { SLICE_LEAST = 128 };
+uint32_t pass_n_slice(const struct pass *p);
+struct pass_slice pass_slice_at(const struct pass *p, uint32_t i, uint32_t n_slice);
+struct acts pass_acts_of(const struct pass *p, struct pass_slice slice);
+
 /* Normalises heads where weights are given, rotates q and k, and stores k and v at their positions. */
 void pass_rope_store(struct pass *p, uint32_t layer, const float *q_norm, const float *k_norm);
+/* The same in two goes: of k and v alone, and of q. */
+void pass_store(struct pass *p, uint32_t layer, const float *k_norm);
+void pass_rope(struct pass *p, uint32_t layer, const float *q_norm);
+
+/* Whether the batch has rows that need not go on behind K and V of the last layer. */
+bool pass_has_unread(const struct pass *p);
+/* Goes on without them: x is that of the rows that are left, which may be none. */
+void pass_leave_unread(struct pass *p);
+/* The row that a row of the whole batch has become. */
+uint32_t pass_row_left(const struct pass *p, uint32_t row);
+
 /* Decides for this batch which rows attend together. */
 void attend_plan(struct pass *p);
 /* Whether a row of the sequence follows the plan, where there is one: it does not select, nor count what parts
@@ -152,6 +176,8 @@ bool pass_gated_input(struct pass *p, const struct linear *gate, const struct li
 
 /* x += hidden; with w: x += rms_norm(hidden) * w. */
 void pass_residual(struct pass *p, const float *w);
+/* That, and then pass_norm_input, in one go. */
+void pass_residual_input(struct pass *p, const float *post, const float *norm);
 
 /* Runs fn over rows [first, last), split where it pays. */
 typedef void pass_rows_fn(struct pass *p, const void *arg, uint32_t first, uint32_t last);
@@ -162,6 +188,9 @@ must_use enum status pass_open(struct pass *p, const struct weights *w, uint32_t
 void pass_close(struct pass *p);
 size_t pass_bytes(const struct hparams *h, const struct weights *w, uint32_t n_thread,
                   uint32_t n_row);
+
+/* What depends on where the batch's rows are: their sequences and positions, and who attends together. */
+void pass_aim(struct pass *p, const struct batch *batch);
 
 /* Sets the batch: x = embeddings; positions, rows' sequences, angles. */
 void pass_begin(struct pass *p, const struct batch *batch, const struct weights *w);

@@ -1,6 +1,6 @@
-/* The same bits, however they were computed: cold == chunked == batched == threaded == any instruction set == forked
- * (docs/NUMERICS.md), on the logits of every position, for a tiny random model of every architecture and for the real
- * default model. */
+/* The same bits, however they were computed: cold == chunked == batched == partly asked for == threaded == any
+ * instruction set == forked (docs/NUMERICS.md), on the logits of every position, for a tiny random model of every
+ * architecture and for the real default model. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -118,6 +118,37 @@ static void batched(struct subject *s, uint32_t n_run)
     runner_close(&r);
 }
 
+/* Sequences of the same ids in one batch, of which only the last rows of a step are asked for, or none of it. */
+static void partly_asked(struct subject *s, const struct runner_config *config)
+{
+    enum { N_RUN = 4 };
+    struct runner r;
+    struct run run[N_RUN], *each[N_RUN];
+    struct rng rng = rng_seeded(N_RUN, 9);
+    runner_open(&r, config);
+    for (uint32_t i = 0; i < N_RUN; i++) {
+        run_open(&r, &run[i], s->ids);
+        run[i].logits = s->got;
+        run[i].n_last = i;
+        each[i] = &run[i];
+    }
+    run[0].unread = true;
+    while (run[N_RUN - 1].n_done < s->n) {
+        uint32_t n[N_RUN];
+        for (uint32_t i = 0; i < N_RUN; i++) {
+            const uint32_t left = s->n - run[i].n_done, want = 1 + rng_below(&rng, 150);
+            n[i] = want < left ? want : left;
+        }
+        run_step(&r, each, n, N_RUN);
+        for (uint32_t i = 1; i < N_RUN; i++)
+            same(s, s->got, run[i].n_done - (n[i] < i ? n[i] : i), run[i].n_done,
+                 "the last rows of a step");
+    }
+    for (uint32_t i = 0; i < N_RUN; i++)
+        run_close(&run[i]);
+    runner_close(&r);
+}
+
 /* A sequence forks in the middle of a block; parent and child go on with the same tokens. */
 static void forked(struct subject *s)
 {
@@ -197,6 +228,7 @@ static void decoded(struct subject *s, const struct runner_config *config, uint3
         const uint32_t left = before ? from - run.n_done : s->n - run.n_done,
                        most = before ? chunk : then;
         run.logits = before ? NULL : s->got;
+        run.unread = before;
         run_step(&r, &(struct run *){ &run }, &(uint32_t){ left < most ? left : most }, 1);
     }
     run_close(&run);
@@ -222,6 +254,8 @@ static void every_way(struct subject *s, uint32_t n_slow)
     chunked(s);
     for (uint32_t n = 1; n <= 8; n += n == 1 ? 2 : 5)
         batched(s, n);
+    partly_asked(s, &s->config);
+    partly_asked(s, &two);
     forked(s);
     other(s, two, s->n, "two threads");
     decoded(s, &two, s->n - 30, 512, 1);

@@ -55,9 +55,17 @@ void run_close(struct run *s)
     kv_space_free(s->space);
 }
 
+/* Of a step of n rows those at its beginning whose logits are not asked for. */
+static uint32_t unread(const struct run *s, uint32_t n)
+{
+    if (s->unread)
+        return n;
+    return s->n_last && s->n_last < n ? n - s->n_last : 0;
+}
+
 static void take_logits(struct runner *r, struct run *s, uint32_t first_row, uint32_t n)
 {
-    for (uint32_t done = 0; s->logits && done < n; done += LOGIT_ROWS) {
+    for (uint32_t done = unread(s, n); s->logits && done < n; done += LOGIT_ROWS) {
         const uint32_t m = n - done < LOGIT_ROWS ? n - done : LOGIT_ROWS;
         uint32_t row[LOGIT_ROWS];
         for (uint32_t i = 0; i < m; i++)
@@ -84,6 +92,7 @@ void run_step(struct runner *r, struct run *const *s, const uint32_t *n, uint32_
             .excerpt = s[i]->excerpt,
             .taps = s[i]->taps,
             .select = s[i]->select,
+            .n_unread = unread(s[i], n[i]),
         };
         memcpy(ids + b.n_row, s[i]->ids + s[i]->n_done, n[i] * sizeof *ids);
         b.n_row += n[i];

@@ -32,7 +32,9 @@ struct run {
     struct kv_select *select;         // or NULL; the test's
     const int32_t *ids;
     uint32_t n_done;
-    float *logits; // [n][n_vocab] of every position, or NULL
+    float *logits;   // [n][n_vocab] of every position, or NULL
+    uint32_t n_last; // 0, or so many rows of a step have their logits taken, the last ones
+    bool unread;     // nobody asks for logits
 };
 
 void run_open(struct runner *r, struct run *s, const int32_t *ids);

@@ -10,21 +10,27 @@ enum { VECTORS = KV_BLOCK / 16 };
 static inline __m512 finish_scores(const struct attn_run *run, const struct attn_block *b, float *s,
                                    float *keep, uint64_t seen)
 {
-    __m512 top = _mm512_set1_ps(-INFINITY);
-    for (uint32_t i = 0; i < KV_BLOCK; i += 16) {
-        __m512 x = _mm512_load_ps(s + i);
-        if (b->k_scale)
-            x = _mm512_mul_ps(x, _mm512_load_ps(b->k_scale + i));
-        x = _mm512_mul_ps(x, _mm512_set1_ps(run->scale));
-        if (run->softcap != 0)
-            x = softcap16(x, _mm512_set1_ps(run->softcap));
-        if (seen != UINT64_MAX)
-            x = _mm512_mask_mov_ps(_mm512_set1_ps(-INFINITY), (__mmask16)(seen >> i), x);
-        top = _mm512_max_ps(x, top); // of a NaN and a number the number
-        _mm512_store_ps(s + i, x);
-        if (keep)
-            _mm512_store_ps(keep + i, x);
+    __m512 top = _mm512_set1_ps(-INFINITY), x[VECTORS];
+    for (uint32_t v = 0; v < VECTORS; v++)
+        x[v] = _mm512_load_ps(s + 16 * v);
+    if (b->k_scale)
+        for (uint32_t v = 0; v < VECTORS; v++)
+            x[v] = _mm512_mul_ps(x[v], _mm512_load_ps(b->k_scale + 16 * v));
+    for (uint32_t v = 0; v < VECTORS; v++)
+        x[v] = _mm512_mul_ps(x[v], _mm512_set1_ps(run->scale));
+    if (run->softcap != 0)
+        for (uint32_t v = 0; v < VECTORS; v++)
+            x[v] = softcap16(x[v], _mm512_set1_ps(run->softcap));
+    if (seen != UINT64_MAX)
+        for (uint32_t v = 0; v < VECTORS; v++)
+            x[v] = _mm512_mask_mov_ps(top, (__mmask16)(seen >> 16 * v), x[v]);
+    for (uint32_t v = 0; v < VECTORS; v++) {
+        top = _mm512_max_ps(x[v], top); // of a NaN and a number the number
+        _mm512_store_ps(s + 16 * v, x[v]);
     }
+    if (keep)
+        for (uint32_t v = 0; v < VECTORS; v++)
+            _mm512_store_ps(keep + 16 * v, x[v]);
     return top;
 }
 

@@ -63,9 +63,9 @@ INLINE void body(const struct tiles *t, uint32_t query, const struct strip *s, u
 
     for (uint32_t n = t->first; n < last; n++, b += stride, ahead += fetch) {
         const uint32_t i = listed ? t->row[n] : n;
-        __m512 a[AVX512_TILE_QUERIES];
+        __m512 bv[AVX512_TILE_OUT / 16], a[AVX512_TILE_QUERIES];
 #pragma GCC unroll 6
-        for (uint32_t q = 0; q < n_q; q++)
+        for (uint32_t q = 0; q < n_q && from != FROM_PANELS; q++)
             a[q] = _mm512_set1_ps(factor[q][i]);
         if (listed) {
             b = s->b + i * stride;
@@ -73,12 +73,20 @@ INLINE void body(const struct tiles *t, uint32_t query, const struct strip *s, u
             rows &= rows - 1;
         }
         fetch_ahead(ahead, step, far, from, listed);
+        // panels query by query: 905 -> 865 cycles a whole tile of 64 steps; else a vector is used as it is converted
 #pragma GCC unroll 4
         for (uint32_t v = 0; v < n_v; v++) {
-            __m512 bv = load16(from, b + 16 * v * source_bytes(from), n_out);
+            bv[v] = load16(from, b + 16 * v * source_bytes(from), n_out);
 #pragma GCC unroll 6
-            for (uint32_t q = 0; q < n_q; q++)
-                acc[q][v] = _mm512_fmadd_ps(a[q], bv, acc[q][v]);
+            for (uint32_t q = 0; q < n_q && from != FROM_PANELS; q++)
+                acc[q][v] = _mm512_fmadd_ps(a[q], bv[v], acc[q][v]);
+        }
+#pragma GCC unroll 6
+        for (uint32_t q = 0; q < n_q && from == FROM_PANELS; q++) {
+            a[q] = _mm512_set1_ps(factor[q][i]);
+#pragma GCC unroll 4
+            for (uint32_t v = 0; v < n_v; v++)
+                acc[q][v] = _mm512_fmadd_ps(a[q], bv[v], acc[q][v]);
         }
     }
 
