@@ -22,7 +22,7 @@
  *     signed 8     128 * 254 = 32,512                   1, as |code| times q with the code's sign
  *
  * Codes are stored unsigned, too large by an offset. A sum that starts from - offset * (the q that its 16 bits get,
- * acts_pairs) may wrap around on its way, but ends as the sum of products without the offset, modulo 2^16, and
+ * acts_excess) may wrap around on its way, but ends as the sum of products without the offset, modulo 2^16, and
  * those fit: the offset costs a subtraction a run, and 16 bits hold twice as many products (512 rows, Zen 3: Q5_0
  * 1.10 times the rate, Q6_K 1.08). Scales of halves of 16 are the multiplier of the widening. On Zen 3 the tile of
  * 4-bit codes runs at 72 % of a loop of nothing but products and widenings, as fast as the same loop in assembly. */
@@ -96,14 +96,30 @@ always_inline __m256i product(struct kind kind, __m256i code, __m256i q)
     return _mm256_maddubs_epi16(code, q);
 }
 
+always_inline enum acts_offset offset_of(struct kind kind)
+{
+    return kind.offset == 8    ? OFFSET_8
+           : kind.offset == 16 ? OFFSET_16
+           : kind.offset == 4  ? OFFSET_4
+                               : OFFSET_32;
+}
+
+always_inline struct tile_rows rows_of(struct kind kind, const struct acts *x, uint32_t row,
+                                       uint32_t block)
+{
+    struct tile_rows rows = rows_at(x, row, block);
+    if (kind.offset)
+        rows.excess = acts_excess_of(x, offset_of(kind), row, block);
+    return rows;
+}
+
 /* offset * q added up over the 16 bits of a run of kind.depth dwords: what the run's sum is too large by. */
 always_inline __m256i excess(struct kind kind, struct tile_rows x, int r, size_t b, int run)
 {
-    const int16_t(*sum)[2] = tile_pairs(x, r, b)->sum[r % ACTS_ROWS];
-    __m256i pair = broadcast_4(sum[kind.depth == 8 ? 1 : run]);
-    if (kind.depth < 8 && run == 1)
-        pair = _mm256_sub_epi16(pair, broadcast_4(sum[0]));
-    return _mm256_mullo_epi16(pair, _mm256_set1_epi16((short)kind.offset)); // a shift
+    const size_t n_run = acts_excess_runs(offset_of(kind));
+    const size_t block = (size_t)(r / ACTS_ROWS) * x.n_block + b;
+    return broadcast_4(x.excess + (block * ACTS_ROWS + (size_t)r % ACTS_ROWS) * n_run +
+                       (size_t)run);
 }
 
 /* I_b of n_row rows and n_half halves of a panel. */
@@ -256,7 +272,7 @@ always_inline void one_row(struct kind kind, unpack_fn *unpack, const struct mat
                            const uint8_t *record, float *y, uint32_t n)
 {
     __m256 sum[2] = { _mm256_setzero_ps(), _mm256_setzero_ps() };
-    struct tile_rows x = rows_at(c->x, 0, 0);
+    struct tile_rows x = rows_of(kind, c->x, 0, 0);
     for (uint32_t b = 0; b < x.n_block; b += kind.group, record += kind.record_bytes) {
         struct record_scales scales;
         if (kind.scales)
@@ -316,7 +332,7 @@ always_inline void few_rows(struct kind kind, unpack_fn *unpack, int n_row,
                             uint32_t n)
 {
     struct half_block(*w)[2] = c->scratch;
-    struct tile_rows x = rows_at(c->x, 0, 0);
+    struct tile_rows x = rows_of(kind, c->x, 0, 0);
     __m256 sum[4][2];
     clear_rows(sum, n_row);
     for (uint32_t b = 0; b < x.n_block; b += kind.group, record += kind.record_bytes) {
@@ -352,7 +368,7 @@ always_inline void tile(struct kind kind, int n_row, const struct range *range,
 {
     const uint32_t n_block = range->last - range->first;
     const uint8_t *ahead = range->ahead;
-    struct tile_rows x = rows_at(c->x, r, range->first);
+    struct tile_rows x = rows_of(kind, c->x, r, range->first);
     __m256 sum[4][2];
     y += r * c->y_stride;
     UNROLL(4)
