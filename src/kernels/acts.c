@@ -38,6 +38,29 @@ void acts_place(struct acts *a, uint32_t n_row, uint32_t k, bool tiles, void *me
     }
 }
 
+uint32_t acts_offsets_of(enum dtype type)
+{
+    switch (type) {
+    case DT_Q4_0:
+        return 1u << OFFSET_8;
+    case DT_Q5_0:
+        return 1u << OFFSET_16;
+    case DT_Q3_K:
+        return 1u << OFFSET_4;
+    case DT_Q6_K:
+        return 1u << OFFSET_32;
+    default:
+        return 0;
+    }
+}
+
+void acts_leave_out(struct acts *a, uint32_t offsets)
+{
+    for (enum acts_offset i = 0; i < N_OFFSET; i++)
+        if (!(offsets >> i & 1))
+            a->excess[i] = NULL;
+}
+
 size_t matmul_scratch_bytes(const struct packed *w)
 {
     return is_quantised(w->type) ? MATMUL_SCRATCH : 64;

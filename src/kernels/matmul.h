@@ -113,7 +113,8 @@ struct acts {
     const float *f;           // [n_row][k]
     struct acts_tile *tile;   // [n_row / 16 rounded up][k / 32]; NULL: there are blocks instead
     struct acts_block *block; // [n_row / 2 rounded up][k / 32]
-    struct acts_excess *excess[N_OFFSET]; // as block, each [ACTS_ROWS][runs]
+    struct acts_excess
+        *excess[N_OFFSET]; // as block, each [ACTS_ROWS][runs]; NULL: no weights need it
 };
 
 static inline struct acts_tile *acts_tile_of(const struct acts *a, uint32_t row, uint32_t b)
@@ -139,6 +140,10 @@ static inline struct acts_excess *acts_excess_of(const struct acts *a, enum acts
  * (64-byte aligned); f stays. */
 size_t acts_bytes(uint32_t n_row, uint32_t k);
 void acts_place(struct acts *a, uint32_t n_row, uint32_t k, bool tiles, void *memory);
+
+/* Bit i: weights of the type need excess[i]; and leaving out what is not among `offsets`. */
+uint32_t acts_offsets_of(enum dtype type);
+void acts_leave_out(struct acts *a, uint32_t offsets);
 
 /* Quantises rows [first, last) of a->f. k a multiple of 32. */
 typedef void kern_quantise(struct acts *a, uint32_t first, uint32_t last);

@@ -67,7 +67,7 @@ static void writes_codes(const struct acts *a, uint32_t r, uint32_t b)
     } else {
         writes_lane(acts_block_of(a, r, b), r % ACTS_ROWS);
         for (enum acts_offset i = 0; i < N_OFFSET; i++)
-            for (uint32_t run = 0; run < acts_excess_runs(i); run++)
+            for (uint32_t run = 0; a->excess[i] && run < acts_excess_runs(i); run++)
                 writes(acts_excess_of(a, i, r, b) + run, sizeof(struct acts_excess));
     }
 }

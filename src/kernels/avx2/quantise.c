@@ -7,8 +7,9 @@
 static inline void store_excess(const struct acts *a, enum acts_offset offset, uint32_t r,
                                 uint32_t b, const void *of)
 {
-    memcpy(acts_excess_of(a, offset, r, b), of,
-           acts_excess_runs(offset) * sizeof(struct acts_excess));
+    if (a->excess[offset])
+        memcpy(acts_excess_of(a, offset, r, b), of,
+               acts_excess_runs(offset) * sizeof(struct acts_excess));
 }
 
 /* Code i is block b of row r. */

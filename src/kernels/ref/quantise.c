@@ -41,6 +41,8 @@ static void store_excess(const struct acts *a, uint32_t r, uint32_t b, int16_t p
 {
     static const int offset[N_OFFSET] = { 8, 16, 4, 32 };
     for (enum acts_offset i = 0; i < N_OFFSET; i++) {
+        if (!a->excess[i])
+            continue;
         struct acts_excess *to = acts_excess_of(a, i, r, b);
         for (int j = 0; j < 2; j++)
             if (acts_excess_runs(i) == 1) {
