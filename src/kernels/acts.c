@@ -7,12 +7,19 @@ static size_t n_block(uint32_t n_row, uint32_t k)
     return n_pair * (k / QBLOCK);
 }
 
+static size_t excess_of_block(enum acts_offset i)
+{
+    return (size_t)ACTS_ROWS * acts_excess_runs(i);
+}
+
 size_t acts_bytes(uint32_t n_row, uint32_t k)
 {
     const size_t n_tile = (n_row + ACTS_TILE - 1) / ACTS_TILE;
     const size_t tiles = n_tile * (k / QBLOCK) * sizeof(struct acts_tile);
-    const size_t blocks =
-        n_block(n_row, k) * (sizeof(struct acts_block) + sizeof(struct acts_pairs));
+    size_t block = sizeof(struct acts_block);
+    for (enum acts_offset i = 0; i < N_OFFSET; i++)
+        block += excess_of_block(i) * sizeof(struct acts_excess);
+    const size_t blocks = n_block(n_row, k) * block;
     return tiles > blocks ? tiles : blocks;
 }
 
@@ -23,8 +30,35 @@ void acts_place(struct acts *a, uint32_t n_row, uint32_t k, bool tiles, void *me
         a->tile = memory;
     } else {
         a->block = memory;
-        a->pairs = (struct acts_pairs *)(a->block + n_block(n_row, k));
+        struct acts_excess *at = (struct acts_excess *)(a->block + n_block(n_row, k));
+        for (enum acts_offset i = 0; i < N_OFFSET; i++) {
+            a->excess[i] = at;
+            at += n_block(n_row, k) * excess_of_block(i);
+        }
     }
+}
+
+uint32_t acts_offsets_of(enum dtype type)
+{
+    switch (type) {
+    case DT_Q4_0:
+        return 1u << OFFSET_8;
+    case DT_Q5_0:
+        return 1u << OFFSET_16;
+    case DT_Q3_K:
+        return 1u << OFFSET_4;
+    case DT_Q6_K:
+        return 1u << OFFSET_32;
+    default:
+        return 0;
+    }
+}
+
+void acts_leave_out(struct acts *a, uint32_t offsets)
+{
+    for (enum acts_offset i = 0; i < N_OFFSET; i++)
+        if (!(offsets >> i & 1))
+            a->excess[i] = NULL;
 }
 
 size_t matmul_scratch_bytes(const struct packed *w)

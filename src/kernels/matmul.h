@@ -84,11 +84,19 @@ struct acts_block {
     int16_t half[ACTS_ROWS][2]; // sums of q over halves of the block
 };
 
-/* Sums of q over the first two of each four k, and over the last two: of the first half of a block, and of all of it.
- * Apart from the block, as few types read them, and others' rates fell by 3 % when their blocks were longer for it. */
-struct acts_pairs {
-    int16_t sum[ACTS_ROWS][2][2];
+/* Offsets by which codes are stored too large (matmul_tile.h), and for each the offset times what a row's q are over the
+ * first two of each four k, and over the last two. Offsets 4 and 32 are those of types with scales of halves: they have
+ * it for each half of a block, the others for all of it. Apart from the block and from each other, as a type reads one
+ * of them: others' rates fell by 3 % when their blocks were longer for it. */
+enum acts_offset { OFFSET_8, OFFSET_16, OFFSET_4, OFFSET_32, N_OFFSET };
+struct acts_excess {
+    int16_t of[2];
 };
+
+static inline uint32_t acts_excess_runs(enum acts_offset i)
+{
+    return i < OFFSET_4 ? 1 : 2;
+}
 
 /* 32 k of 16 neighbouring rows, as a matrix unit reads them: q row by row. */
 enum { ACTS_TILE = 16 };
@@ -105,7 +113,8 @@ struct acts {
     const float *f;           // [n_row][k]
     struct acts_tile *tile;   // [n_row / 16 rounded up][k / 32]; NULL: there are blocks instead
     struct acts_block *block; // [n_row / 2 rounded up][k / 32]
-    struct acts_pairs *pairs; // as block
+    struct acts_excess
+        *excess[N_OFFSET]; // as block, each [ACTS_ROWS][runs]; NULL: no weights need it
 };
 
 static inline struct acts_tile *acts_tile_of(const struct acts *a, uint32_t row, uint32_t b)
@@ -119,15 +128,22 @@ static inline struct acts_block *acts_block_of(const struct acts *a, uint32_t ro
     return a->block + (size_t)(row / ACTS_ROWS) * (a->k / QBLOCK) + b;
 }
 
-static inline struct acts_pairs *acts_pairs_of(const struct acts *a, uint32_t row, uint32_t b)
+/* Of the row's first run of block b. */
+static inline struct acts_excess *acts_excess_of(const struct acts *a, enum acts_offset i,
+                                                 uint32_t row, uint32_t b)
 {
-    return a->pairs + (size_t)(row / ACTS_ROWS) * (a->k / QBLOCK) + b;
+    const size_t block = (size_t)(row / ACTS_ROWS) * (a->k / QBLOCK) + b;
+    return a->excess[i] + (block * ACTS_ROWS + row % ACTS_ROWS) * acts_excess_runs(i);
 }
 
 /* Bytes that quantised rows take, up to n_row of them, and setting up a batch whose blocks, or tiles, lie in `memory`
  * (64-byte aligned); f stays. */
 size_t acts_bytes(uint32_t n_row, uint32_t k);
 void acts_place(struct acts *a, uint32_t n_row, uint32_t k, bool tiles, void *memory);
+
+/* Bit i: weights of the type need excess[i]; and leaving out what is not among `offsets`. */
+uint32_t acts_offsets_of(enum dtype type);
+void acts_leave_out(struct acts *a, uint32_t offsets);
 
 /* Quantises rows [first, last) of a->f. k a multiple of 32. */
 typedef void kern_quantise(struct acts *a, uint32_t first, uint32_t last);

@@ -195,8 +195,10 @@ static void aim_input(struct pass *p, const float *src, uint32_t n_row, uint32_t
 {
     p->acts = (struct acts){ .n_row = n_row, .k = k, .f = src };
     p->codes = p->quantise && k % QBLOCK == 0; /* else only float weights can follow */
-    if (p->codes)
-        acts_place(&p->acts, n_row, k, n_row >= p->kern->tiles_from, p->acts_memory);
+    if (!p->codes)
+        return;
+    acts_place(&p->acts, n_row, k, n_row >= p->kern->tiles_from, p->acts_memory);
+    acts_leave_out(&p->acts, p->offsets);
 }
 
 static void norm_rows(struct pass *p, const void *arg, uint32_t first, uint32_t last)

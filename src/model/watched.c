@@ -65,9 +65,10 @@ static void writes_codes(const struct acts *a, uint32_t r, uint32_t b)
     if (a->tile) {
         writes_lane_of_tile(acts_tile_of(a, r, b), r % ACTS_TILE);
     } else {
-        struct acts_pairs *pairs = acts_pairs_of(a, r, b);
         writes_lane(acts_block_of(a, r, b), r % ACTS_ROWS);
-        writes(pairs->sum[r % ACTS_ROWS], sizeof pairs->sum[0]);
+        for (enum acts_offset i = 0; i < N_OFFSET; i++)
+            for (uint32_t run = 0; a->excess[i] && run < acts_excess_runs(i); run++)
+                writes(acts_excess_of(a, i, r, b) + run, sizeof(struct acts_excess));
     }
 }
 

@@ -20,6 +20,7 @@ struct loader {
     struct note *why;
     enum status st;
     bool any_quantised;
+    uint32_t offsets;
     struct role *role;
     size_t n_role, n_role_max;
     size_t n_vector_float;
@@ -64,6 +65,7 @@ static void take_matrix(struct loader *l, const char *name, uint32_t n_out, uint
     r->linear = out;
     if (dtype_info(t->type)->block_elems > 1)
         l->any_quantised = true;
+    l->offsets |= acts_offsets_of(t->type);
     if (!packed_shape(&out->w, t->type, n_out, n_in)) {
         note_set(l->why, "tensor '%s' has rows of %u elements, which type %s cannot hold in blocks",
                  name, n_in, dtype_info(t->type)->name);
@@ -275,6 +277,7 @@ enum status weights_load(struct weights *out, const struct gguf *g, const struct
         goto done;
     w.n_param = l.n_param;
     w.any_quantised = l.any_quantised;
+    w.offsets = l.offsets;
     *out = w;
     w = (struct weights){ 0 };
 done:

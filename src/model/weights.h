@@ -33,6 +33,7 @@ struct weights {
     struct linear output;
     struct layer_weights *layer; // [n_layer]
     bool any_quantised;          // some matrix is not of a float type
+    uint32_t offsets;            // that some of them need (acts_offsets_of)
     uint64_t n_param;
     size_t bytes; // resident: packed panels and vectors
 

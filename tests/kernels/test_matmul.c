@@ -278,9 +278,9 @@ static void expect_equal_acts(const struct acts *a, const struct acts *b)
                 continue;
             }
             expect_equal_codes(acts_block_of(a, r, j), acts_block_of(b, r, j), r % ACTS_ROWS);
-            assert_memory_equal(acts_pairs_of(a, r, j)->sum[r % ACTS_ROWS],
-                                acts_pairs_of(b, r, j)->sum[r % ACTS_ROWS],
-                                sizeof(struct acts_pairs) / ACTS_ROWS);
+            for (enum acts_offset i = 0; i < N_OFFSET; i++)
+                assert_memory_equal(acts_excess_of(a, i, r, j), acts_excess_of(b, i, r, j),
+                                    acts_excess_runs(i) * sizeof(struct acts_excess));
         }
 }
 

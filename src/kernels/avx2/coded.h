@@ -78,24 +78,35 @@ static inline __m128 nans(const __m256 odd[AT_ONCE])
     return _mm_loadu_ps(nan);
 }
 
-/* Four blocks' values; half and pair as they lie in acts_block and acts_pairs. */
+/* Four blocks' values; half and excess as they lie in acts_block and acts_excess. */
 struct coded {
     __m256i q[AT_ONCE];
     float d[AT_ONCE], z[AT_ONCE], t[AT_ONCE];
     int32_t half[AT_ONCE];
-    int64_t pair[AT_ONCE];
+    int32_t of_8[AT_ONCE], of_16[AT_ONCE];
+    int64_t of_4[AT_ONCE], of_32[AT_ONCE];
 };
+
+/* Sums of pairs of the first halves, of the second ones. */
+static inline void code_excess(struct coded *c, __m128i first, __m128i second)
+{
+    __m128i all = _mm_add_epi16(first, second), low = _mm_unpacklo_epi32(first, second),
+            high = _mm_unpackhi_epi32(first, second);
+    _mm_storeu_si128((__m128i *)c->of_8, _mm_slli_epi16(all, 3));
+    _mm_storeu_si128((__m128i *)c->of_16, _mm_slli_epi16(all, 4));
+    _mm_storeu_si128((__m128i *)c->of_4, _mm_slli_epi16(low, 2));
+    _mm_storeu_si128((__m128i *)(c->of_4 + 2), _mm_slli_epi16(high, 2));
+    _mm_storeu_si128((__m128i *)c->of_32, _mm_slli_epi16(low, 5));
+    _mm_storeu_si128((__m128i *)(c->of_32 + 2), _mm_slli_epi16(high, 5));
+}
 
 static inline void code_sums(struct coded *c, __m128 d)
 {
     __m256i pairs = sums_of_pairs(c->q), halves = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
-    __m128i first = _mm256_castsi256_si128(pairs), low = _mm256_castsi256_si128(halves);
-    __m128i both = _mm_add_epi16(first, _mm256_extracti128_si256(pairs, 1));
-    __m128i high = _mm256_extracti128_si256(halves, 1);
+    __m128i low = _mm256_castsi256_si128(halves), high = _mm256_extracti128_si256(halves, 1);
     _mm_storeu_ps(c->t, _mm_mul_ps(d, _mm_cvtepi32_ps(_mm_add_epi32(low, high))));
     _mm_storeu_si128((__m128i *)c->half, _mm_blend_epi16(low, _mm_slli_epi32(high, 16), 0xaa));
-    _mm_storeu_si128((__m128i *)c->pair, _mm_unpacklo_epi32(first, both));
-    _mm_storeu_si128((__m128i *)(c->pair + 2), _mm_unpackhi_epi32(first, both));
+    code_excess(c, _mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
 }
 
 static inline void code(struct coded *c, const float *const f[AT_ONCE])

@@ -4,7 +4,7 @@
  *
  *   one row (decode)     unpack a block into registers, multiply, forget it
  *   two to four          unpack a record into scratch (L1), a tile over it, and the next record; y stays in registers
- *   more (prefill)       unpack a range of records into scratch, then tiles of 4 rows x 16 outputs over it;
+ *   more (prefill)       unpack a range of records into scratch, then tiles of 3 rows x 16 outputs over it;
  *                        y waits in memory between ranges, which costs no bit
  *
  * What is read next is fetched while products are computed, a block's part at a time: fetched while it is unpacked,
@@ -22,7 +22,7 @@
  *     signed 8     128 * 254 = 32,512                   1, as |code| times q with the code's sign
  *
  * Codes are stored unsigned, too large by an offset. A sum that starts from - offset * (the q that its 16 bits get,
- * acts_pairs) may wrap around on its way, but ends as the sum of products without the offset, modulo 2^16, and
+ * acts_excess) may wrap around on its way, but ends as the sum of products without the offset, modulo 2^16, and
  * those fit: the offset costs a subtraction a run, and 16 bits hold twice as many products (512 rows, Zen 3: Q5_0
  * 1.10 times the rate, Q6_K 1.08). Scales of halves of 16 are the multiplier of the widening. On Zen 3 the tile of
  * 4-bit codes runs at 72 % of a loop of nothing but products and widenings, as fast as the same loop in assembly. */
@@ -96,14 +96,30 @@ always_inline __m256i product(struct kind kind, __m256i code, __m256i q)
     return _mm256_maddubs_epi16(code, q);
 }
 
+always_inline enum acts_offset offset_of(struct kind kind)
+{
+    return kind.offset == 8    ? OFFSET_8
+           : kind.offset == 16 ? OFFSET_16
+           : kind.offset == 4  ? OFFSET_4
+                               : OFFSET_32;
+}
+
+always_inline struct tile_rows rows_of(struct kind kind, const struct acts *x, uint32_t row,
+                                       uint32_t block)
+{
+    struct tile_rows rows = rows_at(x, row, block);
+    if (kind.offset)
+        rows.excess = acts_excess_of(x, offset_of(kind), row, block);
+    return rows;
+}
+
 /* offset * q added up over the 16 bits of a run of kind.depth dwords: what the run's sum is too large by. */
 always_inline __m256i excess(struct kind kind, struct tile_rows x, int r, size_t b, int run)
 {
-    const int16_t(*sum)[2] = tile_pairs(x, r, b)->sum[r % ACTS_ROWS];
-    __m256i pair = broadcast_4(sum[kind.depth == 8 ? 1 : run]);
-    if (kind.depth < 8 && run == 1)
-        pair = _mm256_sub_epi16(pair, broadcast_4(sum[0]));
-    return _mm256_mullo_epi16(pair, _mm256_set1_epi16((short)kind.offset)); // a shift
+    const size_t n_run = acts_excess_runs(offset_of(kind));
+    const size_t block = (size_t)((x.skip + r) / ACTS_ROWS) * x.n_block + b;
+    return broadcast_4(x.excess + (block * ACTS_ROWS + (size_t)tile_lane(x, r)) * n_run +
+                       (size_t)run);
 }
 
 /* I_b of n_row rows and n_half halves of a panel. */
@@ -117,7 +133,7 @@ always_inline void dots(struct kind kind, int n_row, int n_half, const struct ha
         UNROLL(4)
         for (int r = 0; r < n_row; r++) {
             const struct acts_block *a = tile_block(x, r, b);
-            __m256i q = broadcast_4(a->q[g][r % ACTS_ROWS]), start = _mm256_setzero_si256();
+            __m256i q = broadcast_4(a->q[g][tile_lane(x, r)]), start = _mm256_setzero_si256();
             if (kind.offset && step == 0)
                 start = excess(kind, x, r, b, g / kind.depth);
             UNROLL(2)
@@ -147,7 +163,7 @@ always_inline void add_block(struct kind kind, int n_row, int n_half, const stru
     UNROLL(4)
     for (int r = 0; r < n_row; r++) {
         const struct acts_block *a = tile_block(x, r, b);
-        const int lane = r % ACTS_ROWS;
+        const int lane = tile_lane(x, r);
         __m256 d = _mm256_broadcast_ss(&a->d[lane]), z = _mm256_broadcast_ss(&a->z[lane]);
         __m256i half = broadcast_4(a->half[lane]);
         UNROLL(2)
@@ -256,7 +272,7 @@ always_inline void one_row(struct kind kind, unpack_fn *unpack, const struct mat
                            const uint8_t *record, float *y, uint32_t n)
 {
     __m256 sum[2] = { _mm256_setzero_ps(), _mm256_setzero_ps() };
-    struct tile_rows x = rows_at(c->x, 0, 0);
+    struct tile_rows x = rows_of(kind, c->x, 0, 0);
     for (uint32_t b = 0; b < x.n_block; b += kind.group, record += kind.record_bytes) {
         struct record_scales scales;
         if (kind.scales)
@@ -316,7 +332,7 @@ always_inline void few_rows(struct kind kind, unpack_fn *unpack, int n_row,
                             uint32_t n)
 {
     struct half_block(*w)[2] = c->scratch;
-    struct tile_rows x = rows_at(c->x, 0, 0);
+    struct tile_rows x = rows_of(kind, c->x, 0, 0);
     __m256 sum[4][2];
     clear_rows(sum, n_row);
     for (uint32_t b = 0; b < x.n_block; b += kind.group, record += kind.record_bytes) {
@@ -341,20 +357,22 @@ struct range {
  * instructions cost as much as it brings. */
 always_inline void prefetch_rows(int n_row, struct tile_rows x, size_t b)
 {
+    const int first = (x.skip + n_row + 1) / ACTS_ROWS, last = (x.skip + 2 * n_row + 1) / ACTS_ROWS;
     UNROLL(2)
-    for (int r = n_row; r < 2 * n_row; r += ACTS_ROWS)
-        _mm_prefetch((const char *)(tile_block(x, r, b) + 1) - 1, _MM_HINT_T0);
+    for (int i = first; i < last; i++)
+        _mm_prefetch((const char *)(x.block + (size_t)i * x.n_block + b + 1) - 1, _MM_HINT_T0);
 }
 
-/* Rows r .. r + n_row over a range. */
-always_inline void tile(struct kind kind, int n_row, const struct range *range,
+/* n_row rows from r + skip on over a range; r is even. */
+always_inline void tile(struct kind kind, int skip, int n_row, const struct range *range,
                         const struct matmul_call *c, uint32_t r, float *y, uint32_t n)
 {
     const uint32_t n_block = range->last - range->first;
     const uint8_t *ahead = range->ahead;
-    struct tile_rows x = rows_at(c->x, r, range->first);
+    struct tile_rows x = rows_of(kind, c->x, r, range->first);
     __m256 sum[4][2];
-    y += r * c->y_stride;
+    x.skip = skip;
+    y += (r + (uint32_t)skip) * c->y_stride;
     UNROLL(4)
     for (int i = 0; i < n_row; i++) // the next tile's
         _mm_prefetch((const char *)(y + (size_t)(n_row + i) * c->y_stride), _MM_HINT_T0);
@@ -373,19 +391,26 @@ always_inline void tile(struct kind kind, int n_row, const struct range *range,
     store_rows(c, y, sum, n_row, n);
 }
 
-/* All rows over a range. */
+/* Three rows at a time: their 6 sums, 6 y, 2 codes and what they are multiplied by are the 16 registers; with a fourth
+ * row y wait on the stack (512 rows, Granite Rapids, three for four: Q4_1 1.05 times the rate, Q5_0 and Q4_K 1.03, Q6_K
+ * 1.02). Products of signed codes need more registers than that, and a pair of tiles ends where blocks of two rows end. */
 always_inline void tiles(struct kind kind, struct range range, const struct matmul_call *c,
                          float *y, uint32_t n)
 {
-    uint32_t r = 0, n_row = c->x->n_row;
-    for (; r + 4 <= n_row; r += 4, range.ahead = NULL)
-        tile(kind, 4, &range, c, r, y, n);
-    if (n_row - r == 3)
-        tile(kind, 3, &range, c, r, y, n);
-    else if (n_row - r == 2)
-        tile(kind, 2, &range, c, r, y, n);
-    else if (n_row - r == 1)
-        tile(kind, 1, &range, c, r, y, n);
+    uint32_t r = 0, left = c->x->n_row;
+    for (; !kind.is_signed && (left >= 9 || left == 6); r += 6, left -= 6) {
+        tile(kind, 0, 3, &range, c, r, y, n);
+        range.ahead = NULL;
+        tile(kind, 3, 3, &range, c, r, y, n);
+    }
+    for (; left >= 4; r += 4, left -= 4, range.ahead = NULL)
+        tile(kind, 0, 4, &range, c, r, y, n);
+    if (left == 3)
+        tile(kind, 0, 3, &range, c, r, y, n);
+    else if (left == 2)
+        tile(kind, 0, 2, &range, c, r, y, n);
+    else if (left == 1)
+        tile(kind, 0, 1, &range, c, r, y, n);
 }
 
 /* One panel, many rows. Ranges are equally long, and as long as scratch allows at most. */

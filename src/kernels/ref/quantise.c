@@ -1,5 +1,4 @@
 #include <math.h>
-#include <string.h>
 
 #include "kernels/ref/matmul_fns.h"
 
@@ -15,12 +14,12 @@ static int8_t to_code(float x, float z, float inv)
 struct place {
     int8_t *q[QBLOCK / 4];
     float *d, *z, *t;
-    int16_t *half, (*pair)[2]; // no pairs: NULL
+    int16_t *half;
 };
 
 static struct place place_of(const struct acts *a, uint32_t r, uint32_t b)
 {
-    struct place p = { .pair = NULL };
+    struct place p;
     if (a->tile) {
         struct acts_tile *to = acts_tile_of(a, r, b);
         const uint32_t lane = r % ACTS_TILE;
@@ -33,9 +32,26 @@ static struct place place_of(const struct acts *a, uint32_t r, uint32_t b)
         for (int g = 0; g < QBLOCK / 4; g++)
             p.q[g] = to->q[g][lane];
         p.d = &to->d[lane], p.z = &to->z[lane], p.t = &to->t[lane], p.half = to->half[lane];
-        p.pair = acts_pairs_of(a, r, b)->sum[lane];
     }
     return p;
+}
+
+/* pair: sums of q over the first two of each four k, and over the last two, of both halves. */
+static void store_excess(const struct acts *a, uint32_t r, uint32_t b, int16_t pair[2][2])
+{
+    static const int offset[N_OFFSET] = { 8, 16, 4, 32 };
+    for (enum acts_offset i = 0; i < N_OFFSET; i++) {
+        if (!a->excess[i])
+            continue;
+        struct acts_excess *to = acts_excess_of(a, i, r, b);
+        for (int j = 0; j < 2; j++)
+            if (acts_excess_runs(i) == 1) {
+                to->of[j] = (int16_t)(offset[i] * (pair[0][j] + pair[1][j]));
+            } else {
+                to[0].of[j] = (int16_t)(offset[i] * pair[0][j]);
+                to[1].of[j] = (int16_t)(offset[i] * pair[1][j]);
+            }
+    }
 }
 
 /* Block b of row r. */
@@ -58,14 +74,13 @@ static void quantise_block(struct acts *a, uint32_t r, uint32_t b)
         const int8_t q = to_code(x[i], z, inv);
         to.q[i / 4][i % 4] = q;
         to.half[i / 16] = (int16_t)(to.half[i / 16] + q);
-        for (int end = i / 16; end < 2; end++)
-            pair[end][i / 2 % 2] = (int16_t)(pair[end][i / 2 % 2] + q);
+        pair[i / 16][i / 2 % 2] = (int16_t)(pair[i / 16][i / 2 % 2] + q);
     }
     *to.d = width * (1.0f / 254);
     *to.z = z;
     *to.t = *to.d * (float)(to.half[0] + to.half[1]);
-    if (to.pair)
-        memcpy(to.pair, pair, sizeof pair);
+    if (!a->tile)
+        store_excess(a, r, b, pair);
 }
 
 void ref_quantise(struct acts *a, uint32_t first, uint32_t last)
