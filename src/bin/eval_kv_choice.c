@@ -1,4 +1,4 @@
-/* Few-shot multiple choice by likelihood: five answered questions, pruned behind the last, then one
+/* Few-shot multiple choice by likelihood: answered questions, pruned behind the last, then one
  * without its answer.
  *
  *   Question: The capital of Peru is one of these: Oslo, Lima, Rome, Cairo. Which?
@@ -16,7 +16,7 @@ enum { N_CHOICE = 4 };
 
 static const struct eval_task_option options[N_OPTION] = {
     { "items", "N", "24", 1, 100000, "sets of shots" },
-    { "shots", "N", "5", 1, 16, "answered questions in the context" },
+    { "shots", "N", "16", 1, 16, "answered questions in the context" },
     { "asks", "N", "4", 1, 8, "questions behind each set" },
 };
 
@@ -110,7 +110,7 @@ static enum status choice_make(struct eval_cases *out, const struct eval_task_in
 
 const struct eval_task eval_task_choice = {
     .name = "choice",
-    .summary = "five answered questions, then one of four answers by likelihood",
+    .summary = "answered questions, then one of four answers by likelihood",
     .source = "made here; Brown et al. 2020 (the form)",
     .option = options,
     .n_option = N_OPTION,
