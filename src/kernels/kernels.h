@@ -17,7 +17,8 @@
 struct kernels {
     const char *name; // "ref", "avx2", "avx512", "amx"
     uint32_t
-        tiles_from; // batches of so many rows or more lie in tiles (matmul.h); UINT32_MAX: none
+        tiles_from;    // batches of so many rows or more lie in tiles (matmul.h); UINT32_MAX: none
+    bool reads_excess; // matmul reads acts.excess
     kern_quantise *quantise;
     kern_matmul *matmul;
     kern_attn_partial *attn_partial;

@@ -146,7 +146,7 @@ uint32_t kv_select_together(const struct kv_select *s);
  * q, asker, scale, softcap, kern to list. */
 bool kv_select_rows(struct kv_select *s, struct kv_select_in *in, struct kv_selected *out);
 
-/* Rows read instead of all there were, summed over calls, and those. */
+/* Rows read instead of all there were, summed over calls, and those. Heads that choose apart are a call each. */
 struct kv_select_stats {
     uint64_t n_read, n_there, n_call;
 };

@@ -100,10 +100,7 @@ static enum status room_new(struct hidden_room **out, const struct model *m, uin
     if (st == OK)
         st = workers_new(&room->workers, 1, why);
     if (st == OK) {
-        room->pass = (struct pass){ .kern = m->pass.kern,
-                                    .h = &room->h,
-                                    .workers = room->workers,
-                                    .quantise = m->pass.quantise };
+        room->pass = (struct pass){ .kern = m->pass.kern, .h = &room->h, .workers = room->workers };
         memcpy(room->pass.rope, m->pass.rope, sizeof room->pass.rope);
         st = pass_open(&room->pass, &m->weights, HIDDEN_RUN, why);
     }

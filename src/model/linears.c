@@ -1,5 +1,5 @@
-/* model/linears.c - matrices that share their input. Panels of outputs are tasks; of many rows in tiles each thread has a
- * slice.
+/* model/linears.c - matrices that share their input. Panels of outputs are tasks; of many rows in tiles each thread has
+ * a slice.
  *
  *   few rows    thread 0: all rows x its panels of all matrices     a weight is read and unpacked once
  *   many        thread 0: its slice of rows x all panels            what a row is made of stays with one core

@@ -131,8 +131,6 @@ enum status model_open(struct model **out, const struct model_params *params, st
         .kern = kernels_watched(m->kern),
         .h = &m->h,
         .workers = m->workers,
-        .quantise = m->weights.any_quantised,
-        .offsets = m->weights.offsets,
     };
     rope_init(&m->pass.rope[0], &m->h.rope, m->h.n_rot, m->weights.rope_factors);
     rope_init(&m->pass.rope[1], &m->h.rope_local, m->h.n_rot, NULL);

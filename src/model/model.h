@@ -91,7 +91,8 @@ struct batch {
     const struct batch_seq *seq; // [n_seq], in order of first_row, covering all rows
 };
 
-/* Runs all layers: writes KV rows, leaves one hidden row each inside the model. */
+/* Runs all layers: writes KV rows, leaves a hidden row of each that is not unread inside the model. The batch and its
+ * sequences stay as they are until the pass's last logits have been asked for. */
 void model_forward(struct model *m, const struct batch *batch);
 
 /* Logits of n <= LOGIT_ROWS rows of the last pass, none of them unread: [n][n_vocab], valid until the next call. */

@@ -134,6 +134,8 @@ enum status pass_open(struct pass *p, const struct weights *w, uint32_t n_row, s
     l.base = p->memory;
     place(p, p->h, w, n_thread, n_row, &l);
     p->n_row_max = n_row;
+    p->quantise = w->any_quantised;
+    p->offsets = p->kern->reads_excess ? w->offsets : 0;
     return OK;
 }
 

@@ -94,7 +94,7 @@ struct pass {
     struct acts acts; // the current input of linears
     bool codes;       // and whether it is quantised
     bool quantise;    // some weights are of quantised types
-    uint32_t offsets; // that they need (acts_offsets_of)
+    uint32_t offsets; // that they and the kernels need (acts_offsets_of)
     void *acts_memory;
     struct rope rope[N_ROPE]; // of full layers, of windowed layers
     float *angles[N_ROPE];    // [n_row][n_rot]

@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/num.h"
 #include "model/pass.h"
 
 bool pass_has_unread(const struct pass *p)
@@ -64,8 +65,11 @@ uint32_t pass_row_left(const struct pass *p, uint32_t row)
     uint32_t n_unread = 0;
     if (p->batch == p->whole)
         return row;
-    for (uint32_t s = 0; s < p->whole->n_seq && p->whole->seq[s].first_row <= row; s++)
-        n_unread += p->whole->seq[s].n_unread;
-    assert(n_unread <= row);
+    for (uint32_t s = 0; s < p->whole->n_seq && p->whole->seq[s].first_row <= row; s++) {
+        const struct batch_seq *seq = &p->whole->seq[s];
+        n_unread += seq->n_unread;
+        assert(row >= seq->first_row + min_u32(seq->n_unread, seq->n_row) ||
+               row >= seq->first_row + seq->n_row);
+    }
     return row - n_unread;
 }

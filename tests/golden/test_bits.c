@@ -133,6 +133,7 @@ static void partly_asked(struct subject *s, const struct runner_config *config)
         each[i] = &run[i];
     }
     run[0].unread = true;
+    memset(s->got, 0xff, (size_t)s->n * s->n_vocab * sizeof *s->got); // NaN
     while (run[N_RUN - 1].n_done < s->n) {
         uint32_t n[N_RUN];
         for (uint32_t i = 0; i < N_RUN; i++) {

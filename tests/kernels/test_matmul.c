@@ -67,6 +67,7 @@ static void problem_aim(struct problem *p, const struct kernels *k)
     acts_place(&p->x, p->x.n_row, p->x.k, p->x.n_row >= k->tiles_from, p->acts.at);
     if (p->x.k % QBLOCK == 0)
         ref_quantise(&p->x, 0, p->x.n_row);
+    acts_leave_out(&p->x, k->reads_excess ? acts_offsets_of(p->w.type) : 0);
 }
 
 static struct problem problem_new(enum dtype type, uint32_t n, uint32_t k, uint32_t n_row,

@@ -4,7 +4,7 @@
  *
  *   one row (decode)     unpack a block into registers, multiply, forget it
  *   two to four          unpack a record into scratch (L1), a tile over it, and the next record; y stays in registers
- *   more (prefill)       unpack a range of records into scratch, then tiles of 3 rows x 16 outputs over it;
+ *   more (prefill)       unpack a range of records into scratch, then tiles of 3 rows x 16 outputs over it (signed 4);
  *                        y waits in memory between ranges, which costs no bit
  *
  * What is read next is fetched while products are computed, a block's part at a time: fetched while it is unpacked,

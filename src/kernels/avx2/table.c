@@ -5,6 +5,7 @@
 const struct kernels kernels_avx2 = {
     .name = "avx2",
     .tiles_from = UINT32_MAX,
+    .reads_excess = true,
     .quantise = avx2_quantise,
     .matmul = avx2_matmul,
     .attn_partial = avx2_attn_partial,
