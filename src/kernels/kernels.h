@@ -43,6 +43,8 @@ struct kernels {
     kern_softmax_stats *softmax_stats;
     kern_softmax *softmax;
     kern_moments *moments;
+    kern_squares *squares;
+    kern_deflate *deflate;
     kern_peak *peak_int8, *peak_f32;
 };
 

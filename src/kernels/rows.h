@@ -47,4 +47,11 @@ typedef void kern_softmax(float *y, uint32_t n);
 typedef void kern_moments(float *sum, float *outer, const float *x, size_t stride, uint32_t n,
                           uint32_t d);
 
+/* sum [d] += x^2, of n rows x [n][d] in order: one product and one add an element and row. d a multiple of 8. */
+typedef void kern_squares(float *sum, const float *x, uint32_t n, uint32_t d);
+
+/* row [d] -= l[i][at] * l[i], of n rows l [n][d] in order: one product and one difference an element and row, of
+ * doubles. A step of a Cholesky factor. d a multiple of 8. */
+typedef void kern_deflate(double *row, const double *l, uint32_t n, uint32_t at, uint32_t d);
+
 #endif

@@ -141,9 +141,7 @@ static uint32_t square_rows(const struct kv_rank_in *in, const struct piece *p, 
     for (uint32_t t = 0; t < n_query; t += KV_RANK_QUERIES) {
         const uint32_t n = n_query - t < KV_RANK_QUERIES ? n_query - t : KV_RANK_QUERIES;
         score_piece(in, p, q + (size_t)t * in->d, n, block);
-        for (uint32_t i = 0; i < n; i++)
-            for (uint32_t r = 0; r < KV_BLOCK; r++)
-                sum[r] += block[i * KV_BLOCK + r] * block[i * KV_BLOCK + r];
+        in->kern->squares(sum, block, n, KV_BLOCK);
     }
     return spread(p, sum, 1, out, 0, 0);
 }

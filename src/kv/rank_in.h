@@ -6,7 +6,7 @@
 #include "kv/rank.h"
 #include "kv/view.h"
 
-enum { KV_RANK_QUERIES = 16 }; // at once in kv_rank_scores
+enum { KV_RANK_QUERIES = 64 }; // at once: a block is unpacked for all of them
 
 struct kv_rank_source {
     enum kv_type type;

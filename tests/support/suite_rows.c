@@ -101,12 +101,55 @@ static void moments(uint32_t d, uint32_t n, struct rng *rng, uint32_t hostile,
     guard_free(&b);
 }
 
+static void squares(uint32_t d, uint32_t n, struct rng *rng, uint32_t hostile,
+                    const struct kernels *got, const struct kernels *want)
+{
+    struct guarded x = guard_new((size_t)n * d * sizeof(float), 4);
+    struct guarded a = guard_new(d * sizeof(float), 4), b = guard_new(d * sizeof(float), 4);
+    float *rows = x.at, *y = a.at, *z = b.at;
+    char name[64];
+    for (size_t i = 0; i < (size_t)n * d; i++)
+        rows[i] = any_float(rng, hostile);
+    for (uint32_t i = 0; i < d; i++)
+        y[i] = z[i] = any_float(rng, hostile);
+    got->squares(y, rows, n, d);
+    want->squares(z, rows, n, d);
+    snprintf(name, sizeof name, "squares, d = %u, n = %u", d, n);
+    expect_same_floats(y, z, d, name);
+    guard_free(&x);
+    guard_free(&a);
+    guard_free(&b);
+}
+
+static void deflate(uint32_t d, uint32_t n, struct rng *rng, const struct kernels *got,
+                    const struct kernels *want)
+{
+    struct guarded x = guard_new((size_t)n * d * sizeof(double), 8);
+    struct guarded a = guard_new(d * sizeof(double), 8), b = guard_new(d * sizeof(double), 8);
+    double *rows = x.at, *y = a.at, *z = b.at;
+    for (size_t i = 0; i < (size_t)n * d; i++)
+        rows[i] = (rng_unit(rng) - 0.5) / 4;
+    for (uint32_t i = 0; i < d; i++)
+        y[i] = z[i] = rng_unit(rng) - 0.5;
+    const uint32_t at = rng_below(rng, d);
+    got->deflate(y, rows, n, at, d);
+    want->deflate(z, rows, n, at, d);
+    if (memcmp(y, z, d * sizeof *y) != 0)
+        fail_msg("%s: deflate, d = %u, n = %u, at = %u", got->name, d, n, at);
+    guard_free(&x);
+    guard_free(&a);
+    guard_free(&b);
+}
+
 void suite_rows(const struct kernels *got, const struct kernels *want, uint32_t effort)
 {
     struct rng rng = rng_seeded(11, 1);
     for (uint32_t d = 8; d <= 136; d += d < 32 ? 8 : 16)
-        for (uint32_t n = 1; n < 40; n = n * 3 + 1)
+        for (uint32_t n = 1; n < 40; n = n * 3 + 1) {
             moments(d, n, &rng, d % 3 ? 0 : 40, got, want);
+            squares(d, n, &rng, d % 3 ? 0 : 40, got, want);
+            deflate(d, n, &rng, got, want);
+        }
     for (uint32_t i = 0; i < N_SIZE * effort; i++) {
         uint32_t n = SIZES[i % N_SIZE];
         struct guarded memory[4];

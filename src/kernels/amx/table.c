@@ -32,6 +32,8 @@ const struct kernels kernels_amx = {
     .softmax_stats = avx512_softmax_stats,
     .softmax = avx512_softmax,
     .moments = avx2_moments,
+    .squares = avx2_squares,
+    .deflate = avx2_deflate,
     .peak_int8 = amx_peak_int8,
     .peak_f32 = avx512_peak_f32,
 };

@@ -30,6 +30,8 @@ kern_softcap avx2_softcap;
 kern_softmax_stats avx2_softmax_stats;
 kern_softmax avx2_softmax;
 kern_moments avx2_moments;
+kern_squares avx2_squares;
+kern_deflate avx2_deflate;
 kern_peak avx2_peak_int8;
 kern_peak avx2_peak_f32;
 

@@ -232,3 +232,53 @@ void avx2_moments(float *sum, float *outer, const float *x, size_t stride, uint3
             moments_tile(outer, x, stride, n, d, i, j, 1);
     }
 }
+
+/* Elements [0, 8 n_v) of all rows: the sums stay in registers, chain beside chain. */
+static inline __attribute__((__always_inline__)) void
+squares_tile(float *sum, const float *x, uint32_t n, uint32_t d, uint32_t n_v)
+{
+    __m256 acc[8];
+    for (uint32_t v = 0; v < n_v; v++)
+        acc[v] = _mm256_loadu_ps(sum + 8 * v);
+    for (uint32_t r = 0; r < n; r++, x += d)
+        for (uint32_t v = 0; v < n_v; v++) {
+            const __m256 e = _mm256_loadu_ps(x + 8 * v);
+            acc[v] = _mm256_add_ps(acc[v], _mm256_mul_ps(e, e));
+        }
+    for (uint32_t v = 0; v < n_v; v++)
+        _mm256_storeu_ps(sum + 8 * v, acc[v]);
+}
+
+void avx2_squares(float *sum, const float *x, uint32_t n, uint32_t d)
+{
+    uint32_t i = 0;
+    for (; i + 64 <= d; i += 64)
+        squares_tile(sum + i, x + i, n, d, 8);
+    for (; i < d; i += 8)
+        squares_tile(sum + i, x + i, n, d, 1);
+}
+
+/* Elements [0, 4 n_v), as above. */
+static inline __attribute__((__always_inline__)) void
+deflate_tile(double *row, const double *l, uint32_t n, uint32_t d, const double *by, uint32_t n_v)
+{
+    __m256d acc[8];
+    for (uint32_t v = 0; v < n_v; v++)
+        acc[v] = _mm256_loadu_pd(row + 4 * v);
+    for (uint32_t r = 0; r < n; r++, l += d, by += d) {
+        const __m256d b = _mm256_broadcast_sd(by);
+        for (uint32_t v = 0; v < n_v; v++)
+            acc[v] = _mm256_sub_pd(acc[v], _mm256_mul_pd(b, _mm256_loadu_pd(l + 4 * v)));
+    }
+    for (uint32_t v = 0; v < n_v; v++)
+        _mm256_storeu_pd(row + 4 * v, acc[v]);
+}
+
+void avx2_deflate(double *row, const double *l, uint32_t n, uint32_t at, uint32_t d)
+{
+    uint32_t i = 0;
+    for (; i + 32 <= d; i += 32)
+        deflate_tile(row + i, l + i, n, d, l + at, 8);
+    for (; i < d; i += 8)
+        deflate_tile(row + i, l + i, n, d, l + at, 2);
+}

@@ -30,6 +30,8 @@ const struct kernels kernels_avx2 = {
     .softmax_stats = avx2_softmax_stats,
     .softmax = avx2_softmax,
     .moments = avx2_moments,
+    .squares = avx2_squares,
+    .deflate = avx2_deflate,
     .peak_int8 = avx2_peak_int8,
     .peak_f32 = avx2_peak_f32,
 };

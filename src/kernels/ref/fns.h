@@ -30,6 +30,8 @@ kern_softcap ref_softcap;
 kern_softmax_stats ref_softmax_stats;
 kern_softmax ref_softmax;
 kern_moments ref_moments;
+kern_squares ref_squares;
+kern_deflate ref_deflate;
 kern_peak ref_peak_int8;
 kern_peak ref_peak_f32;
 

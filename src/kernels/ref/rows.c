@@ -85,3 +85,17 @@ void ref_moments(float *sum, float *outer, const float *x, size_t stride, uint32
         }
     }
 }
+
+void ref_squares(float *sum, const float *x, uint32_t n, uint32_t d)
+{
+    for (uint32_t r = 0; r < n; r++, x += d)
+        for (uint32_t i = 0; i < d; i++)
+            sum[i] += x[i] * x[i];
+}
+
+void ref_deflate(double *row, const double *l, uint32_t n, uint32_t at, uint32_t d)
+{
+    for (uint32_t r = 0; r < n; r++, l += d)
+        for (uint32_t i = 0; i < d; i++)
+            row[i] -= l[at] * l[i];
+}

@@ -29,6 +29,8 @@ const struct kernels kernels_ref = {
     .softmax_stats = ref_softmax_stats,
     .softmax = ref_softmax,
     .moments = ref_moments,
+    .squares = ref_squares,
+    .deflate = ref_deflate,
     .peak_int8 = ref_peak_int8,
     .peak_f32 = ref_peak_f32,
 };

@@ -39,14 +39,20 @@ static unsigned expected_needs(const void *opt)
 
 /* ---- the queries' distribution ---- */
 
-/* mean [d] of query head `head`, and c [d][d] the lower triangle of its covariance. */
-static void moments_of(const struct kv_rank_in *in, uint32_t head, double *mean, double *c)
+/* mean [d] of query head `head`. */
+static void mean_of(const struct kv_rank_in *in, uint32_t head, double *mean)
+{
+    const float *sum = in->sum + (size_t)head * in->d;
+    for (uint32_t i = 0; i < in->d; i++)
+        mean[i] = sum[i] / (double)in->n_moment;
+}
+
+/* c [d][d]: the lower triangle of its covariance. */
+static void covariance_of(const struct kv_rank_in *in, uint32_t head, const double *mean, double *c)
 {
     const uint32_t d = in->d;
-    const float *sum = in->sum + (size_t)head * d, *outer = in->outer + (size_t)head * d * d;
+    const float *outer = in->outer + (size_t)head * d * d;
     const double n = (double)in->n_moment;
-    for (uint32_t i = 0; i < d; i++)
-        mean[i] = sum[i] / n;
     for (uint32_t i = 0; i < d; i++)
         for (uint32_t j = 0; j <= i; j++)
             c[(size_t)i * d + j] = outer[(size_t)i * d + j] / n - mean[i] * mean[j];
@@ -55,28 +61,10 @@ static void moments_of(const struct kv_rank_in *in, uint32_t head, double *mean,
 /* What is left of C's trace when it is as good as spent: it would move a score by a thousandth of its second term. */
 #define RESIDUE 1e-3
 
-/* Elements of a row that are computed together: they stay in registers while all rows before are taken off. */
-enum { TOGETHER = 8 };
-
-/* row [d] -= before[top] * before [d], of n rows [n][d] in their order. d a multiple of 8. */
-static void take_off(double *row, const double *before, size_t n, size_t top, size_t d)
-{
-    for (size_t i = 0; i < d; i += TOGETHER) {
-        double x[TOGETHER];
-        memcpy(x, row + i, sizeof x);
-        for (size_t k = 0; k < n; k++) {
-            const double *l = before + k * d + i, of_top = before[k * d + top];
-#pragma GCC unroll 8
-            for (size_t j = 0; j < TOGETHER; j++)
-                x[j] -= of_top * l[j];
-        }
-        memcpy(row + i, x, sizeof x);
-    }
-}
-
 /* l [d][d]: rows whose outer products add up to C, the largest first (Cholesky with pivots), until nearly nothing is
  * left. Answers how many. */
-static uint32_t factor(const double *c, uint32_t d, double *left, double *l)
+static uint32_t factor(const struct kernels *kern, const double *c, uint32_t d, double *left,
+                       double *l)
 {
     double all = 0, rest = 0;
     uint32_t n = 0;
@@ -89,7 +77,7 @@ static uint32_t factor(const double *c, uint32_t d, double *left, double *l)
             top = left[i] > left[top] ? i : top;
         for (uint32_t i = 0; i < d; i++)
             row[i] = i < top ? c[(size_t)top * d + i] : c[(size_t)i * d + top];
-        take_off(row, l, n, top, d);
+        kern->deflate(row, l, n, top, d);
         const double root = sqrt(left[top]);
         rest = 0;
         for (uint32_t i = 0; i < d; i++) {
@@ -102,70 +90,85 @@ static uint32_t factor(const double *c, uint32_t d, double *left, double *l)
     return n;
 }
 
-/* q [1 + n][d]: the mean, then the n rows of l, as the positions to come rotate them. */
-static void probes(const struct kv_rank_in *in, const double *mean, const double *l, uint32_t n,
-                   float *q)
+/* q [n][d] = x [n][d], as the positions to come rotate them. */
+static void turn(const struct kv_rank_in *in, const double *x, uint32_t n, float *q)
 {
     const size_t d = in->d;
-    for (size_t i = 0; i < d; i++)
-        q[i] = (float)mean[i];
     for (size_t i = 0; i < n * d; i++)
-        q[d + i] = (float)l[i];
-    for (uint32_t i = 0; i <= n; i++)
+        q[i] = (float)x[i];
+    for (uint32_t i = 0; i < n; i++)
         in->kern->rope(q + i * d, in->future, in->n_rot, in->rope_halves);
 }
 
 /* ---- scores ---- */
 
-/* Room of one head's rank. */
+/* Room of one kv_head's rank. */
 struct room {
-    double *mean, *c, *left, *l;
-    float *q, *s, *squares;
+    double *mean;         // [group][d]
+    double *c, *left, *l; // of one head: [d][d], [d], [d][d]
+    float *q, *column;    // what asks in place of queries to come: means [group][d]; columns [d][d]
+    float *s, *of_columns; // [group][n]; [n]
 };
 
 static bool room_take(const struct kv_rank_in *in, uint32_t n, struct room *r)
 {
-    const size_t d = in->d;
-    r->mean = kv_rank_room(in, d, sizeof *r->mean);
-    r->c = kv_rank_room(in, d * d, sizeof *r->c);
-    r->left = kv_rank_room(in, d, sizeof *r->left);
-    r->l = kv_rank_room(in, d * d, sizeof *r->l);
-    r->q = kv_rank_room(in, (d + 1) * d, sizeof *r->q);
-    r->s = kv_rank_room(in, n, sizeof *r->s);
-    r->squares = kv_rank_room(in, n, sizeof *r->squares);
-    return r->mean && r->c && r->left && r->l && r->q && r->s && r->squares;
+    const size_t d = in->d, group = in->group;
+    *r = (struct room){
+        .mean = kv_rank_room(in, group * d, sizeof *r->mean),
+        .c = kv_rank_room(in, d * d, sizeof *r->c),
+        .left = kv_rank_room(in, d, sizeof *r->left),
+        .l = kv_rank_room(in, d * d, sizeof *r->l),
+        .q = kv_rank_room(in, group * d, sizeof *r->q),
+        .column = kv_rank_room(in, d * d, sizeof *r->column),
+        .s = kv_rank_room(in, group * n, sizeof *r->s),
+        .of_columns = kv_rank_room(in, n, sizeof *r->of_columns),
+    };
+    return r->mean && r->c && r->left && r->l && r->q && r->column && r->s && r->of_columns;
+}
+
+/* s [group][n]: what the means of the group's queries score. */
+static void score_means(const struct kv_rank_in *in, uint32_t h, const struct room *r)
+{
+    for (uint32_t g = 0; g < in->group; g++)
+        mean_of(in, h * in->group + g, r->mean + (size_t)g * in->d);
+    turn(in, r->mean, in->group, r->q);
+    kv_rank_scores(in, h, r->q, in->group, r->s);
 }
 
 /* rank [n] += softmax over the rows behind the outliers, of one query head. */
 static void add_head(const struct kv_rank_in *in, uint32_t h, uint32_t g, bool covariance,
                      const struct room *r, float *rank)
 {
-    struct kv_rank_in plain = *in; // an expectation of exponents knows no soft cap
-    plain.softcap = 0;
     const struct kv_rank_head *head = &in->head[h];
-    moments_of(in, h * in->group + g, r->mean, r->c);
-    const uint32_t n = covariance ? factor(r->c, in->d, r->left, r->l) : 0;
-    probes(in, r->mean, r->l, n, r->q);
-    kv_rank_scores(&plain, h, r->q, 1, r->s);
-    kv_rank_squares(&plain, h, r->q + in->d, n, r->squares);
+    float *s = r->s + (size_t)g * head->n;
+    uint32_t n = 0;
+    if (covariance) {
+        covariance_of(in, h * in->group + g, r->mean + (size_t)g * in->d, r->c);
+        n = factor(in->kern, r->c, in->d, r->left, r->l);
+    }
+    turn(in, r->l, n, r->column);
+    kv_rank_squares(in, h, r->column, n, r->of_columns);
     for (uint32_t i = 0; i < head->n; i++)
-        r->s[i] = head->position[i] < KV_OUTLIERS ? -INFINITY : r->s[i] + 0.5f * r->squares[i];
-    in->kern->softmax(r->s, head->n);
-    in->kern->add(rank, r->s, head->n);
+        s[i] = head->position[i] < KV_OUTLIERS ? -INFINITY : s[i] + 0.5f * r->of_columns[i];
+    in->kern->softmax(s, head->n);
+    in->kern->add(rank, s, head->n);
 }
 
 bool expected_of_head(const struct kv_rank_in *in, uint32_t h, bool covariance, bool values,
                       float *rank)
 {
     const struct kv_rank_head *head = &in->head[h];
+    struct kv_rank_in plain = *in; // an expectation of exponents knows no soft cap
     struct room r;
+    plain.softcap = 0;
     memset(rank, 0, head->n * sizeof *rank);
     if (in->n_moment == 0)
         return true; // a few tokens: nothing is known of queries
     if (!room_take(in, head->n, &r))
         return false;
+    score_means(&plain, h, &r);
     for (uint32_t g = 0; g < in->group; g++)
-        add_head(in, h, g, covariance, &r, rank);
+        add_head(&plain, h, g, covariance, &r, rank);
     if (values && !measure_values(in, h, false, r.s))
         return false;
     for (uint32_t i = 0; i < head->n; i++) {

@@ -61,19 +61,19 @@ bool measure_received(const struct kv_rank_in *in, uint32_t h, uint32_t g, uint3
 
 bool measure_query(const struct kv_rank_in *in, uint32_t t, float *out)
 {
-    struct kv_rank_in one = *in;
     if (t >= in->n_query)
         return true;
-    one.query = in->query + t;
-    one.n_query = 1;
     for (uint32_t h = 0; h < in->n_kv_head; h++) {
         const struct kv_rank_head *head = &in->head[h];
         float *of_head = kv_rank_room(in, head->n, sizeof *of_head);
-        if (!of_head)
+        float *score = kv_rank_room(in, (size_t)in->group * head->n, sizeof *score);
+        if (!of_head || !score)
             return false;
-        for (uint32_t g = 0; g < in->group; g++)
-            if (!measure_received(&one, h, g, 0, NULL, of_head))
-                return false;
+        kv_rank_scores(in, h, in->query[t] + (size_t)h * in->group * in->d, in->group, score);
+        for (uint32_t g = 0; g < in->group; g++, score += head->n) {
+            in->kern->softmax(score, head->n);
+            in->kern->add(of_head, score, head->n);
+        }
         for (uint32_t i = 0; i < head->n; i++)
             out[head->position[i]] += of_head[i];
     }
@@ -136,11 +136,11 @@ struct item {
     uint32_t row;
 };
 
-/* Ascending by key: by bytes from the lowest on, those that are the same in all left out. Answers where the result
- * is. */
-static struct item *sort(struct item *items, struct item *spare, uint32_t n)
+/* Ascending by key, whose lowest bits are in order as they are: by bytes from there on, those that are the same in all
+ * left out. Answers where the result is. */
+static struct item *sort(struct item *items, struct item *spare, uint32_t n, uint32_t in_order)
 {
-    for (uint32_t shift = 0; shift < 64; shift += 8) {
+    for (uint32_t shift = in_order; shift < 64; shift += 8) {
         uint32_t start[256] = { 0 }, sum = 0;
         for (uint32_t i = 0; i < n; i++)
             start[items[i].key >> shift & 255]++;
@@ -160,6 +160,14 @@ static struct item *sort(struct item *items, struct item *spare, uint32_t n)
     return items;
 }
 
+static bool is_ascending(const uint32_t *position, uint32_t n)
+{
+    for (uint32_t i = 1; i < n; i++)
+        if (position[i] < position[i - 1])
+            return false;
+    return true;
+}
+
 bool measure_places(const struct kv_rank_in *in, uint32_t h, const float *score, uint32_t *place)
 {
     const struct kv_rank_head *head = &in->head[h];
@@ -168,13 +176,13 @@ bool measure_places(const struct kv_rank_in *in, uint32_t h, const float *score,
     uint32_t n = 0;
     if (!items || !spare)
         return false;
-    for (uint32_t i = 0; i < head->n; i++) {
+    for (uint32_t i = head->n; i-- > 0;) { /* of equals the newest first */
         place[i] = 0;
         if (measure_is_floor(in, head->position[i]))
             continue;
         items[n++] = (struct item){ ~kv_row_key(score[i], head->position[i]), i };
     }
-    items = sort(items, spare, n);
+    items = sort(items, spare, n, is_ascending(head->position, head->n) ? 32 : 0);
     for (uint32_t i = 0; i < n; i++)
         place[items[i].row] = i;
     return true;
