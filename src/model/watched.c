@@ -2,6 +2,7 @@
 
 #ifdef __SANITIZE_THREAD__
 
+#include <assert.h>
 #include <stdatomic.h>
 
 /* ThreadSanitizer's own, as the compiler calls them (its run-time library has no header for them). */
@@ -318,6 +319,20 @@ static void moments(float *sum, float *outer, const float *x, size_t stride, uin
     real()->moments(sum, outer, x, stride, n, d);
 }
 
+static void squares(float *sum, const float *x, uint32_t n, uint32_t d)
+{
+    reads_floats(x, (size_t)n * d);
+    writes_floats(sum, d);
+    real()->squares(sum, x, n, d);
+}
+
+static void deflate(double *row, const double *l, uint32_t n, uint32_t at, uint32_t d)
+{
+    reads(l, (size_t)n * d * sizeof *l);
+    writes(row, d * sizeof *row);
+    real()->deflate(row, l, n, at, d);
+}
+
 /* Of a key its first four codes and its scale. */
 static void scan(const struct scan_query *q, uint32_t n, uint32_t d, const void *part,
                  uint32_t n_part, float *out, size_t stride)
@@ -348,25 +363,30 @@ static void scan_mass(float *x, uint32_t n, const uint32_t *first, uint32_t n_ru
 
 /* ---- the table ---- */
 
-/* Whether rows lie in tiles is the table's to say, and nothing else. */
-#define WATCHED_TABLE(from)                                                                        \
+/* How activations lie is the table's to say, and nothing else. */
+#define WATCHED_TABLE(from, excess)                                                                \
     {                                                                                              \
-        .name = "watched", .tiles_from = from, .quantise = quantise, .matmul = matmul,             \
-        .attn_partial = attn_partial, .attn_merge = attn_merge, .attn_finish = attn_finish,        \
-        .attn_scores = attn_scores, .attn_mass = attn_mass, .low_rows = low_rows,                  \
-        .store_k = store_k, .store_v = store_v, .load_k = load_k, .load_v = load_v,                \
-        .rms_norm = rms_norm, .rope = rope, .add = add, .scale = scale, .silu_gate = silu_gate,    \
-        .gelu_gate = gelu_gate, .softcap = softcap, .softmax = softmax,                            \
-        .softmax_stats = softmax_stats, .moments = moments, .scan = scan, .scan_mass = scan_mass,  \
+        .name = "watched", .tiles_from = from, .reads_excess = excess, .quantise = quantise,       \
+        .matmul = matmul, .attn_partial = attn_partial, .attn_merge = attn_merge,                  \
+        .attn_finish = attn_finish, .attn_scores = attn_scores, .attn_mass = attn_mass,            \
+        .low_rows = low_rows, .store_k = store_k, .store_v = store_v, .load_k = load_k,            \
+        .load_v = load_v, .rms_norm = rms_norm, .rope = rope, .add = add, .scale = scale,          \
+        .silu_gate = silu_gate, .gelu_gate = gelu_gate, .softcap = softcap, .softmax = softmax,    \
+        .softmax_stats = softmax_stats, .moments = moments, .squares = squares,                    \
+        .deflate = deflate, .scan = scan, .scan_mass = scan_mass,                                  \
     }
 
 /* What a pass calls. */
 const struct kernels *kernels_watched(const struct kernels *of)
 {
-    static const struct kernels by_blocks = WATCHED_TABLE(UINT32_MAX);
-    static const struct kernels by_tiles = WATCHED_TABLE(ACTS_TILE);
+    static const struct kernels by_blocks = WATCHED_TABLE(UINT32_MAX, false);
+    static const struct kernels by_blocks_excess = WATCHED_TABLE(UINT32_MAX, true);
+    static const struct kernels by_tiles = WATCHED_TABLE(ACTS_TILE, false);
+    assert(!of->reads_excess || of->tiles_from != ACTS_TILE);
     atomic_store_explicit(&watched, of, memory_order_release);
-    return of->tiles_from == ACTS_TILE ? &by_tiles : &by_blocks;
+    if (of->tiles_from == ACTS_TILE)
+        return &by_tiles;
+    return of->reads_excess ? &by_blocks_excess : &by_blocks;
 }
 
 #endif
