@@ -109,9 +109,11 @@ struct deal {
 static size_t whose(const struct deal *d, size_t head)
 {
     size_t step = (size_t)(0.618 * (double)d->n_head) + 1;
+    if (!d->shares->shuffled)
+        return head;
     while (greatest_divisor(step, d->n_head) != 1)
         step++;
-    return d->shares->shuffled ? (head * step + 1) % d->n_head : head;
+    return (head * step + 1) % d->n_head;
 }
 
 static double share_of(const struct deal *d, size_t head)
