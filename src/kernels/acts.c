@@ -23,10 +23,10 @@ size_t acts_bytes(uint32_t n_row, uint32_t k)
     return tiles > blocks ? tiles : blocks;
 }
 
-void acts_place(struct acts *a, uint32_t n_row, uint32_t k, bool tiles, void *memory)
+void acts_place(struct acts *a, uint32_t n_row, uint32_t k, enum acts_form form, void *memory)
 {
-    *a = (struct acts){ .n_row = n_row, .k = k, .f = a->f };
-    if (tiles) {
+    *a = (struct acts){ .n_row = n_row, .k = k, .turned = form == ACTS_TURNED_TILES, .f = a->f };
+    if (form != ACTS_BLOCKS) {
         a->tile = memory;
     } else {
         a->block = memory;

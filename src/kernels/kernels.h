@@ -16,9 +16,9 @@
 
 struct kernels {
     const char *name; // "ref", "avx2", "avx512", "amx"
-    uint32_t
-        tiles_from;    // batches of so many rows or more lie in tiles (matmul.h); UINT32_MAX: none
-    bool reads_excess; // matmul reads acts.excess
+    uint32_t turned_from, tiles_from; // rows from which batches lie in turned tiles, in tiles as
+                                      // they are (matmul.h); UINT32_MAX: none do
+    bool reads_excess;                // matmul reads acts.excess
     kern_quantise *quantise;
     kern_matmul *matmul;
     kern_attn_partial *attn_partial;
@@ -47,6 +47,14 @@ struct kernels {
     kern_deflate *deflate;
     kern_peak *peak_int8, *peak_f32;
 };
+
+/* How a batch of n_row rows lies. */
+static inline enum acts_form kernels_form(const struct kernels *k, uint32_t n_row)
+{
+    return n_row >= k->tiles_from    ? ACTS_TILES
+           : n_row >= k->turned_from ? ACTS_TURNED_TILES
+                                     : ACTS_BLOCKS;
+}
 
 /* "auto": the best table for this processor; or the one of that name ("ref", "avx2", "avx512", "amx").
  * BAD_INPUT: no such name, or this processor lacks it (the note says what is missing and what there

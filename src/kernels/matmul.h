@@ -98,7 +98,8 @@ static inline uint32_t acts_excess_runs(enum acts_offset i)
     return i < OFFSET_4 ? 1 : 2;
 }
 
-/* 32 k of 16 neighbouring rows, as a matrix unit reads them: q row by row. */
+/* 32 k of 16 neighbouring rows, for batches: q row by row, or `turned`, which is q + 128 without a sign: the
+ * upper bit is the other one. */
 enum { ACTS_TILE = 16 };
 struct acts_tile {
     int8_t q[ACTS_TILE][QBLOCK];
@@ -108,8 +109,10 @@ struct acts_tile {
 
 /* A batch of rows x [n_row][k]. f is always there; the rest is filled by quantise when the weights need it: tiles, or
  * blocks of two rows. */
+enum acts_form { ACTS_BLOCKS, ACTS_TILES, ACTS_TURNED_TILES };
 struct acts {
     uint32_t n_row, k;
+    bool turned;              // what tiles hold
     const float *f;           // [n_row][k]
     struct acts_tile *tile;   // [n_row / 16 rounded up][k / 32]; NULL: there are blocks instead
     struct acts_block *block; // [n_row / 2 rounded up][k / 32]
@@ -139,7 +142,7 @@ static inline struct acts_excess *acts_excess_of(const struct acts *a, enum acts
 /* Bytes that quantised rows take, up to n_row of them, and setting up a batch whose blocks, or tiles, lie in `memory`
  * (64-byte aligned); f stays. */
 size_t acts_bytes(uint32_t n_row, uint32_t k);
-void acts_place(struct acts *a, uint32_t n_row, uint32_t k, bool tiles, void *memory);
+void acts_place(struct acts *a, uint32_t n_row, uint32_t k, enum acts_form form, void *memory);
 
 /* Bit i: weights of the type need excess[i]; and leaving out what is not among `offsets`. */
 uint32_t acts_offsets_of(enum dtype type);

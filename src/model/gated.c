@@ -43,6 +43,7 @@ static void gated_rows(struct gated_job *job, uint32_t block, uint32_t first, ui
         const uint32_t left = n - r < ACTS_TILE ? n - r : ACTS_TILE;
         struct acts tile = { .n_row = left,
                              .k = QBLOCK,
+                             .turned = job->out.turned,
                              .f = g + (size_t)r * QBLOCK,
                              .tile = acts_tile_of(&job->out, first + r, block) };
         kern->quantise(&tile, 0, left);
@@ -90,7 +91,7 @@ bool pass_gated_input(struct pass *p, const struct linear *gate, const struct li
                              .n_float = (size_t)rows_at_once(p) * QBLOCK };
     if (!can_gate(&job, (const struct linear *const[]){ gate, up, down }))
         return false;
-    acts_place(&job.out, p->n_row, p->h->n_ff, true, p->up);
+    acts_place(&job.out, p->n_row, p->h->n_ff, kernels_form(p->kern, p->n_row), p->up);
     portions_deal(p->portion, workers_count(p->workers), job.n_slice * (p->h->n_ff / QBLOCK));
     profile_run(&p->profile, PROFILE_GATE_UP, p->workers, gated_part, &job);
     p->acts = job.out;

@@ -162,7 +162,7 @@ struct rows_job {
 static uint32_t rows_at_once(const struct pass *p)
 {
     const uint32_t n_thread = workers_count(p->workers);
-    if (p->n_row >= p->kern->tiles_from && p->n_row >= ACTS_TILE * n_thread)
+    if (kernels_form(p->kern, p->n_row) != ACTS_BLOCKS && p->n_row >= ACTS_TILE * n_thread)
         return ACTS_TILE;
     return p->n_row >= ROWS_AT_ONCE * n_thread ? ROWS_AT_ONCE : ACTS_ROWS;
 }
@@ -199,7 +199,7 @@ static void aim_input(struct pass *p, const float *src, uint32_t n_row, uint32_t
     p->codes = p->quantise && k % QBLOCK == 0; /* else only float weights can follow */
     if (!p->codes)
         return;
-    acts_place(&p->acts, n_row, k, n_row >= p->kern->tiles_from, p->acts_memory);
+    acts_place(&p->acts, n_row, k, kernels_form(p->kern, n_row), p->acts_memory);
     acts_leave_out(&p->acts, p->offsets);
 }
 

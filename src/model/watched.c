@@ -5,6 +5,8 @@
 #include <assert.h>
 #include <stdatomic.h>
 
+#include "kernels/avx512/matmul_fns.h"
+
 /* ThreadSanitizer's own, as the compiler calls them (its run-time library has no header for them). */
 void __tsan_read_range(void *at, long bytes);
 void __tsan_write_range(void *at, long bytes);
@@ -364,9 +366,10 @@ static void scan_mass(float *x, uint32_t n, const uint32_t *first, uint32_t n_ru
 /* ---- the table ---- */
 
 /* How activations lie is the table's to say, and nothing else. */
-#define WATCHED_TABLE(from, excess)                                                                \
+#define WATCHED_TABLE(turned, tiles, excess)                                                                \
     {                                                                                              \
-        .name = "watched", .tiles_from = from, .reads_excess = excess, .quantise = quantise,       \
+        .name = "watched", .turned_from = turned, .tiles_from = tiles, .reads_excess = excess,      \
+        .quantise = quantise,                                                                      \
         .matmul = matmul, .attn_partial = attn_partial, .attn_merge = attn_merge,                  \
         .attn_finish = attn_finish, .attn_scores = attn_scores, .attn_mass = attn_mass,            \
         .low_rows = low_rows, .store_k = store_k, .store_v = store_v, .load_k = load_k,            \
@@ -376,17 +379,27 @@ static void scan_mass(float *x, uint32_t n, const uint32_t *first, uint32_t n_ru
         .deflate = deflate, .scan = scan, .scan_mass = scan_mass,                                  \
     }
 
+static bool lies_as(const struct kernels *a, const struct kernels *b)
+{
+    return a->turned_from == b->turned_from && a->tiles_from == b->tiles_from &&
+           a->reads_excess == b->reads_excess;
+}
+
 /* What a pass calls. */
 const struct kernels *kernels_watched(const struct kernels *of)
 {
-    static const struct kernels by_blocks = WATCHED_TABLE(UINT32_MAX, false);
-    static const struct kernels by_blocks_excess = WATCHED_TABLE(UINT32_MAX, true);
-    static const struct kernels by_tiles = WATCHED_TABLE(ACTS_TILE, false);
-    assert(!of->reads_excess || of->tiles_from != ACTS_TILE);
+    static const struct kernels tables[] = {
+        WATCHED_TABLE(UINT32_MAX, UINT32_MAX, false),        // ref
+        WATCHED_TABLE(UINT32_MAX, UINT32_MAX, true),         // avx2
+        WATCHED_TABLE(AVX512_TURNED_FROM, UINT32_MAX, false), // avx512
+        WATCHED_TABLE(AVX512_TURNED_FROM, ACTS_TILE, false),  // amx
+    };
+    size_t i = 0;
+    while (i < sizeof tables / sizeof *tables && !lies_as(&tables[i], of))
+        i++;
+    assert(i < sizeof tables / sizeof *tables);
     atomic_store_explicit(&watched, of, memory_order_release);
-    if (of->tiles_from == ACTS_TILE)
-        return &by_tiles;
-    return of->reads_excess ? &by_blocks_excess : &by_blocks;
+    return &tables[i];
 }
 
 #endif

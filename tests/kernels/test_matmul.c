@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/avx512/matmul_fns.h"
 #include "kernels/kernels.h"
 #include "kernels/ref/matmul_fns.h"
 #include "support/guard.h"
@@ -29,15 +30,16 @@ static bool is_there(const char *name)
     return false;
 }
 
-static void emulate(const char *name, const char *shown, uint32_t tiles_from,
-                    kern_quantise *quantise, kern_matmul *matmul)
+static void emulate(const char *name, const char *shown, uint32_t tiles_from, kern_matmul *matmul)
 {
     if (n_table < 2 || is_there(name)) // emulation stands on avx2
         return;
     table[n_table] = table[1];
     table[n_table].name = shown;
+    table[n_table].turned_from = AVX512_TURNED_FROM;
     table[n_table].tiles_from = tiles_from;
-    table[n_table].quantise = quantise;
+    table[n_table].reads_excess = false;
+    table[n_table].quantise = simde_avx512_quantise;
     table[n_table++].matmul = matmul;
 }
 
@@ -49,8 +51,8 @@ static int find_tables(void **state)
     n_table = kernels_available(available, 4);
     for (uint32_t i = 0; i < n_table; i++)
         table[i] = *available[i];
-    emulate("avx512", "avx512 in emulation", UINT32_MAX, table[1].quantise, simde_avx512_matmul);
-    emulate("amx", "amx in emulation", ACTS_TILE, simde_amx_quantise, simde_amx_matmul);
+    emulate("avx512", "avx512 in emulation", UINT32_MAX, simde_avx512_matmul);
+    emulate("amx", "amx in emulation", ACTS_TILE, simde_amx_matmul);
     return 0;
 }
 
@@ -64,7 +66,7 @@ struct problem {
 /* The rows of p in the form that the table wants, as ref quantises them. */
 static void problem_aim(struct problem *p, const struct kernels *k)
 {
-    acts_place(&p->x, p->x.n_row, p->x.k, p->x.n_row >= k->tiles_from, p->acts.at);
+    acts_place(&p->x, p->x.n_row, p->x.k, kernels_form(k, p->x.n_row), p->acts.at);
     if (p->x.k % QBLOCK == 0)
         ref_quantise(&p->x, 0, p->x.n_row);
     acts_leave_out(&p->x, k->reads_excess ? acts_offsets_of(p->w.type) : 0);
@@ -293,8 +295,8 @@ static void expect_quantised_alike(const float *f, uint32_t n_row, uint32_t k, u
     struct acts a = { .f = f }, b = { .f = f };
     for (uint32_t t = 1; t < n_table; t++) {
         struct guarded want = guard_new(bytes, 64), got = guard_new(bytes, 64);
-        acts_place(&a, n_row, k, n_row >= table[t].tiles_from, want.at);
-        acts_place(&b, n_row, k, n_row >= table[t].tiles_from, got.at);
+        acts_place(&a, n_row, k, kernels_form(&table[t], n_row), want.at);
+        acts_place(&b, n_row, k, kernels_form(&table[t], n_row), got.at);
         ref_quantise(&a, first, last);
         table[t].quantise(&b, first, last);
         expect_equal_acts(&a, &b);

@@ -112,7 +112,7 @@ static void quantised_blocks_are_near(void **state)
     struct acts a = { .f = x };
     void *memory = mem_new_aligned(1, acts_bytes(N_ROW, K), 64);
     random_floats(x, N_ROW * K, &rng, false);
-    acts_place(&a, N_ROW, K, false, memory);
+    acts_place(&a, N_ROW, K, ACTS_BLOCKS, memory);
     ref_quantise(&a, 0, N_ROW);
     for (uint32_t r = 0; r < N_ROW; r++)
         for (uint32_t b = 0; b < K / QBLOCK; b++)
@@ -124,7 +124,7 @@ static void quantised_blocks_are_near(void **state)
 static void quantise_one(const float x[32], struct acts *a, void *memory)
 {
     a->f = x;
-    acts_place(a, 1, 32, false, memory);
+    acts_place(a, 1, 32, ACTS_BLOCKS, memory);
     ref_quantise(a, 0, 1);
 }
 
@@ -207,7 +207,7 @@ static void ref_matmul_agrees_with_doubles(void **state)
     void *memory = mem_new_aligned(1, acts_bytes(N_ROW, K), 64);
     struct acts a = { .f = x };
     random_floats(x, N_ROW * K, &rng, false);
-    acts_place(&a, N_ROW, K, false, memory);
+    acts_place(&a, N_ROW, K, ACTS_BLOCKS, memory);
     ref_quantise(&a, 0, N_ROW);
     for (int t = 0; t < N_WEIGHT_TYPE; t++) {
         struct packed w;

@@ -126,7 +126,7 @@ static void time_shape(const struct kernels *k, enum dtype type, uint32_t n, uin
     job.y = big_pages((size_t)N_ROW_MAX * n * sizeof *job.y);
     memset(job.y, 0, (size_t)N_ROW_MAX * n * sizeof *job.y);
     for (int i = 0; i < 4; i++) {
-        acts_place(&job.x, batches[i], n_k, batches[i] >= k->tiles_from, memory);
+        acts_place(&job.x, batches[i], n_k, kernels_form(k, batches[i]), memory);
         k->quantise(&job.x, 0, batches[i]);
         double one = time_calls(&job, 1), two = time_calls(&job, 2);
         double ops = 2e-9 * n * n_k * batches[i], bytes = 1e-9 * (double)matrix;
@@ -169,7 +169,7 @@ static void time_quantise(const struct kernels *k)
     void *memory = aligned_alloc(64, acts_bytes(N, K));
     struct acts a = { .f = x };
     random_floats(x, N * K, &rng, false);
-    acts_place(&a, N, K, N >= k->tiles_from, memory);
+    acts_place(&a, N, K, kernels_form(k, N), memory);
     k->quantise(&a, 0, N);
     double t = cpu_seconds();
     for (int i = 0; i < N_CALL; i++)

@@ -4,7 +4,7 @@
 #include "support/simde_avx512_matmul.h"
 
 #define amx_matmul simde_amx_matmul
-#define amx_quantise simde_amx_quantise
+#define avx512_quantise simde_avx512_quantise
 #define avx512_matmul simde_avx512_matmul
 #define avx512_matmul_f32 simde_matmul_f32
 #define avx512_matmul_f16 simde_matmul_f16
@@ -45,4 +45,4 @@
 
 #define types types_by_tiles
 #include "kernels/amx/matmul.c"
-#include "kernels/amx/quantise.c"
+#include "kernels/avx512/quantise.c"

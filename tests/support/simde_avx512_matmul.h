@@ -1,4 +1,4 @@
-/* support/simde_avx512_matmul.h - the matmuls of src/kernels/avx512 and amx, and amx's quantise, compiled for an
+/* support/simde_avx512_matmul.h - the matmuls of src/kernels/avx512 and amx, and their quantise, compiled for an
  * emulated AVX-512 and emulated tiles. */
 #ifndef SUPPORT_SIMDE_AVX512_MATMUL_H
 #define SUPPORT_SIMDE_AVX512_MATMUL_H
@@ -6,6 +6,6 @@
 #include "kernels/matmul.h"
 
 kern_matmul simde_avx512_matmul, simde_amx_matmul;
-kern_quantise simde_amx_quantise;
+kern_quantise simde_avx512_quantise;
 
 #endif

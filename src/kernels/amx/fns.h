@@ -1,12 +1,10 @@
-/* kernels/amx/fns.h - what AMX's int8 tiles do: matmul, and activations laid out for it. Everything else of the table
- * is avx512's. */
+/* kernels/amx/fns.h - what AMX's int8 tiles do: matmul. Everything else of the table is avx512's. */
 #ifndef KERNELS_AMX_FNS_H
 #define KERNELS_AMX_FNS_H
 
 #include "kernels/matmul.h"
 #include "kernels/peak.h"
 
-kern_quantise amx_quantise;
 kern_matmul amx_matmul;
 kern_peak amx_peak_int8;
 

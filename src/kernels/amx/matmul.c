@@ -179,19 +179,9 @@ always_inline __m512 sum_of_row(struct form form, const product *sums, int row)
     return _mm512_cvtepi32_ps(I);
 }
 
-/* One block's terms of one row onto y: as add_terms of avx512. */
-always_inline __m512 add_row(struct form form, const struct unpacked *w, const struct acts_tile *a,
-                             int row, __m512 I, __m512 y)
+always_inline struct row_terms terms_of_row(const struct acts_tile *a, int row)
 {
-    const __m512 d = _mm512_set1_ps(a->d[row]);
-    y = _mm512_fmadd_ps(_mm512_mul_ps(I, d), w->ws, y);
-    if (form.minima == ONE_MINIMUM)
-        y = _mm512_fmadd_ps(_mm512_set1_ps(a->t[row]), w->wm, y);
-    if (form.minima == MINIMA_OF_HALVES) {
-        __m512 J = _mm512_cvtepi32_ps(_mm512_madd_epi16(broadcast_4(a->half[row]), w->mins));
-        y = _mm512_fmadd_ps(_mm512_mul_ps(J, d), w->wm, y);
-    }
-    return _mm512_fmadd_ps(_mm512_set1_ps(a->z[row]), w->W, y);
+    return (struct row_terms){ &a->d[row], &a->z[row], &a->t[row], a->half[row] };
 }
 
 /* Panel j of the range onto 16 whole rows of y, which wait in registers. */
@@ -212,7 +202,8 @@ always_inline void add_blocks(struct form form, int n_panel, const struct range_
         fetch_ahead(range, j, b, ADDING);
         UNROLL(16)
         for (int r = 0; r < ACTS_TILE; r++)
-            sum[r] = add_row(form, w, rows->x + b, r, sum_of_row(form, sums, r), sum[r]);
+            sum[r] = add_terms(form.minima, w, terms_of_row(rows->x + b, r),
+                               sum_of_row(form, sums, r), sum[r]);
         w += form.n_product;
         sums += form.n_product;
     }
@@ -274,40 +265,15 @@ always_inline void all_rows(struct form form, int n_panel, struct range_16 range
 /* A block's codes, signed, as its products take them. */
 typedef void codes_fn(struct unpacked *w);
 
-/* Scale h of each output, twice: as words. */
-always_inline __m512i scale_words(const struct unpacked *w, int h)
-{
-    const __m512i scale = _mm512_cvtps_epi32(w->scale[h]);
-    return _mm512_or_si512(_mm512_slli_epi32(scale, 16),
-                           _mm512_and_si512(scale, _mm512_set1_epi32(0xffff)));
-}
-
-/* Bytes times words, of which a byte is enough. */
-always_inline __m512i times_words(__m512i bytes, __m512i words)
-{
-    const __m512i upper = _mm512_set1_epi16((short)0xff00);
-    return _mm512_or_si512(_mm512_andnot_si512(upper, _mm512_mullo_epi16(bytes, words)),
-                           _mm512_mullo_epi16(_mm512_and_si512(bytes, upper), words));
-}
-
 /* Times their scale: 0 .. 3 times 0 .. 15. */
 static void codes_scaled(struct unpacked *w)
 {
-    const __m512i scale[] = { scale_words(w, 0), scale_words(w, 1) };
-    UNROLL(8)
-    for (int g = 0; g < 8; g++)
-        w->code[g] = times_words(w->code[g], scale[g / 4]);
+    fold_scales(FOLD, w);
 }
 
-/* Times their scale, negated: -4 .. 3 times -32 .. 31 is at most 128, and negated no less than -128. */
 static void codes_negated(struct unpacked *w)
 {
-    const __m512i zero = _mm512_setzero_si512();
-    const __m512i scale[] = { _mm512_sub_epi16(zero, scale_words(w, 0)),
-                              _mm512_sub_epi16(zero, scale_words(w, 1)) };
-    UNROLL(8)
-    for (int g = 0; g < 8; g++)
-        w->code[g] = times_words(w->code[g], scale[g / 4]);
+    fold_scales(FOLD_NEGATED, w);
 }
 
 /* Times their scale, a word, as a signed byte, and what is left of it for 256. */
@@ -410,7 +376,7 @@ void amx_matmul(const struct packed *w, uint32_t first, uint32_t last, const str
                 float *y, size_t y_stride, void *scratch)
 {
     const struct tiled *t = &types[w->type];
-    if (!t->type || !x->tile) {
+    if (!t->type || !x->tile || x->turned) {
         avx512_matmul(w, first, last, x, y, y_stride, scratch);
         return;
     }

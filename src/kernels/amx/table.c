@@ -2,13 +2,15 @@
 #include "kernels/avx2/fns.h"
 #include "kernels/avx2/matmul_fns.h"
 #include "kernels/avx512/fns.h"
+#include "kernels/avx512/matmul_fns.h"
 #include "kernels/tables.h"
 
 /* Tiles multiply int8; floats, and rows too few for a tile, stay with AVX-512. */
 const struct kernels kernels_amx = {
     .name = "amx",
+    .turned_from = AVX512_TURNED_FROM,
     .tiles_from = ACTS_TILE,
-    .quantise = amx_quantise,
+    .quantise = avx512_quantise,
     .matmul = amx_matmul,
     .attn_partial = avx512_attn_partial,
     .attn_merge = avx2_attn_merge,

@@ -61,8 +61,8 @@ always_inline void unpack_q6_k(struct unpacked *out, const uint8_t *panel, uint3
 }
 
 MATMUL_TYPE(q2_k, unpack_q2_k, .block_bytes = sizeof(struct panel_q2_k) / 8, .halves = true,
-            .minima = MINIMA_OF_HALVES)
+            .minima = MINIMA_OF_HALVES, .fold = FOLD)
 MATMUL_TYPE(q3_k, unpack_q3_k, .block_bytes = sizeof(struct panel_q3_k) / 8, .halves = true,
-            .offset = 4)
+            .offset = 4, .fold = FOLD_NEGATED)
 MATMUL_TYPE(q6_k, unpack_q6_k, .block_bytes = sizeof(struct panel_q6_k) / 8, .halves = true,
             .offset = 32)

@@ -1,365 +1,27 @@
-/* kernels/avx512/matmul_tile.h - the loops of matmul that all quantised types share; a type is an unpack and a `kind`.
+/* kernels/avx512/matmul_tile.h - many rows (prefill), and what makes a type of an unpack and a `kind`.
  *
- *   packed panel --unpack--> blocks: 16 outputs x 32 k of unsigned byte codes, scales as floats
+ *   a range of blocks of two panels, unpacked into scratch (L1), then tiles of up to 6 rows x 32 outputs over it;
+ *   y waits in memory between ranges, which costs no bit
  *
- *   few rows (decode)    for each block: unpack into registers, all rows                     weights read once
- *   many rows (prefill)  unpack a range of blocks of two panels into scratch (L1), then tiles of 6 rows x 32
- *                        outputs over it; y waits in memory between ranges, which costs no bit
+ * One vpdpbusd is 4 k of 16 outputs, exact: unsigned bytes times signed ones. Here the unsigned ones are the rows', which
+ * are stored 128 too large (turned tiles), so codes are signed and a sum is too large by 128 times its codes. That is
+ * the weights' own, so it is a sum's start, loaded once for all rows; an offset of the codes would cost each row a
+ * multiplication. What is left is bound by the multipliers, which on Zen 4 start one vector a cycle: of a block of
+ * 6 x 32 outputs 96 products and 36 terms, 48 of types with a minimum; it takes N cycles.
  *
- * One vpdpbusd is 4 k of 16 outputs, exact. Codes are unsigned; their offset (8 for Q4_0 ... 128 for Q8_0) comes off
- * where the sum starts: not at 0 but at -offset * sum q. Scales of halves of 16 k: two sums, each below 2^23 when
- * scaled and |I| < 2^24, so floats put them together exactly. Two panels share every broadcast of q: 8 loads for
- * 12 vpdpbusd. */
+ * Two panels share every broadcast of q: 8 loads for 12 vpdpbusd. */
 #ifndef KERNELS_AVX512_MATMUL_TILE_H
 #define KERNELS_AVX512_MATMUL_TILE_H
 
-#include <string.h>
-
-#include "kernels/avx512/matmul_types.h"
-#include "kernels/avx512/matmul_vnni.h"
-#include "kernels/panel.h"
-
-/* What the compiler knows of a type: all of it folds away. */
-struct kind {
-    size_t block_bytes; // of 32 k of a packed panel
-    bool halves;
-    int offset; // what codes are stored too large by
-    enum minima minima;
-};
-
-/* 32 k of 16 outputs. A dword of codes holds 4 k of an output. */
-struct unpacked {
-    __m512i code[8];
-    __m512 ws, wm, W;
-    __m512 scale[2]; // halves only
-    __m512i mins;    // MINIMA_OF_HALVES: (m0, m1) as 16 bits each
-};
-
-/* Fills all of `out` but W, and of the rest what the kind has. */
-typedef void unpack_fn(struct unpacked *out, const uint8_t *panel, uint32_t block);
+#include "kernels/avx512/matmul_few.h"
 
 enum {
     TILE_ROWS = 6,
     TILE_PANELS = 2,
-    RANGE = MATMUL_SCRATCH / (TILE_PANELS * sizeof(struct unpacked))
+    RANGE = 12
 };
 
-always_inline __m512i broadcast_4(const void *p)
-{
-    int32_t dword;
-    memcpy(&dword, p, 4);
-    return _mm512_set1_epi32(dword);
-}
-
-/* Where the sum over a block, or over its first or second half, starts: what the offset takes off it. */
-always_inline __m512i start_of_sum(struct kind kind, const int16_t *half, int which)
-{
-    uint32_t low = which == 1 ? 0 : (uint16_t)-kind.offset,
-             high = which == 0 ? 0 : (uint16_t)-kind.offset;
-    if (!kind.offset)
-        return _mm512_setzero_si512();
-    return _mm512_madd_epi16(broadcast_4(half), _mm512_set1_epi32((int)(high << 16 | low)));
-}
-
-/* Sums over dwords [g0, g1) of codes; rows x panels of them. */
-always_inline void sums(int n_row, int n_panel, const struct unpacked *const w[TILE_PANELS],
-                        struct tile_rows x, size_t b, int g0, int g1,
-                        __m512i sum[TILE_ROWS][TILE_PANELS])
-{
-    UNROLL(8)
-    for (int g = g0; g < g1; g++) {
-        UNROLL(6)
-        for (int r = 0; r < n_row; r++) {
-            __m512i q = broadcast_4(tile_block(x, r, b)->q[g][r % ACTS_ROWS]);
-            UNROLL(2)
-            for (int p = 0; p < n_panel; p++)
-                sum[r][p] = dot_4(sum[r][p], w[p]->code[g], q);
-        }
-    }
-}
-
-always_inline void start_sums(struct kind kind, int n_row, int n_panel, struct tile_rows x,
-                              size_t b, int which, __m512i sum[TILE_ROWS][TILE_PANELS])
-{
-    UNROLL(6)
-    for (int r = 0; r < n_row; r++) {
-        __m512i start = start_of_sum(kind, tile_block(x, r, b)->half[r % ACTS_ROWS], which);
-        UNROLL(2)
-        for (int p = 0; p < n_panel; p++)
-            sum[r][p] = start;
-    }
-}
-
-/* I_b as floats, which hold it exactly. A sum that starts at +0 is never -0, as an integer is not. */
-always_inline void dots(struct kind kind, int n_row, int n_panel,
-                        const struct unpacked *const w[TILE_PANELS], struct tile_rows x, size_t b,
-                        __m512 I[TILE_ROWS][TILE_PANELS])
-{
-    __m512i sum[TILE_ROWS][TILE_PANELS];
-    int n_part = kind.halves ? 2 : 1;
-    UNROLL(2)
-    for (int i = 0; i < n_part; i++) {
-        start_sums(kind, n_row, n_panel, x, b, kind.halves ? i : 2, sum);
-        sums(n_row, n_panel, w, x, b, kind.halves ? 4 * i : 0, kind.halves ? 4 * i + 4 : 8, sum);
-        UNROLL(6)
-        for (int r = 0; r < n_row; r++) {
-            UNROLL(2)
-            for (int p = 0; p < n_panel; p++) {
-                __m512 f = _mm512_cvtepi32_ps(sum[r][p]),
-                       before = i ? I[r][p] : _mm512_setzero_ps();
-                I[r][p] = kind.halves ? _mm512_fmadd_ps(f, w[p]->scale[i], before) : f;
-            }
-        }
-    }
-}
-
-/* One block's terms of one row and one panel onto y. */
-always_inline __m512 add_terms(struct kind kind, const struct unpacked *w,
-                               const struct acts_block *a, int lane, __m512 I, __m512 y)
-{
-    __m512 d = _mm512_set1_ps(a->d[lane]), z = _mm512_set1_ps(a->z[lane]);
-    y = _mm512_fmadd_ps(_mm512_mul_ps(I, d), w->ws, y);
-    if (kind.minima == ONE_MINIMUM)
-        y = _mm512_fmadd_ps(_mm512_set1_ps(a->t[lane]), w->wm, y);
-    if (kind.minima == MINIMA_OF_HALVES) {
-        __m512 J = _mm512_cvtepi32_ps(_mm512_madd_epi16(broadcast_4(a->half[lane]), w->mins));
-        y = _mm512_fmadd_ps(_mm512_mul_ps(J, d), w->wm, y);
-    }
-    return _mm512_fmadd_ps(z, w->W, y);
-}
-
-/* One block's terms onto y. */
-always_inline void add_block(struct kind kind, int n_row, int n_panel,
-                             const struct unpacked *const w[TILE_PANELS], struct tile_rows x,
-                             size_t b, __m512 y[TILE_ROWS][TILE_PANELS])
-{
-    __m512 I[TILE_ROWS][TILE_PANELS];
-    dots(kind, n_row, n_panel, w, x, b, I);
-    UNROLL(6)
-    for (int r = 0; r < n_row; r++) {
-        UNROLL(2)
-        for (int p = 0; p < n_panel; p++)
-            y[r][p] = add_terms(kind, w[p], tile_block(x, r, b), r % ACTS_ROWS, I[r][p], y[r][p]);
-    }
-}
-
-/* W is the block times a row whose q are all 1. */
-always_inline void add_up_weights(struct kind kind, struct unpacked *w)
-{
-#define ONES                                                                                       \
-    {                                                                                              \
-        {                                                                                          \
-            1, 1, 1, 1                                                                             \
-        }                                                                                          \
-    }
-    static const struct acts_block ones = { .q = { ONES, ONES, ONES, ONES, ONES, ONES, ONES, ONES },
-                                            .half = { { 16, 16 } } };
-#undef ONES
-    struct tile_rows x = { .block = &ones };
-    __m512 I[TILE_ROWS][TILE_PANELS];
-    dots(kind, 1, 1, (const struct unpacked *const[]){ w, NULL }, x, 0, I);
-    w->W = _mm512_mul_ps(I[0][0], w->ws);
-    if (kind.minima == ONE_MINIMUM)
-        w->W = _mm512_fmadd_ps(_mm512_set1_ps(32), w->wm, w->W);
-    if (kind.minima == MINIMA_OF_HALVES) {
-        __m512i J = _mm512_madd_epi16(w->mins, _mm512_set1_epi16(16));
-        w->W = _mm512_fmadd_ps(_mm512_cvtepi32_ps(J), w->wm, w->W);
-    }
-}
-
-/* A line that is wanted soon, and one that is wanted after it: into the second cache, where more requests may wait than
- * in the first (178 MB of Q8_0, two threads, GB/s of 42: 33 -> 38 for one row, 24 -> 29 for 16). Behind the end of
- * memory it is a no-op. */
-always_inline void prefetch_line(const uint8_t *at)
-{
-    enum { FURTHER = 4096 };
-    _mm_prefetch((const char *)at, _MM_HINT_T0);
-    _mm_prefetch((const char *)at + FURTHER, _MM_HINT_T1);
-}
-
-/* Block b from `at` on. */
-always_inline void prefetch_block(size_t block_bytes, const uint8_t *at, uint32_t b)
-{
-    for (size_t i = 0; i < block_bytes; i += 64)
-        prefetch_line(at + b * block_bytes + i);
-}
-
-/* The lanes that exist: all 16 but in the last panel. Through a copy: an array whose address is taken lives in
- * memory. */
-always_inline void store_row(float *y, __m512 lanes, uint32_t n)
-{
-    if (n >= PANEL)
-        _mm512_storeu_ps(y, lanes);
-    else
-        memcpy(y, &(__m512[]){ lanes }, n * sizeof(float));
-}
-
-always_inline __m512 load_row(const float *y, uint32_t n)
-{
-    __m512 copy[] = { _mm512_setzero_ps() };
-    if (n >= PANEL)
-        return _mm512_loadu_ps(y);
-    memcpy(copy, y, n * sizeof(float));
-    return copy[0];
-}
-
-/* One panel, few rows. */
-always_inline void fused_panel(struct kind kind, unpack_fn *unpack, int n_row,
-                               const struct matmul_call *c, const uint8_t *panel, float *y,
-                               uint32_t n)
-{
-    enum { AHEAD = 1024 };
-    __m512 sum[TILE_ROWS][TILE_PANELS];
-    struct tile_rows x = rows_at(c->x, 0, 0);
-    UNROLL(4)
-    for (int r = 0; r < n_row; r++)
-        sum[r][0] = _mm512_setzero_ps();
-    for (uint32_t b = 0; b < c->x->k / QBLOCK; b++) {
-        struct unpacked w;
-        prefetch_block(kind.block_bytes, panel + AHEAD, b);
-        unpack(&w, panel, b);
-        add_up_weights(kind, &w);
-        add_block(kind, n_row, 1, (const struct unpacked *const[]){ &w, NULL }, x, b, sum);
-    }
-    UNROLL(4)
-    for (int r = 0; r < n_row; r++)
-        store_row(y + (size_t)r * c->y_stride, sum[r][0], n);
-}
-
-/* Blocks [first, last) of n_panel panels, unpacked. Meanwhile as many blocks at `ahead` are fetched, unless it is NULL:
- * they come next, and fetched by those who unpack they would come in bursts, which few requests can be in flight
- * for. */
-struct range {
-    const struct unpacked *w[TILE_PANELS];
-    uint32_t first, last;
-    const uint8_t *ahead[TILE_PANELS];
-};
-
-/* What comes behind blocks [.., b1) of n_panel panels from the p-th on. */
-static inline void aim_ahead(const uint8_t *ahead[TILE_PANELS], const struct packed *w,
-                             size_t block_bytes, uint32_t p, uint32_t n_panel, uint32_t b1)
-{
-    const bool over = b1 == w->k / QBLOCK;
-    for (uint32_t i = 0; i < n_panel; i++)
-        ahead[i] = w->data + (p + i + (over ? n_panel : 0)) * w->panel_bytes +
-                   (over ? 0 : b1 * block_bytes);
-}
-
-/* Rows r .. r + n_row over a range; n: outputs from y on. */
-always_inline void tile(struct kind kind, int n_row, int n_panel, const struct range *range,
-                        const struct matmul_call *c, uint32_t r0, float *y, uint32_t n)
-{
-    const struct unpacked *const w[TILE_PANELS] = { range->w[0], range->w[1] };
-    const uint32_t n_block = range->last - range->first;
-    const uint8_t *const ahead[TILE_PANELS] = { range->ahead[0], range->ahead[1] };
-    const bool first = range->first == 0;
-    const size_t y_stride = c->y_stride;
-    struct tile_rows x = rows_at(c->x, r0, range->first);
-    __m512 sum[TILE_ROWS][TILE_PANELS];
-    y += r0 * y_stride;
-    UNROLL(6)
-    for (int r = 0; r < n_row; r++) {
-        UNROLL(2)
-        for (int p = 0; p < n_panel; p++) {
-            const float *at = y + (size_t)r * y_stride + p * PANEL;
-            sum[r][p] = first ? _mm512_setzero_ps() : load_row(at, n - (uint32_t)p * PANEL);
-        }
-    }
-    for (uint32_t b = 0; b < n_block; b++) {
-        for (int p = 0; ahead[0] && p < n_panel; p++)
-            prefetch_block(kind.block_bytes, ahead[p], b);
-        add_block(kind, n_row, n_panel, (const struct unpacked *const[]){ w[0] + b, w[1] + b }, x,
-                  b, sum);
-    }
-    UNROLL(6)
-    for (int r = 0; r < n_row; r++) {
-        UNROLL(2)
-        for (int p = 0; p < n_panel; p++)
-            store_row(y + (size_t)r * y_stride + p * PANEL, sum[r][p], n - (uint32_t)p * PANEL);
-    }
-}
-
-/* All rows over a range. Halves need two sums more a row, so their tiles are shorter. */
-always_inline void tiles(struct kind kind, int n_panel, struct range range,
-                         const struct matmul_call *c, float *y, uint32_t n)
-{
-    const uint32_t rows = kind.halves ? 4 : TILE_ROWS;
-    uint32_t r = 0;
-    for (; r + rows <= c->x->n_row; r += rows, range.ahead[0] = NULL)
-        tile(kind, (int)rows, n_panel, &range, c, r, y, n);
-    for (; r + 2 <= c->x->n_row; r += 2, range.ahead[0] = NULL)
-        tile(kind, 2, n_panel, &range, c, r, y, n);
-    if (r < c->x->n_row)
-        tile(kind, 1, n_panel, &range, c, r, y, n);
-}
-
-/* Blocks [b0, b1) of a panel, for many rows. */
-always_inline void unpack_blocks(struct kind kind, unpack_fn *unpack, struct unpacked *out,
-                                 const uint8_t *panel, uint32_t b0, uint32_t b1)
-{
-    for (uint32_t b = b0; b < b1; b++) {
-        unpack(&out[b - b0], panel, b);
-        add_up_weights(kind, &out[b - b0]);
-    }
-}
-
-/* n_panel panels from the p-th on, many rows. Ranges are equally long, at most RANGE blocks. */
-always_inline void unpacked_panels(struct kind kind, unpack_fn *unpack, int n_panel,
-                                   const struct matmul_call *c, uint32_t p)
-{
-    struct unpacked(*scratch)[RANGE] = c->scratch;
-    uint32_t n_block = c->x->k / QBLOCK, n_range = (n_block + RANGE - 1) / RANGE;
-    for (uint32_t i = 0; i < n_range; i++) {
-        struct range range = { .w = { scratch[0], scratch[1] },
-                               .first = n_block * i / n_range,
-                               .last = n_block * (i + 1) / n_range };
-        for (int j = 0; j < n_panel; j++)
-            unpack_blocks(kind, unpack, scratch[j],
-                          c->w->data + (p + (uint32_t)j) * c->w->panel_bytes, range.first,
-                          range.last);
-        aim_ahead(range.ahead, c->w, kind.block_bytes, p, (uint32_t)n_panel, range.last);
-        tiles(kind, n_panel, range, c, c->y + (size_t)p * PANEL, c->w->n - p * PANEL);
-    }
-}
-
-always_inline void matmul_of_kind(struct kind kind, unpack_fn *unpack, const struct matmul_call *c)
-{
-    for (uint32_t p = c->first, step; p < c->last; p += step) {
-        const uint8_t *panel = c->w->data + p * c->w->panel_bytes;
-        float *y = c->y + (size_t)p * PANEL;
-        uint32_t n = c->w->n - p * PANEL;
-        step = 1;
-        switch (c->x->n_row) {
-        case 0:
-            break;
-        case 1:
-            fused_panel(kind, unpack, 1, c, panel, y, n);
-            break;
-        case 2:
-            fused_panel(kind, unpack, 2, c, panel, y, n);
-            break;
-        case 3:
-            fused_panel(kind, unpack, 3, c, panel, y, n);
-            break;
-        case 4:
-            fused_panel(kind, unpack, 4, c, panel, y, n);
-            break;
-        default:
-            if (p + TILE_PANELS <= c->last)
-                unpacked_panels(kind, unpack, step = TILE_PANELS, c, p);
-            else
-                unpacked_panels(kind, unpack, 1, c, p);
-        }
-    }
-}
-
-/* A type, once for the loops here, where all of it folds away, and once as data for those who bring
- * loops of their own (amx/): they get codes as they are meant, signed. */
-struct quantised {
-    struct kind kind;
-    void (*unpack_signed)(struct unpacked *out, uint32_t stride, const uint8_t *panel, uint32_t b0,
-                          uint32_t b1);
-};
+/* ---- unpacking ---- */
 
 /* In registers until all of it is there: written once (16 rows of Q8_0: 52 -> 47 ns a block). */
 always_inline void unpack_signed(struct kind kind, unpack_fn *unpack, struct unpacked *out,
@@ -386,6 +48,275 @@ always_inline void unpack_signed(struct kind kind, unpack_fn *unpack, struct unp
     }
 }
 
+/* Scale h of each output, twice: as words. */
+always_inline __m512i scale_words(const struct unpacked *w, int h)
+{
+    const __m512i scale = _mm512_cvtps_epi32(w->scale[h]);
+    return _mm512_or_si512(_mm512_slli_epi32(scale, 16),
+                           _mm512_and_si512(scale, _mm512_set1_epi32(0xffff)));
+}
+
+/* Bytes times words, of which a byte is enough. */
+always_inline __m512i times_words(__m512i bytes, __m512i words)
+{
+    const __m512i upper = _mm512_set1_epi16((short)0xff00);
+    return _mm512_or_si512(_mm512_andnot_si512(upper, _mm512_mullo_epi16(bytes, words)),
+                           _mm512_mullo_epi16(_mm512_and_si512(bytes, upper), words));
+}
+
+always_inline void fold_scales(enum fold fold, struct unpacked *w)
+{
+    const __m512i zero = _mm512_setzero_si512();
+    __m512i scale[] = { scale_words(w, 0), scale_words(w, 1) };
+    for (int h = 0; h < 2 && fold == FOLD_NEGATED; h++)
+        scale[h] = _mm512_sub_epi16(zero, scale[h]);
+    UNROLL(8)
+    for (int g = 0; g < 8; g++)
+        w->code[g] = times_words(w->code[g], scale[g / 4]);
+}
+
+/* Whether a block's halves are still apart behind unpacking. */
+always_inline bool is_apart(struct kind kind)
+{
+    return kind.halves && kind.fold == NO_FOLD;
+}
+
+always_inline __m512i start_of(const struct unpacked *w, int g0, int g1)
+{
+    __m512i sum = _mm512_setzero_si512();
+    UNROLL(8)
+    for (int g = g0; g < g1; g++)
+        sum = dot_4(sum, _mm512_set1_epi8(1), w->code[g]);
+    return _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_slli_epi32(sum, 7));
+}
+
+/* Blocks [b0, b1) of a panel. */
+always_inline void unpack_blocks(struct kind kind, unpack_fn *unpack, struct unpacked *out,
+                                 const uint8_t *panel, uint32_t b0, uint32_t b1)
+{
+    for (uint32_t b = b0; b < b1; b++, out++) {
+        unpack_signed(kind, unpack, out, 1, panel, b, b + 1);
+        if (kind.fold != NO_FOLD)
+            fold_scales(kind.fold, out);
+        out->start = start_of(out, 0, is_apart(kind) ? 4 : 8);
+        if (is_apart(kind))
+            out->second = start_of(out, 4, 8);
+    }
+}
+
+/* ---- tiles ---- */
+
+/* Rows of a tile of acts, at a range's first block. */
+struct rows {
+    const struct acts_tile *x;
+    uint32_t lane; // of the first row
+};
+
+always_inline struct row_terms terms_of(struct rows rows, size_t b, int r)
+{
+    const struct acts_tile *x = &rows.x[b];
+    const uint32_t lane = rows.lane + (uint32_t)r;
+    return (struct row_terms){ &x->d[lane], &x->z[lane], &x->t[lane], x->half[lane] };
+}
+
+/* Sums over dwords [g0, g1) of codes; rows x panels of them. */
+always_inline void sums(int n_row, int n_panel, const struct unpacked *const w[TILE_PANELS],
+                        struct rows rows, size_t b, int g0, int g1,
+                        __m512i sum[TILE_ROWS][TILE_PANELS])
+{
+    const int8_t(*q)[QBLOCK] = rows.x[b].q + rows.lane;
+    UNROLL(8)
+    for (int g = g0; g < g1; g++) {
+        UNROLL(6)
+        for (int r = 0; r < n_row; r++) {
+            __m512i four = broadcast_4(q[r] + 4 * g);
+            UNROLL(2)
+            for (int p = 0; p < n_panel; p++)
+                sum[r][p] = dot_4(sum[r][p], four, w[p]->code[g]);
+        }
+    }
+}
+
+/* The same as floats, from the start of each on. */
+always_inline void dots(int n_row, int n_panel, const struct unpacked *const w[TILE_PANELS],
+                        struct rows rows, size_t b, int g0, int g1, bool negated,
+                        __m512 I[TILE_ROWS][TILE_PANELS])
+{
+    __m512i sum[TILE_ROWS][TILE_PANELS];
+    UNROLL(6)
+    for (int r = 0; r < n_row; r++) {
+        UNROLL(2)
+        for (int p = 0; p < n_panel; p++)
+            sum[r][p] = g0 == 0 ? w[p]->start : w[p]->second;
+    }
+    sums(n_row, n_panel, w, rows, b, g0, g1, sum);
+    UNROLL(6)
+    for (int r = 0; r < n_row; r++) {
+        UNROLL(2)
+        for (int p = 0; p < n_panel; p++)
+            I[r][p] = _mm512_cvtepi32_ps(
+                negated ? _mm512_sub_epi32(_mm512_setzero_si512(), sum[r][p]) : sum[r][p]);
+    }
+}
+
+/* One block's terms onto y. */
+always_inline void add_block(struct kind kind, int n_row, int n_panel,
+                             const struct unpacked *const w[TILE_PANELS], struct rows rows,
+                             size_t b, __m512 y[TILE_ROWS][TILE_PANELS])
+{
+    const bool apart = is_apart(kind);
+    __m512 I[TILE_ROWS][TILE_PANELS], second[TILE_ROWS][TILE_PANELS];
+    dots(n_row, n_panel, w, rows, b, 0, apart ? 4 : 8, kind.fold == FOLD_NEGATED, I);
+    if (apart)
+        dots(n_row, n_panel, w, rows, b, 4, 8, false, second);
+    UNROLL(6)
+    for (int r = 0; r < n_row; r++) {
+        UNROLL(2)
+        for (int p = 0; p < n_panel; p++) {
+            if (apart)
+                I[r][p] = join_halves(w[p], I[r][p], second[r][p]);
+            y[r][p] = add_terms(kind.minima, w[p], terms_of(rows, b, r), I[r][p], y[r][p]);
+        }
+    }
+}
+
+/* Blocks [first, last) of n_panel panels, unpacked. Meanwhile as many blocks at `ahead` are fetched, unless it is NULL:
+ * they come next, and fetched by those who unpack they would come in bursts, which few requests can be in flight
+ * for. */
+struct range {
+    const struct unpacked *w[TILE_PANELS];
+    uint32_t first, last;
+    const uint8_t *ahead[TILE_PANELS];
+};
+
+/* What comes behind blocks [.., b1) of n_panel panels from the p-th on. */
+static inline void aim_ahead(const uint8_t *ahead[TILE_PANELS], const struct packed *w,
+                             size_t block_bytes, uint32_t p, uint32_t n_panel, uint32_t b1)
+{
+    const bool over = b1 == w->k / QBLOCK;
+    for (uint32_t i = 0; i < n_panel; i++)
+        ahead[i] = w->data + (p + i + (over ? n_panel : 0)) * w->panel_bytes +
+                   (over ? 0 : b1 * block_bytes);
+}
+
+/* What the next rows of a range read: three lines of codes a block, and four of the rest where a tile of acts begins. */
+struct next_rows {
+    const uint8_t *codes, *rest; // of the range's first block; rest: NULL where it is there already
+};
+
+always_inline struct next_rows next_rows_at(const struct acts *x, uint32_t row, uint32_t block)
+{
+    const struct acts_tile *t = acts_tile_of(x, row, block);
+    const uint32_t lane = row % ACTS_TILE;
+    return (struct next_rows){ (const uint8_t *)t->q[lane], lane ? NULL : (const uint8_t *)t->d };
+}
+
+always_inline void fetch_next(struct next_rows next, size_t b)
+{
+    for (int line = 0; line < 3; line++)
+        _mm_prefetch((const char *)next.codes + b * sizeof(struct acts_tile) + 64 * line, _MM_HINT_T0);
+    for (int line = 0; next.rest && line < 4; line++)
+        _mm_prefetch((const char *)next.rest + b * sizeof(struct acts_tile) + 64 * line, _MM_HINT_T0);
+}
+
+/* Rows r0 .. r0 + n_row, of one tile of acts, over a range; n: outputs from y on. */
+always_inline void tile(struct kind kind, int n_row, int n_panel, const struct range *range,
+                        const struct matmul_call *c, uint32_t r0, float *y, uint32_t n)
+{
+    const struct unpacked *const w[TILE_PANELS] = { range->w[0], range->w[1] };
+    const uint32_t n_block = range->last - range->first;
+    const uint8_t *const ahead[TILE_PANELS] = { range->ahead[0], range->ahead[1] };
+    const struct rows rows = { acts_tile_of(c->x, r0, range->first), r0 % ACTS_TILE };
+    const bool first = range->first == 0;
+    const size_t y_stride = c->y_stride;
+    const struct next_rows next = next_rows_at(c->x, r0 + (uint32_t)n_row, range->first);
+    __m512 sum[TILE_ROWS][TILE_PANELS];
+    y += r0 * y_stride;
+    for (int r = n_row; r < n_row + TILE_ROWS; r++)
+        for (int p = 0; p < n_panel; p++)
+            __builtin_prefetch(y + (size_t)r * y_stride + p * PANEL, 1);
+    UNROLL(6)
+    for (int r = 0; r < n_row; r++) {
+        UNROLL(2)
+        for (int p = 0; p < n_panel; p++) {
+            const float *at = y + (size_t)r * y_stride + p * PANEL;
+            sum[r][p] = first ? _mm512_setzero_ps() : load_row(at, n - (uint32_t)p * PANEL);
+        }
+    }
+    for (uint32_t b = 0; b < n_block; b++) {
+        for (int p = 0; ahead[0] && p < n_panel; p++)
+            prefetch_block(kind.block_bytes, ahead[p], b);
+        fetch_next(next, b);
+        add_block(kind, n_row, n_panel, (const struct unpacked *const[]){ w[0] + b, w[1] + b }, rows,
+                  b, sum);
+    }
+    UNROLL(6)
+    for (int r = 0; r < n_row; r++) {
+        UNROLL(2)
+        for (int p = 0; p < n_panel; p++)
+            store_row(y + (size_t)r * y_stride + p * PANEL, sum[r][p], n - (uint32_t)p * PANEL);
+    }
+}
+
+/* How many of `left` rows go next: 16 are 6, 5 and 5. Halves need two sums more a row, so their tiles are shorter. */
+always_inline uint32_t rows_of_next(bool apart, uint32_t left)
+{
+    if (apart)
+        return left >= 4 ? 4 : left >= 2 ? 2 : 1;
+    return left >= 12 || left == 6 ? 6 : left >= 5 ? 5 : left >= 2 ? 2 : 1;
+}
+
+/* All rows over a range. */
+always_inline void tiles(struct kind kind, int n_panel, struct range range,
+                         const struct matmul_call *c, float *y, uint32_t n)
+{
+    const bool apart = is_apart(kind);
+    for (uint32_t r = 0, step; r < c->x->n_row; r += step, range.ahead[0] = NULL) {
+        const uint32_t left = c->x->n_row - r, in_tile = ACTS_TILE - r % ACTS_TILE;
+        step = rows_of_next(apart, left < in_tile ? left : in_tile);
+        if (!apart && step == 6)
+            tile(kind, 6, n_panel, &range, c, r, y, n);
+        else if (!apart && step == 5)
+            tile(kind, 5, n_panel, &range, c, r, y, n);
+        else if (apart && step == 4)
+            tile(kind, 4, n_panel, &range, c, r, y, n);
+        else if (step == 2)
+            tile(kind, 2, n_panel, &range, c, r, y, n);
+        else
+            tile(kind, 1, n_panel, &range, c, r, y, n);
+    }
+}
+
+/* n_panel panels from the p-th on. Ranges are equally long, at most RANGE blocks. */
+always_inline void unpacked_panels(struct kind kind, unpack_fn *unpack, int n_panel,
+                                   const struct matmul_call *c, uint32_t p)
+{
+    struct unpacked(*scratch)[RANGE] = c->scratch;
+    uint32_t n_block = c->x->k / QBLOCK, n_range = (n_block + RANGE - 1) / RANGE;
+    for (uint32_t i = 0; i < n_range; i++) {
+        struct range range = { .w = { scratch[0], scratch[1] },
+                               .first = n_block * i / n_range,
+                               .last = n_block * (i + 1) / n_range };
+        for (int j = 0; j < n_panel; j++)
+            unpack_blocks(kind, unpack, scratch[j],
+                          c->w->data + (p + (uint32_t)j) * c->w->panel_bytes, range.first,
+                          range.last);
+        aim_ahead(range.ahead, c->w, kind.block_bytes, p, (uint32_t)n_panel, range.last);
+        tiles(kind, n_panel, range, c, c->y + (size_t)p * PANEL, c->w->n - p * PANEL);
+    }
+}
+
+always_inline void many_rows(struct kind kind, unpack_fn *unpack, const struct matmul_call *c)
+{
+    uint32_t p = c->first;
+    for (; p + TILE_PANELS <= c->last; p += TILE_PANELS)
+        unpacked_panels(kind, unpack, TILE_PANELS, c, p);
+    if (p < c->last)
+        unpacked_panels(kind, unpack, 1, c, p);
+}
+
+/* ---- types ---- */
+
 #define MATMUL_TYPE(name, unpack, ...)                                                             \
     static const struct kind kind_##name = { __VA_ARGS__ };                                        \
     static void unpack_signed_##name(struct unpacked *out, uint32_t stride, const uint8_t *panel,  \
@@ -396,11 +327,11 @@ always_inline void unpack_signed(struct kind kind, unpack_fn *unpack, struct unp
     const struct quantised avx512_##name = { { __VA_ARGS__ }, unpack_signed_##name };              \
     void avx512_matmul_##name(const struct matmul_call *c)                                         \
     {                                                                                              \
-        matmul_of_kind(kind_##name, unpack, c);                                                    \
+        if (c->x->tile)                                                                            \
+            many_rows(kind_##name, unpack, c);                                                     \
+        else                                                                                       \
+            few_rows(kind_##name, unpack, c);                                                      \
     }
-
-extern const struct quantised avx512_q4_0, avx512_q4_1, avx512_q5_0, avx512_q5_1, avx512_q8_0,
-    avx512_q2_k, avx512_q3_k, avx512_q4_k, avx512_q5_k, avx512_q6_k, avx512_iq4_nl, avx512_iq4_xs;
 
 /* What unpacks are made of. */
 

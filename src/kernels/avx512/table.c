@@ -7,8 +7,9 @@
 /* What memory bounds, or what is a handful of vectors, stays with AVX2. */
 const struct kernels kernels_avx512 = {
     .name = "avx512",
+    .turned_from = AVX512_TURNED_FROM,
     .tiles_from = UINT32_MAX,
-    .quantise = avx2_quantise,
+    .quantise = avx512_quantise,
     .matmul = avx512_matmul,
     .attn_partial = avx512_attn_partial,
     .attn_merge = avx2_attn_merge,

@@ -54,6 +54,12 @@ static void store_excess(const struct acts *a, uint32_t r, uint32_t b, int16_t p
     }
 }
 
+/* What a code is stored as: one without a sign is 128 more, which turns the upper bit. */
+static int8_t stored(const struct acts *a, int8_t q)
+{
+    return a->turned ? (int8_t)(q ^ -128) : q;
+}
+
 /* Block b of row r. */
 static void quantise_block(struct acts *a, uint32_t r, uint32_t b)
 {
@@ -72,7 +78,7 @@ static void quantise_block(struct acts *a, uint32_t r, uint32_t b)
     to.half[0] = to.half[1] = 0;
     for (int i = 0; i < QBLOCK; i++) {
         const int8_t q = to_code(x[i], z, inv);
-        to.q[i / 4][i % 4] = q;
+        to.q[i / 4][i % 4] = stored(a, q);
         to.half[i / 16] = (int16_t)(to.half[i / 16] + q);
         pair[i / 16][i / 2 % 2] = (int16_t)(pair[i / 16][i / 2 % 2] + q);
     }
