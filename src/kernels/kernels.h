@@ -15,7 +15,7 @@
 #include "kernels/scan.h"
 
 struct kernels {
-    const char *name; // "ref", "avx2", "avx512", "amx"
+    const char *name;                 // "ref", "avx2", "avx512", "amx"
     uint32_t turned_from, tiles_from; // rows from which batches lie in turned tiles, in tiles as
                                       // they are (matmul.h); UINT32_MAX: none do
     bool reads_excess;                // matmul reads acts.excess

@@ -366,17 +366,16 @@ static void scan_mass(float *x, uint32_t n, const uint32_t *first, uint32_t n_ru
 /* ---- the table ---- */
 
 /* How activations lie is the table's to say, and nothing else. */
-#define WATCHED_TABLE(turned, tiles, excess)                                                                \
+#define WATCHED_TABLE(turned, tiles, excess)                                                       \
     {                                                                                              \
-        .name = "watched", .turned_from = turned, .tiles_from = tiles, .reads_excess = excess,      \
-        .quantise = quantise,                                                                      \
-        .matmul = matmul, .attn_partial = attn_partial, .attn_merge = attn_merge,                  \
-        .attn_finish = attn_finish, .attn_scores = attn_scores, .attn_mass = attn_mass,            \
-        .low_rows = low_rows, .store_k = store_k, .store_v = store_v, .load_k = load_k,            \
-        .load_v = load_v, .rms_norm = rms_norm, .rope = rope, .add = add, .scale = scale,          \
-        .silu_gate = silu_gate, .gelu_gate = gelu_gate, .softcap = softcap, .softmax = softmax,    \
-        .softmax_stats = softmax_stats, .moments = moments, .squares = squares,                    \
-        .deflate = deflate, .scan = scan, .scan_mass = scan_mass,                                  \
+        .name = "watched", .turned_from = turned, .tiles_from = tiles, .reads_excess = excess,     \
+        .quantise = quantise, .matmul = matmul, .attn_partial = attn_partial,                      \
+        .attn_merge = attn_merge, .attn_finish = attn_finish, .attn_scores = attn_scores,          \
+        .attn_mass = attn_mass, .low_rows = low_rows, .store_k = store_k, .store_v = store_v,      \
+        .load_k = load_k, .load_v = load_v, .rms_norm = rms_norm, .rope = rope, .add = add,        \
+        .scale = scale, .silu_gate = silu_gate, .gelu_gate = gelu_gate, .softcap = softcap,        \
+        .softmax = softmax, .softmax_stats = softmax_stats, .moments = moments,                    \
+        .squares = squares, .deflate = deflate, .scan = scan, .scan_mass = scan_mass,              \
     }
 
 static bool lies_as(const struct kernels *a, const struct kernels *b)
@@ -389,8 +388,8 @@ static bool lies_as(const struct kernels *a, const struct kernels *b)
 const struct kernels *kernels_watched(const struct kernels *of)
 {
     static const struct kernels tables[] = {
-        WATCHED_TABLE(UINT32_MAX, UINT32_MAX, false),        // ref
-        WATCHED_TABLE(UINT32_MAX, UINT32_MAX, true),         // avx2
+        WATCHED_TABLE(UINT32_MAX, UINT32_MAX, false),         // ref
+        WATCHED_TABLE(UINT32_MAX, UINT32_MAX, true),          // avx2
         WATCHED_TABLE(AVX512_TURNED_FROM, UINT32_MAX, false), // avx512
         WATCHED_TABLE(AVX512_TURNED_FROM, ACTS_TILE, false),  // amx
     };

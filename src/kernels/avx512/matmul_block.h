@@ -25,11 +25,17 @@ struct kind {
     enum fold fold;
 };
 
+/* Whether a block's halves are still apart behind unpacking. */
+always_inline bool is_apart(struct kind kind)
+{
+    return kind.halves && kind.fold == NO_FOLD;
+}
+
 /* 32 k of 16 outputs. A dword of codes holds 4 k of an output. What most kinds lack comes last. */
 struct unpacked {
     __m512i code[8];
     __m512 ws, W, wm;
-    __m512i start;   // many rows: of the sum over the block, or over its first half
+    __m512i start; // many rows: of the sum over the block, or over its first half
     __m512 scale[2];
     union {
         __m512i mins;   // MINIMA_OF_HALVES: (m0, m1) as 16 bits each
@@ -71,12 +77,30 @@ always_inline __m512 join_halves(const struct unpacked *w, __m512 first, __m512 
     return _mm512_fmadd_ps(second, w->scale[1], I);
 }
 
-/* W is the block times a row whose q are all 1. */
+/* What a sum over codes starts at where a row's q are 128 too large (matmul_tile.h): exact. */
+always_inline __m512i start_below(__m512 codes_sum)
+{
+    return _mm512_cvtps_epi32(_mm512_mul_ps(codes_sum, _mm512_set1_ps(-128)));
+}
+
+/* Starts, and W, which is the block times a row whose q are all 1. */
 always_inline void add_up_weights(struct kind kind, struct unpacked *w)
 {
-    const __m512 I = kind.halves ? join_halves(w, sum_of_weights(kind, w, 0, 4),
-                                               sum_of_weights(kind, w, 4, 8))
-                                 : sum_of_weights(kind, w, 0, 8);
+    __m512 I;
+    if (kind.halves) {
+        const __m512 first = sum_of_weights(kind, w, 0, 4), second = sum_of_weights(kind, w, 4, 8);
+        I = join_halves(w, first, second);
+        if (is_apart(kind)) {
+            w->start = start_below(first);
+            w->second = start_below(second);
+        }
+    } else {
+        I = sum_of_weights(kind, w, 0, 8);
+    }
+    if (!kind.halves || kind.fold == FOLD)
+        w->start = start_below(I);
+    if (kind.fold == FOLD_NEGATED)
+        w->start = start_below(_mm512_sub_ps(_mm512_setzero_ps(), I));
     w->W = _mm512_mul_ps(I, w->ws);
     if (kind.minima == ONE_MINIMUM)
         w->W = _mm512_fmadd_ps(_mm512_set1_ps(32), w->wm, w->W);

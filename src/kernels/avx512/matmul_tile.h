@@ -15,11 +15,7 @@
 
 #include "kernels/avx512/matmul_few.h"
 
-enum {
-    TILE_ROWS = 6,
-    TILE_PANELS = 2,
-    RANGE = 12
-};
+enum { TILE_ROWS = 6, TILE_PANELS = 2, RANGE = 12 };
 
 /* ---- unpacking ---- */
 
@@ -37,6 +33,7 @@ always_inline void unpack_signed(struct kind kind, unpack_fn *unpack, struct unp
             out->code[g] = kind.offset ? _mm512_sub_epi8(w.code[g], offset) : w.code[g];
         out->ws = w.ws;
         out->W = w.W;
+        out->start = w.start;
         if (kind.minima != NO_MINIMA)
             out->wm = w.wm;
         if (kind.minima == MINIMA_OF_HALVES)
@@ -45,6 +42,8 @@ always_inline void unpack_signed(struct kind kind, unpack_fn *unpack, struct unp
             out->scale[0] = w.scale[0];
             out->scale[1] = w.scale[1];
         }
+        if (is_apart(kind))
+            out->second = w.second;
     }
 }
 
@@ -75,33 +74,13 @@ always_inline void fold_scales(enum fold fold, struct unpacked *w)
         w->code[g] = times_words(w->code[g], scale[g / 4]);
 }
 
-/* Whether a block's halves are still apart behind unpacking. */
-always_inline bool is_apart(struct kind kind)
-{
-    return kind.halves && kind.fold == NO_FOLD;
-}
-
-always_inline __m512i start_of(const struct unpacked *w, int g0, int g1)
-{
-    __m512i sum = _mm512_setzero_si512();
-    UNROLL(8)
-    for (int g = g0; g < g1; g++)
-        sum = dot_4(sum, _mm512_set1_epi8(1), w->code[g]);
-    return _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_slli_epi32(sum, 7));
-}
-
 /* Blocks [b0, b1) of a panel. */
 always_inline void unpack_blocks(struct kind kind, unpack_fn *unpack, struct unpacked *out,
                                  const uint8_t *panel, uint32_t b0, uint32_t b1)
 {
-    for (uint32_t b = b0; b < b1; b++, out++) {
-        unpack_signed(kind, unpack, out, 1, panel, b, b + 1);
-        if (kind.fold != NO_FOLD)
-            fold_scales(kind.fold, out);
-        out->start = start_of(out, 0, is_apart(kind) ? 4 : 8);
-        if (is_apart(kind))
-            out->second = start_of(out, 4, 8);
-    }
+    unpack_signed(kind, unpack, out, 1, panel, b0, b1);
+    for (uint32_t b = b0; kind.fold != NO_FOLD && b < b1; b++)
+        fold_scales(kind.fold, out++);
 }
 
 /* ---- tiles ---- */
@@ -214,9 +193,11 @@ always_inline struct next_rows next_rows_at(const struct acts *x, uint32_t row, 
 always_inline void fetch_next(struct next_rows next, size_t b)
 {
     for (int line = 0; line < 3; line++)
-        _mm_prefetch((const char *)next.codes + b * sizeof(struct acts_tile) + 64 * line, _MM_HINT_T0);
+        _mm_prefetch((const char *)next.codes + b * sizeof(struct acts_tile) + 64 * line,
+                     _MM_HINT_T0);
     for (int line = 0; next.rest && line < 4; line++)
-        _mm_prefetch((const char *)next.rest + b * sizeof(struct acts_tile) + 64 * line, _MM_HINT_T0);
+        _mm_prefetch((const char *)next.rest + b * sizeof(struct acts_tile) + 64 * line,
+                     _MM_HINT_T0);
 }
 
 /* Rows r0 .. r0 + n_row, of one tile of acts, over a range; n: outputs from y on. */
@@ -247,8 +228,8 @@ always_inline void tile(struct kind kind, int n_row, int n_panel, const struct r
         for (int p = 0; ahead[0] && p < n_panel; p++)
             prefetch_block(kind.block_bytes, ahead[p], b);
         fetch_next(next, b);
-        add_block(kind, n_row, n_panel, (const struct unpacked *const[]){ w[0] + b, w[1] + b }, rows,
-                  b, sum);
+        add_block(kind, n_row, n_panel, (const struct unpacked *const[]){ w[0] + b, w[1] + b },
+                  rows, b, sum);
     }
     UNROLL(6)
     for (int r = 0; r < n_row; r++) {
