@@ -61,8 +61,8 @@ void acts_leave_out(struct acts *a, uint32_t offsets)
             a->excess[i] = NULL;
 }
 
-/* F32 needs none. */
 size_t matmul_scratch_bytes(const struct packed *w)
 {
-    return w->type == DT_F32 ? 64 : MATMUL_SCRATCH;
+    const uint32_t k = w->k < MATMUL_WIDE ? w->k : MATMUL_WIDE;
+    return is_quantised(w->type) ? MATMUL_SCRATCH : 2 * PANEL * sizeof(float) * (size_t)k;
 }

@@ -12,8 +12,8 @@
 #include "kernels/avx512/matmul_vnni.h"
 #include "kernels/panel.h"
 
-/* How scales of halves go into the codes, which many rows save two products' terms by: not, as they are, or negated
- * (-4 .. 3 times -32 .. 31 is at most 128, and negated no less than -128). */
+/* Many rows have the scales of halves in the codes where a byte holds both, so that a block is one sum and not two:
+ * not, as they are, or negated (-4 .. 3 times -32 .. 31 is at most 128, and negated no less than -128). */
 enum fold { NO_FOLD, FOLD, FOLD_NEGATED };
 
 /* What the compiler knows of a type: all of it folds away. */

@@ -8,11 +8,7 @@
 #include "kernels/avx512/matmul_types.h"
 #include "kernels/avx512/matmul_tile.h"
 
-enum {
-    FLOAT_ROWS = 12,
-    WIDEN_FROM = 2 * FLOAT_ROWS,
-    WIDE = MATMUL_SCRATCH / (2 * PANEL * sizeof(float))
-};
+enum { FLOAT_ROWS = 12, WIDEN_FROM = 2 * FLOAT_ROWS };
 
 /* 16 weights from `at`, which is 32-byte aligned. */
 typedef __m512 widen_fn(const uint8_t *at);
@@ -39,6 +35,15 @@ struct weights {
     size_t panel_bytes, first, last;
 };
 
+/* Few rows wait for memory. */
+always_inline void fetch_weights(int n_row, const uint8_t *at)
+{
+    if (n_row < FLOAT_ROWS)
+        prefetch_line(at + 1024);
+    else
+        _mm_prefetch((const char *)at + 4096, _MM_HINT_T0);
+}
+
 /* n_row rows of x, from row `row` on, times n_panel panels; y goes on from what it is but where k starts at 0. */
 always_inline void float_tile(widen_fn *widen, size_t elem_bytes, int n_row, int n_panel,
                               const struct matmul_call *c, struct weights w, size_t row, float *y,
@@ -64,7 +69,7 @@ always_inline void float_tile(widen_fn *widen, size_t elem_bytes, int n_row, int
         UNROLL(2)
         for (int p = 0; p < n_panel; p++) {
             wide[p] = widen(at + (size_t)p * w.panel_bytes);
-            _mm_prefetch((const char *)at + (size_t)p * w.panel_bytes + 4096, _MM_HINT_T0);
+            fetch_weights(n_row, at + (size_t)p * w.panel_bytes);
         }
         UNROLL(12)
         for (int r = 0; r < n_row; r++) {
@@ -97,20 +102,26 @@ always_inline void float_tiles(widen_fn *widen, size_t elem_bytes, int n_panel,
         float_tile(widen, elem_bytes, 1, n_panel, c, w, r, y, n);
 }
 
+/* n k of a panel, to [n][16]. */
+always_inline void widen_panel(widen_fn *widen, size_t elem_bytes, float *to, const uint8_t *at,
+                               size_t n)
+{
+    for (size_t k = 0; k < n; k++, to += PANEL, at += PANEL * elem_bytes)
+        _mm512_store_ps(to, widen(at));
+}
+
 /* Ranges of k, widened once for all rows. */
 always_inline void widened_panels(widen_fn *widen, size_t elem_bytes, int n_panel,
                                   const struct matmul_call *c, const uint8_t *panel, float *y,
                                   uint32_t n)
 {
-    float(*scratch)[WIDE][PANEL] = c->scratch;
-    for (size_t first = 0; first < c->x->k; first += WIDE) {
-        const size_t left = c->x->k - first, n_k = left < WIDE ? left : WIDE;
-        for (int p = 0; p < n_panel; p++) {
-            const uint8_t *at = panel + (size_t)p * c->w->panel_bytes + first * PANEL * elem_bytes;
-            for (size_t k = 0; k < n_k; k++, at += PANEL * elem_bytes)
-                _mm512_store_ps(scratch[p][k], widen(at));
-        }
-        const struct weights w = { (const uint8_t *)scratch, sizeof *scratch, first, first + n_k };
+    float *scratch = c->scratch;
+    for (size_t first = 0; first < c->x->k; first += MATMUL_WIDE) {
+        const size_t left = c->x->k - first, n_k = left < MATMUL_WIDE ? left : MATMUL_WIDE;
+        const struct weights w = { c->scratch, n_k * PANEL * sizeof(float), first, first + n_k };
+        for (int p = 0; p < n_panel; p++)
+            widen_panel(widen, elem_bytes, scratch + (size_t)p * n_k * PANEL,
+                        panel + (size_t)p * c->w->panel_bytes + first * PANEL * elem_bytes, n_k);
         float_tiles(widen_f32, sizeof(float), n_panel, c, w, y, n);
     }
 }

@@ -6,8 +6,11 @@
  * One vpdpbusd is 4 k of 16 outputs, exact: unsigned bytes times signed ones. Here the unsigned ones are the rows', which
  * are stored 128 too large (turned tiles), so codes are signed and a sum is too large by 128 times its codes. That is
  * the weights' own, so it is a sum's start, loaded once for all rows; an offset of the codes would cost each row a
- * multiplication. What is left is bound by the multipliers, which on Zen 4 start one vector a cycle: of a block of
- * 6 x 32 outputs 96 products and 36 terms, 48 of types with a minimum; it takes N cycles.
+ * multiplication.
+ *
+ * What is left is bound by the multipliers, which on Zen 4 start one vector a cycle, integers or floats: a block of
+ * 6 x 32 outputs is 96 products and 36 terms, 48 of types with a minimum, 60 where halves stay apart. From the first
+ * cache tiles take these 132, 144 and 156 cycles, over whole matrices 137 to 143, 147 to 150 and 172.
  *
  * Two panels share every broadcast of q: 8 loads for 12 vpdpbusd. */
 #ifndef KERNELS_AVX512_MATMUL_TILE_H
@@ -15,7 +18,10 @@
 
 #include "kernels/avx512/matmul_few.h"
 
+/* Two panels of 12 blocks leave room in a first cache of 32 KiB for rows that come and go; 9 are as good, 17 are not. */
 enum { TILE_ROWS = 6, TILE_PANELS = 2, RANGE = 12 };
+_Static_assert(TILE_PANELS *RANGE * sizeof(struct unpacked) <= MATMUL_SCRATCH,
+               "one call's scratch");
 
 /* ---- unpacking ---- */
 
