@@ -25,7 +25,7 @@ size_t acts_bytes(uint32_t n_row, uint32_t k)
 
 void acts_place(struct acts *a, uint32_t n_row, uint32_t k, enum acts_form form, void *memory)
 {
-    *a = (struct acts){ .n_row = n_row, .k = k, .turned = form == ACTS_TURNED_TILES, .f = a->f };
+    *a = (struct acts){ .n_row = n_row, .k = k, .raised = form == ACTS_RAISED_TILES, .f = a->f };
     if (form != ACTS_BLOCKS) {
         a->tile = memory;
     } else {
@@ -64,5 +64,7 @@ void acts_leave_out(struct acts *a, uint32_t offsets)
 size_t matmul_scratch_bytes(const struct packed *w)
 {
     const uint32_t k = w->k < MATMUL_WIDE ? w->k : MATMUL_WIDE;
-    return is_quantised(w->type) ? MATMUL_SCRATCH : 2 * PANEL * sizeof(float) * (size_t)k;
+    if (w->type == DT_F32) // as it is
+        return 64;
+    return is_quantised(w->type) ? MATMUL_SCRATCH : WIDE_PANELS * PANEL * sizeof(float) * (size_t)k;
 }

@@ -16,7 +16,7 @@
 
 struct kernels {
     const char *name;                 // "ref", "avx2", "avx512", "amx"
-    uint32_t turned_from, tiles_from; // rows from which batches lie in turned tiles, in tiles as
+    uint32_t raised_from, tiles_from; // rows from which batches lie in raised tiles, in tiles as
                                       // they are (matmul.h); UINT32_MAX: none do
     bool reads_excess;                // matmul reads acts.excess
     kern_quantise *quantise;
@@ -52,7 +52,7 @@ struct kernels {
 static inline enum acts_form kernels_form(const struct kernels *k, uint32_t n_row)
 {
     return n_row >= k->tiles_from    ? ACTS_TILES
-           : n_row >= k->turned_from ? ACTS_TURNED_TILES
+           : n_row >= k->raised_from ? ACTS_RAISED_TILES
                                      : ACTS_BLOCKS;
 }
 

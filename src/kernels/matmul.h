@@ -98,8 +98,8 @@ static inline uint32_t acts_excess_runs(enum acts_offset i)
     return i < OFFSET_4 ? 1 : 2;
 }
 
-/* 32 k of 16 neighbouring rows, for batches: q row by row, or `turned`, which is q + 128 without a sign: the
- * upper bit is the other one. */
+/* 32 k of 16 neighbouring rows, for batches: q row by row, or, raised, q + 128 without a sign, which is q with its
+ * upper bit turned. */
 enum { ACTS_TILE = 16 };
 struct acts_tile {
     int8_t q[ACTS_TILE][QBLOCK];
@@ -109,10 +109,10 @@ struct acts_tile {
 
 /* A batch of rows x [n_row][k]. f is always there; the rest is filled by quantise when the weights need it: tiles, or
  * blocks of two rows. */
-enum acts_form { ACTS_BLOCKS, ACTS_TILES, ACTS_TURNED_TILES };
+enum acts_form { ACTS_BLOCKS, ACTS_TILES, ACTS_RAISED_TILES };
 struct acts {
     uint32_t n_row, k;
-    bool turned;              // what tiles hold
+    bool raised;              // tiles hold q + 128, unsigned
     const float *f;           // [n_row][k]
     struct acts_tile *tile;   // [n_row / 16 rounded up][k / 32]; NULL: there are blocks instead
     struct acts_block *block; // [n_row / 2 rounded up][k / 32]
@@ -151,7 +151,7 @@ void acts_leave_out(struct acts *a, uint32_t offsets);
 /* Quantises rows [first, last) of a->f. k a multiple of 32. */
 typedef void kern_quantise(struct acts *a, uint32_t first, uint32_t last);
 
-/* y[r * y_stride + o] for all rows r of x and all outputs o of panels [first, last); outputs o >= w->n are not written.
+/* y[r * y_stride + o] for all rows r of x, which lies as kernels_form (kernels.h) says of the batch that it is a slice of, and all outputs o of panels [first, last); outputs o >= w->n are not written.
  * `scratch` is the caller's, at least matmul_scratch_bytes(w) bytes, 64-byte aligned, one a thread. */
 typedef void kern_matmul(const struct packed *w, uint32_t first, uint32_t last,
                          const struct acts *x, float *y, size_t y_stride, void *scratch);

@@ -87,8 +87,8 @@ struct panel_iq4_xs {
     lanes32 qs[8][4];
 };
 
-/* What a thread unpacks a run of blocks into: fits the first-level cache. And how many k of two panels of floats it
- * widens at once: fits the second. */
-enum { MATMUL_SCRATCH = 32 * 1024, MATMUL_WIDE = 1024 };
+/* What a thread unpacks a run of blocks into: fits the first-level cache. And how many k of how many panels of floats
+ * it widens at once: fit the second. */
+enum { MATMUL_SCRATCH = 32 * 1024, MATMUL_WIDE = 1024, WIDE_PANELS = 2 };
 
 #endif

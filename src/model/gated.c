@@ -43,7 +43,7 @@ static void gated_rows(struct gated_job *job, uint32_t block, uint32_t first, ui
         const uint32_t left = n - r < ACTS_TILE ? n - r : ACTS_TILE;
         struct acts tile = { .n_row = left,
                              .k = QBLOCK,
-                             .turned = job->out.turned,
+                             .raised = job->out.raised,
                              .f = g + (size_t)r * QBLOCK,
                              .tile = acts_tile_of(&job->out, first + r, block) };
         kern->quantise(&tile, 0, left);

@@ -162,9 +162,10 @@ struct rows_job {
 static uint32_t rows_at_once(const struct pass *p)
 {
     const uint32_t n_thread = workers_count(p->workers);
-    if (kernels_form(p->kern, p->n_row) != ACTS_BLOCKS && p->n_row >= ACTS_TILE * n_thread)
+    const bool tiles = kernels_form(p->kern, p->n_row) != ACTS_BLOCKS;
+    if (tiles && p->n_row >= ACTS_TILE * n_thread)
         return ACTS_TILE;
-    return p->n_row >= ROWS_AT_ONCE * n_thread ? ROWS_AT_ONCE : ACTS_ROWS;
+    return tiles || p->n_row >= ROWS_AT_ONCE * n_thread ? ROWS_AT_ONCE : ACTS_ROWS;
 }
 
 static void rows_part(void *arg, uint32_t part, uint32_t n_part)

@@ -366,9 +366,9 @@ static void scan_mass(float *x, uint32_t n, const uint32_t *first, uint32_t n_ru
 /* ---- the table ---- */
 
 /* How activations lie is the table's to say, and nothing else. */
-#define WATCHED_TABLE(turned, tiles, excess)                                                       \
+#define WATCHED_TABLE(raised, tiles, excess)                                                       \
     {                                                                                              \
-        .name = "watched", .turned_from = turned, .tiles_from = tiles, .reads_excess = excess,     \
+        .name = "watched", .raised_from = raised, .tiles_from = tiles, .reads_excess = excess,     \
         .quantise = quantise, .matmul = matmul, .attn_partial = attn_partial,                      \
         .attn_merge = attn_merge, .attn_finish = attn_finish, .attn_scores = attn_scores,          \
         .attn_mass = attn_mass, .low_rows = low_rows, .store_k = store_k, .store_v = store_v,      \
@@ -380,7 +380,7 @@ static void scan_mass(float *x, uint32_t n, const uint32_t *first, uint32_t n_ru
 
 static bool lies_as(const struct kernels *a, const struct kernels *b)
 {
-    return a->turned_from == b->turned_from && a->tiles_from == b->tiles_from &&
+    return a->raised_from == b->raised_from && a->tiles_from == b->tiles_from &&
            a->reads_excess == b->reads_excess;
 }
 
@@ -390,8 +390,8 @@ const struct kernels *kernels_watched(const struct kernels *of)
     static const struct kernels tables[] = {
         WATCHED_TABLE(UINT32_MAX, UINT32_MAX, false),         // ref
         WATCHED_TABLE(UINT32_MAX, UINT32_MAX, true),          // avx2
-        WATCHED_TABLE(AVX512_TURNED_FROM, UINT32_MAX, false), // avx512
-        WATCHED_TABLE(AVX512_TURNED_FROM, ACTS_TILE, false),  // amx
+        WATCHED_TABLE(AVX512_RAISED_FROM, UINT32_MAX, false), // avx512
+        WATCHED_TABLE(AVX512_RAISED_FROM, ACTS_TILE, false),  // amx
     };
     size_t i = 0;
     while (i < sizeof tables / sizeof *tables && !lies_as(&tables[i], of))

@@ -13,6 +13,7 @@
 
 #include "kernels/avx512/matmul_fns.h"
 #include "kernels/kernels.h"
+#include "kernels/panel.h"
 #include "kernels/ref/matmul_fns.h"
 #include "support/guard.h"
 #include "support/matmul_bench.h"
@@ -36,7 +37,7 @@ static void emulate(const char *name, const char *shown, uint32_t tiles_from, ke
         return;
     table[n_table] = table[1];
     table[n_table].name = shown;
-    table[n_table].turned_from = AVX512_TURNED_FROM;
+    table[n_table].raised_from = AVX512_RAISED_FROM;
     table[n_table].tiles_from = tiles_from;
     table[n_table].reads_excess = false;
     table[n_table].quantise = simde_avx512_quantise;
@@ -127,6 +128,17 @@ static void expect_equal(const struct kernels *k, const struct problem *p,
                  ((float *)got->at)[i], ((float *)want->at)[i]);
 }
 
+static void check_panels(struct problem *p, uint32_t first, uint32_t last, size_t stride)
+{
+    struct guarded want = outputs(&table[0], p, first, last, stride);
+    for (uint32_t t = 1; t < n_table; t++) {
+        struct guarded got = outputs(&table[t], p, first, last, stride);
+        expect_equal(&table[t], p, &want, &got, stride);
+        guard_free(&got);
+    }
+    guard_free(&want);
+}
+
 static void check(enum dtype type, uint32_t n, uint32_t k, uint32_t n_row, struct rng *rng,
                   bool hostile)
 {
@@ -134,20 +146,14 @@ static void check(enum dtype type, uint32_t n, uint32_t k, uint32_t n_row, struc
     size_t stride = n + rng_below(rng, 3);
     uint32_t first = rng_below(rng, p.w.n_panel),
              last = first + 1 + rng_below(rng, p.w.n_panel - first);
-    struct guarded want = outputs(&table[0], &p, first, last, stride);
-    for (uint32_t t = 1; t < n_table; t++) {
-        struct guarded got = outputs(&table[t], &p, first, last, stride);
-        expect_equal(&table[t], &p, &want, &got, stride);
-        guard_free(&got);
-    }
-    guard_free(&want);
+    check_panels(&p, first, last, stride);
     problem_free(&p);
 }
 
 static void all_tables_agree(bool hostile)
 {
     static const uint32_t some_n[] = { 1, 15, 16, 17, 40 };
-    static const uint32_t some_rows[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 19, 33 };
+    static const uint32_t some_rows[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16, 19, 33 };
     static const uint32_t some_k[] = { 32, 64, 96, 256, 576, 1056, 2048 };
     struct rng rng = rng_seeded(9, hostile);
     for (int t = 0; t < N_WEIGHT_TYPE; t++) {
@@ -159,6 +165,24 @@ static void all_tables_agree(bool hostile)
                 check(weight_types[t], some_n[j], k, some_rows[i], &rng, hostile);
             }
     }
+}
+
+/* All panels: of a batch from which on they are widened, and one less; of one range of k, and more (panel.h). */
+static void wide_floats_give_the_bits_of_ref(void **state)
+{
+    static const enum dtype types[] = { DT_F32, DT_F16, DT_BF16 };
+    static const uint32_t some_rows[] = { 23, 24, 29, 33 }, some_n[] = { 32, 40 },
+                          some_k[] = { MATMUL_WIDE - 1, MATMUL_WIDE, MATMUL_WIDE + 1,
+                                       2 * MATMUL_WIDE + 1 };
+    struct rng rng = rng_seeded(15, 1);
+    (void)state;
+    for (size_t t = 0; t < 3; t++)
+        for (size_t i = 0; i < 4 * 2 * 4; i++) {
+            struct problem p = problem_new(types[t], some_n[i / 4 % 2], some_k[i / 8],
+                                           some_rows[i % 4], &rng, i % 3 == 0);
+            check_panels(&p, 0, p.w.n_panel, p.w.n);
+            problem_free(&p);
+        }
 }
 
 static void usual_values_give_the_bits_of_ref(void **state)
@@ -373,6 +397,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(quantise_gives_the_bits_of_ref),
         cmocka_unit_test(odd_blocks_of_a_tile_give_the_bits_of_ref),
         cmocka_unit_test(usual_values_give_the_bits_of_ref),
+        cmocka_unit_test(wide_floats_give_the_bits_of_ref),
         cmocka_unit_test(hostile_values_give_the_bits_of_ref),
         cmocka_unit_test(largest_sums_give_the_bits_of_ref),
         cmocka_unit_test(rows_do_not_know_their_batch),

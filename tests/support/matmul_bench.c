@@ -107,7 +107,7 @@ static void *big_pages(size_t bytes)
 static void time_shape(const struct kernels *k, enum dtype type, uint32_t n, uint32_t n_k,
                        uint8_t *ring)
 {
-    static const uint32_t batches[] = { 1, 4, 16, N_ROW_MAX };
+    static const uint32_t batches[] = { 1, 4, 8, 16, N_ROW_MAX };
     struct rng rng = rng_seeded(1, 1);
     struct job job = { .k = k };
     packed_shape(&job.w, type, n, n_k);
@@ -194,7 +194,8 @@ static bool asked(const char *name, int n_name, char **names, bool (*is_kind)(co
 
 static bool is_table(const char *name)
 {
-    return strcasecmp(name, "ref") == 0 || strncasecmp(name, "avx", 3) == 0;
+    return strcasecmp(name, "ref") == 0 || strcasecmp(name, "amx") == 0 ||
+           strncasecmp(name, "avx", 3) == 0;
 }
 
 static bool is_type(const char *name)

@@ -179,11 +179,6 @@ always_inline __m512 sum_of_row(struct form form, const product *sums, int row)
     return _mm512_cvtepi32_ps(I);
 }
 
-always_inline struct row_terms terms_of_row(const struct acts_tile *a, int row)
-{
-    return (struct row_terms){ &a->d[row], &a->z[row], &a->t[row], a->half[row] };
-}
-
 /* Panel j of the range onto 16 whole rows of y, which wait in registers. */
 always_inline void add_blocks(struct form form, int n_panel, const struct range_16 *range,
                               const struct rows_16 *rows, int j, float *y, size_t y_stride)
@@ -202,7 +197,7 @@ always_inline void add_blocks(struct form form, int n_panel, const struct range_
         fetch_ahead(range, j, b, ADDING);
         UNROLL(16)
         for (int r = 0; r < ACTS_TILE; r++)
-            sum[r] = add_terms(form.minima, w, terms_of_row(rows->x + b, r),
+            sum[r] = add_terms(form.minima, w, row_terms_of(rows->x + b, (uint32_t)r),
                                sum_of_row(form, sums, r), sum[r]);
         w += form.n_product;
         sums += form.n_product;
@@ -376,7 +371,7 @@ void amx_matmul(const struct packed *w, uint32_t first, uint32_t last, const str
                 float *y, size_t y_stride, void *scratch)
 {
     const struct tiled *t = &types[w->type];
-    if (!t->type || !x->tile || x->turned) {
+    if (!t->type || !x->tile || x->raised) {
         avx512_matmul(w, first, last, x, y, y_stride, scratch);
         return;
     }

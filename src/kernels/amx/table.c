@@ -8,7 +8,7 @@
 /* Tiles multiply int8; floats, and rows too few for a tile, stay with AVX-512. */
 const struct kernels kernels_amx = {
     .name = "amx",
-    .turned_from = AVX512_TURNED_FROM,
+    .raised_from = AVX512_RAISED_FROM,
     .tiles_from = ACTS_TILE,
     .quantise = avx512_quantise,
     .matmul = amx_matmul,

@@ -4,7 +4,7 @@
 
 const struct kernels kernels_avx2 = {
     .name = "avx2",
-    .turned_from = UINT32_MAX,
+    .raised_from = UINT32_MAX,
     .tiles_from = UINT32_MAX,
     .reads_excess = true,
     .quantise = avx2_quantise,

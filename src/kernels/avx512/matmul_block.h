@@ -6,6 +6,7 @@
 #ifndef KERNELS_AVX512_MATMUL_BLOCK_H
 #define KERNELS_AVX512_MATMUL_BLOCK_H
 
+#include <assert.h>
 #include <string.h>
 
 #include "kernels/avx512/matmul_types.h"
@@ -37,7 +38,7 @@ struct unpacked {
     __m512 ws, W, wm;
     __m512i start; // many rows: of the sum over the block, or over its first half
     __m512 scale[2];
-    union {
+    union {             // halves with minima are folded
         __m512i mins;   // MINIMA_OF_HALVES: (m0, m1) as 16 bits each
         __m512i second; // start of the sum over the second half
     };
@@ -115,6 +116,11 @@ struct row_terms {
     const float *d, *z, *t;
     const int16_t *half;
 };
+
+always_inline struct row_terms row_terms_of(const struct acts_tile *x, uint32_t lane)
+{
+    return (struct row_terms){ &x->d[lane], &x->z[lane], &x->t[lane], x->half[lane] };
+}
 
 /* A block's terms of one row onto y. */
 always_inline __m512 add_terms(enum minima minima, const struct unpacked *w, struct row_terms x,

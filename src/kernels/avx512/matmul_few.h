@@ -10,7 +10,8 @@
 #include "kernels/avx512/matmul_block.h"
 #include "kernels/avx512/matmul_fns.h"
 
-enum { FEW_ROWS = AVX512_TURNED_FROM - 1 };
+enum { FEW_ROWS = AVX512_RAISED_FROM - 1 };
+_Static_assert(FEW_ROWS == 4, "a case for each count");
 
 /* Where the sum of a row over a block, or over its first or second half, starts: what the offset takes off it. */
 always_inline __m512i start_of_sum(struct kind kind, const int16_t half[2], int which)
@@ -51,7 +52,6 @@ always_inline void fused_panel(struct kind kind, unpack_fn *unpack, int n_row,
     const uint8_t *panel = c->w->data + p * c->w->panel_bytes;
     float *y = c->y + (size_t)p * PANEL;
     const uint32_t n_block = c->x->k / QBLOCK;
-    const struct tile_rows x = rows_at(c->x, 0, 0);
     __m512 sum[FEW_ROWS];
     UNROLL(4)
     for (int r = 0; r < n_row; r++)
@@ -63,7 +63,7 @@ always_inline void fused_panel(struct kind kind, unpack_fn *unpack, int n_row,
         add_up_weights(kind, &w);
         UNROLL(4)
         for (int r = 0; r < n_row; r++) {
-            const struct acts_block *a = tile_block(x, r, b);
+            const struct acts_block *a = acts_block_of(c->x, (uint32_t)r, b);
             const int lane = r % ACTS_ROWS;
             const struct row_terms of = { &a->d[lane], &a->z[lane], &a->t[lane], a->half[lane] };
             sum[r] = add_terms(kind.minima, &w, of, dots_of_row(kind, &w, a, lane), sum[r]);
@@ -87,8 +87,8 @@ always_inline void few_rows(struct kind kind, unpack_fn *unpack, const struct ma
         case 3:
             fused_panel(kind, unpack, 3, c, p);
             break;
-        case FEW_ROWS:
-            fused_panel(kind, unpack, FEW_ROWS, c, p);
+        case 4:
+            fused_panel(kind, unpack, 4, c, p);
             break;
         }
 }

@@ -3,10 +3,7 @@
  * rows, cycles for 24 products: F16 27.7, without pointers in vector registers 26.8, and so 25.2).
  * Tiles of 12 rows x 32 outputs (two panels): 24 accumulators, as many as two FMAs a cycle of latency 4 need and
  * what registers hold; 14 loads for 24 FMAs. */
-#include <string.h>
-
-#include "kernels/avx512/matmul_types.h"
-#include "kernels/avx512/matmul_tile.h"
+#include "kernels/avx512/matmul_block.h"
 
 enum { FLOAT_ROWS = 12, WIDEN_FROM = 2 * FLOAT_ROWS };
 
@@ -69,7 +66,8 @@ always_inline void float_tile(widen_fn *widen, size_t elem_bytes, int n_row, int
         UNROLL(2)
         for (int p = 0; p < n_panel; p++) {
             wide[p] = widen(at + (size_t)p * w.panel_bytes);
-            fetch_weights(n_row, at + (size_t)p * w.panel_bytes);
+            if (elem_bytes == 4 || k % 2 == 0) // once a line
+                fetch_weights(n_row, at + (size_t)p * w.panel_bytes);
         }
         UNROLL(12)
         for (int r = 0; r < n_row; r++) {

@@ -8,6 +8,6 @@ kern_quantise avx512_quantise;
 kern_matmul avx512_matmul;
 
 /* Rows from which batches lie in tiles: fewer are multiplied as weights are unpacked. */
-enum { AVX512_TURNED_FROM = 5 };
+enum { AVX512_RAISED_FROM = 5 };
 
 #endif

@@ -4,13 +4,14 @@
  *   y waits in memory between ranges, which costs no bit
  *
  * One vpdpbusd is 4 k of 16 outputs, exact: unsigned bytes times signed ones. Here the unsigned ones are the rows', which
- * are stored 128 too large (turned tiles), so codes are signed and a sum is too large by 128 times its codes. That is
+ * are stored 128 too large (raised tiles), so codes are signed and a sum is too large by 128 times its codes. That is
  * the weights' own, so it is a sum's start, loaded once for all rows; an offset of the codes would cost each row a
  * multiplication.
  *
  * What is left is bound by the multipliers, which on Zen 4 start one vector a cycle, integers or floats: a block of
- * 6 x 32 outputs is 96 products and 36 terms, 48 of types with a minimum, 60 where halves stay apart. From the first
- * cache tiles take these 132, 144 and 156 cycles, over whole matrices 137 to 143, 147 to 150 and 172.
+ * 6 x 32 outputs is 96 products and 36 terms, 48 of types with a minimum, 60 where halves stay apart, 72 of Q2_K. From
+ * the first cache tiles take just these 132, 144 and 156 cycles; over whole matrices it is 137 to 143 (Q3_K 160), 146 to
+ * 150, 172 and 195.
  *
  * Two panels share every broadcast of q: 8 loads for 12 vpdpbusd. */
 #ifndef KERNELS_AVX512_MATMUL_TILE_H
@@ -26,8 +27,9 @@ _Static_assert(TILE_PANELS *RANGE * sizeof(struct unpacked) <= MATMUL_SCRATCH,
 /* ---- unpacking ---- */
 
 /* In registers until all of it is there: written once (16 rows of Q8_0: 52 -> 47 ns a block). */
-always_inline void unpack_signed(struct kind kind, unpack_fn *unpack, struct unpacked *out,
-                                 uint32_t stride, const uint8_t *panel, uint32_t b0, uint32_t b1)
+always_inline void unpack_signed(struct kind kind, unpack_fn *unpack, bool starts,
+                                 struct unpacked *out, uint32_t stride, const uint8_t *panel,
+                                 uint32_t b0, uint32_t b1)
 {
     const __m512i offset = _mm512_set1_epi8((char)kind.offset);
     for (uint32_t b = b0; b < b1; b++, out += stride) {
@@ -39,7 +41,8 @@ always_inline void unpack_signed(struct kind kind, unpack_fn *unpack, struct unp
             out->code[g] = kind.offset ? _mm512_sub_epi8(w.code[g], offset) : w.code[g];
         out->ws = w.ws;
         out->W = w.W;
-        out->start = w.start;
+        if (starts)
+            out->start = w.start;
         if (kind.minima != NO_MINIMA)
             out->wm = w.wm;
         if (kind.minima == MINIMA_OF_HALVES)
@@ -48,7 +51,7 @@ always_inline void unpack_signed(struct kind kind, unpack_fn *unpack, struct unp
             out->scale[0] = w.scale[0];
             out->scale[1] = w.scale[1];
         }
-        if (is_apart(kind))
+        if (starts && is_apart(kind))
             out->second = w.second;
     }
 }
@@ -84,7 +87,7 @@ always_inline void fold_scales(enum fold fold, struct unpacked *w)
 always_inline void unpack_blocks(struct kind kind, unpack_fn *unpack, struct unpacked *out,
                                  const uint8_t *panel, uint32_t b0, uint32_t b1)
 {
-    unpack_signed(kind, unpack, out, 1, panel, b0, b1);
+    unpack_signed(kind, unpack, true, out, 1, panel, b0, b1);
     for (uint32_t b = b0; kind.fold != NO_FOLD && b < b1; b++)
         fold_scales(kind.fold, out++);
 }
@@ -96,13 +99,6 @@ struct rows {
     const struct acts_tile *x;
     uint32_t lane; // of the first row
 };
-
-always_inline struct row_terms terms_of(struct rows rows, size_t b, int r)
-{
-    const struct acts_tile *x = &rows.x[b];
-    const uint32_t lane = rows.lane + (uint32_t)r;
-    return (struct row_terms){ &x->d[lane], &x->z[lane], &x->t[lane], x->half[lane] };
-}
 
 /* Sums over dwords [g0, g1) of codes; rows x panels of them. */
 always_inline void sums(int n_row, int n_panel, const struct unpacked *const w[TILE_PANELS],
@@ -160,7 +156,9 @@ always_inline void add_block(struct kind kind, int n_row, int n_panel,
         for (int p = 0; p < n_panel; p++) {
             if (apart)
                 I[r][p] = join_halves(w[p], I[r][p], second[r][p]);
-            y[r][p] = add_terms(kind.minima, w[p], terms_of(rows, b, r), I[r][p], y[r][p]);
+            y[r][p] =
+                add_terms(kind.minima, w[p], row_terms_of(&rows.x[b], rows.lane + (uint32_t)r),
+                          I[r][p], y[r][p]);
         }
     }
 }
@@ -184,7 +182,7 @@ static inline void aim_ahead(const uint8_t *ahead[TILE_PANELS], const struct pac
                    (over ? 0 : b1 * block_bytes);
 }
 
-/* What the next rows of a range read: three lines of codes a block, and four of the rest where a tile of acts begins. */
+/* What the next rows of a range read, behind the last ones the first ones of the next range: three lines of codes a block, and four of the rest where a tile of acts begins. */
 struct next_rows {
     const uint8_t *codes, *rest; // of the range's first block; rest: NULL where it is there already
 };
@@ -216,10 +214,14 @@ always_inline void tile(struct kind kind, int n_row, int n_panel, const struct r
     const struct rows rows = { acts_tile_of(c->x, r0, range->first), r0 % ACTS_TILE };
     const bool first = range->first == 0;
     const size_t y_stride = c->y_stride;
-    const struct next_rows next = next_rows_at(c->x, r0 + (uint32_t)n_row, range->first);
+    const uint32_t r1 = r0 + (uint32_t)n_row, n_next = c->x->n_row - r1;
+    const struct next_rows next = next_rows_at(c->x, n_next ? r1 : 0,
+                                               n_next                           ? range->first
+                                               : range->last < c->x->k / QBLOCK ? range->last
+                                                                                : 0);
     __m512 sum[TILE_ROWS][TILE_PANELS];
     y += r0 * y_stride;
-    for (int r = n_row; r < n_row + TILE_ROWS; r++)
+    for (int r = n_row; r < n_row + (n_next < TILE_ROWS ? (int)n_next : TILE_ROWS); r++)
         for (int p = 0; p < n_panel; p++)
             __builtin_prefetch(y + (size_t)r * y_stride + p * PANEL, 1);
     UNROLL(6)
@@ -250,7 +252,7 @@ always_inline uint32_t rows_of_next(bool apart, uint32_t left)
 {
     if (apart)
         return left >= 4 ? 4 : left >= 2 ? 2 : 1;
-    return left >= 12 || left == 6 ? 6 : left >= 5 ? 5 : left >= 2 ? 2 : 1;
+    return left >= 12 || left == 8 || left == 6 ? 6 : left >= 5 ? 5 : left >= 2 ? 2 : 1;
 }
 
 /* All rows over a range. */
@@ -309,11 +311,12 @@ always_inline void many_rows(struct kind kind, unpack_fn *unpack, const struct m
     static void unpack_signed_##name(struct unpacked *out, uint32_t stride, const uint8_t *panel,  \
                                      uint32_t b0, uint32_t b1)                                     \
     {                                                                                              \
-        unpack_signed(kind_##name, unpack, out, stride, panel, b0, b1);                            \
+        unpack_signed(kind_##name, unpack, false, out, stride, panel, b0, b1);                     \
     }                                                                                              \
     const struct quantised avx512_##name = { { __VA_ARGS__ }, unpack_signed_##name };              \
     void avx512_matmul_##name(const struct matmul_call *c)                                         \
     {                                                                                              \
+        assert(c->x->tile ? c->x->raised : c->x->n_row <= FEW_ROWS);                               \
         if (c->x->tile)                                                                            \
             many_rows(kind_##name, unpack, c);                                                     \
         else                                                                                       \

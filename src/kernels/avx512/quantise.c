@@ -25,9 +25,9 @@ static void quantise_rows(struct acts *a, uint32_t r, uint32_t n, uint32_t b)
     memcpy(&to->z[lane], c.z, n * sizeof *c.z);
     memcpy(&to->t[lane], c.t, n * sizeof *c.t);
     memcpy(to->half[lane], c.half, n * sizeof *c.half);
-    const __m256i turn = _mm256_set1_epi8(a->turned ? -128 : 0);
+    const __m256i raise = _mm256_set1_epi8(a->raised ? -128 : 0);
     for (uint32_t i = 0; i < n; i++)
-        _mm256_storeu_si256((__m256i *)to->q[lane + i], _mm256_xor_si256(c.q[i], turn));
+        _mm256_storeu_si256((__m256i *)to->q[lane + i], _mm256_xor_si256(c.q[i], raise));
 }
 
 /* The largest and the least of some elements of some rows. */
@@ -117,9 +117,9 @@ always_inline void scale_tile(struct acts_tile *to, float inv[ACTS_TILE], const 
     _mm512_storeu_ps(to->z, _mm512_add_ps(z, _mm512_setzero_ps())); // -0 is 0
 }
 
-/* The codes, turned where `turn` has upper bits, and their sums. False: a code is -128. */
+/* The codes, with their upper bits turned where `raise` has them, and their sums. False: a code is -128. */
 always_inline bool code_tile(struct acts_tile *to, const float inv[ACTS_TILE], const float *x,
-                             size_t k, __m512i turn)
+                             size_t k, __m512i raise)
 {
     const __m512i ones = _mm512_set1_epi8(1);
     // four k of two rows, from all over the quarters
@@ -135,7 +135,7 @@ always_inline bool code_tile(struct acts_tile *to, const float inv[ACTS_TILE], c
         least = _mm512_min_epi8(least, q);
         sums[i] = dot_4(_mm512_setzero_si512(), ones, q);
         _mm512_storeu_si512(to->q[r],
-                            _mm512_xor_si512(_mm512_permutexvar_epi32(in_order, q), turn));
+                            _mm512_xor_si512(_mm512_permutexvar_epi32(in_order, q), raise));
     }
     const __m512i half = _mm512_packs_epi32(sums_over_quarters(sums[0], sums[2], sums[4], sums[6]),
                                             sums_over_quarters(sums[1], sums[3], sums[5], sums[7]));
@@ -151,14 +151,14 @@ static void quantise_tiles(struct acts *a, uint32_t r)
 {
     const uint32_t n_block = a->k / QBLOCK;
     const float *x = a->f + (size_t)r * a->k;
-    const __m512i turn = _mm512_set1_epi8(a->turned ? -128 : 0);
+    const __m512i raise = _mm512_set1_epi8(a->raised ? -128 : 0);
     struct acts_tile *to = acts_tile_of(a, r, 0);
     float inv[2][ACTS_TILE];
     scale_tile(to, inv[0], x, a->k);
     for (uint32_t b = 0; b < n_block; b++, x += QBLOCK) {
         if (b + 1 < n_block)
             scale_tile(to + b + 1, inv[(b + 1) % 2], x + QBLOCK, a->k);
-        if (code_tile(to + b, inv[b % 2], x, a->k, turn))
+        if (code_tile(to + b, inv[b % 2], x, a->k, raise))
             continue;
         for (uint32_t i = 0; i < ACTS_TILE; i += AT_ONCE)
             quantise_rows(a, r + i, AT_ONCE, b);

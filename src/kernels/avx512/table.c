@@ -7,7 +7,7 @@
 /* What memory bounds, or what is a handful of vectors, stays with AVX2. */
 const struct kernels kernels_avx512 = {
     .name = "avx512",
-    .turned_from = AVX512_TURNED_FROM,
+    .raised_from = AVX512_RAISED_FROM,
     .tiles_from = UINT32_MAX,
     .quantise = avx512_quantise,
     .matmul = avx512_matmul,

@@ -57,7 +57,7 @@ static void store_excess(const struct acts *a, uint32_t r, uint32_t b, int16_t p
 /* What a code is stored as: one without a sign is 128 more, which turns the upper bit. */
 static int8_t stored(const struct acts *a, int8_t q)
 {
-    return a->turned ? (int8_t)(q ^ -128) : q;
+    return a->raised ? (int8_t)(q ^ -128) : q;
 }
 
 /* Block b of row r. */

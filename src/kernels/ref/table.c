@@ -4,7 +4,7 @@
 
 const struct kernels kernels_ref = {
     .name = "ref",
-    .turned_from = UINT32_MAX,
+    .raised_from = UINT32_MAX,
     .tiles_from = UINT32_MAX,
     .quantise = ref_quantise,
     .matmul = ref_matmul,
