@@ -151,7 +151,8 @@ void acts_leave_out(struct acts *a, uint32_t offsets);
 /* Quantises rows [first, last) of a->f. k a multiple of 32. */
 typedef void kern_quantise(struct acts *a, uint32_t first, uint32_t last);
 
-/* y[r * y_stride + o] for all rows r of x, which lies as kernels_form (kernels.h) says of the batch that it is a slice of, and all outputs o of panels [first, last); outputs o >= w->n are not written.
+/* y[r * y_stride + o] for all rows r of x and all outputs o of panels [first, last); outputs o >= w->n are not written.
+ * x lies as kernels_form (kernels.h) says of the batch that it is, or is a slice of.
  * `scratch` is the caller's, at least matmul_scratch_bytes(w) bytes, 64-byte aligned, one a thread. */
 typedef void kern_matmul(const struct packed *w, uint32_t first, uint32_t last,
                          const struct acts *x, float *y, size_t y_stride, void *scratch);

@@ -125,7 +125,7 @@ static void time_shape(const struct kernels *k, enum dtype type, uint32_t n, uin
     job.x.f = x;
     job.y = big_pages((size_t)N_ROW_MAX * n * sizeof *job.y);
     memset(job.y, 0, (size_t)N_ROW_MAX * n * sizeof *job.y);
-    for (int i = 0; i < 4; i++) {
+    for (size_t i = 0; i < sizeof batches / sizeof *batches; i++) {
         acts_place(&job.x, batches[i], n_k, kernels_form(k, batches[i]), memory);
         k->quantise(&job.x, 0, batches[i]);
         double one = time_calls(&job, 1), two = time_calls(&job, 2);

@@ -39,6 +39,32 @@
 #define PRAGMA(text) _Pragma(#text)
 #define UNROLL(n) PRAGMA(GCC unroll n)
 
+/* The rows of a tile, at its first block. */
+struct tile_rows {
+    const struct acts_block *block;
+    size_t n_block;                   // of a row
+    const struct acts_excess *excess; // of codes that are stored too large, or NULL
+    int skip;                         // rows at `block` in front of the tile's first one
+};
+
+/* `row` is even. */
+static inline struct tile_rows rows_at(const struct acts *x, uint32_t row, uint32_t block)
+{
+    return (struct tile_rows){ acts_block_of(x, row, block), x->k / QBLOCK, NULL, 0 };
+}
+
+/* The lane of the tile's row r. */
+static inline int tile_lane(struct tile_rows x, int r)
+{
+    return (x.skip + r) % ACTS_ROWS;
+}
+
+/* Block b of the tile's row r. */
+static inline const struct acts_block *tile_block(struct tile_rows x, int r, size_t b)
+{
+    return x.block + (size_t)((x.skip + r) / ACTS_ROWS) * x.n_block + b;
+}
+
 /* Scales and minima of eight blocks of 16 outputs. */
 struct record_scales {
     __m256 ws[8][2], wm[8][2];

@@ -1,6 +1,6 @@
 /* F32, F16 and BF16: [k][16] elements, one FMA chain over k an output. Few rows widen them as they are read; many have
  * them widened into scratch, a range of k at a time, as widening takes a tenth of the multipliers' time (Zen 4, 512
- * rows, cycles for 24 products: F16 27.7, without pointers in vector registers 26.8, and so 25.2).
+ * rows, cycles for 24 products: F16 27.6, without pointers in vector registers 26.8, and so 24.8).
  * Tiles of 12 rows x 32 outputs (two panels): 24 accumulators, as many as two FMAs a cycle of latency 4 need and
  * what registers hold; 14 loads for 24 FMAs. */
 #include "kernels/avx512/matmul_block.h"
@@ -49,7 +49,7 @@ always_inline void float_tile(widen_fn *widen, size_t elem_bytes, int n_row, int
     const size_t n_k = c->x->k;
     const uint8_t *at = w.at;
     const float *x[FLOAT_ROWS / 3]; // of every third row: from there two more are an address away
-    __m512 sum[FLOAT_ROWS][2], wide[2];
+    __m512 sum[FLOAT_ROWS][WIDE_PANELS], wide[WIDE_PANELS];
     y += row * c->y_stride;
     UNROLL(4)
     for (int i = 0; 3 * i < n_row; i++)
@@ -139,8 +139,8 @@ always_inline void float_panels(widen_fn *widen, size_t elem_bytes, int n_panel,
 always_inline void matmul_of_floats(widen_fn *widen, size_t elem_bytes, const struct matmul_call *c)
 {
     uint32_t p = c->first;
-    for (; p + 2 <= c->last; p += 2)
-        float_panels(widen, elem_bytes, 2, c, p);
+    for (; p + WIDE_PANELS <= c->last; p += WIDE_PANELS)
+        float_panels(widen, elem_bytes, WIDE_PANELS, c, p);
     if (p < c->last)
         float_panels(widen, elem_bytes, 1, c, p);
 }

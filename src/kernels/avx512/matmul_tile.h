@@ -10,8 +10,8 @@
  *
  * What is left is bound by the multipliers, which on Zen 4 start one vector a cycle, integers or floats: a block of
  * 6 x 32 outputs is 96 products and 36 terms, 48 of types with a minimum, 60 where halves stay apart, 72 of Q2_K. From
- * the first cache tiles take just these 132, 144 and 156 cycles; over whole matrices it is 137 to 143 (Q3_K 160), 146 to
- * 150, 172 and 195.
+ * the first cache tiles take just these 132, 144 and 156 cycles; over whole matrices it is 138 to 146, 147 to 152, 165
+ * and 179.
  *
  * Two panels share every broadcast of q: 8 loads for 12 vpdpbusd. */
 #ifndef KERNELS_AVX512_MATMUL_TILE_H
@@ -21,8 +21,7 @@
 
 /* Two panels of 12 blocks leave room in a first cache of 32 KiB for rows that come and go; 9 are as good, 17 are not. */
 enum { TILE_ROWS = 6, TILE_PANELS = 2, RANGE = 12 };
-_Static_assert(TILE_PANELS *RANGE * sizeof(struct unpacked) <= MATMUL_SCRATCH,
-               "one call's scratch");
+_Static_assert(sizeof(struct unpacked[TILE_PANELS][RANGE]) <= MATMUL_SCRATCH, "one call's scratch");
 
 /* ---- unpacking ---- */
 
@@ -182,7 +181,8 @@ static inline void aim_ahead(const uint8_t *ahead[TILE_PANELS], const struct pac
                    (over ? 0 : b1 * block_bytes);
 }
 
-/* What the next rows of a range read, behind the last ones the first ones of the next range: three lines of codes a block, and four of the rest where a tile of acts begins. */
+/* What the next rows of a range read, behind the last ones the first ones of the next range: three lines of codes a
+ * block, and four of the rest where a tile of acts begins. */
 struct next_rows {
     const uint8_t *codes, *rest; // of the range's first block; rest: NULL where it is there already
 };

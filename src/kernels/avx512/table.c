@@ -1,5 +1,4 @@
 #include "kernels/avx2/fns.h"
-#include "kernels/avx2/matmul_fns.h"
 #include "kernels/avx512/fns.h"
 #include "kernels/avx512/matmul_fns.h"
 #include "kernels/tables.h"
