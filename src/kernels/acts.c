@@ -25,7 +25,9 @@ size_t acts_bytes(uint32_t n_row, uint32_t k)
 
 void acts_place(struct acts *a, uint32_t n_row, uint32_t k, enum acts_form form, void *memory)
 {
-    *a = (struct acts){ .n_row = n_row, .k = k, .raised = form == ACTS_RAISED_TILES, .f = a->f };
+    *a = (struct acts){
+        .n_row = n_row, .k = k, .stride = k / QBLOCK, .raised = form == ACTS_RAISED_TILES, .f = a->f
+    };
     if (form != ACTS_BLOCKS) {
         a->tile = memory;
     } else {
@@ -59,6 +61,37 @@ void acts_leave_out(struct acts *a, uint32_t offsets)
     for (enum acts_offset i = 0; i < N_OFFSET; i++)
         if (!(offsets >> i & 1))
             a->excess[i] = NULL;
+}
+
+/* From block b of row `first` on. */
+static struct acts part_of(const struct acts *a, uint32_t first, uint32_t n, uint32_t b)
+{
+    struct acts x = *a;
+    x.n_row = n;
+    if (a->tile)
+        x.tile = acts_tile_of(a, first, b);
+    if (a->block)
+        x.block = acts_block_of(a, first, b);
+    for (enum acts_offset i = 0; i < N_OFFSET; i++)
+        if (a->excess[i])
+            x.excess[i] = acts_excess_of(a, i, first, b);
+    return x;
+}
+
+struct acts acts_slice(const struct acts *a, uint32_t first, uint32_t n)
+{
+    struct acts x = part_of(a, first, n, 0);
+    x.f += (size_t)first * a->k;
+    return x;
+}
+
+struct acts acts_column(const struct acts *a, uint32_t first, uint32_t n, uint32_t b,
+                        const float *f)
+{
+    struct acts x = part_of(a, first, n, b);
+    x.k = QBLOCK;
+    x.f = f;
+    return x;
 }
 
 size_t matmul_scratch_bytes(const struct packed *w)

@@ -112,30 +112,31 @@ struct acts_tile {
 enum acts_form { ACTS_BLOCKS, ACTS_TILES, ACTS_RAISED_TILES };
 struct acts {
     uint32_t n_row, k;
-    bool raised;              // tiles hold q + 128, unsigned
-    const float *f;           // [n_row][k]
-    struct acts_tile *tile;   // [n_row / 16 rounded up][k / 32]; NULL: there are blocks instead
-    struct acts_block *block; // [n_row / 2 rounded up][k / 32]
+    uint32_t stride; // blocks from some rows to the next: k / 32, or that of what this is a part of
+    bool raised;     // tiles hold q + 128, unsigned
+    const float *f;  // [n_row][k]
+    struct acts_tile *tile;   // [n_row / 16 rounded up][stride]; NULL: there are blocks instead
+    struct acts_block *block; // [n_row / 2 rounded up][stride]
     struct acts_excess
         *excess[N_OFFSET]; // as block, each [ACTS_ROWS][runs]; NULL: no weights need it
 };
 
 static inline struct acts_tile *acts_tile_of(const struct acts *a, uint32_t row, uint32_t b)
 {
-    return a->tile + (size_t)(row / ACTS_TILE) * (a->k / QBLOCK) + b;
+    return a->tile + (size_t)(row / ACTS_TILE) * a->stride + b;
 }
 
 /* Block b of a row, which is lane row % ACTS_ROWS of it. */
 static inline struct acts_block *acts_block_of(const struct acts *a, uint32_t row, uint32_t b)
 {
-    return a->block + (size_t)(row / ACTS_ROWS) * (a->k / QBLOCK) + b;
+    return a->block + (size_t)(row / ACTS_ROWS) * a->stride + b;
 }
 
 /* Of the row's first run of block b. */
 static inline struct acts_excess *acts_excess_of(const struct acts *a, enum acts_offset i,
                                                  uint32_t row, uint32_t b)
 {
-    const size_t block = (size_t)(row / ACTS_ROWS) * (a->k / QBLOCK) + b;
+    const size_t block = (size_t)(row / ACTS_ROWS) * a->stride + b;
     return a->excess[i] + (block * ACTS_ROWS + row % ACTS_ROWS) * acts_excess_runs(i);
 }
 
@@ -147,6 +148,12 @@ void acts_place(struct acts *a, uint32_t n_row, uint32_t k, enum acts_form form,
 /* Bit i: weights of the type need excess[i]; and leaving out what is not among `offsets`. */
 uint32_t acts_offsets_of(enum dtype type);
 void acts_leave_out(struct acts *a, uint32_t offsets);
+
+/* Rows [first, first + n) as a batch of their own, and block b of them, f being that of the block alone: [n][32]. `first`
+ * is a multiple of ACTS_TILE. */
+struct acts acts_slice(const struct acts *a, uint32_t first, uint32_t n);
+struct acts acts_column(const struct acts *a, uint32_t first, uint32_t n, uint32_t b,
+                        const float *f);
 
 /* Quantises rows [first, last) of a->f. k a multiple of 32. */
 typedef void kern_quantise(struct acts *a, uint32_t first, uint32_t last);

@@ -33,21 +33,14 @@ static void gated_rows(struct gated_job *job, uint32_t block, uint32_t first, ui
 {
     const struct kernels *kern = job->p->kern;
     const struct packed gate = block_of(job->gate, block), up = block_of(job->up, block);
-    const struct acts x = pass_acts_of(job->p, (struct pass_slice){ first, n });
+    const struct acts x = acts_slice(&job->p->acts, first, n);
     float *g = job->p->gate + 2 * worker * job->n_float, *u = g + job->n_float;
     void *scratch = job->p->thread[worker].scratch;
     kern->matmul(&gate, 0, gate.n_panel, &x, g, QBLOCK, scratch);
     kern->matmul(&up, 0, up.n_panel, &x, u, QBLOCK, scratch);
     job->fn(g, g, u, n * QBLOCK);
-    for (uint32_t r = 0; r < n; r += ACTS_TILE) {
-        const uint32_t left = n - r < ACTS_TILE ? n - r : ACTS_TILE;
-        struct acts tile = { .n_row = left,
-                             .k = QBLOCK,
-                             .raised = job->out.raised,
-                             .f = g + (size_t)r * QBLOCK,
-                             .tile = acts_tile_of(&job->out, first + r, block) };
-        kern->quantise(&tile, 0, left);
-    }
+    struct acts column = acts_column(&job->out, first, n, block, g);
+    kern->quantise(&column, 0, n);
 }
 
 static void gated_part(void *arg, uint32_t part, uint32_t n_part)
@@ -67,18 +60,18 @@ static uint32_t rows_at_once(const struct pass *p)
     return p->n_row < GATED_MOST ? p->n_row : GATED_MOST;
 }
 
-/* Rows in tiles, all of it quantised, and room in `gate` for what threads work in. */
+/* Many rows, all of it quantised, and room in `gate` for what threads work in. */
 static bool can_gate(const struct gated_job *job, const struct linear *const all[3])
 {
     const struct pass *p = job->p;
     for (int i = 0; i < 3; i++)
         if (all[i]->bias || !is_quantised(all[i]->w.type))
             return false;
-    return p->codes && p->acts.tile && p->n_row >= GATED_LEAST && p->h->n_ff % QBLOCK == 0 &&
+    return p->codes && p->n_row >= GATED_LEAST && p->h->n_ff % QBLOCK == 0 &&
            2 * workers_count(p->workers) * job->n_float <= (size_t)p->n_row * p->h->n_ff;
 }
 
-/* The codes lie where `up` would: 12 bits an element, of up to 15 rows more than there are. */
+/* The codes lie where `up` would: 18 bits an element at most, of up to 15 rows more than there are. */
 bool pass_gated_input(struct pass *p, const struct linear *gate, const struct linear *up,
                       const struct linear *down, enum pass_gate_kind kind)
 {
@@ -92,6 +85,7 @@ bool pass_gated_input(struct pass *p, const struct linear *gate, const struct li
     if (!can_gate(&job, (const struct linear *const[]){ gate, up, down }))
         return false;
     acts_place(&job.out, p->n_row, p->h->n_ff, kernels_form(p->kern, p->n_row), p->up);
+    acts_leave_out(&job.out, p->offsets);
     portions_deal(p->portion, workers_count(p->workers), job.n_slice * (p->h->n_ff / QBLOCK));
     profile_run(&p->profile, PROFILE_GATE_UP, p->workers, gated_part, &job);
     p->acts = job.out;

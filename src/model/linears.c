@@ -1,5 +1,4 @@
-/* model/linears.c - matrices that share their input. Panels of outputs are tasks; of many rows in tiles each thread has
- * a slice.
+/* model/linears.c - matrices that share their input. Panels of outputs are tasks; of many rows each thread has a slice.
  *
  *   few rows    thread 0: all rows x its panels of all matrices     a weight is read and unpacked once
  *   many        thread 0: its slice of rows x all panels            what a row is made of stays with one core
@@ -21,7 +20,7 @@ struct linears_job {
 uint32_t pass_n_slice(const struct pass *p)
 {
     const uint32_t n_thread = workers_count(p->workers);
-    return p->acts.tile && p->acts.n_row >= SLICE_LEAST * n_thread ? n_thread : 1;
+    return p->codes && p->acts.n_row >= SLICE_LEAST * n_thread ? n_thread : 1;
 }
 
 struct pass_slice pass_slice_at(const struct pass *p, uint32_t i, uint32_t n_slice)
@@ -30,17 +29,6 @@ struct pass_slice pass_slice_at(const struct pass *p, uint32_t i, uint32_t n_sli
     const uint32_t first = (uint32_t)(n_tile * i / n_slice) * ACTS_TILE;
     const uint32_t last = (uint32_t)(n_tile * (i + 1) / n_slice) * ACTS_TILE;
     return (struct pass_slice){ first, min_u32(last, p->acts.n_row) - first };
-}
-
-struct acts pass_acts_of(const struct pass *p, struct pass_slice slice)
-{
-    struct acts x = p->acts;
-    if (slice.n == x.n_row)
-        return x;
-    x.n_row = slice.n;
-    x.f += (size_t)slice.first * x.k;
-    x.tile = acts_tile_of(&p->acts, slice.first, 0);
-    return x;
 }
 
 static void bias_columns(float *y, const struct linear *w, uint32_t n_row, uint32_t first,
@@ -61,7 +49,7 @@ static void linear_task(struct linears_job *job, const struct pass_linear *l, ui
                         struct pass_slice slice, void *scratch)
 {
     const struct packed *w = &l->w->w;
-    const struct acts x = pass_acts_of(job->p, slice);
+    const struct acts x = acts_slice(&job->p->acts, slice.first, slice.n);
     float *y = l->y + (size_t)slice.first * w->n;
     const uint32_t first = task * job->at_once, end = first + job->at_once;
     const uint32_t last = end < w->n_panel ? end : w->n_panel;

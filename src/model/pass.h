@@ -144,7 +144,6 @@ struct pass_slice {
 enum { SLICE_LEAST = 128 };
 uint32_t pass_n_slice(const struct pass *p);
 struct pass_slice pass_slice_at(const struct pass *p, uint32_t i, uint32_t n_slice);
-struct acts pass_acts_of(const struct pass *p, struct pass_slice slice);
 
 /* Normalises heads where weights are given, rotates q and k, and stores k and v at their positions. */
 void pass_rope_store(struct pass *p, uint32_t layer, const float *q_norm, const float *k_norm);

@@ -197,7 +197,6 @@ static void hostile_values_give_the_bits_of_ref(void **state)
     all_tables_agree(true);
 }
 
-/* Row r of a batch has the bits it has alone. */
 /* Where the floats of a file's block lie: its first bytes, or its last. All else are codes and integer scales. */
 static const struct floats {
     enum dtype type;
@@ -249,6 +248,7 @@ static void largest_sums_give_the_bits_of_ref(void **state)
     }
 }
 
+/* Row r of a batch has the bits it has alone. */
 static void rows_do_not_know_their_batch(void **state)
 {
     (void)state;
@@ -344,6 +344,57 @@ static void quantise_gives_the_bits_of_ref(void **state)
     }
 }
 
+/* Rows [first, first + n) of a batch block by block, as who computes some columns at a time has them. */
+static void quantise_columns(const struct kernels *k, const struct acts *a, uint32_t first,
+                             uint32_t n)
+{
+    struct guarded f = guard_new((size_t)n * QBLOCK * sizeof(float), 4);
+    for (uint32_t b = 0; b < a->k / QBLOCK; b++) {
+        for (uint32_t r = 0; r < n; r++)
+            memcpy((float *)f.at + r * QBLOCK, a->f + (size_t)(first + r) * a->k + b * QBLOCK,
+                   QBLOCK * sizeof(float));
+        struct acts column = acts_column(a, first, n, b, f.at);
+        k->quantise(&column, 0, n);
+    }
+    guard_free(&f);
+}
+
+/* A batch that lies as the whole one does, quantised and multiplied by slices. */
+static void expect_parts_alike(const struct kernels *k, struct problem *p, uint32_t rows_of_slice)
+{
+    struct guarded want = outputs(k, p, 0, p->w.n_panel, p->w.n);
+    struct guarded got = guard_new((size_t)p->x.n_row * p->w.n * sizeof(float), 4);
+    struct guarded scratch = guard_new(matmul_scratch_bytes(&p->w), 64);
+    memset(p->acts.at, 0xaa, acts_bytes(p->x.n_row, p->x.k));
+    for (uint32_t r = 0, n; r < p->x.n_row; r += n) {
+        n = p->x.n_row - r < rows_of_slice ? p->x.n_row - r : rows_of_slice;
+        quantise_columns(k, &p->x, r, n);
+        const struct acts slice = acts_slice(&p->x, r, n);
+        k->matmul(&p->w, 0, p->w.n_panel, &slice, (float *)got.at + (size_t)r * p->w.n, p->w.n,
+                  scratch.at);
+    }
+    expect_equal(k, p, &want, &got, p->w.n);
+    guard_free(&want);
+    guard_free(&got);
+    guard_free(&scratch);
+}
+
+static void parts_of_a_batch_are_the_batch(void **state)
+{
+    (void)state;
+    struct rng rng = rng_seeded(16, 1);
+    for (int t = 0; t < N_WEIGHT_TYPE; t++) {
+        if (dtype_info(weight_types[t])->block_elems == 1)
+            continue;
+        for (uint32_t i = 0; i < n_table; i++) {
+            const uint32_t n_row = 40 + rng_below(&rng, 20);
+            struct problem p = problem_new(weight_types[t], 40, 512, n_row, &rng, i % 2);
+            expect_parts_alike(&table[i], &p, ACTS_TILE * (1 + rng_below(&rng, 3)));
+            problem_free(&p);
+        }
+    }
+}
+
 /* Blocks that are not like others: elements a and b, and in between `usual` of what was there. */
 static const struct odd_block {
     float a, b, usual;
@@ -401,6 +452,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(hostile_values_give_the_bits_of_ref),
         cmocka_unit_test(largest_sums_give_the_bits_of_ref),
         cmocka_unit_test(rows_do_not_know_their_batch),
+        cmocka_unit_test(parts_of_a_batch_are_the_batch),
     };
     if (argc > 1 && strcmp(argv[1], "--bench") == 0)
         return matmul_bench(argc - 2, argv + 2);

@@ -1,4 +1,4 @@
-/* Four blocks at once (coded.h): two of two rows, or four of one. */
+/* Four blocks at once (coded.h): one of four rows, two of two, or four of one. */
 #include <string.h>
 
 #include "kernels/avx2/coded.h"
@@ -58,6 +58,17 @@ static const float *block_at(const float *f, uint32_t b, uint32_t n_block)
     return f + (size_t)(b < n_block ? b : n_block - 1) * QBLOCK;
 }
 
+static void quantise_four_rows(struct acts *a, uint32_t r)
+{
+    const float *f = a->f + (size_t)r * a->k;
+    struct coded c;
+    for (uint32_t b = 0; b < a->k / QBLOCK; b++, f += QBLOCK) {
+        code(&c, (const float *[]){ f, f + a->k, f + 2 * (size_t)a->k, f + 3 * (size_t)a->k });
+        store_pair(a, r, b, &c, 0);
+        store_pair(a, r + ACTS_ROWS, b, &c, 2);
+    }
+}
+
 static void quantise_two_rows(struct acts *a, uint32_t r)
 {
     const uint32_t n_block = a->k / QBLOCK;
@@ -88,7 +99,10 @@ static void quantise_one_row(struct acts *a, uint32_t r)
 void avx2_quantise(struct acts *a, uint32_t first, uint32_t last)
 {
     for (uint32_t r = first; r < last;) {
-        if (r % ACTS_ROWS == 0 && r + ACTS_ROWS <= last) {
+        if (r % ACTS_ROWS == 0 && r + AT_ONCE <= last) {
+            quantise_four_rows(a, r);
+            r += AT_ONCE;
+        } else if (r % ACTS_ROWS == 0 && r + ACTS_ROWS <= last) {
             quantise_two_rows(a, r);
             r += ACTS_ROWS;
         } else {
