@@ -1,4 +1,6 @@
 /* The memory around a matmul: what a batch of rows is quantised into, and a thread's scratch. */
+#include <assert.h>
+
 #include "kernels/panel.h"
 
 static size_t n_block(uint32_t n_row, uint32_t k)
@@ -67,6 +69,7 @@ void acts_leave_out(struct acts *a, uint32_t offsets)
 static struct acts part_of(const struct acts *a, uint32_t first, uint32_t n, uint32_t b)
 {
     struct acts x = *a;
+    assert(first % ACTS_TILE == 0);
     x.n_row = n;
     if (a->tile)
         x.tile = acts_tile_of(a, first, b);

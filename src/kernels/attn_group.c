@@ -130,8 +130,8 @@ static uint64_t in_sight(const struct call *c)
     return seen & c->block.mask;
 }
 
-/* Tiles fetch codes of the part ahead, not the scales behind them, which wait for memory then (int8, 3 queries of 64 from
- * memory, two threads of Zen 4: 12.6 -> 17.5 GB/s). */
+/* Tiles fetch codes of the part ahead, not the scales behind them, which wait for memory then (int8, 3 queries of 64, one
+ * thread of Zen 4, AVX-512: 9 -> 11 GB/s; decode of smollm2 behind 4,096 positions 1.02x). */
 static void fetch_scales(const struct matrix *ahead, uint32_t d)
 {
     const char *scales = (const char *)kv_scales(ahead->ahead, d);

@@ -84,7 +84,7 @@ struct acts_block {
     int16_t half[ACTS_ROWS][2]; // sums of q over halves of the block
 };
 
-/* Offsets by which codes are stored too large (matmul_tile.h), and for each the offset times what a row's q are over
+/* Offsets by which codes are stored too large (avx2/matmul_block.h), and for each the offset times what a row's q are over
  * the first two of each four k, and over the last two. Offsets 4 and 32 are those of types with scales of halves: they have
  * it for each half of a block, the others for all of it. Apart from the block and from each other, as a type reads one
  * of them: others' rates fell by 3 % when their blocks were longer for it. */

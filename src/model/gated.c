@@ -3,7 +3,8 @@
  *   x codes --two panels of gate, of up--> [rows][32] of each, this thread's --gate--> --quantise--> a block's codes
  *
  * So neither leaves the second cache. Whole ones are 6 MB a layer in a prefill of 512 tokens of a small model, and went
- * to the third cache and back (1.03x, both cores of a Granite Rapids). */
+ * to the third cache and back (1.03x, both cores of a Granite Rapids with AMX; Zen 4 as AVX2 has it, together with slices
+ * of rows: 1.00 to 1.03x). */
 #include "base/num.h"
 #include "model/pass.h"
 

@@ -169,8 +169,7 @@ void pass_attend(struct pass *p, uint32_t layer);
 enum pass_gate_kind { GATE_SILU, GATE_GELU };
 /* gate = silu or gelu(gate) * up, ready as the input of linears. */
 void pass_gate_input(struct pass *p, enum pass_gate_kind kind);
-/* The same from the input, both linears too, for batches in tiles (model/gated.c). False: it cannot, nothing was
- * done. */
+/* The same from the input, both linears too, for large batches (model/gated.c). False: it cannot, nothing was done. */
 bool pass_gated_input(struct pass *p, const struct linear *gate, const struct linear *up,
                       const struct linear *down, enum pass_gate_kind kind);
 

@@ -89,10 +89,10 @@ static void reads_acts(const struct acts *x, bool quantised)
     for (uint32_t r = 0; r < x->n_row; r++) {
         if (!quantised)
             reads_floats(x->f + (size_t)r * x->k, 1);
-        else if (x->tile)
-            reads(acts_tile_of(x, r, 0)->q[r % ACTS_TILE], 4);
-        else
-            reads(acts_block_of(x, r, 0)->q[0][r % ACTS_ROWS], 4);
+        for (uint32_t b = 0; quantised && b < x->k / QBLOCK; b++)
+            reads(x->tile ? acts_tile_of(x, r, b)->q[r % ACTS_TILE]
+                          : acts_block_of(x, r, b)->q[0][r % ACTS_ROWS],
+                  4);
     }
 }
 

@@ -388,7 +388,7 @@ static void parts_of_a_batch_are_the_batch(void **state)
             continue;
         for (uint32_t i = 0; i < n_table; i++) {
             const uint32_t n_row = 40 + rng_below(&rng, 20);
-            struct problem p = problem_new(weight_types[t], 40, 512, n_row, &rng, i % 2);
+            struct problem p = problem_new(weight_types[t], 40, 512, n_row, &rng, false);
             expect_parts_alike(&table[i], &p, ACTS_TILE * (1 + rng_below(&rng, 3)));
             problem_free(&p);
         }

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "kernels/avx2/matmul_types.h"
-#include "kernels/avx2/matmul_tile.h"
+#include "kernels/avx2/matmul_block.h"
 
 enum { TILE_ROWS = 6 };
 

@@ -15,7 +15,7 @@ always_inline void hide_f32(__m256 *x)
     __asm__ volatile("" : "+x"(*x));
 }
 
-/* Products as matmul_tile.h has them for a depth of 8, of four rows side by side. */
+/* Products as matmul_block.h has them for a depth of 8, of four rows side by side. */
 uint64_t avx2_peak_int8(uint64_t n_round)
 {
     enum { ROWS = 4, DEPTH = 8, OPS = ROWS * DEPTH * 32 * 2 };

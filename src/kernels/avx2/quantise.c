@@ -58,6 +58,7 @@ static const float *block_at(const float *f, uint32_t b, uint32_t n_block)
     return f + (size_t)(b < n_block ? b : n_block - 1) * QBLOCK;
 }
 
+/* Of rows whose blocks are an odd number, or one alone (acts_column), nothing is coded twice. */
 static void quantise_four_rows(struct acts *a, uint32_t r)
 {
     const float *f = a->f + (size_t)r * a->k;
