@@ -11,7 +11,7 @@
 #include "kernels/avx2/matmul_block.h"
 
 enum { FEW_ROWS = 4 };
-enum { AHEAD = 4096 }; // of where it is read, weights are fetched
+enum { AHEAD = 4096 }; // bytes from where weights are read to where they are fetched
 
 /* One panel, one row. */
 always_inline void one_row(struct kind kind, unpack_fn *unpack, const struct matmul_call *c,
