@@ -304,7 +304,7 @@ static void add_profile(struct run *run, const struct bench_row *row, struct pro
     char name[64];
     snprintf(name, sizeof name, "pp%u tg%u @ d%u x %u, %s", row->test.n_prompt, row->test.n_gen,
              row->test.depth, row->test.n_seq, kv_type_name(row->model->kv.type));
-    bench_profile_add(&run->profiles, name, p, samples_mean(&row->ns) * row->ns.n, row->n_thread);
+    bench_profile_add(&run->profiles, name, p, row->n_thread);
     *p = (struct profile){ 0 };
 }
 

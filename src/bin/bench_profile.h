@@ -8,8 +8,8 @@
 #include "base/buf.h"
 #include "model/profile.h"
 
-/* Of a test that took `ns` on n_thread threads. */
-void bench_profile_add(struct buf *to, const char *test, const struct profile *p, double ns,
+/* Of a test on n_thread threads. All that ran while the profile was on counts, a first token that is not timed as well. */
+void bench_profile_add(struct buf *to, const char *test, const struct profile *p,
                        uint32_t n_thread);
 
 #endif

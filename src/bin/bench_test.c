@@ -99,9 +99,11 @@ static enum status run_once(akv_engine *engine, const struct bench_test *t, cons
         profile->on = true;
     if (st == OK)
         st = ask(engine, t, r, ids, usage, why);
-    if (profile)
-        profile->on = false;
     *ns = (clock_us() - began) * 1e3;
+    if (profile) {
+        profile->on = false;
+        profile->clock_ns += (uint64_t)*ns;
+    }
     if (st == OK && alone)
         *ns = (t->n_prompt ? (double)usage[0].prompt_ns : 0) +
               (t->n_gen ? (double)usage[0].generate_ns : 0);

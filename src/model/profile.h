@@ -26,6 +26,7 @@ enum profile_part {
 
 struct profile {
     bool on;
+    uint64_t clock_ns; // how long it was on, which is its user's to say
     uint64_t work_ns[N_PROFILE], wait_ns[N_PROFILE];
 };
 

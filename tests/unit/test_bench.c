@@ -208,6 +208,20 @@ static void tables_have_as_many_columns_in_every_row(void **state)
     assert_non_null(strstr(printed, "roofs of 1 thread: "));
 }
 
+/* The first token, which is not timed, is half of what one generated token runs. */
+static void a_profile_counts_no_more_than_there_was(void **state)
+{
+    char *argv[] = { "bench", "-m", tiny, "-p", "0",         "-n", "1",
+                     "-t",    "1",  "-r", "4",  "--profile", NULL };
+    double rest;
+    (void)state;
+    assert_int_equal(run(1, argv), EXIT_DONE);
+    const char *line = strstr(printed, "  rest ");
+    assert_non_null(line);
+    assert_int_equal(sscanf(line, " rest %lf", &rest), 1);
+    assert_true(rest >= 0 && rest < 100);
+}
+
 static void wrong_lists_are_refused(void **state)
 {
     static const struct {
@@ -294,6 +308,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(json_and_jsonl_have_a_row_a_test),
         cmocka_unit_test(tables_have_as_many_columns_in_every_row),
+        cmocka_unit_test(a_profile_counts_no_more_than_there_was),
         cmocka_unit_test(wrong_lists_are_refused),
         cmocka_unit_test(sequences_do_a_test_together),
         cmocka_unit_test(work_follows_from_the_models_numbers),
