@@ -254,7 +254,10 @@ def cells_of(names):
     for name in names:
         if name not in known:
             sys.exit(f"duel: there is no cell '{name}'; there are: {', '.join(known)}")
-    return [cell for name in names for cell in known[name]]
+    cells = [cell for name in names for cell in known[name]]
+    if any(cell.neighbour for cell in cells) and os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR):
+        sys.exit("duel: a busy neighbour with real-time priority never lets go of its processor; run that cell without it")
+    return cells
 
 
 def fight(label, duel, cell):
