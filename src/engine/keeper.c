@@ -3,262 +3,6 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "kv/rank.h"
-
-enum { WIDE_QUERIES = 64 }; // written down for policies that are not known yet
-
-static uint32_t queries_of(const struct keeper *k)
-{
-    const struct kv_policy *p = k->choice.policy;
-    return p->n_query && keeper_needs(k) & KV_NEED_QUERIES ? p->n_query(&k->choice.options) : 0;
-}
-
-/* ---- the schedule ---- */
-
-/* The next end of a block, or `end`. */
-static uint32_t block_end(const struct keeper *k, uint32_t n_done, uint32_t end)
-{
-    const uint32_t block = k->choice.options.common.block;
-    return block ? min_u32(n_done / block * block + block, end) : end;
-}
-
-/* Blocks of the history, then what is skipped. */
-static uint32_t due_of_episodes(const struct keeper *k, uint32_t n_done)
-{
-    const struct episodes *e = k->episodes;
-    if (n_done < e->n_base)
-        return block_end(k, n_done, e->n_base);
-    return k->n_skipped < e->n_skip ? e->skip[k->n_skipped].first : KEEPER_NOTHING;
-}
-
-/* The first position above n_done at which keep runs, rows begin to select, or from which on some are skipped. */
-static uint32_t due_after(const struct keeper *k, uint32_t n_done)
-{
-    if (k->episodes)
-        return due_of_episodes(k, n_done);
-    const uint32_t first = keeper_drops(k) ? keeper_first(k) : keeper_selects_from(k);
-    if (n_done < first)
-        return keeper_drops(k) ? block_end(k, n_done, first) : first;
-    if (k->n_context || !keeper_drops(k))
-        return KEEPER_NOTHING;
-    if (k->choice.policy->evicts_each)
-        return n_done + 1;
-    return k->every ? n_done + k->every - (n_done - first) % k->every : KEEPER_NOTHING;
-}
-
-/* Where the next pass has to end. */
-static uint32_t next_stop(const struct keeper *k)
-{
-    return k->n_mark ? min_u32(k->due, k->mark[0]) : k->due;
-}
-
-void keeper_look_ahead(struct keeper *k, uint32_t n_done)
-{
-    k->due = due_after(k, n_done);
-    k->taps.moments_due = next_stop(k);
-    k->skips = k->episodes && n_done >= k->episodes->n_base;
-}
-
-uint32_t keeper_rows(const struct keeper *k, uint32_t n_done, uint32_t n)
-{
-    return min_u32(n, next_stop(k) - n_done);
-}
-
-uint32_t keeper_reusable(const struct keeper *k)
-{
-    const uint32_t first = due_after(k, 0);
-    if (k->compares) /* what others may need is written down from the first row on */
-        return 0;
-    return first > queries_of(k) ? first - queries_of(k) : 0;
-}
-
-/* ---- marks ---- */
-
-unsigned keeper_mark_kinds(const struct keeper *k)
-{
-    const unsigned needs = keeper_needs(k);
-    return (needs & KV_NEED_MASS_SUM ? 1u << KV_MARK_MASS : 0) |
-           (needs & KV_NEED_MOMENTS ? 1u << KV_MARK_MOMENTS : 0);
-}
-
-uint32_t keeper_ask_mark(struct keeper *k, uint32_t n_done, uint32_t n)
-{
-    const uint32_t at = min_u32(n, due_after(k, 0)) / KV_BLOCK * KV_BLOCK;
-    uint32_t i = 0;
-    if (k->compares || k->pruned || at <= n_done || !keeper_mark_kinds(k))
-        return 0;
-    while (i < k->n_mark && k->mark[i] < at)
-        i++;
-    if (i < k->n_mark && k->mark[i] == at)
-        return at;
-    if (k->n_mark == KEEPER_MARKS)
-        return i ? k->mark[i - 1] : 0;
-    memmove(&k->mark[i + 1], &k->mark[i], (k->n_mark++ - i) * sizeof *k->mark);
-    k->mark[i] = at;
-    k->taps.moments_due = next_stop(k);
-    return at;
-}
-
-void keeper_mark_passed(struct keeper *k)
-{
-    memmove(k->mark, k->mark + 1, --k->n_mark * sizeof *k->mark);
-    k->taps.moments_due = next_stop(k);
-}
-
-void keeper_pass_marks(struct keeper *k, uint32_t n_done)
-{
-    while (k->n_mark && k->mark[0] <= n_done)
-        keeper_mark_passed(k);
-}
-
-/* ---- what is written down ---- */
-
-static uint32_t whole_blocks(uint32_t rows)
-{
-    return (rows + KV_BLOCK - 1) / KV_BLOCK * KV_BLOCK;
-}
-
-/* Rows of the tail at once: up to the first keep, or from one keep to the next beside a block in progress. */
-static uint32_t tail_rows(const struct keeper *k)
-{
-    const uint32_t block = k->choice.options.common.block;
-    const uint32_t between = (block > k->every ? block : k->every) + 2 * KV_BLOCK;
-    const uint32_t first = due_after(k, 0) + KV_BLOCK;
-    return whole_blocks(first > between ? first : between);
-}
-
-/* Those that count mass: until the budget is exceeded no keep drops anything, and the tail is all there is. */
-static uint32_t mass_rows(const struct keeper *k, const struct kv_shape *shape)
-{
-    const uint32_t rows = tail_rows(k), most = whole_blocks(k->n_position_max);
-    const uint32_t budget = kv_keep_floors(&k->choice, shape, keeper_whole(k)).budget;
-    if (k->n_context && !k->episodes && !k->choice.options.common.block)
-        return rows;
-    return min_u32(whole_blocks(budget) + rows, most > rows ? most : rows);
-}
-
-static struct kv_taps_size size_of(const struct keeper_frame *f)
-{
-    return (struct kv_taps_size){ .n_layer = f->n_layer,
-                                  .n_head = f->model.n_head,
-                                  .d = f->model.shape->group[0].d_k };
-}
-
-/* Lists that lose a row with each token, by what rows received: one a layer and kv_head. */
-static uint32_t lists_of_least(const struct keeper *k, const struct keeper_frame *f)
-{
-    const struct kv_policy *p = k->choice.policy;
-    const bool asks =
-        p->evicts_each && !k->n_context && p->by_mass && p->by_mass(k->choice.options.bytes);
-    return asks ? f->n_layer * f->model.shape->group[0].n_kv_head : 0;
-}
-
-static enum status taps_open(struct keeper *k, const struct keeper_frame *f, struct note *why)
-{
-    const unsigned needs = keeper_needs(k);
-    const struct kv_taps_size size = size_of(f);
-    k->taps = (struct kv_taps){
-        .mass = needs & KV_NEED_MASS_SUM ? KV_TAP_MASS_SUM : KV_TAP_NO_MASS,
-        .into = k->excerpt,
-        .n_counted = UINT32_MAX,
-        .n_least = lists_of_least(k, f),
-        .n_query = queries_of(k),
-        .moments_from = KV_OUTLIERS,
-        .n_late_max = needs & KV_NEED_MOMENTS ? KV_TAP_LATE : 0,
-        .moments_due = next_stop(k),
-    };
-    const enum status st = kv_taps_open(&k->taps, &size, needs & KV_NEED_MOMENTS);
-    if (st != OK)
-        note_set(why, "no memory for what KV policy '%s' writes down", k->choice.policy->name);
-    return st;
-}
-
-size_t keeper_mark_bytes(const struct keeper *k, const struct keeper_frame *f, uint32_t n)
-{
-    const struct kv_taps_size size = size_of(f);
-    size_t most = 0;
-    for (unsigned kind = 0; kind < KV_MARK_N; kind++) {
-        const size_t bytes = kv_mark_bytes(kind, &size, f->model.shape, n);
-        if (keeper_mark_kinds(k) & 1u << kind && bytes > most)
-            most = bytes;
-    }
-    return most;
-}
-
-enum status keeper_mark_new(const struct keeper *k, const struct keeper_frame *f,
-                            enum kv_mark_kind kind, uint32_t n_done, struct kv_mark **out)
-{
-    const struct kv_taps_size size = size_of(f);
-    return kv_mark_new(out, kind, &k->taps, &size, f->model.shape, n_done);
-}
-
-void keeper_recall(struct keeper *k, const struct keeper_frame *f, unsigned kinds,
-                   struct kv_mark *const mark[KV_MARK_N])
-{
-    const struct kv_taps_size size = size_of(f);
-    for (unsigned kind = 0; kind < KV_MARK_N; kind++)
-        if (kinds & 1u << kind)
-            kv_mark_read(mark[kind], &k->taps, &size, f->model.shape);
-}
-
-void keeper_look(struct keeper *k, const struct kv_shape *shape, uint32_t n_done, uint32_t n_row)
-{
-    struct kv_taps *t = &k->taps;
-    kv_taps_forget_least(t);
-    t->looks =
-        t->n_least && n_row == 1 && n_done >= k->n_prompt && k->pruned && k->due == n_done + 1;
-    if (!t->looks)
-        return;
-    const struct kv_floors floors = kv_keep_floors(&k->choice, shape, keeper_whole(k));
-    t->open = kv_open_of(&floors, n_done + 1);
-}
-
-/* ---- for others ---- */
-
-/* A policy that drops rows once, behind a context, by what reading it alone has shown. */
-static bool may_compare(const struct keeper *k)
-{
-    return keeper_drops(k) && !k->choice.policy->select && !k->episodes && k->n_context > 0 &&
-           k->n_context < k->n_prompt && !k->choice.options.common.block &&
-           !(keeper_needs(k) & KV_NEED_MASS_PEAK);
-}
-
-static enum status wide_open(struct keeper *k, const struct keeper_frame *f, struct note *why)
-{
-    const uint32_t own = queries_of(k);
-    const struct kv_taps_size size = size_of(f);
-    k->wide = (struct kv_taps){
-        .mass = KV_TAP_MASS_SUM,
-        .into = k->excerpt,
-        .n_counted = UINT32_MAX,
-        .n_query = own > WIDE_QUERIES ? own : WIDE_QUERIES,
-        .moments_from = KV_OUTLIERS,
-    };
-    const enum status st = kv_taps_open(&k->wide, &size, true);
-    if (st != OK)
-        note_set(why, "no memory for what other KV policies may need to know of a context");
-    return st;
-}
-
-bool keeper_may_judge(const struct keeper *k, const struct kv_taps *read)
-{
-    return k->compares && queries_of(k) <= read->n_query;
-}
-
-void keeper_learn(struct keeper *k, const struct keeper_frame *f, const struct kv_taps *read)
-{
-    const struct kv_taps_size size = size_of(f);
-    kv_taps_copy(&k->taps, read, &size, k->n_context);
-}
-
-struct kv_taps keeper_give_wide(struct keeper *k)
-{
-    const struct kv_taps wide = k->wide;
-    k->wide = (struct kv_taps){ 0 };
-    return wide;
-}
-
-/* ---- life ---- */
 
 /* Of a policy that knows episodes: those of its history. */
 static enum status find_episodes(struct keeper *k, const struct keeper_prompt *p, struct note *why)
@@ -286,7 +30,7 @@ static enum status find_episodes(struct keeper *k, const struct keeper_prompt *p
 static enum status set_schedule(struct keeper *k, const struct keeper_prompt *p, struct note *why)
 {
     const bool by_block = k->episodes || (keeper_drops(k) && k->choice.options.common.block);
-    k->compares = p->compared && may_compare(k);
+    k->compares = p->compared && keeper_may_compare(k);
     k->every = keeper_drops(k) ? kv_keep_every(&k->choice, p->shape, keeper_whole(k)) : 0;
     k->written = p->written && !p->n_context && !by_block;
     if (k->written && keeper_drops(k) && !k->every && !k->choice.policy->evicts_each) {
@@ -408,7 +152,7 @@ enum status keeper_begin(struct keeper *k, const struct keeper_frame *f, struct 
     const struct kv_excerpt_config config = {
         .pool = f->pool,
         .n_position_max = k->n_position_max + REPLAY_ROWS,
-        .n_tail_mass = mass ? mass_rows(k, f->model.shape) + beside : 0,
+        .n_tail_mass = mass ? keeper_mass_rows(k, f->model.shape) + beside : 0,
     };
     k->n_skipped = 0;
     k->pruned = k->judging = false;
@@ -417,9 +161,9 @@ enum status keeper_begin(struct keeper *k, const struct keeper_frame *f, struct 
     if (st == OK && keeper_drops(k))
         st = kv_excerpt_new(&k->excerpt, &config, why);
     if (st == OK)
-        st = taps_open(k, f, why);
+        st = keeper_open_taps(k, f, why);
     if (st == OK && k->compares)
-        st = wide_open(k, f, why);
+        st = keeper_open_wide(k, f, why);
     if (st != OK)
         keeper_end(k);
     return st;
@@ -431,7 +175,7 @@ enum status keeper_begin_behind(struct keeper *k, const struct keeper_frame *f,
 {
     k->pruned = k->judging = false;
     k->excerpt = excerpt;
-    const enum status st = taps_open(k, f, why);
+    const enum status st = keeper_open_taps(k, f, why);
     if (st != OK) {
         k->excerpt = NULL;
         return st;
@@ -477,51 +221,4 @@ enum status keeper_adopt(struct keeper *k, const struct keeper_frame *f, struct 
             break;
     keeper_look_ahead(k, n_done);
     return OK;
-}
-
-/* Positions in the space at once, but for the block in progress: up to the first keep, or behind a keep. (A budget that
- * it did not find filled is counted with the slots that it will move into.) */
-static uint32_t most_in_space(const struct keeper *k, uint32_t n_position)
-{
-    const uint32_t first = due_after(k, 0), last = keeper_first(k);
-    const bool goes_on = !k->n_context && (k->every || k->choice.policy->evicts_each);
-    const uint32_t behind = goes_on || n_position < last ? tail_rows(k) : n_position - last;
-    return first > behind ? first : behind;
-}
-
-/* Of the fork that replays, a partial block of the past copied with it. */
-static size_t replay_bytes(const struct keeper *k, const struct keeper_frame *f)
-{
-    const bool again = keeper_needs(k) & KV_NEED_MASS_PEAK;
-    const uint32_t most = k->choice.policy->replay == KV_REPLAY_EPISODE
-                              ? episodes_text_max(&k->choice)
-                              : REPLAY_CHUNK;
-    const uint32_t n = again ? min_u32(keeper_whole(k), most) + REPLAY_PREFIX_MAX : f->probe.n;
-    return keeper_reads_over(k) ? kv_sequence_bytes(f->model.shape, n + KV_BLOCK, n + KV_BLOCK) : 0;
-}
-
-/* Positions in the space at once: a block of the history, or what is read behind it. */
-static uint32_t most_of_episodes(const struct keeper *k, uint32_t n_position)
-{
-    const struct episodes *e = k->episodes;
-    uint32_t behind = n_position > e->n_base ? n_position - e->n_base : 0;
-    const uint32_t first = e->n_base ? min_u32(block_end(k, 0, e->n_base), n_position) : 0;
-    for (uint32_t i = 0; i < e->n_skip; i++)
-        behind -= e->skip[i].end - e->skip[i].first;
-    return first > behind ? first : behind;
-}
-
-size_t keeper_bytes(const struct keeper *k, const struct keeper_frame *f, uint32_t n_position,
-                    uint32_t n_step)
-{
-    const struct kv_shape *shape = f->model.shape;
-    size_t slots = 0;
-    if (n_position < due_after(k, 0) || !keeper_drops(k))
-        return kv_sequence_bytes(shape, n_position, n_step);
-    if (kv_keep_bytes(&k->choice, f->shares, shape, keeper_whole(k), n_position, &slots) != OK)
-        return SIZE_MAX;
-    const uint32_t most =
-        k->episodes ? most_of_episodes(k, n_position) : most_in_space(k, n_position);
-    const uint32_t rows = min_u32(most + KV_BLOCK, n_position);
-    return kv_sequence_bytes(shape, rows, n_step) + slots + replay_bytes(k, f);
 }

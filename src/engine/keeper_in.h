@@ -1,5 +1,5 @@
-/* engine/keeper_in.h - the keeper from the inside. Private to keeper.c (its schedule, memory and life) and
- * keeper_work.c (what is done when something is due). */
+/* engine/keeper_in.h - the keeper from the inside. Private to keeper.c (its life), keeper_schedule.c (when something is
+ * due, and how much it holds until then), keeper_taps.c (what is written down) and keeper_work.c (what is done then). */
 #ifndef ENGINE_KEEPER_IN_H
 #define ENGINE_KEEPER_IN_H
 
@@ -55,5 +55,27 @@ static inline bool keeper_writes_down(const struct kv_taps *t)
 
 /* What is due behind n_done. */
 void keeper_look_ahead(struct keeper *k, uint32_t n_done);
+
+/* The first position above n_done at which keep runs, rows begin to select, or from which on some are skipped. */
+uint32_t keeper_due_after(const struct keeper *k, uint32_t n_done);
+
+/* Where the next pass has to end. */
+uint32_t keeper_next_stop(const struct keeper *k);
+
+/* Rows of the tail at once that count mass: until the budget is exceeded no keep drops anything, and the tail is all
+ * there is. */
+uint32_t keeper_mass_rows(const struct keeper *k, const struct kv_shape *shape);
+
+/* How many of the latest queries are written down. */
+uint32_t keeper_queries(const struct keeper *k);
+
+/* What its own policy needs of what it reads, and what others' may. */
+must_use enum status keeper_open_taps(struct keeper *k, const struct keeper_frame *f,
+                                      struct note *why);
+must_use enum status keeper_open_wide(struct keeper *k, const struct keeper_frame *f,
+                                      struct note *why);
+
+/* A policy that drops rows once, behind a context, by what reading it alone has shown. */
+bool keeper_may_compare(const struct keeper *k);
 
 #endif
