@@ -60,9 +60,9 @@ help:
 #:                 KINDS="unit property": only those of tests/unit and tests/property)
 #: make fuzz       run schemathesis against the server and the fuzz targets, each for long (SECONDS_EACH=600)
 #: make soak       20,000 short requests, and what memory they leave (REQUESTS=4000 MODEL=smollm2: of that model)
-#: make duel       speed beside llama.cpp: LLAMA_BIN=the folder of its llama-bench (MODEL="smollm2 qwen2";
-#:                 CELLS=quick, depth, batch, neighbour or long; TYPES=all: random weights of each type;
-#:                 CPU=avx2: kernels that ours uses, beside a peer built for the same)
+#: make duel       speed beside llama.cpp: LLAMA_BIN=the folder of its llama-bench (MODEL="smollm2 qwen2"; CELLS=all, quick,
+#:                 depth, batch, neighbour, start, long, or a cell as decode-128; ROUNDS=5; TYPES=all: random weights of
+#:                 each type, of LAYERS=8; CPU=avx2: kernels that ours uses, beside a peer built for the same)
 #: make serve-duel our server beside llama-server: LLAMA_BIN=the folder of it and llama-batched-bench (MODEL="smollm2 qwen2")
 #: make count      instructions of a fixed prompt and answer, beside the recorded ones (RECORD=1 records them)
 #: make idle       what 1,000 streams that wait cost eight that answer (MODEL=qwen2)
@@ -113,7 +113,8 @@ fuzz: deps clients
 
 duel: all
 	@LLAMA_BIN="$(LLAMA_BIN)" bench/duel.py --akvifer $(B)/akvifer $(addprefix -m ,$(MODEL)) $(addprefix --cells ,$(CELLS)) \
-	    $(addprefix --types ,$(TYPES)) $(addprefix --cpu ,$(CPU))
+	    $(addprefix --types ,$(TYPES)) $(addprefix --cpu ,$(CPU)) $(addprefix --rounds ,$(ROUNDS)) \
+	    $(addprefix --layers ,$(LAYERS))
 
 serve-duel: all
 	@LLAMA_BIN="$(LLAMA_BIN)" bench/serve_duel.py --akvifer $(B)/akvifer $(addprefix -m ,$(MODEL))

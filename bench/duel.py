@@ -20,7 +20,7 @@ tokens of all, after 128 of each.
 `--cpu NAME` has our kernels and the probe use a smaller instruction set than the machine has (make duel CPU=avx2). The peer uses
 what it was built for: give a LLAMA_BIN of the same set, and the ratio is that of a machine which has no more.
 
-The cell `start` is a whole process, `akvifer run` beside llama-completion or llama-simple of DIR: from its start to the end of
+The cell `start` is a whole process, `akvifer run` beside llama-completion of DIR: from its start to the end of
 an answer of one token to a prompt of 16, and the most memory it had resident.
 
 Where others use the machine, real-time priority keeps them off both engines: chrt -f 20 bench/duel.py ..., with the kernel's limit
@@ -94,7 +94,7 @@ class Fight:
         tell("")
 
     def is_calm(self, sample):
-        usual = {key: statistics.quantiles([p[key] for p in self.probes], n=4, method="inclusive")[2] for key in ("int8", "read")}
+        usual = {key: statistics.quantiles([p[key] for p in self.probes], n=4, method="inclusive")[2] for key in ("int8", "fp32", "read")}
         return all(p[key] >= DISTURBED * usual[key] for p in (sample.before, sample.after) for key in usual)
 
     def calm(self):

@@ -27,7 +27,6 @@ class Cell(NamedTuple):
 
 
 START_PROMPT = "The quick brown fox jumps over the lazy dog, and then it sleeps."  # 16 tokens
-THEIR_STARTS = ("llama-completion", "llama-simple")
 THEIR_KV = {"f16": "f16", "int8": "q8_0"}
 BUSY = """
 import os
@@ -85,15 +84,13 @@ class Engines:
         self.akvifer, self.llama_bin, self.threads, self.model = akvifer, llama_bin, threads, model
         self.cpu = ["--cpu", cpu] if cpu else []
 
-    def their(self, *names):
-        """The first of these programs that the peer's folder has, or None."""
-        there = [os.path.join(self.llama_bin, name) for name in names]
-        return next((path for path in there if os.access(path, os.X_OK)), None)
+    def their(self, name):
+        return os.path.join(self.llama_bin, name)
 
     def missing(self, cell):
         """What the cell needs and the peer's folder lacks, or None."""
-        needs = THEIR_STARTS if cell.test == "start" else ["llama-batched-bench"] if cell.sequences > 1 else ["llama-bench"]
-        return None if self.their(*needs) else " or ".join(needs)
+        needs = "llama-completion" if cell.test == "start" else "llama-batched-bench" if cell.sequences > 1 else "llama-bench"
+        return None if os.access(self.their(needs), os.X_OK) else needs
 
     def who(self):
         """Both builds and the machine, for the head of a table; a first run of each that warms the file's pages."""
@@ -131,11 +128,8 @@ class Engines:
     def starts(self):
         shape = ["-m", self.model, "-p", START_PROMPT, "-n", "1", "-t", self.threads]
         yield "ours", lambda: run_process([self.akvifer, "run", "--raw", *shape, *self.cpu])
-        theirs = self.their(*THEIR_STARTS)
-        if theirs.endswith("llama-simple"):
-            yield "llama-simple", lambda: run_process([theirs, "-m", self.model, "-n", "1", START_PROMPT])
-        else:  # its fastest: a small cache, no warming up
-            yield "llama-completion", lambda: run_process([theirs, *shape, "-no-cnv", "-c", "512", "--no-warmup"])
+        theirs = [self.their("llama-completion"), *shape, "-no-cnv", "-c", "512", "--no-warmup"]  # its fastest: a small cache
+        yield "llama-completion", lambda: run_process(theirs)
 
     def players(self, cell):
         """Names, ours first, and what takes one sample of each."""

@@ -1,7 +1,7 @@
 /* bin/bench_profile.h - `bench --profile`: where a test's time went, part by part (model/profile.h).
  *
- *   part           work %   wait %        of all threads' time; what no part counts is the rest: planning, mapping,
- *   q, k, v          11.2      0.6        sampling, telling */
+ *   part           work %   wait %     work     wait     the latter two in thousands of cycles a step, of all threads;
+ *   q, k, v          11.2      0.6   145000     8000     what no part counts is the rest: planning, mapping, telling */
 #ifndef BIN_BENCH_PROFILE_H
 #define BIN_BENCH_PROFILE_H
 

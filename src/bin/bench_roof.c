@@ -13,7 +13,9 @@
 /* Short runs, many of them: on a busy machine one falls between the others. */
 enum { TIMES = 48, RUN_US = 1000 };
 
-enum { SLICES = 16 }; // of what is read, a run each
+enum {
+    SLICE = 48 << 20
+}; // bytes of one run, or all there are: starting and stopping cost little beside
 
 /* ---- roofs ---- */
 
@@ -50,7 +52,8 @@ static double peak_rate(struct workers *workers, kern_peak *peak)
 }
 
 struct reading {
-    const uint64_t *words;
+    kern_peak_read *peak;
+    const char *at;
     size_t n;
     _Atomic uint64_t sum; // keeps the loads
 };
@@ -58,35 +61,28 @@ struct reading {
 static void read_part(void *arg, uint32_t part, uint32_t n_part)
 {
     struct reading *r = arg;
-    const size_t each = r->n / n_part;
-    const uint64_t *w = r->words + part * each;
-    uint64_t a = 0, b = 0, c = 0, d = 0;
-    for (size_t i = 0; i + 8 <= each; i += 8) {
-        __builtin_prefetch(w + i + 512, 0, 2); // as matmuls do: 4 KiB ahead
-        a += w[i] + w[i + 4];
-        b += w[i + 1] + w[i + 5];
-        c += w[i + 2] + w[i + 6];
-        d += w[i + 3] + w[i + 7];
-    }
-    atomic_fetch_add(&r->sum, a + b + c + d);
+    const size_t each = r->n / n_part / PEAK_READ * PEAK_READ;
+    atomic_fetch_add(&r->sum, r->peak(r->at + part * each, each));
 }
 
 /* Bytes a second, the median: memory is shared with the rest of the machine, and what one millisecond gives no second
  * does (two cores of a Zen 3: now and then 36 GB/s, 28 for long). */
-static enum status read_rate(struct workers *workers, size_t bytes, double *out, struct note *why)
+static enum status read_rate(struct workers *workers, kern_peak_read *peak, size_t bytes,
+                             double *out, struct note *why)
 {
+    const size_t n_slice = bytes > SLICE ? bytes / SLICE : 1;
     struct samples rate = { 0 };
-    struct reading r = { .n = bytes / SLICES / sizeof *r.words };
+    struct reading r = { .peak = peak, .n = bytes / n_slice / PEAK_READ * PEAK_READ };
     void *memory;
     enum status st = pages_new(&memory, bytes, "the bandwidth probe", why);
     if (st != OK)
         return st;
     memset(memory, 1, bytes);
     for (size_t i = 0; i < TIMES; i++) {
-        r.words = (const uint64_t *)memory + i % SLICES * r.n;
+        r.at = (const char *)memory + i % n_slice * r.n;
         const double began = clock_us();
         workers_run(workers, read_part, &r);
-        samples_add(&rate, (double)(r.n * sizeof *r.words) / (clock_us() - began) * 1e6);
+        samples_add(&rate, (double)r.n / (clock_us() - began) * 1e6);
     }
     pages_free(memory, bytes);
     *out = samples_median(&rate);
@@ -103,7 +99,7 @@ enum status roof_measure(struct amounts *out, const struct kernels *k, uint32_t 
         return st;
     a.int8 = peak_rate(workers, k->peak_int8);
     a.fp32 = peak_rate(workers, k->peak_f32);
-    st = read_rate(workers, read_bytes, &a.read, why);
+    st = read_rate(workers, k->peak_read, read_bytes, &a.read, why);
     workers_free(workers);
     if (st == OK)
         *out = a;

@@ -217,6 +217,19 @@ static void pick_some(void *arg, uint32_t part, uint32_t n_part)
     }
 }
 
+static void pick_all(struct engine *e, struct picks *p)
+{
+    struct workers *w = model_workers(e->model);
+    struct profile *profile = model_profile(e->model);
+    if (p->n > 1) {
+        profile_run(profile, PROFILE_SAMPLING, w, pick_some, p);
+        return;
+    }
+    const uint64_t began = profile_alone(profile);
+    pick_some(p, 0, 1);
+    profile_alone_end(profile, PROFILE_SAMPLING, w, began);
+}
+
 /* Samples for the shares whose sequence is up to date, sixteen rows of logits at a time. */
 static void sample_shares(struct engine *e, uint32_t n_share)
 {
@@ -235,10 +248,7 @@ static void sample_shares(struct engine *e, uint32_t n_share)
         const uint64_t began = engine_now(e);
         const float *logits = model_logits(e->model, row, n);
         struct picks picks = { n, n_vocab, ready, logits, id };
-        if (n == 1)
-            pick_some(&picks, 0, 1);
-        else
-            workers_run(model_workers(e->model), pick_some, &picks);
+        pick_all(e, &picks);
         e->sum.sample_ns += engine_now(e) - began;
         tables_hold(&e->tables);
         for (uint32_t j = 0; j < n; j++) {

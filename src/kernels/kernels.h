@@ -46,6 +46,7 @@ struct kernels {
     kern_squares *squares;
     kern_deflate *deflate;
     kern_peak *peak_int8, *peak_f32;
+    kern_peak_read *peak_read;
 };
 
 /* How a batch of n_row rows lies. */

@@ -256,6 +256,7 @@ struct profile *model_profile(struct model *m)
 
 void model_forward(struct model *m, const struct batch *batch)
 {
+    m->pass.profile.n_pass += m->pass.profile.on;
     pass_begin(&m->pass, batch, &m->weights);
     m->arch->forward(&m->pass, &m->weights);
 }

@@ -438,14 +438,18 @@ const float *pass_logits(struct pass *p, const struct weights *w, const uint32_t
 {
     const uint32_t n_vocab = p->h->n_vocab;
     const size_t n_embd = p->h->n_embd;
+    uint64_t began = profile_alone(&p->profile);
     aim_input(p, p->hidden, n, p->h->n_embd);
     for (uint32_t i = 0; i < n; i++)
         p->kern->rms_norm(p->hidden + i * n_embd, p->x + pass_row_left(p, row[i]) * n_embd,
                           w->output_norm, p->h->n_embd, p->h->norm_eps);
     if (p->codes)
         p->kern->quantise(&p->acts, 0, n);
+    profile_alone_end(&p->profile, PROFILE_ROWS, p->workers, began);
     pass_linears(p, PROFILE_OUTPUT, (struct pass_linear[]){ { &w->output, p->logits } }, 1);
+    began = profile_alone(&p->profile);
     for (uint32_t i = 0; i < n && p->h->output_softcap != 0; i++)
         p->kern->softcap(p->logits + (size_t)i * n_vocab, p->h->output_softcap, n_vocab);
+    profile_alone_end(&p->profile, PROFILE_ROWS, p->workers, began);
     return p->logits;
 }

@@ -8,7 +8,7 @@ const char *const profile_names[N_PROFILE] = {
     [PROFILE_QKV] = "q, k, v",      [PROFILE_ATTN_OUT] = "attention out",
     [PROFILE_GATE_UP] = "gate, up", [PROFILE_DOWN] = "down",
     [PROFILE_OUTPUT] = "output",    [PROFILE_ATTENTION] = "attention",
-    [PROFILE_ROWS] = "rows",
+    [PROFILE_ROWS] = "rows",        [PROFILE_SAMPLING] = "sampling",
 };
 
 struct timed {

@@ -21,12 +21,14 @@ enum profile_part {
     PROFILE_OUTPUT,    // the output matrix
     PROFILE_ATTENTION, // scores, softmax, values
     PROFILE_ROWS,      // norms, rope, quantising, gates, residuals, storing KV, embeddings
+    PROFILE_SAMPLING,  // a token of each row of logits
     N_PROFILE
 };
 
 struct profile {
     bool on;
     uint64_t clock_ns; // how long it was on, which is its user's to say
+    uint64_t n_pass;   // in that time
     uint64_t work_ns[N_PROFILE], wait_ns[N_PROFILE];
 };
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/json.h"
+#include "base/rng.h"
 #include "bin/bench_roof.h"
 #include "bin/samples.h"
 #include "bin/verbs.h"
@@ -213,12 +214,18 @@ static void a_profile_counts_no_more_than_there_was(void **state)
 {
     char *argv[] = { "bench", "-m", tiny, "-p", "0",         "-n", "1",
                      "-t",    "1",  "-r", "4",  "--profile", NULL };
-    double rest;
+    double rest, sampling, waited, kcycles;
+    unsigned steps;
     (void)state;
     assert_int_equal(run(1, argv), EXIT_DONE);
-    const char *line = strstr(printed, "  rest ");
-    assert_non_null(line);
-    assert_int_equal(sscanf(line, " rest %lf", &rest), 1);
+    const char *head = strstr(printed, "profile of pp0 tg1 @ d0 x 1, f16: ");
+    const char *line = strstr(printed, "  sampling "), *last = strstr(printed, "  rest ");
+    assert_true(head && line && last);
+    assert_int_equal(sscanf(head, "profile of pp0 tg1 @ d0 x 1, f16: %u steps", &steps), 1);
+    assert_int_equal(steps, 8);
+    assert_int_equal(sscanf(line, " sampling %lf %lf %lf", &sampling, &waited, &kcycles), 3);
+    assert_true(sampling > 0 && waited == 0 && sampling < 100);
+    assert_int_equal(sscanf(last, " rest %lf", &rest), 1);
     assert_true(rest >= 0 && rest < 100);
 }
 
@@ -282,6 +289,24 @@ static void peaks_count_what_they_do(void **state)
     }
 }
 
+static void reading_reads_every_word(void **state)
+{
+    enum { N = 3 * PEAK_READ, N_WORD = N / sizeof(uint64_t) };
+    static _Alignas(64) uint64_t word[N_WORD];
+    const struct kernels *k[8];
+    struct rng rng = rng_seeded(5, 1);
+    uint64_t all = 0;
+    (void)state;
+    for (uint32_t i = 0; i < N_WORD; i++) {
+        word[i] = (uint64_t)rng_u32(&rng) << 32 | rng_u32(&rng);
+        all ^= word[i];
+    }
+    for (uint32_t n = kernels_available(k, 8); n-- > 0;) {
+        assert_int_equal(k[n]->peak_read(word, N), all);
+        assert_int_equal(k[n]->peak_read(word, 0), 0);
+    }
+}
+
 static void medians_are_medians(void **state)
 {
     static const double x[] = { 9, 1, 4, 2 };
@@ -313,6 +338,7 @@ int main(void)
         cmocka_unit_test(sequences_do_a_test_together),
         cmocka_unit_test(work_follows_from_the_models_numbers),
         cmocka_unit_test(peaks_count_what_they_do),
+        cmocka_unit_test(reading_reads_every_word),
         cmocka_unit_test(medians_are_medians),
     };
     return cmocka_run_group_tests_name("bench", tests, make_tiny, remove_tiny);

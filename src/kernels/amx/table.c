@@ -38,4 +38,5 @@ const struct kernels kernels_amx = {
     .deflate = avx2_deflate,
     .peak_int8 = amx_peak_int8,
     .peak_f32 = avx512_peak_f32,
+    .peak_read = avx512_peak_read,
 };

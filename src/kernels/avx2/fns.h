@@ -34,5 +34,6 @@ kern_squares avx2_squares;
 kern_deflate avx2_deflate;
 kern_peak avx2_peak_int8;
 kern_peak avx2_peak_f32;
+kern_peak_read avx2_peak_read;
 
 #endif

@@ -35,4 +35,5 @@ const struct kernels kernels_avx2 = {
     .deflate = avx2_deflate,
     .peak_int8 = avx2_peak_int8,
     .peak_f32 = avx2_peak_f32,
+    .peak_read = avx2_peak_read,
 };

@@ -22,5 +22,6 @@ kern_softmax_stats avx512_softmax_stats;
 kern_softmax avx512_softmax;
 kern_peak avx512_peak_int8;
 kern_peak avx512_peak_f32;
+kern_peak_read avx512_peak_read;
 
 #endif

@@ -41,3 +41,24 @@ uint64_t avx512_peak_f32(uint64_t n_round)
         __asm__ volatile("" : "+v"(sum[c]));
     return n_round * OPS;
 }
+
+/* Wide loads: where words of 8 bytes are summed, the core sees 30 lines ahead, and an AMX machine reads 36 GB/s for 53. */
+uint64_t avx512_peak_read(const void *at, size_t n)
+{
+    const __m512i *v = at;
+    __m512i a = _mm512_setzero_si512(), b = a;
+    for (size_t i = 0; i < n / sizeof *v; i += 4) {
+        UNROLL(4)
+        for (int l = 0; l < 4; l++)
+            __builtin_prefetch(v + i + 64 + l, 0, 2);
+        a = _mm512_xor_si512(
+            a, _mm512_xor_si512(_mm512_load_si512(v + i), _mm512_load_si512(v + i + 1)));
+        b = _mm512_xor_si512(
+            b, _mm512_xor_si512(_mm512_load_si512(v + i + 2), _mm512_load_si512(v + i + 3)));
+    }
+    uint64_t word[8], all = 0;
+    _mm512_storeu_si512(word, _mm512_xor_si512(a, b));
+    for (int l = 0; l < 8; l++)
+        all ^= word[l];
+    return all;
+}

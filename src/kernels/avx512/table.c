@@ -36,4 +36,5 @@ const struct kernels kernels_avx512 = {
     .deflate = avx2_deflate,
     .peak_int8 = avx512_peak_int8,
     .peak_f32 = avx512_peak_f32,
+    .peak_read = avx512_peak_read,
 };

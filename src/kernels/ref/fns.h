@@ -34,5 +34,6 @@ kern_squares ref_squares;
 kern_deflate ref_deflate;
 kern_peak ref_peak_int8;
 kern_peak ref_peak_f32;
+kern_peak_read ref_peak_read;
 
 #endif

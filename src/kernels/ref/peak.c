@@ -33,3 +33,15 @@ uint64_t ref_peak_f32(uint64_t n_round)
         factor = sum[l];
     return n_round * OPS;
 }
+
+uint64_t ref_peak_read(const void *at, size_t n)
+{
+    const uint64_t *w = at;
+    uint64_t sum[4] = { 0 };
+    for (size_t i = 0; i < n / sizeof *w; i += 8) {
+        __builtin_prefetch(w + i + 512, 0, 2);
+        for (int l = 0; l < 4; l++)
+            sum[l] ^= w[i + l] ^ w[i + 4 + l];
+    }
+    return sum[0] ^ sum[1] ^ sum[2] ^ sum[3];
+}

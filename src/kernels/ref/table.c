@@ -34,4 +34,5 @@ const struct kernels kernels_ref = {
     .deflate = ref_deflate,
     .peak_int8 = ref_peak_int8,
     .peak_f32 = ref_peak_f32,
+    .peak_read = ref_peak_read,
 };
