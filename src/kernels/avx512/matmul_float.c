@@ -88,16 +88,41 @@ always_inline void float_tile(widen_fn *widen, size_t elem_bytes, int n_row, int
     }
 }
 
+/* What is left of the rows behind whole tiles goes together, or weights are read once for each row. */
+always_inline void float_rest(widen_fn *widen, size_t elem_bytes, int n_panel,
+                              const struct matmul_call *c, struct weights w, size_t row, float *y,
+                              uint32_t n)
+{
+    switch (c->x->n_row - row) {
+    case 1:
+        float_tile(widen, elem_bytes, 1, n_panel, c, w, row, y, n);
+        break;
+    case 2:
+        float_tile(widen, elem_bytes, 2, n_panel, c, w, row, y, n);
+        break;
+    case 3:
+        float_tile(widen, elem_bytes, 3, n_panel, c, w, row, y, n);
+        break;
+    case 4:
+        float_tile(widen, elem_bytes, 4, n_panel, c, w, row, y, n);
+        break;
+    case 5:
+        float_tile(widen, elem_bytes, 5, n_panel, c, w, row, y, n);
+        break;
+    default:
+        break;
+    }
+}
+
 always_inline void float_tiles(widen_fn *widen, size_t elem_bytes, int n_panel,
                                const struct matmul_call *c, struct weights w, float *y, uint32_t n)
 {
     uint32_t r = 0;
     for (; r + FLOAT_ROWS <= c->x->n_row; r += FLOAT_ROWS)
         float_tile(widen, elem_bytes, FLOAT_ROWS, n_panel, c, w, r, y, n);
-    for (; r + 4 <= c->x->n_row; r += 4)
-        float_tile(widen, elem_bytes, 4, n_panel, c, w, r, y, n);
-    for (; r < c->x->n_row; r++)
-        float_tile(widen, elem_bytes, 1, n_panel, c, w, r, y, n);
+    for (; r + FLOAT_ROWS / 2 <= c->x->n_row; r += FLOAT_ROWS / 2)
+        float_tile(widen, elem_bytes, FLOAT_ROWS / 2, n_panel, c, w, r, y, n);
+    float_rest(widen, elem_bytes, n_panel, c, w, r, y, n);
 }
 
 /* n k of a panel, to [n][16]. */
