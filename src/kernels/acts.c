@@ -2,6 +2,7 @@
 #include <assert.h>
 
 #include "kernels/panel.h"
+#include "kernels/quantised.h"
 
 static size_t n_block(uint32_t n_row, uint32_t k)
 {
@@ -44,18 +45,10 @@ void acts_place(struct acts *a, uint32_t n_row, uint32_t k, enum acts_form form,
 
 uint32_t acts_offsets_of(enum dtype type)
 {
-    switch (type) {
-    case DT_Q4_0:
-        return 1u << OFFSET_8;
-    case DT_Q5_0:
-        return 1u << OFFSET_16;
-    case DT_Q3_K:
-        return 1u << OFFSET_4;
-    case DT_Q6_K:
-        return 1u << OFFSET_32;
-    default:
-        return 0;
-    }
+#define OFFSET(TYPE, type, offset) [DT_##TYPE] = offset,
+    static const uint8_t offset_of[DT_LIMIT] = { WEIGHT_TYPES(OFFSET) };
+#undef OFFSET
+    return offset_of[type] == NO_OFFSET ? 0 : 1u << offset_of[type];
 }
 
 void acts_leave_out(struct acts *a, uint32_t offsets)

@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "kernels/matmul.h"
+#include "kernels/quantised.h"
 #include "kernels/quants.h"
 
 const int8_t iq4_values[16] = { -127, -104, -83, -65, -49, -35, -22, -10,
@@ -178,13 +179,8 @@ static void from_bf16(const void *element, float *out)
     *out = f32_of_bf16(h);
 }
 
-static void (*const from_block[DT_LIMIT])(const void *block, float *out) = {
-    [DT_F32] = from_f32,   [DT_F16] = from_f16,       [DT_BF16] = from_bf16,
-    [DT_Q4_0] = from_q4_0, [DT_Q4_1] = from_q4_1,     [DT_Q5_0] = from_q5_0,
-    [DT_Q5_1] = from_q5_1, [DT_Q8_0] = from_q8_0,     [DT_Q2_K] = from_q2_k,
-    [DT_Q3_K] = from_q3_k, [DT_Q4_K] = from_q4_k,     [DT_Q5_K] = from_q5_k,
-    [DT_Q6_K] = from_q6_k, [DT_IQ4_NL] = from_iq4_nl, [DT_IQ4_XS] = from_iq4_xs,
-};
+#define FROM(TYPE, type, offset) [DT_##TYPE] = from_##type,
+static void (*const from_block[DT_LIMIT])(const void *block, float *out) = { WEIGHT_TYPES(FROM) };
 
 void dequant_row(enum dtype type, const void *row, uint32_t k, float *out)
 {

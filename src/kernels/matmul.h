@@ -86,16 +86,24 @@ struct acts_block {
 
 /* Offsets by which codes are stored too large (avx2/matmul_block.h), and for each the offset times what a row's q are over
  * the first two of each four k, and over the last two. Offsets 4 and 32 are those of types with scales of halves: they have
- * it for each half of a block, the others for all of it. Apart from the block and from each other, as a type reads one
- * of them: others' rates fell by 3 % when their blocks were longer for it. */
-enum acts_offset { OFFSET_8, OFFSET_16, OFFSET_4, OFFSET_32, N_OFFSET };
+ * it for each half of a block, two runs, the others for all of it. Apart from the block and from each other, as a type
+ * reads one of them: others' rates fell by 3 % when their blocks were longer for it (Zen 3). */
+enum acts_offset { OFFSET_8, OFFSET_16, OFFSET_4, OFFSET_32, N_OFFSET, NO_OFFSET = N_OFFSET };
+static const struct {
+    int by;
+    uint32_t runs;
+} acts_offsets[N_OFFSET + 1] = {
+    [OFFSET_8] = { 8, 1 },   [OFFSET_16] = { 16, 1 }, [OFFSET_4] = { 4, 2 },
+    [OFFSET_32] = { 32, 2 }, [NO_OFFSET] = { 0, 0 },
+};
+
 struct acts_excess {
     int16_t of[2];
 };
 
 static inline uint32_t acts_excess_runs(enum acts_offset i)
 {
-    return i < OFFSET_4 ? 1 : 2;
+    return acts_offsets[i].runs;
 }
 
 /* 32 k of 16 neighbouring rows, for batches: q row by row, or, raised, q + 128 without a sign, which is q with its

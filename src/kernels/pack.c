@@ -4,6 +4,7 @@
 
 #include "kernels/matmul.h"
 #include "kernels/panel.h"
+#include "kernels/quantised.h"
 #include "kernels/quants.h"
 
 /* A piece of a block: `bytes` at `from` in a lane's file block go to `to` in the panel's, a half or dwords. */
@@ -22,41 +23,32 @@ struct layout {
             sizeof(((struct block_##type *)0)->field)                                              \
     }
 
-#define panel_iq4_nl panel_q4_0
+#define LAYOUT(type, fifth_bits, ...)                                                              \
+    static const struct layout layout_##type = { { __VA_ARGS__ }, fifth_bits };
 
-static const struct layout layouts[DT_LIMIT] = {
-    [DT_Q4_0] = { { PIECE(q4_0, d), PIECE(q4_0, qs) }, 0 },
-    [DT_Q4_1] = { { PIECE(q4_1, d), PIECE(q4_1, m), PIECE(q4_1, qs) }, 0 },
-    [DT_Q5_0] = { { PIECE(q5_0, d), PIECE(q5_0, qh), PIECE(q5_0, qs) },
-                  offsetof(struct panel_q5_0, qh) },
-    [DT_Q5_1] = { { PIECE(q5_1, d), PIECE(q5_1, m), PIECE(q5_1, qh), PIECE(q5_1, qs) },
-                  offsetof(struct panel_q5_1, qh) },
-    [DT_Q8_0] = { { PIECE(q8_0, d), PIECE(q8_0, qs) }, 0 },
-    [DT_Q2_K] = { { PIECE(q2_k, d), PIECE(q2_k, dmin), PIECE(q2_k, scales), PIECE(q2_k, qs) }, 0 },
-    [DT_Q3_K] = { { PIECE(q3_k, d), PIECE(q3_k, scales), PIECE(q3_k, hmask), PIECE(q3_k, qs) }, 0 },
-    [DT_Q4_K] = { { PIECE(q4_k, d), PIECE(q4_k, dmin), PIECE(q4_k, scales), PIECE(q4_k, qs) }, 0 },
-    [DT_Q5_K] = { { PIECE(q5_k, d), PIECE(q5_k, dmin), PIECE(q5_k, scales), PIECE(q5_k, qh),
-                    PIECE(q5_k, qs) },
-                  0 },
-    [DT_Q6_K] = { { PIECE(q6_k, d), PIECE(q6_k, scales), PIECE(q6_k, ql), PIECE(q6_k, qh) }, 0 },
-    [DT_IQ4_NL] = { { PIECE(iq4_nl, d), PIECE(iq4_nl, qs) }, 0 },
-    [DT_IQ4_XS] = { { PIECE(iq4_xs, d), PIECE(iq4_xs, scales_h), PIECE(iq4_xs, scales_l),
-                      PIECE(iq4_xs, qs) },
-                    0 },
-};
+LAYOUT(q8_0, 0, PIECE(q8_0, d), PIECE(q8_0, qs))
+LAYOUT(q4_0, 0, PIECE(q4_0, d), PIECE(q4_0, qs))
+LAYOUT(q4_1, 0, PIECE(q4_1, d), PIECE(q4_1, m), PIECE(q4_1, qs))
+LAYOUT(q5_0, offsetof(struct panel_q5_0, qh), PIECE(q5_0, d), PIECE(q5_0, qh), PIECE(q5_0, qs))
+LAYOUT(q5_1, offsetof(struct panel_q5_1, qh), PIECE(q5_1, d), PIECE(q5_1, m), PIECE(q5_1, qh),
+       PIECE(q5_1, qs))
+LAYOUT(q2_k, 0, PIECE(q2_k, d), PIECE(q2_k, dmin), PIECE(q2_k, scales), PIECE(q2_k, qs))
+LAYOUT(q3_k, 0, PIECE(q3_k, d), PIECE(q3_k, scales), PIECE(q3_k, hmask), PIECE(q3_k, qs))
+LAYOUT(q4_k, 0, PIECE(q4_k, d), PIECE(q4_k, dmin), PIECE(q4_k, scales), PIECE(q4_k, qs))
+LAYOUT(q5_k, 0, PIECE(q5_k, d), PIECE(q5_k, dmin), PIECE(q5_k, scales), PIECE(q5_k, qh),
+       PIECE(q5_k, qs))
+LAYOUT(q6_k, 0, PIECE(q6_k, d), PIECE(q6_k, scales), PIECE(q6_k, ql), PIECE(q6_k, qh))
+LAYOUT(iq4_nl, 0, PIECE(iq4_nl, d), PIECE(iq4_nl, qs))
+LAYOUT(iq4_xs, 0, PIECE(iq4_xs, d), PIECE(iq4_xs, scales_h), PIECE(iq4_xs, scales_l),
+       PIECE(iq4_xs, qs))
+
+#define LAYOUT_OF(TYPE, type, offset) [DT_##TYPE] = &layout_##type,
+static const struct layout *const layouts[DT_LIMIT] = { QUANTISED_TYPES(LAYOUT_OF) };
 
 /* Packing loses nothing and adds nothing. */
-static_assert(sizeof(struct panel_q4_0) == PANEL * sizeof(struct block_q4_0), "");
-static_assert(sizeof(struct panel_q4_1) == PANEL * sizeof(struct block_q4_1), "");
-static_assert(sizeof(struct panel_q5_0) == PANEL * sizeof(struct block_q5_0), "");
-static_assert(sizeof(struct panel_q5_1) == PANEL * sizeof(struct block_q5_1), "");
-static_assert(sizeof(struct panel_q8_0) == PANEL * sizeof(struct block_q8_0), "");
-static_assert(sizeof(struct panel_q2_k) == PANEL * sizeof(struct block_q2_k), "");
-static_assert(sizeof(struct panel_q3_k) == PANEL * sizeof(struct block_q3_k), "");
-static_assert(sizeof(struct panel_q4_k) == PANEL * sizeof(struct block_q4_k), "");
-static_assert(sizeof(struct panel_q5_k) == PANEL * sizeof(struct block_q5_k), "");
-static_assert(sizeof(struct panel_q6_k) == PANEL * sizeof(struct block_q6_k), "");
-static_assert(sizeof(struct panel_iq4_xs) == PANEL * sizeof(struct block_iq4_xs), "");
+#define AS_LARGE(TYPE, type, offset)                                                               \
+    static_assert(sizeof(struct panel_##type) == PANEL * sizeof(struct block_##type), #TYPE);
+QUANTISED_TYPES(AS_LARGE)
 
 static size_t round_up_64(size_t n)
 {
@@ -189,7 +181,7 @@ static void transpose_fifth_bits(uint8_t *dwords)
 static void fill_quantised(const struct packed *shape, struct lanes lanes, uint8_t *panel)
 {
     const struct dtype_info *t = dtype_info(shape->type);
-    const struct layout *layout = &layouts[shape->type];
+    const struct layout *layout = layouts[shape->type];
     for (uint32_t i = 0; i < shape->k; i += t->block_elems) {
         for (const struct piece *p = layout->piece; p->bytes; p++)
             move_piece(panel, &lanes, *p);

@@ -21,7 +21,7 @@
 typedef uint32_t lanes32[PANEL];
 typedef f16 lanes16[PANEL];
 
-struct panel_q4_0 { // IQ4_NL too
+struct panel_q4_0 {
     lanes16 d;
     lanes32 qs[4];
 };
@@ -79,6 +79,11 @@ struct panel_q6_k {
     lanes32 scales[4];
     lanes32 ql[2][2][8]; // [half of 128][block t % 2 of it][g]: blocks t and t + 2 share a byte
     lanes32 qh[2][8];
+};
+
+struct panel_iq4_nl {
+    lanes16 d;
+    lanes32 qs[4];
 };
 
 struct panel_iq4_xs {

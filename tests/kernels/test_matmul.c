@@ -207,6 +207,8 @@ static const struct floats {
     { DT_Q5_K, 4, 0 }, { DT_Q6_K, 0, 2 }, { DT_IQ4_NL, 2, 0 }, { DT_IQ4_XS, 2, 0 },
 };
 
+_Static_assert(sizeof floats_of / sizeof *floats_of == N_QUANTISED, "a line a type");
+
 static void fill_codes(struct problem *p, const struct floats *f, uint8_t byte)
 {
     const struct dtype_info *t = dtype_info(f->type);

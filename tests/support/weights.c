@@ -1,15 +1,14 @@
 #include "support/weights.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
 #include "base/f16.h"
 #include "kernels/quants.h"
 
-const enum dtype weight_types[N_WEIGHT_TYPE] = {
-    DT_F32,  DT_F16,  DT_BF16, DT_Q8_0, DT_Q4_0, DT_Q4_1,   DT_Q5_0,   DT_Q5_1,
-    DT_Q2_K, DT_Q3_K, DT_Q4_K, DT_Q5_K, DT_Q6_K, DT_IQ4_NL, DT_IQ4_XS,
-};
+#define AS_TYPE(TYPE, type, offset) DT_##TYPE,
+const enum dtype weight_types[N_WEIGHT_TYPE] = { WEIGHT_TYPES(AS_TYPE) };
 
 /* Where a block keeps its half-precision scales, and where its codes. */
 static const struct {
@@ -70,6 +69,7 @@ static f16 random_half(struct rng *rng, bool hostile)
 static void random_block(uint8_t *block, enum dtype type, struct rng *rng, bool hostile)
 {
     uint32_t bytes = dtype_info(type)->block_bytes;
+    assert(maps[type].n_half);
     for (uint32_t i = 0; i < bytes; i++)
         block[i] = (uint8_t)rng_u32(rng);
     if (rng_below(rng, 4) == 0) /* the largest sums, where 16 bits are just enough */

@@ -8,8 +8,8 @@
 #include "base/dtype.h"
 #include "base/rng.h"
 #include "kernels/matmul.h"
+#include "kernels/quantised.h"
 
-enum { N_WEIGHT_TYPE = 15 };
 extern const enum dtype weight_types[N_WEIGHT_TYPE];
 
 /* File rows [n_row][k] of a type. Hostile ones have scales (or elements) that are infinite, NaN, subnormal or zero. */

@@ -87,17 +87,23 @@ struct coded {
     int64_t of_4[AT_ONCE], of_32[AT_ONCE];
 };
 
+/* Offsets are powers of two. */
+static inline __m128i times_offset(__m128i pairs, enum acts_offset i)
+{
+    return _mm_slli_epi16(pairs, __builtin_ctz((unsigned)acts_offsets[i].by));
+}
+
 /* Sums of pairs of the first halves, of the second ones. */
 static inline void code_excess(struct coded *c, __m128i first, __m128i second)
 {
     __m128i all = _mm_add_epi16(first, second), low = _mm_unpacklo_epi32(first, second),
             high = _mm_unpackhi_epi32(first, second);
-    _mm_storeu_si128((__m128i *)c->of_8, _mm_slli_epi16(all, 3));
-    _mm_storeu_si128((__m128i *)c->of_16, _mm_slli_epi16(all, 4));
-    _mm_storeu_si128((__m128i *)c->of_4, _mm_slli_epi16(low, 2));
-    _mm_storeu_si128((__m128i *)(c->of_4 + 2), _mm_slli_epi16(high, 2));
-    _mm_storeu_si128((__m128i *)c->of_32, _mm_slli_epi16(low, 5));
-    _mm_storeu_si128((__m128i *)(c->of_32 + 2), _mm_slli_epi16(high, 5));
+    _mm_storeu_si128((__m128i *)c->of_8, times_offset(all, OFFSET_8));
+    _mm_storeu_si128((__m128i *)c->of_16, times_offset(all, OFFSET_16));
+    _mm_storeu_si128((__m128i *)c->of_4, times_offset(low, OFFSET_4));
+    _mm_storeu_si128((__m128i *)(c->of_4 + 2), times_offset(high, OFFSET_4));
+    _mm_storeu_si128((__m128i *)c->of_32, times_offset(low, OFFSET_32));
+    _mm_storeu_si128((__m128i *)(c->of_32 + 2), times_offset(high, OFFSET_32));
 }
 
 static inline void code_sums(struct coded *c, __m128 d)

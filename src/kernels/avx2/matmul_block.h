@@ -69,7 +69,7 @@ struct kind {
     uint32_t group;        // and how many blocks of 32 it is: 1 or 8
     int depth;
     bool is_signed, halves;
-    int offset; // what codes are stored too large by
+    enum acts_offset offset; // what codes are stored too large by
     enum minima minima;
     scales_fn *scales; // of a whole record at once, or NULL: unpack finds ws and wm
 };
@@ -126,27 +126,19 @@ always_inline __m256i product(struct kind kind, __m256i code, const struct half_
     return _mm256_maddubs_epi16(code, q);
 }
 
-always_inline enum acts_offset offset_of(struct kind kind)
-{
-    return kind.offset == 8    ? OFFSET_8
-           : kind.offset == 16 ? OFFSET_16
-           : kind.offset == 4  ? OFFSET_4
-                               : OFFSET_32;
-}
-
 always_inline struct tile_rows rows_of(struct kind kind, const struct acts *x, uint32_t row,
                                        uint32_t block)
 {
     struct tile_rows rows = rows_at(x, row, block);
-    if (kind.offset)
-        rows.excess = acts_excess_of(x, offset_of(kind), row, block);
+    if (kind.offset != NO_OFFSET)
+        rows.excess = acts_excess_of(x, kind.offset, row, block);
     return rows;
 }
 
 /* offset * q added up over the 16 bits of a run of kind.depth dwords: what the run's sum is too large by. */
 always_inline __m256i excess(struct kind kind, struct tile_rows x, int r, size_t b, int run)
 {
-    const size_t n_run = acts_excess_runs(offset_of(kind));
+    const size_t n_run = acts_excess_runs(kind.offset);
     const size_t block = (size_t)((x.skip + r) / ACTS_ROWS) * x.stride + b;
     return broadcast_4(x.excess + (block * ACTS_ROWS + (size_t)tile_lane(x, r)) * n_run +
                        (size_t)run);
@@ -165,14 +157,14 @@ always_inline void dots(struct kind kind, int n_row, int n_half, const struct ha
         for (int r = 0; r < n_row; r++) {
             const struct acts_block *a = tile_block(x, r, b);
             __m256i q = broadcast_4(a->q[g][tile_lane(x, r)]), start = _mm256_setzero_si256();
-            if (kind.offset && step == 0)
+            if (kind.offset != NO_OFFSET && step == 0)
                 start = excess(kind, x, r, b, g / kind.depth);
             UNROLL(2)
             for (int h = 0; h < n_half; h++) {
                 __m256i p = product(kind, w[h].code[g], signs ? &signs[h] : NULL, g, q);
                 if (step > 0)
                     p = in_order(_mm256_add_epi16(sum[r][h], p));
-                else if (kind.offset)
+                else if (kind.offset != NO_OFFSET)
                     p = _mm256_sub_epi16(p, start);
                 sum[r][h] = p;
                 if (step < kind.depth - 1)
@@ -231,9 +223,9 @@ always_inline __m256i sum_of_codes(struct kind kind, const struct half_block *w)
                            _mm256_add_epi8(w->code[6], w->code[7]));
     if (!kind.halves) {
         sum = add_pairs(_mm256_maddubs_epi16(_mm256_add_epi8(low, high), ones));
-        return _mm256_sub_epi32(sum, _mm256_set1_epi32(32 * kind.offset));
+        return _mm256_sub_epi32(sum, _mm256_set1_epi32(32 * acts_offsets[kind.offset].by));
     }
-    const __m256i start = _mm256_set1_epi16((short)(8 * kind.offset));
+    const __m256i start = _mm256_set1_epi16((short)(8 * acts_offsets[kind.offset].by));
     low = _mm256_sub_epi16(_mm256_maddubs_epi16(low, ones), start);
     high = _mm256_sub_epi16(_mm256_maddubs_epi16(high, ones), start);
     return _mm256_add_epi32(_mm256_madd_epi16(low, w->scale[0]),

@@ -12,7 +12,7 @@ always_inline void look_up(__m256i code[8])
 
 always_inline void unpack_nl(struct half_block *out, const uint8_t *record, int s, int h)
 {
-    const struct panel_q4_0 *p = (const struct panel_q4_0 *)record + s;
+    const struct panel_iq4_nl *p = (const struct panel_iq4_nl *)record + s;
     unpack_nibbles(out->code, p->qs, h);
     look_up(out->code);
     out->ws = load_halves(p->d, h);
@@ -33,15 +33,5 @@ always_inline void unpack_xs(struct half_block *out, const uint8_t *record, int 
     out->ws = _mm256_mul_ps(load_halves(p->d, h), _mm256_cvtepi32_ps(scale));
 }
 
-void avx2_matmul_iq4_nl(const struct matmul_call *c)
-{
-    static const struct kind kind = { sizeof(struct panel_q4_0), 1, .depth = 1, .is_signed = true };
-    matmul_of_kind(kind, unpack_nl, c);
-}
-
-void avx2_matmul_iq4_xs(const struct matmul_call *c)
-{
-    static const struct kind kind = { sizeof(struct panel_iq4_xs), 8, .depth = 1,
-                                      .is_signed = true };
-    matmul_of_kind(kind, unpack_xs, c);
-}
+MATMUL_TYPE(iq4_nl, unpack_nl, .group = 1, .depth = 1, .is_signed = true)
+MATMUL_TYPE(iq4_xs, unpack_xs, .group = 8, .depth = 1, .is_signed = true)

@@ -64,23 +64,6 @@ always_inline void unpack_q6_k(struct half_block *out, const uint8_t *record, in
     out->ws = load_halves(p->d, h);
 }
 
-void avx2_matmul_q2_k(const struct matmul_call *c)
-{
-    static const struct kind kind = { sizeof(struct panel_q2_k), 8, .depth = 4, .halves = true,
-                                      .minima = MINIMA_OF_HALVES };
-    matmul_of_kind(kind, unpack_q2_k, c);
-}
-
-void avx2_matmul_q3_k(const struct matmul_call *c)
-{
-    static const struct kind kind = { sizeof(struct panel_q3_k), 8, .depth = 4, .halves = true,
-                                      .offset = 4 };
-    matmul_of_kind(kind, unpack_q3_k, c);
-}
-
-void avx2_matmul_q6_k(const struct matmul_call *c)
-{
-    static const struct kind kind = { sizeof(struct panel_q6_k), 8, .depth = 4, .halves = true,
-                                      .offset = 32 };
-    matmul_of_kind(kind, unpack_q6_k, c);
-}
+MATMUL_TYPE(q2_k, unpack_q2_k, .group = 8, .depth = 4, .halves = true, .minima = MINIMA_OF_HALVES)
+MATMUL_TYPE(q3_k, unpack_q3_k, .group = 8, .depth = 4, .halves = true)
+MATMUL_TYPE(q6_k, unpack_q6_k, .group = 8, .depth = 4, .halves = true)

@@ -16,15 +16,5 @@ always_inline void unpack_q4_1(struct half_block *out, const uint8_t *record, in
     out->wm = load_halves(p->m, h);
 }
 
-void avx2_matmul_q4_0(const struct matmul_call *c)
-{
-    static const struct kind kind = { sizeof(struct panel_q4_0), 1, .depth = 8, .offset = 8 };
-    matmul_of_kind(kind, unpack_q4_0, c);
-}
-
-void avx2_matmul_q4_1(const struct matmul_call *c)
-{
-    static const struct kind kind = { sizeof(struct panel_q4_1), 1, .depth = 8,
-                                      .minima = ONE_MINIMUM };
-    matmul_of_kind(kind, unpack_q4_1, c);
-}
+MATMUL_TYPE(q4_0, unpack_q4_0, .group = 1, .depth = 8)
+MATMUL_TYPE(q4_1, unpack_q4_1, .group = 1, .depth = 8, .minima = ONE_MINIMUM)

@@ -58,16 +58,5 @@ always_inline void unpack_q5_k(struct half_block *out, const uint8_t *record, in
     }
 }
 
-void avx2_matmul_q4_k(const struct matmul_call *c)
-{
-    static const struct kind kind = { sizeof(struct panel_q4_k), 8, .depth = 8,
-                                      .minima = ONE_MINIMUM, .scales = scales_q4_k };
-    matmul_of_kind(kind, unpack_q4_k, c);
-}
-
-void avx2_matmul_q5_k(const struct matmul_call *c)
-{
-    static const struct kind kind = { sizeof(struct panel_q5_k), 8, .depth = 4,
-                                      .minima = ONE_MINIMUM, .scales = scales_q5_k };
-    matmul_of_kind(kind, unpack_q5_k, c);
-}
+MATMUL_TYPE(q4_k, unpack_q4_k, .group = 8, .depth = 8, .minima = ONE_MINIMUM, .scales = scales_q4_k)
+MATMUL_TYPE(q5_k, unpack_q5_k, .group = 8, .depth = 4, .minima = ONE_MINIMUM, .scales = scales_q5_k)

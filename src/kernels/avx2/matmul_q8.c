@@ -10,8 +10,4 @@ always_inline void unpack(struct half_block *out, const uint8_t *record, int s, 
     out->ws = load_halves(p->d, h);
 }
 
-void avx2_matmul_q8_0(const struct matmul_call *c)
-{
-    static const struct kind kind = { sizeof(struct panel_q8_0), 1, .depth = 1, .is_signed = true };
-    matmul_of_kind(kind, unpack, c);
-}
+MATMUL_TYPE(q8_0, unpack, .group = 1, .depth = 1, .is_signed = true)

@@ -127,4 +127,15 @@ always_inline void matmul_of_kind(struct kind kind, unpack_fn *unpack, const str
     }
 }
 
+/* ---- types ---- */
+
+#define MATMUL_TYPE(type, unpack, ...)                                                             \
+    void avx2_matmul_##type(const struct matmul_call *c)                                           \
+    {                                                                                              \
+        static const struct kind kind = { .record_bytes = sizeof(struct panel_##type),             \
+                                          .offset = (enum acts_offset)offset_of_##type,            \
+                                          __VA_ARGS__ };                                           \
+        matmul_of_kind(kind, unpack, c);                                                           \
+    }
+
 #endif

@@ -1,16 +1,9 @@
 #include "kernels/avx512/matmul_fns.h"
 #include "kernels/avx512/matmul_types.h"
 
-static matmul_of_type *const types[DT_LIMIT] = {
-    [DT_F32] = avx512_matmul_f32,       [DT_F16] = avx512_matmul_f16,
-    [DT_BF16] = avx512_matmul_bf16,     [DT_Q4_0] = avx512_matmul_q4_0,
-    [DT_Q4_1] = avx512_matmul_q4_1,     [DT_Q5_0] = avx512_matmul_q5_0,
-    [DT_Q5_1] = avx512_matmul_q5_1,     [DT_Q8_0] = avx512_matmul_q8_0,
-    [DT_Q2_K] = avx512_matmul_q2_k,     [DT_Q3_K] = avx512_matmul_q3_k,
-    [DT_Q4_K] = avx512_matmul_q4_k,     [DT_Q5_K] = avx512_matmul_q5_k,
-    [DT_Q6_K] = avx512_matmul_q6_k,     [DT_IQ4_NL] = avx512_matmul_iq4_nl,
-    [DT_IQ4_XS] = avx512_matmul_iq4_xs,
-};
+#define MATMUL(TYPE, type, offset) [DT_##TYPE] = avx512_matmul_##type,
+static matmul_of_type *const types[DT_LIMIT] = { WEIGHT_TYPES(MATMUL) };
+#undef MATMUL
 
 void avx512_matmul(const struct packed *w, uint32_t first, uint32_t last, const struct acts *x,
                    float *y, size_t y_stride, void *scratch)

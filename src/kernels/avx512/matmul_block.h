@@ -181,7 +181,8 @@ struct quantised {
                           uint32_t b1);
 };
 
-extern const struct quantised avx512_q4_0, avx512_q4_1, avx512_q5_0, avx512_q5_1, avx512_q8_0,
-    avx512_q2_k, avx512_q3_k, avx512_q4_k, avx512_q5_k, avx512_q6_k, avx512_iq4_nl, avx512_iq4_xs;
+#define AS_DATA(TYPE, type, offset) extern const struct quantised avx512_##type;
+QUANTISED_TYPES(AS_DATA)
+#undef AS_DATA
 
 #endif

@@ -13,7 +13,7 @@ always_inline void look_up(__m512i code[8])
 
 always_inline void unpack_nl(struct unpacked *out, const uint8_t *panel, uint32_t block)
 {
-    const struct panel_q4_0 *p = (const struct panel_q4_0 *)panel + block;
+    const struct panel_iq4_nl *p = (const struct panel_iq4_nl *)panel + block;
     unpack_nibbles(out->code, p->qs);
     look_up(out->code);
     out->ws = load_halves(p->d);
@@ -34,5 +34,5 @@ always_inline void unpack_xs(struct unpacked *out, const uint8_t *panel, uint32_
     out->ws = _mm512_mul_ps(load_halves(p->d), _mm512_cvtepi32_ps(scale));
 }
 
-MATMUL_TYPE(iq4_nl, unpack_nl, .block_bytes = sizeof(struct panel_q4_0), .offset = 128)
+MATMUL_TYPE(iq4_nl, unpack_nl, .block_bytes = sizeof(struct panel_iq4_nl), .offset = 128)
 MATMUL_TYPE(iq4_xs, unpack_xs, .block_bytes = sizeof(struct panel_iq4_xs) / 8, .offset = 128)

@@ -17,7 +17,7 @@ static void dots(int32_t I[PANEL], const struct ref_block *w,
 }
 
 /* What z multiplies: the block's weights added up. */
-static void weights_sum(float W[PANEL], const struct ref_block *w, bool minima)
+static void weights_sum(float W[PANEL], const struct ref_block *w)
 {
     int8_t ones[QBLOCK / 4][ACTS_ROWS][4];
     int32_t I1[PANEL];
@@ -25,13 +25,13 @@ static void weights_sum(float W[PANEL], const struct ref_block *w, bool minima)
     dots(I1, w, ones, 0);
     for (int l = 0; l < PANEL; l++) {
         W[l] = (float)I1[l] * w->ws[l];
-        if (minima)
+        if (w->minima)
             W[l] = fmaf((float)(16 * (w->m[0][l] + w->m[1][l])), w->wm[l], W[l]);
     }
 }
 
 /* One block's terms of one row onto y[n]. */
-static void add_block(float *y, int n, const struct ref_block *w, const float W[PANEL], bool minima,
+static void add_block(float *y, int n, const struct ref_block *w, const float W[PANEL],
                       const struct acts *x, uint32_t row, uint32_t block)
 {
     const struct acts_block *a = acts_block_of(x, row, block);
@@ -43,7 +43,7 @@ static void add_block(float *y, int n, const struct ref_block *w, const float W[
     dots(I, w, a->q, lane);
     for (int l = 0; l < n; l++) {
         y[l] = fmaf((float)I[l] * d, w->ws[l], y[l]);
-        if (minima) {
+        if (w->minima) {
             int32_t J = w->m[0][l] * half[0] + w->m[1][l] * half[1];
             y[l] = fmaf((float)J * d, w->wm[l], y[l]);
         }
@@ -55,14 +55,13 @@ static void quantised_panel(const struct packed *w, const uint8_t *panel, const 
                             float *y, size_t y_stride, int n)
 {
     ref_unpack *unpack = ref_unpack_of(w->type);
-    bool minima = ref_has_minima(w->type);
     for (uint32_t b = 0; b < w->k / QBLOCK; b++) {
         struct ref_block block = { 0 };
         float W[PANEL];
         unpack(&block, panel, b);
-        weights_sum(W, &block, minima);
+        weights_sum(W, &block);
         for (uint32_t r = 0; r < x->n_row; r++)
-            add_block(y + r * y_stride, n, &block, W, minima, x, r, b);
+            add_block(y + r * y_stride, n, &block, W, x, r, b);
     }
 }
 

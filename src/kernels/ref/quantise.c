@@ -39,17 +39,17 @@ static struct place place_of(const struct acts *a, uint32_t r, uint32_t b)
 /* pair: sums of q over the first two of each four k, and over the last two, of both halves. */
 static void store_excess(const struct acts *a, uint32_t r, uint32_t b, int16_t pair[2][2])
 {
-    static const int offset[N_OFFSET] = { 8, 16, 4, 32 };
     for (enum acts_offset i = 0; i < N_OFFSET; i++) {
         if (!a->excess[i])
             continue;
         struct acts_excess *to = acts_excess_of(a, i, r, b);
+        const int offset = acts_offsets[i].by;
         for (int j = 0; j < 2; j++)
             if (acts_excess_runs(i) == 1) {
-                to->of[j] = (int16_t)(offset[i] * (pair[0][j] + pair[1][j]));
+                to->of[j] = (int16_t)(offset * (pair[0][j] + pair[1][j]));
             } else {
-                to[0].of[j] = (int16_t)(offset[i] * pair[0][j]);
-                to[1].of[j] = (int16_t)(offset[i] * pair[1][j]);
+                to[0].of[j] = (int16_t)(offset * pair[0][j]);
+                to[1].of[j] = (int16_t)(offset * pair[1][j]);
             }
     }
 }

@@ -1,3 +1,4 @@
+#include "kernels/quantised.h"
 #include "kernels/quants.h"
 #include "kernels/ref/unpack.h"
 
@@ -74,7 +75,7 @@ static void of_q4_0(struct ref_block *out, const uint8_t *panel, uint32_t block)
 
 static void of_iq4_nl(struct ref_block *out, const uint8_t *panel, uint32_t block)
 {
-    const struct panel_q4_0 *p = (const struct panel_q4_0 *)panel + block;
+    const struct panel_iq4_nl *p = (const struct panel_iq4_nl *)panel + block;
     nibbles(out, p->qs);
     look_up(out->c);
     fill(out->s, 1);
@@ -89,6 +90,7 @@ static void of_q4_1(struct ref_block *out, const uint8_t *panel, uint32_t block)
     fill(out->m, 1);
     widen(out->ws, p->d);
     widen(out->wm, p->m);
+    out->minima = true;
 }
 
 static void of_q5_0(struct ref_block *out, const uint8_t *panel, uint32_t block)
@@ -110,6 +112,7 @@ static void of_q5_1(struct ref_block *out, const uint8_t *panel, uint32_t block)
     fill(out->m, 1);
     widen(out->ws, p->d);
     widen(out->wm, p->m);
+    out->minima = true;
 }
 
 static void of_q8_0(struct ref_block *out, const uint8_t *panel, uint32_t block)
@@ -136,6 +139,7 @@ static void of_q2_k(struct ref_block *out, const uint8_t *panel, uint32_t block)
         out->ws[l] = f32_of_f16(p->d[l]);
         out->wm[l] = -f32_of_f16(p->dmin[l]);
     }
+    out->minima = true;
 }
 
 static void of_q3_k(struct ref_block *out, const uint8_t *panel, uint32_t block)
@@ -170,6 +174,7 @@ static void k4_scales(struct ref_block *out, const lanes16 d, const lanes16 dmin
     }
     fill(out->s, 1);
     fill(out->m, 1);
+    out->minima = true;
 }
 
 static void of_q4_k(struct ref_block *out, const uint8_t *panel, uint32_t block)
@@ -221,24 +226,10 @@ static void of_iq4_xs(struct ref_block *out, const uint8_t *panel, uint32_t bloc
     }
 }
 
-static const struct {
-    ref_unpack *unpack;
-    bool minima;
-} types[DT_LIMIT] = {
-    [DT_Q4_0] = { of_q4_0, false },     [DT_Q4_1] = { of_q4_1, true },
-    [DT_Q5_0] = { of_q5_0, false },     [DT_Q5_1] = { of_q5_1, true },
-    [DT_Q8_0] = { of_q8_0, false },     [DT_Q2_K] = { of_q2_k, true },
-    [DT_Q3_K] = { of_q3_k, false },     [DT_Q4_K] = { of_q4_k, true },
-    [DT_Q5_K] = { of_q5_k, true },      [DT_Q6_K] = { of_q6_k, false },
-    [DT_IQ4_NL] = { of_iq4_nl, false }, [DT_IQ4_XS] = { of_iq4_xs, false },
-};
+#define OF(TYPE, type, offset) [DT_##TYPE] = of_##type,
+static ref_unpack *const of_type[DT_LIMIT] = { QUANTISED_TYPES(OF) };
 
 ref_unpack *ref_unpack_of(enum dtype type)
 {
-    return types[type].unpack;
-}
-
-bool ref_has_minima(enum dtype type)
-{
-    return types[type].minima;
+    return of_type[type];
 }
