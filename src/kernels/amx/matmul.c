@@ -317,18 +317,24 @@ WAY(scaled_negated, codes_negated, .n_product = 1, .negated = true)
 WAY(scaled_bytes, codes_in_bytes, .n_product = 2)
 
 /* Types that have tiles: none for floats. */
+#define TILED(TYPE, type, offset) [DT_##TYPE] = &avx512_##type,
+static const struct quantised *const types[DT_LIMIT] = { QUANTISED_TYPES(TILED) };
+#undef TILED
+
+/* Scales of halves go into the codes, as avx512 has them, or, where a byte is too short for both, as two bytes. */
+static const struct way *way_of(const struct kind *kind)
+{
+    if (kind->halves)
+        return kind->fold == FOLD           ? &scaled_minima
+               : kind->fold == FOLD_NEGATED ? &scaled_negated
+                                            : &scaled_bytes;
+    return kind->minima == ONE_MINIMUM ? &plain_minima : &plain;
+}
+
+/* A type, and how it is worked on. */
 struct tiled {
     const struct quantised *type;
     const struct way *way;
-};
-
-static const struct tiled types[DT_LIMIT] = {
-    [DT_Q4_0] = { &avx512_q4_0, &plain },          [DT_Q4_1] = { &avx512_q4_1, &plain_minima },
-    [DT_Q5_0] = { &avx512_q5_0, &plain },          [DT_Q5_1] = { &avx512_q5_1, &plain_minima },
-    [DT_Q8_0] = { &avx512_q8_0, &plain },          [DT_Q2_K] = { &avx512_q2_k, &scaled_minima },
-    [DT_Q3_K] = { &avx512_q3_k, &scaled_negated }, [DT_Q4_K] = { &avx512_q4_k, &plain_minima },
-    [DT_Q5_K] = { &avx512_q5_k, &plain_minima },   [DT_Q6_K] = { &avx512_q6_k, &scaled_bytes },
-    [DT_IQ4_NL] = { &avx512_iq4_nl, &plain },      [DT_IQ4_XS] = { &avx512_iq4_xs, &plain },
 };
 
 /* Panel j of the range. */
@@ -370,12 +376,13 @@ static void matmul_by_tiles(const struct tiled *t, const struct matmul_call *c)
 void amx_matmul(const struct packed *w, uint32_t first, uint32_t last, const struct acts *x,
                 float *y, size_t y_stride, void *scratch)
 {
-    const struct tiled *t = &types[w->type];
-    if (!t->type || !x->tile || x->raised) {
+    const struct quantised *type = types[w->type];
+    if (!type || !x->tile || x->raised) {
         avx512_matmul(w, first, last, x, y, y_stride, scratch);
         return;
     }
     tiles_begin(&shapes);
-    matmul_by_tiles(t, &(struct matmul_call){ w, first, last, x, y, y_stride, scratch });
+    matmul_by_tiles(&(struct tiled){ type, way_of(&type->kind) },
+                    &(struct matmul_call){ w, first, last, x, y, y_stride, scratch });
     tiles_end();
 }
