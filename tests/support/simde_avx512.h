@@ -1,10 +1,12 @@
 /* support/simde_avx512.h - AVX-512 in emulation, for compiling src/kernels/avx512 where no processor has it.
  *
- * Include it first: it takes the place of avx512/matmul_vnni.h. It needs AVX2, FMA and F16C, as an emulated FMA is
- * two of half the width. Source of the emulation: SIMDe (libsimde-dev); what its release lacks is added here. */
+ * Include it first: it takes the place of kernels/inline.h and avx512/matmul_vnni.h. It needs AVX2, FMA and F16C, as an
+ * emulated FMA is two of half the width. Source of the emulation: SIMDe (libsimde-dev); what its release lacks is added
+ * here. */
 #ifndef SUPPORT_SIMDE_AVX512_H
 #define SUPPORT_SIMDE_AVX512_H
 #define KERNELS_AVX512_MATMUL_VNNI_H
+#define KERNELS_INLINE_H
 
 #pragma GCC target("avx2,fma,f16c,bmi,bmi2,lzcnt,movbe")
 #pragma GCC diagnostic ignored "-Wshadow"

@@ -2,9 +2,9 @@
 
 #include <immintrin.h>
 
-#define INLINE static inline __attribute__((__always_inline__))
+#include "kernels/inline.h"
 
-INLINE __m256 load8(enum source from, const char *p)
+always_inline __m256 load8(enum source from, const char *p)
 {
     if (from == FROM_F16)
         return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
@@ -16,8 +16,8 @@ INLINE __m256 load8(enum source from, const char *p)
 /* One body for all tiles: n_q, n_v, from and listed are constants where it is called. The pragmas
  * unroll the two outer loops before the compiler decides what lives in registers; without them
  * every step stores 12 accumulators. */
-INLINE void body(const struct tiles *t, uint32_t query, const struct strip *s, uint32_t n_q,
-                 uint32_t n_v, enum source from, bool listed)
+always_inline void body(const struct tiles *t, uint32_t query, const struct strip *s, uint32_t n_q,
+                        uint32_t n_v, enum source from, bool listed)
 {
     const size_t step = 8 * n_v * source_bytes(from);
     const uint32_t last = t->last;
@@ -31,11 +31,11 @@ INLINE void body(const struct tiles *t, uint32_t query, const struct strip *s, u
     float *const *c = t->c + query;
     __m256 acc[AVX2_TILE_QUERIES][AVX2_TILE_OUT / 8];
 
-#pragma GCC unroll 3
+    UNROLL(3)
     for (uint32_t q = 0; q < n_q; q++)
-#pragma GCC unroll 4
-        for (uint32_t v = 0; v < n_v; v++)
-            acc[q][v] = fresh ? _mm256_setzero_ps() : _mm256_loadu_ps(c[q] + t->out + 8 * v);
+        UNROLL(4)
+    for (uint32_t v = 0; v < n_v; v++)
+        acc[q][v] = fresh ? _mm256_setzero_ps() : _mm256_loadu_ps(c[q] + t->out + 8 * v);
 
     for (uint32_t n = t->first; n < last; n++, b += stride, ahead += hop, hop = both - hop) {
         const uint32_t i = listed ? t->row[n] : n;
@@ -59,11 +59,11 @@ INLINE void body(const struct tiles *t, uint32_t query, const struct strip *s, u
         }
     }
 
-#pragma GCC unroll 3
+    UNROLL(3)
     for (uint32_t q = 0; q < n_q; q++)
-#pragma GCC unroll 4
-        for (uint32_t v = 0; v < n_v; v++)
-            _mm256_storeu_ps(c[q] + t->out + 8 * v, acc[q][v]);
+        UNROLL(4)
+    for (uint32_t v = 0; v < n_v; v++)
+        _mm256_storeu_ps(c[q] + t->out + 8 * v, acc[q][v]);
 }
 
 // listed: by all rows from the first to the last, or those of a list
@@ -135,7 +135,7 @@ void avx2_attn_tiles(const struct matrix *b, const struct tiles *t)
     }
 }
 
-INLINE void pack_row(const struct matrix *b, float *to, uint32_t i, enum source from)
+always_inline void pack_row(const struct matrix *b, float *to, uint32_t i, enum source from)
 {
     const char *row = b->data + (size_t)i * b->n_out * source_bytes(from);
     const size_t panel = (size_t)b->n_in * AVX2_TILE_OUT;

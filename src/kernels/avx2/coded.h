@@ -8,6 +8,7 @@
 #include <immintrin.h>
 #include <math.h>
 
+#include "kernels/inline.h"
 #include "kernels/matmul.h"
 
 enum { AT_ONCE = 4 };
@@ -23,8 +24,7 @@ static inline __m256 min_of(__m256 a, __m256 b)
 }
 
 /* Lane i: the largest, or least, of v[i]. */
-static inline __attribute__((__always_inline__)) __m128 over_lanes(__m256 (*of)(__m256, __m256),
-                                                                   const __m256 v[AT_ONCE])
+always_inline __m128 over_lanes(__m256 (*of)(__m256, __m256), const __m256 v[AT_ONCE])
 {
     __m256 ab = of(_mm256_unpacklo_ps(v[0], v[1]), _mm256_unpackhi_ps(v[0], v[1]));
     __m256 cd = of(_mm256_unpacklo_ps(v[2], v[3]), _mm256_unpackhi_ps(v[2], v[3]));

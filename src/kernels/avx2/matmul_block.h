@@ -25,11 +25,8 @@
 #include <string.h>
 
 #include "kernels/avx2/matmul_types.h"
+#include "kernels/inline.h"
 #include "kernels/panel.h"
-
-#define always_inline static inline __attribute__((always_inline))
-#define PRAGMA(text) _Pragma(#text)
-#define UNROLL(n) PRAGMA(GCC unroll n)
 
 /* The rows of a tile, at its first block. */
 struct tile_rows {

@@ -1,8 +1,7 @@
 #include <immintrin.h>
 
 #include "kernels/avx2/fns.h"
-
-#define always_inline static inline __attribute__((always_inline))
+#include "kernels/inline.h"
 
 /* The compiler may neither know a value nor drop it: else it would multiply once, or never. */
 always_inline void hide(__m256i *x)

@@ -121,8 +121,8 @@ void avx2_scale(float *y, float s, uint32_t n)
 typedef void activation8_n(__m256 *y, const __m256 *x, int n);
 
 /* n_v vectors from element i on. */
-static inline __attribute__((__always_inline__)) void
-gate_vectors(activation8_n *activation, float *y, const float *gate, const float *up, int n_v)
+always_inline void gate_vectors(activation8_n *activation, float *y, const float *gate,
+                                const float *up, int n_v)
 {
     __m256 x[4];
     for (int v = 0; v < n_v; v++)
@@ -132,8 +132,8 @@ gate_vectors(activation8_n *activation, float *y, const float *gate, const float
         _mm256_storeu_ps(y + 8 * v, _mm256_mul_ps(x[v], _mm256_loadu_ps(up + 8 * v)));
 }
 
-static inline __attribute__((__always_inline__)) void
-gate_row(activation8_n *activation, float *y, const float *gate, const float *up, uint32_t n)
+always_inline void gate_row(activation8_n *activation, float *y, const float *gate, const float *up,
+                            uint32_t n)
 {
     uint32_t i = 0;
     for (; i + 32 <= n; i += 32)
@@ -198,10 +198,8 @@ void avx2_softmax(float *y, uint32_t n)
 }
 
 /* Four rows of outer, n_v vectors of each, over all rows of x: the accumulators stay in registers. */
-static inline __attribute__((__always_inline__)) void moments_tile(float *outer, const float *x,
-                                                                   size_t stride, uint32_t n,
-                                                                   uint32_t d, uint32_t i,
-                                                                   uint32_t j, uint32_t n_v)
+always_inline void moments_tile(float *outer, const float *x, size_t stride, uint32_t n, uint32_t d,
+                                uint32_t i, uint32_t j, uint32_t n_v)
 {
     __m256 acc[4][2];
     for (uint32_t a = 0; a < 4; a++)
@@ -234,8 +232,7 @@ void avx2_moments(float *sum, float *outer, const float *x, size_t stride, uint3
 }
 
 /* Elements [0, 8 n_v) of all rows: the sums stay in registers, chain beside chain. */
-static inline __attribute__((__always_inline__)) void
-squares_tile(float *sum, const float *x, uint32_t n, uint32_t d, uint32_t n_v)
+always_inline void squares_tile(float *sum, const float *x, uint32_t n, uint32_t d, uint32_t n_v)
 {
     __m256 acc[8];
     for (uint32_t v = 0; v < n_v; v++)
@@ -259,8 +256,8 @@ void avx2_squares(float *sum, const float *x, uint32_t n, uint32_t d)
 }
 
 /* Elements [0, 4 n_v), as above. */
-static inline __attribute__((__always_inline__)) void
-deflate_tile(double *row, const double *l, uint32_t n, uint32_t d, const double *by, uint32_t n_v)
+always_inline void deflate_tile(double *row, const double *l, uint32_t n, uint32_t d,
+                                const double *by, uint32_t n_v)
 {
     __m256d acc[8];
     for (uint32_t v = 0; v < n_v; v++)

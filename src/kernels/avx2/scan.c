@@ -10,22 +10,20 @@
 
 enum { AT_ONCE = 16, AHEAD = 4096 }; // keys; bytes that are fetched ahead
 
-static inline __attribute__((__always_inline__)) __m256i four_bytes(const int8_t *at)
+always_inline __m256i four_bytes(const int8_t *at)
 {
     int32_t x;
     memcpy(&x, at, sizeof x);
     return _mm256_set1_epi32(x);
 }
 
-static inline __attribute__((__always_inline__)) void scan_keys(const struct scan_query *q,
-                                                                uint32_t n, uint32_t d,
-                                                                const uint8_t *part, uint32_t first,
-                                                                float *out, size_t stride)
+always_inline void scan_keys(const struct scan_query *q, uint32_t n, uint32_t d,
+                             const uint8_t *part, uint32_t first, float *out, size_t stride)
 {
     const __m256i code = _mm256_set1_epi8(15), by_1 = _mm256_set1_epi16(1);
     const float *scale = (const float *)(const void *)(part + (size_t)SCAN_KEYS * d / 2);
     __m256i sum[SCAN_QUERIES][2];
-#pragma GCC unroll 4
+    UNROLL(4)
     for (uint32_t i = 0; i < n; i++)
         sum[i][0] = sum[i][1] = _mm256_set1_epi32(-8 * q[i].sum);
     for (uint32_t j = 0; j < d; j += 8) {
@@ -36,7 +34,7 @@ static inline __attribute__((__always_inline__)) void scan_keys(const struct sca
         const __m256i h0 = _mm256_and_si256(_mm256_srli_epi16(k0, 4), code);
         const __m256i h1 = _mm256_and_si256(_mm256_srli_epi16(k1, 4), code);
         _mm_prefetch((const char *)at + AHEAD, _MM_HINT_T0);
-#pragma GCC unroll 4
+        UNROLL(4)
         for (uint32_t i = 0; i < n; i++) {
             const __m256i l = four_bytes(q[i].code + j), h = four_bytes(q[i].code + j + 4);
             const __m256i t0 =
@@ -47,7 +45,7 @@ static inline __attribute__((__always_inline__)) void scan_keys(const struct sca
             sum[i][1] = _mm256_add_epi32(sum[i][1], _mm256_madd_epi16(t1, by_1));
         }
     }
-#pragma GCC unroll 4
+    UNROLL(4)
     for (uint32_t i = 0; i < n; i++) {
         const __m256 factor = _mm256_set1_ps(q[i].factor);
         for (uint32_t v = 0; v < 2; v++) {
@@ -58,9 +56,8 @@ static inline __attribute__((__always_inline__)) void scan_keys(const struct sca
     }
 }
 
-static inline __attribute__((__always_inline__)) void
-scan_parts(const struct scan_query *q, uint32_t n, uint32_t d, const uint8_t *part, uint32_t n_part,
-           float *out, size_t stride)
+always_inline void scan_parts(const struct scan_query *q, uint32_t n, uint32_t d,
+                              const uint8_t *part, uint32_t n_part, float *out, size_t stride)
 {
     for (uint32_t p = 0; p < n_part; p++, part += scan_part_bytes(d), out += SCAN_KEYS)
         for (uint32_t first = 0; first < SCAN_KEYS; first += AT_ONCE)

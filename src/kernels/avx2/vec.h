@@ -7,12 +7,13 @@
 #include <immintrin.h>
 
 #include "kernels/activations.h"
+#include "kernels/inline.h"
 #include "kernels/lanes.h"
 
 /* exp of n vectors, all <= EXP_MAX or NaN, step by step together: one chain of it takes some 45
  * cycles and the processor looks 64 instructions ahead, so alone it would take 13 cycles a vector;
  * four together take 5. (A NaN's n converts to 0x80000000, whose shift is 0: it survives in p.) */
-static inline __attribute__((__always_inline__)) void exp8_low_n(__m256 *y, const __m256 *x, int n)
+always_inline void exp8_low_n(__m256 *y, const __m256 *x, int n)
 {
     static const float C[] = { EXP_C5, EXP_C4, EXP_C3, EXP_C2, 1, 1 };
     const __m256 log2e = _mm256_set1_ps(EXP_LOG2E), least = _mm256_set1_ps(EXP_MIN);
@@ -48,7 +49,7 @@ static inline __m256 exp8_low(__m256 x)
     return y;
 }
 
-static inline __attribute__((__always_inline__)) void exp8_n(__m256 *y, const __m256 *x, int n)
+always_inline void exp8_n(__m256 *y, const __m256 *x, int n)
 {
     exp8_low_n(y, x, n);
     for (int i = 0; i < n; i++) {
@@ -72,8 +73,7 @@ static inline __m256 softcap8(__m256 x, __m256 cap)
 }
 
 /* x / (1 + exp(t)) of n vectors, at most 4. */
-static inline __attribute__((__always_inline__)) void over_exp8_n(__m256 *y, const __m256 *x,
-                                                                  const __m256 *t, int n)
+always_inline void over_exp8_n(__m256 *y, const __m256 *x, const __m256 *t, int n)
 {
     __m256 e[4];
     exp8_n(e, t, n);
@@ -81,7 +81,7 @@ static inline __attribute__((__always_inline__)) void over_exp8_n(__m256 *y, con
         y[i] = _mm256_div_ps(x[i], _mm256_add_ps(_mm256_set1_ps(1), e[i]));
 }
 
-static inline __attribute__((__always_inline__)) void silu8_n(__m256 *y, const __m256 *x, int n)
+always_inline void silu8_n(__m256 *y, const __m256 *x, int n)
 {
     __m256 t[4];
     for (int i = 0; i < n; i++)
@@ -89,7 +89,7 @@ static inline __attribute__((__always_inline__)) void silu8_n(__m256 *y, const _
     over_exp8_n(y, x, t, n);
 }
 
-static inline __attribute__((__always_inline__)) void gelu8_n(__m256 *y, const __m256 *x, int n)
+always_inline void gelu8_n(__m256 *y, const __m256 *x, int n)
 {
     const __m256 w1 = _mm256_set1_ps(GELU_W1), w3 = _mm256_set1_ps(GELU_W3);
     __m256 t[4];

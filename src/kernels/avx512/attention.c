@@ -117,7 +117,7 @@ void avx512_attn_scores(const struct attn_run *run, uint32_t block, float *out, 
     attn_scores_by_groups(&avx512_attn_leaves, run, block, out, scratch);
 }
 
-static inline __attribute__((__always_inline__)) void add_wide(uint64_t *mass, __m256i w, bool peak)
+always_inline void add_wide(uint64_t *mass, __m256i w, bool peak)
 {
     const __m512i more = _mm512_cvtepu32_epi64(w), old = _mm512_loadu_si512(mass);
     _mm512_storeu_si512(mass, peak ? _mm512_max_epu64(old, more) : _mm512_add_epi64(old, more));
@@ -133,8 +133,8 @@ struct mass_queries {
 };
 
 /* Adds what 32 rows receive of n queries, step by step together: one query's chain of latencies is long. */
-static inline __attribute__((__always_inline__)) void
-mass_of_rows(const struct mass_queries *of, int n, uint32_t first, bool peak, uint64_t *mass)
+always_inline void mass_of_rows(const struct mass_queries *of, int n, uint32_t first, bool peak,
+                                uint64_t *mass)
 {
     const __m512 zero = _mm512_setzero_ps(), most = _mm512_set1_ps(0x1p30f);
     const __m512 least = _mm512_set1_ps(EXP_MIN), log2e = _mm512_set1_ps(EXP_LOG2E);
@@ -142,7 +142,7 @@ mass_of_rows(const struct mass_queries *of, int n, uint32_t first, bool peak, ui
     __m512 x[MASS_VECTORS], k[MASS_VECTORS], p[MASS_VECTORS];
     __m512i power[MASS_VECTORS], sum[2] = { _mm512_setzero_si512(), _mm512_setzero_si512() };
     __mmask16 rows[MASS_VECTORS];
-#pragma GCC unroll 6
+    UNROLL(6)
     for (int i = 0; i < 2 * n; i++) {
         const uint32_t row = first + i % 2 * 16;
         x[i] = _mm512_sub_ps(_mm512_load_ps(of->s[i / 2] + row), _mm512_set1_ps(of->m[i / 2]));
@@ -154,7 +154,7 @@ mass_of_rows(const struct mass_queries *of, int n, uint32_t first, bool peak, ui
         rows[i] &= _mm512_cmp_ps_mask(x[i], least, _CMP_GE_OQ); // of NaN 0
     }
     exp16_poly_n(p, x, k, 2 * n);
-#pragma GCC unroll 6
+    UNROLL(6)
     for (int i = 0; i < 2 * n; i++) {
         __m512i *to = &sum[i % 2];
         p[i] = _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p[i]), power[i]));
@@ -163,15 +163,14 @@ mass_of_rows(const struct mass_queries *of, int n, uint32_t first, bool peak, ui
         *to = peak ? _mm512_mask_max_epu32(*to, rows[i], *to, w)
                    : _mm512_mask_add_epi32(*to, rows[i], *to, w);
     }
-#pragma GCC unroll 2
+    UNROLL(2)
     for (int v = 0; v < 2; v++) {
         add_wide(mass + first + 16 * v, _mm512_castsi512_si256(sum[v]), peak);
         add_wide(mass + first + 16 * v + 8, _mm512_extracti64x4_epi64(sum[v], 1), peak);
     }
 }
 
-static inline __attribute__((__always_inline__)) void
-mass_of_block(const struct mass_queries *of, int n, bool peak, uint64_t *mass)
+always_inline void mass_of_block(const struct mass_queries *of, int n, bool peak, uint64_t *mass)
 {
     for (uint32_t first = 0; first < KV_BLOCK; first += 32)
         mass_of_rows(of, n, first, peak, mass);

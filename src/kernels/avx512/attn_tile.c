@@ -2,10 +2,10 @@
 
 #include <immintrin.h>
 
-#define INLINE static inline __attribute__((__always_inline__))
+#include "kernels/inline.h"
 
 /* n = 8: the upper lanes are zeros. */
-INLINE __m512 load16(enum source from, const char *p, uint32_t n)
+always_inline __m512 load16(enum source from, const char *p, uint32_t n)
 {
     if (from == FROM_F16)
         return _mm512_cvtph_ps(n == 8 ? _mm256_zextsi128_si256(_mm_loadu_si128((const __m128i *)p))
@@ -16,7 +16,7 @@ INLINE __m512 load16(enum source from, const char *p, uint32_t n)
     return n == 8 ? _mm512_maskz_loadu_ps(0xff, p) : _mm512_loadu_ps(p);
 }
 
-INLINE void store16(float *c, __m512 x, uint32_t n)
+always_inline void store16(float *c, __m512 x, uint32_t n)
 {
     if (n == 8)
         _mm512_mask_storeu_ps(c, 0xff, x);
@@ -27,7 +27,8 @@ INLINE void store16(float *c, __m512 x, uint32_t n)
 /* What a step fetches of the part ahead. Rows of a list one by one; else line i of each 64 bytes x steps: so several
  * pages of memory are under way at once, and in the second cache, from where 3 queries of 64 read 26 GB/s instead of 20
  * (f16, 2 threads, depth 4,096). Panels are in a cache already. */
-INLINE void fetch_ahead(const char *ahead, size_t step, size_t far, enum source from, bool listed)
+always_inline void fetch_ahead(const char *ahead, size_t step, size_t far, enum source from,
+                               bool listed)
 {
     for (size_t line = 0; from != FROM_PANELS && line < step; line += 64)
         if (listed)
@@ -39,8 +40,8 @@ INLINE void fetch_ahead(const char *ahead, size_t step, size_t far, enum source 
 /* One body for all tiles: n_q, n_out, from and listed are constants where it is called. The pragmas
  * unroll the two outer loops before the compiler decides what lives in registers; without them
  * every step stores the accumulators. */
-INLINE void body(const struct tiles *t, uint32_t query, const struct strip *s, uint32_t n_q,
-                 uint32_t n_out, enum source from, bool listed)
+always_inline void body(const struct tiles *t, uint32_t query, const struct strip *s, uint32_t n_q,
+                        uint32_t n_out, enum source from, bool listed)
 {
     const size_t step = n_out * source_bytes(from);
     const uint32_t last = t->last, n_v = (n_out + 15) / 16;
@@ -54,17 +55,17 @@ INLINE void body(const struct tiles *t, uint32_t query, const struct strip *s, u
     float *const *c = t->c + query;
     __m512 acc[AVX512_TILE_QUERIES][AVX512_TILE_OUT / 16];
 
-#pragma GCC unroll 6
+    UNROLL(6)
     for (uint32_t q = 0; q < n_q; q++)
-#pragma GCC unroll 4
-        for (uint32_t v = 0; v < n_v; v++)
-            acc[q][v] = fresh ? _mm512_setzero_ps()
-                              : load16(FROM_F32, (const char *)(c[q] + t->out + 16 * v), n_out);
+        UNROLL(4)
+    for (uint32_t v = 0; v < n_v; v++)
+        acc[q][v] = fresh ? _mm512_setzero_ps()
+                          : load16(FROM_F32, (const char *)(c[q] + t->out + 16 * v), n_out);
 
     for (uint32_t n = t->first; n < last; n++, b += stride, ahead += fetch) {
         const uint32_t i = listed ? t->row[n] : n;
         __m512 bv[AVX512_TILE_OUT / 16], a[AVX512_TILE_QUERIES];
-#pragma GCC unroll 6
+        UNROLL(6)
         for (uint32_t q = 0; q < n_q && from != FROM_PANELS; q++)
             a[q] = _mm512_set1_ps(factor[q][i]);
         if (listed) {
@@ -74,27 +75,27 @@ INLINE void body(const struct tiles *t, uint32_t query, const struct strip *s, u
         }
         fetch_ahead(ahead, step, far, from, listed);
         // panels query by query: 905 -> 865 cycles a whole tile of 64 steps; else a vector is used as it is converted
-#pragma GCC unroll 4
+        UNROLL(4)
         for (uint32_t v = 0; v < n_v; v++) {
             bv[v] = load16(from, b + 16 * v * source_bytes(from), n_out);
-#pragma GCC unroll 6
+            UNROLL(6)
             for (uint32_t q = 0; q < n_q && from != FROM_PANELS; q++)
                 acc[q][v] = _mm512_fmadd_ps(a[q], bv[v], acc[q][v]);
         }
-#pragma GCC unroll 6
+        UNROLL(6)
         for (uint32_t q = 0; q < n_q && from == FROM_PANELS; q++) {
             a[q] = _mm512_set1_ps(factor[q][i]);
-#pragma GCC unroll 4
+            UNROLL(4)
             for (uint32_t v = 0; v < n_v; v++)
                 acc[q][v] = _mm512_fmadd_ps(a[q], bv[v], acc[q][v]);
         }
     }
 
-#pragma GCC unroll 6
+    UNROLL(6)
     for (uint32_t q = 0; q < n_q; q++)
-#pragma GCC unroll 4
-        for (uint32_t v = 0; v < n_v; v++)
-            store16(c[q] + t->out + 16 * v, acc[q][v], n_out);
+        UNROLL(4)
+    for (uint32_t v = 0; v < n_v; v++)
+        store16(c[q] + t->out + 16 * v, acc[q][v], n_out);
 }
 
 // listed: by all rows from the first to the last, or those of a list
@@ -143,7 +144,7 @@ void avx512_attn_tiles(const struct matrix *b, const struct tiles *t)
     }
 }
 
-INLINE void pack_row(const struct matrix *b, float *to, uint32_t i, enum source from)
+always_inline void pack_row(const struct matrix *b, float *to, uint32_t i, enum source from)
 {
     const size_t at = (size_t)i * b->n_out * source_bytes(from);
     const size_t panel = (size_t)b->n_in * AVX512_TILE_OUT;
@@ -163,8 +164,8 @@ INLINE void pack_row(const struct matrix *b, float *to, uint32_t i, enum source 
     }
 }
 
-INLINE void pack_rows(const struct matrix *b, float *panels, uint32_t first, uint32_t last,
-                      enum source from)
+always_inline void pack_rows(const struct matrix *b, float *panels, uint32_t first, uint32_t last,
+                             enum source from)
 {
     for (uint32_t i = first; i < last; i++)
         pack_row(b, panels, i, from);

@@ -62,8 +62,7 @@ static float largest16(const float *x, uint32_t n)
 }
 
 /* exp(x - largest) to y, which may be x, unless NULL. Answers their sum. */
-static inline __attribute__((__always_inline__)) float exps(const float *x, uint32_t n,
-                                                            float largest, float *y)
+always_inline float exps(const float *x, uint32_t n, float largest, float *y)
 {
     __m512 total = _mm512_setzero_ps();
     for (uint32_t i = 0; i < n; i += 16) {

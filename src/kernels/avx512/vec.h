@@ -11,30 +11,29 @@
 
 /* The polynomial of exp of n vectors, at most 6, k the nearest integer to each x * log2(e): step by step together
  * (avx2/vec.h tells why). */
-static inline __attribute__((__always_inline__)) void exp16_poly_n(__m512 *p, const __m512 *x,
-                                                                   const __m512 *k, int n)
+always_inline void exp16_poly_n(__m512 *p, const __m512 *x, const __m512 *k, int n)
 {
     static const float C[] = { EXP_C5, EXP_C4, EXP_C3, EXP_C2, 1, 1 };
     const __m512 hi = _mm512_set1_ps(EXP_LN2_HI), lo = _mm512_set1_ps(EXP_LN2_LO);
     __m512 r[6];
-#pragma GCC unroll 6
+    UNROLL(6)
     for (int i = 0; i < n; i++)
         r[i] = _mm512_fnmadd_ps(k[i], hi, x[i]);
-#pragma GCC unroll 6
+    UNROLL(6)
     for (int i = 0; i < n; i++)
         r[i] = _mm512_fnmadd_ps(k[i], lo, r[i]);
-#pragma GCC unroll 6
+    UNROLL(6)
     for (int i = 0; i < n; i++)
         p[i] = _mm512_set1_ps(EXP_C6);
-#pragma GCC unroll 6
+    UNROLL(6)
     for (int c = 0; c < 6; c++)
-#pragma GCC unroll 6
-        for (int i = 0; i < n; i++)
-            p[i] = _mm512_fmadd_ps(p[i], r[i], _mm512_set1_ps(C[c]));
+        UNROLL(6)
+    for (int i = 0; i < n; i++)
+        p[i] = _mm512_fmadd_ps(p[i], r[i], _mm512_set1_ps(C[c]));
 }
 
 /* exp of n vectors, at most 4, all <= EXP_MAX or NaN. */
-static inline __attribute__((__always_inline__)) void exp16_low_n(__m512 *y, const __m512 *x, int n)
+always_inline void exp16_low_n(__m512 *y, const __m512 *x, int n)
 {
     const __m512 log2e = _mm512_set1_ps(EXP_LOG2E), least = _mm512_set1_ps(EXP_MIN);
     __m512 k[4], p[4];
@@ -103,8 +102,7 @@ static inline float larger16(float m, __m512 x)
 }
 
 /* The tree over the lanes of sixteen vectors, of sums or of maxima: lane i of the answer is vector i's. */
-static inline __attribute__((__always_inline__)) __m512 lanes_tree16(const __m512 x[16],
-                                                                     __m512 join(__m512, __m512))
+always_inline __m512 lanes_tree16(const __m512 x[16], __m512 join(__m512, __m512))
 {
     __m512 by4[4], by2[2];
     for (int i = 0; i < 4; i++) {
