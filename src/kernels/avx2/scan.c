@@ -7,6 +7,7 @@
 #include "kernels/avx2/fns.h"
 #include "kernels/avx2/vec.h"
 #include "kernels/lanes.h"
+#include "kernels/scan_parts.h"
 
 enum { AT_ONCE = 16, AHEAD = 4096 }; // keys; bytes that are fetched ahead
 
@@ -56,30 +57,10 @@ always_inline void scan_keys(const struct scan_query *q, uint32_t n, uint32_t d,
     }
 }
 
-always_inline void scan_parts(const struct scan_query *q, uint32_t n, uint32_t d,
-                              const uint8_t *part, uint32_t n_part, float *out, size_t stride)
-{
-    for (uint32_t p = 0; p < n_part; p++, part += scan_part_bytes(d), out += SCAN_KEYS)
-        for (uint32_t first = 0; first < SCAN_KEYS; first += AT_ONCE)
-            scan_keys(q, n, d, part, first, out, stride);
-}
-
 void avx2_scan(const struct scan_query *q, uint32_t n, uint32_t d, const void *part,
                uint32_t n_part, float *out, size_t stride)
 {
-    switch (n) {
-    case 1:
-        scan_parts(q, 1, d, part, n_part, out, stride);
-        break;
-    case 2:
-        scan_parts(q, 2, d, part, n_part, out, stride);
-        break;
-    case 3:
-        scan_parts(q, 3, d, part, n_part, out, stride);
-        break;
-    default:
-        scan_parts(q, 4, d, part, n_part, out, stride);
-    }
+    scan_parts(scan_keys, AT_ONCE, q, n, d, part, n_part, out, stride);
 }
 
 static void exps(float *x, uint32_t n, float largest)
