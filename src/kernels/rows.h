@@ -14,8 +14,8 @@
  *     gelu(x) = x / (1 + exp(-x * w)),  w = fma(x * x, 2 sqrt(2/pi) 0.044715, 2 sqrt(2/pi))
  *     tanh(x) = 1 - 2 / (1 + exp(2x))          (absolute error 1.2e-7)
  * Infinities: silu and gelu of -inf are NaN, of +inf are +inf. y may be x or another operand, not
- * overlap it otherwise. The exact order of roundings of each is written in ref/rows.c, which is the
- * contract. n >= 1, any alignment. */
+ * overlap it otherwise. The exact order of roundings of each is written in ref/rows.c and
+ * ref/moments.c, which are the contract. n >= 1, any alignment. */
 #ifndef KERNELS_ROWS_H
 #define KERNELS_ROWS_H
 

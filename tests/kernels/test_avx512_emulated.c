@@ -73,6 +73,7 @@ static __mmask16 cmplt_epu32_mask(__m512i a, __m512i b)
 #define avx512_softmax emulated_softmax
 
 #include "kernels/avx512/attention.c"
+#include "kernels/avx512/attn_mass.c"
 #include "kernels/avx512/attn_tile.c"
 #include "kernels/avx512/rows.c"
 

@@ -10,6 +10,14 @@
 #include "kernels/inline.h"
 #include "kernels/lanes.h"
 
+/* All ones in the lanes whose bit is set. */
+static inline __m256 lanes8_of(uint64_t bits)
+{
+    const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    __m256i all = _mm256_set1_epi32((int)(bits & 255));
+    return _mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_and_si256(all, bit), bit));
+}
+
 /* exp of n vectors, all <= EXP_MAX or NaN, step by step together: one chain of it takes some 45
  * cycles and the processor looks 64 instructions ahead, so alone it would take 13 cycles a vector;
  * four together take 5. (A NaN's n converts to 0x80000000, whose shift is 0: it survives in p.) */
