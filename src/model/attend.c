@@ -219,6 +219,8 @@ static void attend_select(struct attend_job *job, uint32_t i, uint32_t worker)
     atomic_fetch_sub_explicit(&job->n_selecting, 1, memory_order_relaxed);
 }
 
+enum { IDLE_PAUSES = 4000 }; // before who has no task goes home
+
 /* A head that retrieves looks at every key (kv/policy/sentencekv.c), and a layer has few such heads: who has no task
  * left takes some of those, for a while. */
 static void help_selects(struct attend_job *job, uint32_t worker)

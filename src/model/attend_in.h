@@ -6,8 +6,6 @@
 
 #include "model/past.h"
 
-enum { IDLE_PAUSES = 4000 }; // before who waits does something else
-
 struct attend_job {
     struct pass *p;
     uint32_t layer, group; // group: queries that share a kv_head

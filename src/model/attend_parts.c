@@ -3,9 +3,7 @@
  * A part has the states of its rows' queries of one kv_head. Who computes the last part of a row merges all of them, in
  * order of their chunks. Where mass is counted, who computed a part counts what its rows received once those are
  * merged: the scores are still in its own cache, and nobody hands anything over. While others compute the rest of a
- * row, it goes on with the next part. */
-#include <sched.h>
-
+ * row, it goes on with the next part; behind the last one it waits for them at the row's gate. */
 #include "base/num.h"
 #include "model/attend_in.h"
 #include "model/taps.h"
@@ -101,7 +99,7 @@ static struct attn_state total_at(const struct attend_job *job, uint32_t row, ui
 }
 
 /* Parts of the row that are not computed, and one more until they are merged. */
-static _Atomic uint32_t *left_at(const struct attend_job *job, uint32_t row, uint32_t head)
+static struct gate *left_at(const struct attend_job *job, uint32_t row, uint32_t head)
 {
     return &job->p->row_left[row * job->p->h->n_kv_head + head];
 }
@@ -121,11 +119,10 @@ void attend_parts_begin(struct attend_job *job)
         return;
     job->by_head = job->p->taps.mass && plan->n_state * n_head > rooms(job);
     for (uint32_t i = 0; i < job->p->n_row * n_head; i++)
-        atomic_store_explicit(&job->p->row_left[i], 1, memory_order_relaxed);
+        gate_set(&job->p->row_left[i], 1);
     for (uint32_t i = 0; i < plan->n_state * n_head; i++) {
-        _Atomic uint32_t *left = left_at(job, plan->row[i / n_head], i % n_head);
-        const uint32_t n = atomic_load_explicit(left, memory_order_relaxed);
-        atomic_store_explicit(left, n + 1, memory_order_relaxed);
+        struct gate *left = left_at(job, plan->row[i / n_head], i % n_head);
+        gate_set(left, gate_read(left) + 1);
     }
 }
 
@@ -133,11 +130,11 @@ static void part_done(struct attend_job *job, const struct attend_part_task *t)
 {
     const uint32_t *row = attend_plan_of(job)->row + t->part->first;
     for (uint32_t r = 0; r < t->part->n; r++) {
-        _Atomic uint32_t *left = left_at(job, row[r], t->head);
-        if (atomic_fetch_sub_explicit(left, 1, memory_order_acq_rel) != 2)
+        struct gate *left = left_at(job, row[r], t->head);
+        if (gate_count_down(left) != 1)
             continue;
         attend_finish_row(job, row[r], t->head, merge_row(job, row[r], t->head));
-        atomic_store_explicit(left, 0, memory_order_release);
+        gate_count_down(left);
     }
 }
 
@@ -163,7 +160,7 @@ static bool is_merged(const struct attend_job *job, const struct attend_part_tas
 {
     for (uint32_t r = 0; r < t->part->n; r++) {
         const uint32_t row = attend_plan_of(job)->row[t->part->first + r];
-        if (atomic_load_explicit(left_at(job, row, t->head), memory_order_acquire) != 0)
+        if (gate_read(left_at(job, row, t->head)) != 0)
             return false;
     }
     return true;
@@ -200,15 +197,18 @@ static void count_merged(struct attend_job *job, struct attend_debts *d, struct 
         count_first(job, d, mine);
 }
 
+static void wait_until_merged(const struct attend_job *job, const struct attend_part_task *t)
+{
+    for (uint32_t r = 0; r < t->part->n; r++)
+        gate_wait_zero(left_at(job, attend_plan_of(job)->row[t->part->first + r], t->head));
+}
+
 /* Behind the last task, so what is not merged is being computed. */
 void attend_count_rest(struct attend_job *job, struct attend_debts *d, struct pass_thread *mine)
 {
-    for (uint32_t idle = 0; d->first < d->end; idle++) {
+    while (d->first < d->end) {
+        wait_until_merged(job, &d->owed[d->first].task);
         count_merged(job, d, mine);
-        if (idle < IDLE_PAUSES)
-            __builtin_ia32_pause();
-        else
-            sched_yield();
     }
 }
 

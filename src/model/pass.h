@@ -14,6 +14,7 @@
 #include "model/model.h"
 #include "model/profile.h"
 #include "model/rope.h"
+#include "os/gate.h"
 #include "os/loops.h"
 #include "os/portions.h"
 #include "os/workers.h"
@@ -114,9 +115,9 @@ struct pass {
     struct loops loops;      // of a task that others help with
     struct portion *portion; // of the run, one a thread
     struct pass_taps taps;
-    struct attn_state split;    // [SPLIT_STATES] states of one kv_head's queries
-    _Atomic uint32_t *row_left; // [SPLIT_STATES] of a row and kv_head: attend_parts.c
-    bool parts_count;           // rows whose mass is counted attend by parts, too: few rows
+    struct attn_state split; // [SPLIT_STATES] states of one kv_head's queries
+    struct gate *row_left;   // [SPLIT_STATES] of a row and kv_head: attend_parts.c
+    bool parts_count;        // rows whose mass is counted attend by parts, too: few rows
 
     void *memory; // all of the above
     size_t bytes;

@@ -1,9 +1,5 @@
 #include "os/loops.h"
 
-#include <sched.h>
-
-enum { SPINS = 4000 }; // pauses, before the processor is given away
-
 /* One step of the loop, done by whoever has `own`. Its function and argument stay as they are until all steps are done,
  * so they may be read once a step is taken. */
 static bool take(struct loop *of, void *own)
@@ -15,7 +11,7 @@ static bool take(struct loop *of, void *own)
     } while (!atomic_compare_exchange_weak_explicit(&of->left, &left, left - 1,
                                                     memory_order_acquire, memory_order_acquire));
     of->fn(of->arg, (uint32_t)left - 1, own);
-    atomic_fetch_add_explicit(&of->n_done, 1, memory_order_release);
+    gate_count_down(&of->not_done);
     return true;
 }
 
@@ -25,15 +21,11 @@ void loops_run(struct loops *l, uint32_t worker, loops_fn *fn, void *arg, uint32
     const uint64_t before = atomic_load_explicit(&mine->left, memory_order_relaxed);
     mine->fn = fn;
     mine->arg = arg;
-    atomic_store_explicit(&mine->n_done, 0, memory_order_relaxed);
+    gate_set(&mine->not_done, n);
     atomic_store_explicit(&mine->left, ((before >> 32) + 1) << 32 | n, memory_order_release);
     while (take(mine, mine->own))
         ;
-    for (uint32_t spin = 0; atomic_load_explicit(&mine->n_done, memory_order_acquire) < n; spin++)
-        if (spin < SPINS)
-            __builtin_ia32_pause();
-        else
-            sched_yield();
+    gate_wait_zero(&mine->not_done);
 }
 
 bool loops_help(struct loops *l, uint32_t worker)

@@ -1,6 +1,6 @@
 /* os/loops.h - loops of one worker whose steps are also taken by those who have nothing else to do.
  *
- *   owner:  loops_run    takes steps until none is left, then waits for those that others have taken
+ *   owner:  loops_run    takes steps until none is left, then waits for those that others have taken (os/gate.h)
  *   idle:   loops_help   takes one step of anybody's loop
  *
  * For work that a part of a run (os/workers.h) meets in its middle: nobody is called, and who is busy is not disturbed.
@@ -16,13 +16,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "os/gate.h"
+
 typedef void loops_fn(void *arg, uint32_t step, void *own);
 
 /* A worker's, all zero but for `own` when it is new. */
 struct loop {
     _Alignas(
         64) _Atomic uint64_t left; // which loop it is << 32, and its steps that nobody has taken
-    _Atomic uint32_t n_done;
+    struct gate not_done;          // its steps that have not returned
     loops_fn *fn;
     void *arg;
     void *own;

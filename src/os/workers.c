@@ -1,26 +1,17 @@
 #include "os/workers.h"
 
 #include <errno.h>
-#include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "base/mem.h"
 #include "os/cpu_limit.h"
+#include "os/gate.h"
 
-/* A pause is 40 to 140 cycles: this is 50 to 200 us, several wake-ups' worth. */
-enum { SPINS = 4000, PARTS_MAX = 1024 };
-
-/* One word that is waited on: spin first, then sleep. `sleepers` saves the wake-up call when nobody sleeps. */
-struct gate {
-    _Atomic uint32_t word;
-    _Atomic uint32_t sleepers;
-};
+enum { PARTS_MAX = 1024 };
 
 struct worker {
     struct workers *all;
@@ -40,35 +31,6 @@ struct workers {
     struct worker worker[];
 };
 
-/* What it is then. */
-static uint32_t gate_wait_while(struct gate *g, uint32_t value)
-{
-    uint32_t now;
-    for (uint32_t i = 0; i < SPINS; i++) {
-        if ((now = atomic_load_explicit(&g->word, memory_order_acquire)) != value)
-            return now;
-        __builtin_ia32_pause();
-    }
-    atomic_fetch_add(&g->sleepers, 1);
-    while ((now = atomic_load(&g->word)) == value)
-        syscall(SYS_futex, &g->word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
-    atomic_fetch_sub(&g->sleepers, 1);
-    return now;
-}
-
-/* After the word was changed. Sequential consistency orders it against `sleepers`: no wake-up is lost. */
-static void gate_wake(struct gate *g)
-{
-    if (atomic_load(&g->sleepers))
-        syscall(SYS_futex, &g->word, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
-}
-
-static void part_done(struct workers *w)
-{
-    if (atomic_fetch_sub(&w->done.word, 1) == 1)
-        gate_wake(&w->done);
-}
-
 /* W3. A run's parts are all taken before the next one begins: who comes late to an old run finds that number passed. */
 static bool part_take(struct worker *of, uint32_t run)
 {
@@ -79,7 +41,7 @@ static bool part_take(struct worker *of, uint32_t run)
 static void part_run(struct workers *w, uint32_t part)
 {
     w->fn(w->arg, part, w->n);
-    part_done(w);
+    gate_count_down(&w->done);
 }
 
 static void *worker_main(void *arg)
@@ -95,13 +57,6 @@ static void *worker_main(void *arg)
     }
 }
 
-static uint32_t next_run(struct workers *w)
-{
-    const uint32_t run = atomic_fetch_add(&w->run.word, 1) + 1;
-    gate_wake(&w->run);
-    return run;
-}
-
 void workers_run(struct workers *w, workers_fn *fn, void *arg)
 {
     if (w->n == 1) {
@@ -110,15 +65,14 @@ void workers_run(struct workers *w, workers_fn *fn, void *arg)
     }
     w->fn = fn;
     w->arg = arg;
-    atomic_store_explicit(&w->done.word, w->n, memory_order_relaxed);
-    const uint32_t run = next_run(w);
+    gate_set(&w->done, w->n);
+    const uint32_t run = gate_count_up(&w->run);
     part_run(w, 0);
     for (uint32_t part = 1; part < w->n; part++) {
         if (part_take(&w->worker[part], run))
             part_run(w, part);
     }
-    for (uint32_t left; (left = atomic_load_explicit(&w->done.word, memory_order_acquire)) != 0;)
-        gate_wait_while(&w->done, left);
+    gate_wait_zero(&w->done);
 }
 
 enum status workers_new(struct workers **out, uint32_t n, struct note *why)
@@ -153,7 +107,7 @@ void workers_free(struct workers *w)
     if (!w)
         return;
     w->quit = true;
-    next_run(w);
+    gate_count_up(&w->run);
     for (uint32_t i = 1; i <= w->n_started; i++)
         pthread_join(w->worker[i].thread, NULL);
     mem_free(w);

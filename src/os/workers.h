@@ -1,8 +1,8 @@
 /* os/workers.h - a few threads that run one function together, inside a step.
  *
- *   caller: run(fn) = part 0 -----.          parts 1..n-1 spin for a bounded time for the next run,
- *   worker 1:          part 1 -----+-- all   then sleep on a futex: a wake-up costs 30 us, a spin 0.06 us,
- *   worker 2:          part 2 -----'  done   and a busy neighbour must not make us burn its core for ever.
+ *   caller: run(fn) = part 0 -----.          parts 1..n-1 wait at a gate for the next run (os/gate.h):
+ *   worker 1:          part 1 -----+-- all   they spin for a bounded time, then sleep
+ *   worker 2:          part 2 -----'  done
  *
  * W1  workers_run returns after every part returned; what parts wrote is visible to the caller.
  * W2  Which part computes what never changes a result (docs/NUMERICS.md); only speed depends on n.

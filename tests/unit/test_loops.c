@@ -1,14 +1,18 @@
-/* os/loops: every step once, whoever takes it; the owner sees what all wrote, and a loop begins where the one before
- * ended. */
+/* os/loops: every step once, whoever takes it; the owner sees what all wrote, a loop begins where the one before
+ * ended, and who waits for long does not compute. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdatomic.h>
+#include <stdbool.h>
+
 #include "base/mem.h"
 #include "os/loops.h"
 #include "os/workers.h"
+#include "support/asleep.h"
 
 enum { STEPS = 300, LOOPS = 200, WORKERS = 4 };
 
@@ -73,10 +77,57 @@ static void each_step_is_done_once_by_owners_and_helpers(void **state)
     mem_free(job);
 }
 
+/* ---- a helper whose processor somebody else has ---- */
+
+struct gone {
+    struct loops loops;
+    struct loop loop[2];
+    atomic_bool begun;
+};
+
+/* The owner's step lets the helper begin one; that one takes long. */
+static void step_of_the_gone(void *arg, uint32_t step, void *own)
+{
+    struct gone *g = arg;
+    (void)step;
+    if (own == g->loop[1].own) {
+        g->begun = true;
+        asleep_for_long();
+    }
+    while (!g->begun)
+        asleep_ms(1);
+}
+
+static void owner_and_gone(void *arg, uint32_t worker, uint32_t n)
+{
+    struct gone *g = arg;
+    (void)n;
+    if (worker == 0)
+        loops_run(&g->loops, 0, step_of_the_gone, g, 2);
+    else
+        while (!loops_help(&g->loops, 1))
+            asleep_ms(1);
+}
+
+static void who_waits_for_a_helper_sleeps(void **state)
+{
+    struct gone g = { .loop = { { .own = NULL }, { .own = &g } } };
+    struct workers *w;
+    (void)state;
+    g.loops = (struct loops){ g.loop, 2 };
+    assert_int_equal(workers_new(&w, 2, NULL), OK);
+    const double before = asleep_processor_ms();
+    workers_run(w, owner_and_gone, &g);
+    assert_true(g.begun);
+    assert_true(asleep_processor_ms() - before < ASLEEP_SPIN_MS);
+    workers_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_step_is_done_once_by_owners_and_helpers),
+        cmocka_unit_test(who_waits_for_a_helper_sleeps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

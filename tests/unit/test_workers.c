@@ -9,10 +9,10 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "os/workers.h"
+#include "support/asleep.h"
 
 struct count {
     struct workers *w;
@@ -47,25 +47,11 @@ static void each_part_runs_once_a_run(void **state)
 
 /* ---- a part whose processor somebody else has ---- */
 
-enum { GONE_MS = 200, SPIN_MS_MAX = 20 }; // spinning ends after some 0.2 ms of processor time
-
-static double processor_ms(clockid_t of)
-{
-    struct timespec t;
-    clock_gettime(of, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
-}
-
-static void be_gone(void)
-{
-    nanosleep(&(struct timespec){ .tv_nsec = GONE_MS * 1000000L }, NULL);
-}
-
 static void last_part_is_gone(void *arg, uint32_t part, uint32_t n_part)
 {
     (void)arg;
     if (part == n_part - 1)
-        be_gone();
+        asleep_for_long();
 }
 
 static void who_waits_for_a_part_sleeps(void **state)
@@ -73,9 +59,9 @@ static void who_waits_for_a_part_sleeps(void **state)
     struct workers *w;
     (void)state;
     assert_int_equal(workers_new(&w, 3, NULL), OK);
-    const double before = processor_ms(CLOCK_PROCESS_CPUTIME_ID);
+    const double before = asleep_processor_ms();
     workers_run(w, last_part_is_gone, NULL);
-    assert_true(processor_ms(CLOCK_PROCESS_CPUTIME_ID) - before < SPIN_MS_MAX);
+    assert_true(asleep_processor_ms() - before < ASLEEP_SPIN_MS);
     workers_free(w);
 }
 
@@ -86,9 +72,9 @@ static void who_waits_for_a_run_sleeps(void **state)
     (void)state;
     assert_int_equal(workers_new(&w, 4, NULL), OK);
     workers_run(w, hit, &c);
-    const double before = processor_ms(CLOCK_PROCESS_CPUTIME_ID);
-    be_gone();
-    assert_true(processor_ms(CLOCK_PROCESS_CPUTIME_ID) - before < SPIN_MS_MAX);
+    const double before = asleep_processor_ms();
+    asleep_for_long();
+    assert_true(asleep_processor_ms() - before < ASLEEP_SPIN_MS);
     workers_run(w, hit, &c); // and wakes up again
     assert_int_equal(c.total, 8);
     workers_free(w);
@@ -104,7 +90,7 @@ static void hold(int signal)
     (void)signal;
     atomic_store(&is_held, true);
     while (!atomic_load(&let_go))
-        nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+        asleep_ms(1);
 }
 
 /* Part 1 says whose it is; part 0 gives it the time to be its worker's. */
@@ -112,7 +98,7 @@ static void find_worker(void *arg, uint32_t part, uint32_t n_part)
 {
     (void)arg, (void)n_part;
     if (part == 0)
-        nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);
+        asleep_ms(5);
     if (part == 1 && !pthread_equal(pthread_self(), caller)) {
         held = pthread_self();
         atomic_store(&found, true);
@@ -133,7 +119,7 @@ static void a_run_waits_for_nobody_who_has_not_begun(void **state)
         workers_run(w, find_worker, NULL);
     assert_int_equal(pthread_kill(held, SIGUSR1), 0);
     while (!atomic_load(&is_held))
-        be_gone();
+        asleep_for_long();
     for (uint32_t run = 1; run <= 300; run++) {
         workers_run(w, hit, &c);
         for (uint32_t part = 0; part < 3; part++)
