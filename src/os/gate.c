@@ -6,9 +6,10 @@
 
 enum { SPINS = 4000 }; // a pause is 40 to 140 cycles: this is 50 to 200 us, several wake-ups' worth
 
+/* Sequential consistency orders it behind the change: G1. */
 static void wake(struct gate *g)
 {
-    if (atomic_load(&g->sleepers)) // sequential consistency orders it behind the change: G1
+    if (atomic_load(&g->asleep) && atomic_exchange(&g->asleep, 0))
         syscall(SYS_futex, &g->word, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
 }
 
@@ -35,10 +36,11 @@ uint32_t gate_wait_while(struct gate *g, uint32_t value)
             return now;
         __builtin_ia32_pause();
     }
-    atomic_fetch_add(&g->sleepers, 1);
-    while ((now = atomic_load(&g->word)) == value)
-        syscall(SYS_futex, &g->word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
-    atomic_fetch_sub(&g->sleepers, 1);
+    do {
+        atomic_store(&g->asleep, 1);
+        if (atomic_load(&g->word) == value)
+            syscall(SYS_futex, &g->word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+    } while ((now = gate_read(g)) == value);
     return now;
 }
 

@@ -6,10 +6,11 @@
  * To look takes 0.06 us to notice a change, to wake up 30 us; but a busy neighbour that has the processor of who is waited for
  * must not make us burn our own for ever.
  *
- * G1  Who waits for a value that came has been woken: a change is ordered before the look for sleepers, as a sleeper's
- *     entry is before its last look at the word.
+ * G1  Who waits for a value that came has been woken: a change is ordered before the look at `asleep`, as a sleeper's
+ *     entry there is before its last look at the word.
  * G2  What was written before a change is visible to who waited for it.
- * G3  Who finds nobody asleep makes no system call, nor does who is not kept waiting.
+ * G3  Who finds nobody asleep makes no system call, nor does who is not kept waiting. Sleepers are woken once, not
+ *     again until they have a processor.
  * Lifetime  as long as somebody may still count or wait: who counts looks for sleepers once more behind the change.
  * Threads  any. */
 #ifndef OS_GATE_H
@@ -21,7 +22,7 @@
 /* All zero when it is new. */
 struct gate {
     _Atomic uint32_t word;
-    _Atomic uint32_t sleepers;
+    _Atomic uint32_t asleep; // 1: somebody may be, and has not been woken
 };
 
 /* While nobody counts or waits. */
