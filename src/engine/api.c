@@ -290,7 +290,7 @@ enum akv_status akv_next_event(akv_engine *e, struct akv_event *out, int timeout
     struct outbox_event *event = engine_take_event(e->engine, timeout_ms);
     if (!event)
         return AKV_NOT_FOUND;
-    outbox_event_free(e->last);
+    engine_give_event(e->engine, e->last);
     e->last = event;
     *out = event->event;
     return AKV_OK;

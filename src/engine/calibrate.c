@@ -42,6 +42,7 @@ static enum status read_past(struct calibration *c, struct kv_space *space,
         if (st != OK)
             return st;
         model_forward(c->m, &batch);
+        model_let_go(c->m);
         done += now;
         kv_space_commit(space, position + done);
     }

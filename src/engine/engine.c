@@ -340,6 +340,7 @@ static void step(struct engine *e)
     finish_lost(e);
     outbox_post(&e->outbox, &e->told);
     give_back(e);
+    model_let_go(e->model);
     const uint64_t took = engine_now(e) - began;
     pace_measured(&e->pace, e->n_answer, n_row - e->n_answer, took);
     engine_publish(e, took);

@@ -41,6 +41,8 @@ bool engine_submit_is_long(const struct engine *e, const struct akv_request *r);
 must_use enum status engine_find(struct engine *e, const struct akv_request *r,
                                  struct akv_cache_find *out, struct note *why);
 struct outbox_event *engine_take_event(struct engine *e, int timeout_ms);
+/* Once it was read: the next token's may be this one. NULL is allowed. */
+void engine_give_event(struct engine *e, struct outbox_event *event);
 void engine_stats(struct engine *e, struct akv_stats *out);
 const struct engine_limits *engine_limits(const struct engine *e);
 const char *

@@ -168,3 +168,8 @@ struct outbox_event *engine_take_event(struct engine *e, int timeout_ms)
 {
     return outbox_take(&e->outbox, timeout_ms);
 }
+
+void engine_give_event(struct engine *e, struct outbox_event *event)
+{
+    outbox_give_back(&e->outbox, event);
+}

@@ -3,6 +3,9 @@
 #include "base/mem.h"
 #include "os/clock.h"
 
+/* Bytes that a token's event has room for: the most alternatives that can be asked for, and a piece of text. */
+enum { ROOM = 64 * sizeof(struct akv_logprob) + 128 };
+
 void outbox_open(struct outbox *o)
 {
     *o = (struct outbox){ .last = &o->first };
@@ -11,13 +14,20 @@ void outbox_open(struct outbox *o)
     os_cond_init(&o->drained);
 }
 
+static void free_all(struct outbox_event *e)
+{
+    while (e) {
+        struct outbox_event *next = e->next;
+        outbox_event_free(e);
+        e = next;
+    }
+}
+
 void outbox_close(struct outbox *o)
 {
-    while (o->first) {
-        struct outbox_event *e = o->first;
-        o->first = e->next;
-        outbox_event_free(e);
-    }
+    free_all(o->first);
+    free_all(o->spare);
+    free_all(o->given);
     pthread_cond_destroy(&o->arrived);
     pthread_cond_destroy(&o->drained);
     pthread_mutex_destroy(&o->lock);
@@ -25,7 +35,10 @@ void outbox_close(struct outbox *o)
 
 struct outbox_event *outbox_event_new(size_t extra)
 {
-    return mem_new_aligned(1, sizeof(struct outbox_event) + extra, 16);
+    struct outbox_event *e = mem_new_aligned(1, sizeof *e + extra, 16);
+    if (e)
+        e->room = extra;
+    return e;
 }
 
 void outbox_event_free(struct outbox_event *e)
@@ -35,6 +48,45 @@ void outbox_event_free(struct outbox_event *e)
     mem_free(e->text);
     mem_free(e);
 }
+
+/* ---- events that come back ---- */
+
+struct outbox_event *outbox_make(struct outbox *o, size_t extra)
+{
+    if (extra > ROOM)
+        return outbox_event_new(extra);
+    if (!o->spare)
+        o->spare = atomic_exchange_explicit(&o->given, NULL, memory_order_acquire);
+    struct outbox_event *e = o->spare;
+    if (!e)
+        return outbox_event_new(ROOM);
+    o->spare = e->next;
+    atomic_fetch_sub_explicit(&o->n_spare, 1, memory_order_relaxed);
+    return e;
+}
+
+static bool has_place(struct outbox *o)
+{
+    if (atomic_fetch_add_explicit(&o->n_spare, 1, memory_order_relaxed) < OUTBOX_SPARE)
+        return true;
+    atomic_fetch_sub_explicit(&o->n_spare, 1, memory_order_relaxed);
+    return false;
+}
+
+void outbox_give_back(struct outbox *o, struct outbox_event *e)
+{
+    if (!e || e->text || e->room != ROOM || !has_place(o)) {
+        outbox_event_free(e);
+        return;
+    }
+    /* Who takes takes all: no event comes back to this list while somebody looks at its first. */
+    e->next = atomic_load_explicit(&o->given, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&o->given, &e->next, e, memory_order_release,
+                                                  memory_order_relaxed))
+        ;
+}
+
+/* ---- the way to the reader ---- */
 
 void outbox_add(struct outbox_batch *b, struct outbox_event *e)
 {

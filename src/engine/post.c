@@ -159,7 +159,7 @@ bool engine_post_token(struct engine *e, struct sequence *s, int32_t id, const f
 {
     const uint32_t n_vocab = model_hparams(e->model)->n_vocab;
     struct outbox_event *event =
-        outbox_event_new(s->n_logprob * sizeof(struct akv_logprob) + text->len + 1);
+        outbox_make(&e->outbox, s->n_logprob * sizeof(struct akv_logprob) + text->len + 1);
     if (!event)
         return false;
     struct akv_logprob *top = (struct akv_logprob *)event->bytes;

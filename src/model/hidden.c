@@ -149,6 +149,7 @@ static void read_run(const struct hidden *r, const struct hidden_frame *f, const
     room->taps.hidden_from = f->n_behind ? ask : text;
     pass_begin(&room->pass, &batch, &r->model->weights);
     r->model->arch->forward(&room->pass, &r->model->weights);
+    pass_let_embedding_go(&room->pass, &r->model->weights);
 }
 
 static void compute(const struct hidden *r, bool asks, const int32_t *ids, size_t n, float *mean)

@@ -265,3 +265,8 @@ const float *model_logits(struct model *m, const uint32_t *row, uint32_t n)
 {
     return pass_logits(&m->pass, &m->weights, row, n);
 }
+
+void model_let_go(struct model *m)
+{
+    pass_let_embedding_go(&m->pass, &m->weights);
+}

@@ -5,7 +5,8 @@
  * M1  A row's result depends on the model, its token and the KV rows its sequence may see, and on nothing else: not on
  *     the batch, its split into steps, the number of threads or the instruction set (docs/NUMERICS.md).
  * M2  A pass writes the K and V rows of exactly its own positions, before any of its rows attends.
- * M3  Nothing allocates after model_reserve.
+ * M3  Nothing allocates after model_reserve, and a pass calls the system for nothing: only a thread that waits for long
+ *     for another one sleeps (os/gate.h). What has to be given back goes in model_let_go.
  *
  * Lifetime  from open to close. Threads  one pass at a time; it uses the model's workers. */
 #ifndef MODEL_MODEL_H
@@ -97,5 +98,9 @@ void model_forward(struct model *m, const struct batch *batch);
 
 /* Logits of n <= LOGIT_ROWS rows of the last pass, none of them unread: [n][n_vocab], valid until the next call. */
 const float *model_logits(struct model *m, const uint32_t *row, uint32_t n);
+
+/* Between passes, once what they gave has been handed on: pages of the file that they have read leave the process, where
+ * they may be many. Without it a model that reads long prompts holds its embedding twice. */
+void model_let_go(struct model *m);
 
 #endif

@@ -388,18 +388,6 @@ static void embed_rows(struct pass *p, const void *arg, uint32_t first, uint32_t
     }
 }
 
-enum { EMBEDDED_MAX = 128 };
-
-/* Without this a long prompt holds as much of the file as its embedding has: 33 MiB after 2,000 tokens of gemma3. */
-static void let_embedding_go(struct pass *p, const struct weights *w)
-{
-    p->n_embedded += p->n_row;
-    if (p->n_embedded < EMBEDDED_MAX)
-        return;
-    weights_embedding_forget(w);
-    p->n_embedded = 0;
-}
-
 /* The more rows go over a block together, the rarer it is read and unpacked (32 rows of three heads for 16, 4,096
  * positions, Zen 3: 1.05 times the rate in f16, 1.07 in int8; 64 for 32, AVX2 of Granite Rapids: 1.12 and 1.04); but
  * each thread wants some tasks, and who counts mass keeps the scores of a tile, PASS_KEPT of them. */
@@ -431,7 +419,18 @@ void pass_begin(struct pass *p, const struct batch *batch, const struct weights 
     p->whole = batch;
     pass_aim(p, batch);
     pass_rows(p, embed_rows, w);
-    let_embedding_go(p, w);
+    p->n_embedded += p->n_row;
+}
+
+enum { EMBEDDED_MAX = 128 };
+
+/* Without this a long prompt holds as much of the file as its embedding has: 33 MiB after 2,000 tokens of gemma3. */
+void pass_let_embedding_go(struct pass *p, const struct weights *w)
+{
+    if (p->n_embedded < EMBEDDED_MAX)
+        return;
+    weights_embedding_forget(w);
+    p->n_embedded = 0;
 }
 
 const float *pass_logits(struct pass *p, const struct weights *w, const uint32_t *row, uint32_t n)

@@ -194,6 +194,9 @@ void pass_aim(struct pass *p, const struct batch *batch);
 
 /* Sets the batch: x = embeddings; positions, rows' sequences, angles. */
 void pass_begin(struct pass *p, const struct batch *batch, const struct weights *w);
+/* Behind passes, as it calls the system: pages of the file that rows of the embedding were read from leave the process,
+ * where those rows are many. */
+void pass_let_embedding_go(struct pass *p, const struct weights *w);
 
 /* Output norm and output matrix for n <= LOGIT_ROWS rows: [n][n_vocab]. Overwrites `hidden`. */
 const float *pass_logits(struct pass *p, const struct weights *w, const uint32_t *row, uint32_t n);
