@@ -6,12 +6,11 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "os/cpu_limit.h"
 #include "os/gate.h"
-
-enum { PARTS_MAX = 1024 };
 
 struct worker {
     struct workers *all;
@@ -77,8 +76,8 @@ void workers_run(struct workers *w, workers_fn *fn, void *arg)
 
 enum status workers_new(struct workers **out, uint32_t n, struct note *why)
 {
-    if (n < 1 || n > PARTS_MAX) {
-        note_set(why, "%u threads asked for; it must be between 1 and %d", n, PARTS_MAX);
+    if (n < 1 || n > WORKERS_MAX) {
+        note_set(why, "%u threads asked for; it must be between 1 and %d", n, WORKERS_MAX);
         return BAD_INPUT;
     }
     struct workers *w = mem_new_aligned(1, sizeof *w + n * sizeof w->worker[0], 64);
@@ -118,12 +117,31 @@ uint32_t workers_count(const struct workers *w)
     return w->n;
 }
 
+/* The system refuses a set that has no room for every id it may give. */
+static uint32_t count_allowed(void)
+{
+    enum { IDS_LEAST = CPU_SETSIZE, IDS_MOST = 1 << 20 };
+    bool small = true;
+    uint32_t n = 0;
+    for (size_t n_id = IDS_LEAST; small && n_id <= IDS_MOST; n_id *= 2) {
+        cpu_set_t *set = CPU_ALLOC(n_id);
+        if (!set)
+            break;
+        const size_t bytes = CPU_ALLOC_SIZE(n_id);
+        const bool told = sched_getaffinity(0, bytes, set) == 0;
+        small = !told && errno == EINVAL;
+        n = told ? (uint32_t)CPU_COUNT_S(bytes, set) : 0;
+        CPU_FREE(set);
+    }
+    const long online = n ? 0 : sysconf(_SC_NPROCESSORS_ONLN);
+    return online > 0 ? (uint32_t)online : n;
+}
+
 uint32_t os_cpu_count(void)
 {
-    cpu_set_t set;
-    uint32_t n = sched_getaffinity(0, sizeof set, &set) == 0 ? (uint32_t)CPU_COUNT(&set) : 1;
-    uint32_t quota = cpu_limit_read("");
+    uint32_t n = count_allowed();
+    const uint32_t quota = cpu_limit_read("");
     if (quota < n)
         n = quota;
-    return n ? n : 1;
+    return n < 1 ? 1 : n < WORKERS_MAX ? n : WORKERS_MAX;
 }

@@ -22,14 +22,16 @@ struct workers;
 
 typedef void workers_fn(void *arg, uint32_t part, uint32_t n_part);
 
-/* n >= 1 parts: the caller and n-1 threads. */
+enum { WORKERS_MAX = 1024 };
+
+/* 1 <= n <= WORKERS_MAX parts: the caller and n-1 threads. */
 must_use enum status workers_new(struct workers **out, uint32_t n, struct note *why);
 void workers_free(struct workers *w);
 uint32_t workers_count(const struct workers *w);
 
 void workers_run(struct workers *w, workers_fn *fn, void *arg);
 
-/* Processors this process may use (affinity and cgroup quotas), at least 1. */
+/* Processors this process may use (affinity and cgroup quotas), at least 1; no more than workers_new takes. */
 uint32_t os_cpu_count(void);
 
 #endif

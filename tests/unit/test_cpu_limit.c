@@ -1,11 +1,15 @@
-/* cpu_limit: quotas of both versions, along the path, in containers, and none. */
+/* cpu_limit: quotas of both versions, along the path, in containers, and none; and processors of large machines. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
+#include <sched.h>
 #include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "os/cpu_limit.h"
 #include "os/workers.h"
@@ -102,6 +106,52 @@ static void this_machine_has_some(void **state)
     assert_true(os_cpu_count() <= cpu_limit_read(""));
 }
 
+/* ---- machines with more processors than a cpu_set_t has room for ---- */
+
+/* Ids that the kernel has room for (0: the real one answers), and how many of them this process may use. */
+static size_t n_id, n_allowed;
+
+/* Instead of the library's. */
+int sched_getaffinity(pid_t pid, size_t bytes, cpu_set_t *set)
+{
+    CPU_ZERO_S(bytes, set);
+    if (n_id == 0)
+        return syscall(SYS_sched_getaffinity, pid, bytes, set) < 0 ? -1 : 0;
+    if (bytes * 8 < n_id) {
+        errno = EINVAL;
+        return -1;
+    }
+    for (size_t i = 0; i < n_allowed; i++)
+        CPU_SET_S(n_id - 1 - i, bytes, set);
+    return 0;
+}
+
+static void expect_count(size_t ids, size_t allowed, uint32_t want)
+{
+    const uint32_t quota = cpu_limit_read("");
+    n_id = ids;
+    n_allowed = allowed;
+    assert_int_equal(os_cpu_count(), want < quota ? want : quota);
+    n_id = 0;
+}
+
+static void large_machines_have_all_of_theirs(void **state)
+{
+    (void)state;
+    expect_count(64, 5, 5);
+    expect_count(1024, 5, 5);
+    expect_count(1025, 5, 5);
+    expect_count(8192, 700, 700);
+    expect_count(8192, 8000, WORKERS_MAX); // threads are started for all of them
+}
+
+static void a_machine_that_does_not_tell_is_asked_otherwise(void **state)
+{
+    const long online = sysconf(_SC_NPROCESSORS_ONLN);
+    (void)state;
+    expect_count((size_t)1 << 30, 1, (uint32_t)(online < WORKERS_MAX ? online : WORKERS_MAX));
+}
+
 #define IN_DIR(f) cmocka_unit_test_setup_teardown(f, temp_dir_make, temp_dir_remove)
 
 int main(void)
@@ -114,6 +164,8 @@ int main(void)
         IN_DIR(v1_in_a_container),
         IN_DIR(odd_files_do_no_harm),
         cmocka_unit_test(this_machine_has_some),
+        cmocka_unit_test(large_machines_have_all_of_theirs),
+        cmocka_unit_test(a_machine_that_does_not_tell_is_asked_otherwise),
     };
     return cmocka_run_group_tests_name("cpu_limit", tests, NULL, NULL);
 }
