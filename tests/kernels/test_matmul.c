@@ -14,6 +14,7 @@
 #include "support/matmul_bench.h"
 #include "support/matmul_problem.h"
 #include "support/matmul_tables.h"
+#include "support/stored.h"
 #include "support/weights.h"
 
 static struct kernels table[MATMUL_TABLES];
@@ -148,6 +149,16 @@ static void largest_sums_give_the_bits_of_ref(void **state)
     }
 }
 
+/* Rows [first, first + n) of p, alone. The caller frees its acts. */
+static struct problem rows_of(const struct problem *p, uint32_t first, uint32_t n)
+{
+    struct problem part = *p;
+    part.acts = guard_new(acts_bytes(n, p->x.k), 64);
+    part.x.f += (size_t)first * p->x.k;
+    part.x.n_row = n;
+    return part;
+}
+
 /* Row r of a batch has the bits it has alone. */
 static void rows_do_not_know_their_batch(void **state)
 {
@@ -159,11 +170,8 @@ static void rows_do_not_know_their_batch(void **state)
         for (uint32_t i = 0; i < n_table; i++) {
             struct guarded want = problem_outputs(&table[i], &p, 0, 3, N);
             for (uint32_t r = 0, n; r < N_ROW; r += n) {
-                struct problem part = p;
                 n = 1 + rng_below(&rng, N_ROW - r);
-                part.acts = guard_new(acts_bytes(n, K), 64);
-                part.x.f += r * K;
-                part.x.n_row = n;
+                struct problem part = rows_of(&p, r, n);
                 struct guarded got = problem_outputs(&table[i], &part, 0, 3, N);
                 struct guarded same = { .at = (float *)want.at + r * N };
                 problem_expect_equal(&table[i], &part, &same, &got, N);
@@ -173,6 +181,49 @@ static void rows_do_not_know_their_batch(void **state)
             guard_free(&want);
         }
         problem_free(&p);
+    }
+}
+
+/* Hashes of all outputs of a problem of usual values and of a hostile one, as a batch and row by row. */
+static const uint64_t stored[DT_LIMIT] = {
+    [DT_F32] = 0x77bd8e9b46ca62e3,    [DT_F16] = 0x01b5d7316f1c2f46,
+    [DT_BF16] = 0xd0093a34ae84aba5,   [DT_Q8_0] = 0x40d7ba9e7268d7f2,
+    [DT_Q4_0] = 0xc45472c839373dfd,   [DT_Q4_1] = 0xb536c8b30da1acc3,
+    [DT_Q5_0] = 0xabf8a03fb47686ab,   [DT_Q5_1] = 0xec6cb2d18e2f9bcd,
+    [DT_Q2_K] = 0x14da6da8a8fa6994,   [DT_Q3_K] = 0xdcd3c25d03801a55,
+    [DT_Q4_K] = 0x34b5492dd1e7f2e0,   [DT_Q5_K] = 0x2151022f2d88159b,
+    [DT_Q6_K] = 0x99628bd452f4d3e0,   [DT_IQ4_NL] = 0x2256c9567c03e0cf,
+    [DT_IQ4_XS] = 0xeaf92ca0ac2c2cc0,
+};
+
+static uint64_t hash_of(const struct kernels *k, enum dtype type, uint32_t rows_at_once)
+{
+    enum { N = 40, K = 512, N_ROW = 33 };
+    uint64_t hash = FNV1A_64_NONE;
+    for (uint32_t hostile = 0; hostile < 2; hostile++) {
+        struct rng rng = rng_seeded(17, type);
+        struct problem p = problem_new(type, N, K, N_ROW, &rng, hostile);
+        for (uint32_t r = 0; r < N_ROW; r += rows_at_once) {
+            struct problem part = rows_of(&p, r, rows_at_once);
+            struct guarded y = problem_outputs(k, &part, 0, p.w.n_panel, N);
+            hash = stored_floats(hash, y.at, (size_t)rows_at_once * N);
+            guard_free(&y);
+            guard_free(&part.acts);
+        }
+        problem_free(&p);
+    }
+    return hash;
+}
+
+static void bits_are_those_stored(void **state)
+{
+    (void)state;
+    for (int t = 0; t < N_WEIGHT_TYPE; t++) {
+        const enum dtype type = weight_types[t];
+        for (uint32_t i = 0; i < n_table; i++)
+            for (uint32_t rows_at_once = 1; rows_at_once <= 33; rows_at_once += 32)
+                expect_stored(hash_of(&table[i], type, rows_at_once), stored[type], table[i].name,
+                              dtype_info(type)->name);
     }
 }
 
@@ -234,6 +285,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(wide_floats_give_the_bits_of_ref),
         cmocka_unit_test(hostile_values_give_the_bits_of_ref),
         cmocka_unit_test(largest_sums_give_the_bits_of_ref),
+        cmocka_unit_test(bits_are_those_stored),
         cmocka_unit_test(rows_do_not_know_their_batch),
         cmocka_unit_test(parts_of_a_batch_are_the_batch),
     };

@@ -13,6 +13,7 @@
 #include "kernels/exp.h"
 #include "kernels/tables.h"
 #include "support/kernel_suite.h"
+#include "support/stored.h"
 
 #define U 0x1p-24 // half a unit in the last place of 1.0f: one rounding
 
@@ -25,6 +26,139 @@ static void every_table_gives_the_bits_of_ref(void **state)
         print_message("%s\n", k[i]->name);
         suite_rows(k[i], &kernels_ref, 1);
     }
+}
+
+enum operation {
+    RMS_NORM,
+    ROPE,
+    ROPE_HALVES,
+    ADD,
+    SCALE,
+    SILU_GATE,
+    GELU_GATE,
+    SOFTCAP,
+    SOFTMAX_STATS,
+    SOFTMAX,
+    MOMENTS,
+    SQUARES,
+    DEFLATE,
+    N_OPERATION
+};
+
+/* Hashes of what each does to rows of many lengths, of usual values and of hostile ones. */
+static const struct {
+    const char *name;
+    uint64_t hash;
+} stored[N_OPERATION] = {
+    [RMS_NORM] = { "rms_norm", 0xf2b69db82f88f785 },
+    [ROPE] = { "rope", 0xa1936eb1626c7333 },
+    [ROPE_HALVES] = { "rope by halves", 0x471988e1d8a83617 },
+    [ADD] = { "add", 0xae7958f058378ade },
+    [SCALE] = { "scale", 0x62d930eb766a750b },
+    [SILU_GATE] = { "silu_gate", 0x151c39372e56d2ed },
+    [GELU_GATE] = { "gelu_gate", 0x19dcd98bf10051be },
+    [SOFTCAP] = { "softcap", 0xb42833dba9d08ff3 },
+    [SOFTMAX_STATS] = { "softmax_stats", 0xd87c91718f2e0695 },
+    [SOFTMAX] = { "softmax", 0x7759d3892fb9e259 },
+    [MOMENTS] = { "moments", 0x3533c21221ade1b5 },
+    [SQUARES] = { "squares", 0xa68d0c14ce62b2d8 },
+    [DEFLATE] = { "deflate", 0xa71aa984005f230b },
+};
+
+enum { LONGEST = 1001, WIDEST = 40 };
+
+/* y = an operation on y, x and w, [n] each; where it gives two numbers, y[n] and y[0]. */
+static void do_row(const struct kernels *k, enum operation op, float *y, const float *x,
+                   const float *w, uint32_t n)
+{
+    switch (op) {
+    case RMS_NORM:
+        k->rms_norm(y, x, w, n, 1e-6f);
+        break;
+    case ROPE:
+    case ROPE_HALVES:
+        k->rope(y, x, n & ~1u, op == ROPE_HALVES);
+        break;
+    case ADD:
+        k->add(y, x, n);
+        break;
+    case SCALE:
+        k->scale(y, x[0], n);
+        break;
+    case SILU_GATE:
+        k->silu_gate(y, x, w, n);
+        break;
+    case GELU_GATE:
+        k->gelu_gate(y, x, w, n);
+        break;
+    case SOFTCAP:
+        k->softcap(y, 30, n);
+        break;
+    case SOFTMAX_STATS:
+        k->softmax_stats(x, n, &y[n], &y[0]);
+        break;
+    default:
+        k->softmax(y, n);
+    }
+}
+
+static uint64_t rows_hash(const struct kernels *k, enum operation op)
+{
+    static const uint32_t lengths[] = { 1, 2, 7, 8, 15, 16, 17, 31, 33, 64, 100, 576, LONGEST };
+    struct rng rng = rng_seeded(25, op);
+    uint64_t hash = FNV1A_64_NONE;
+    float x[LONGEST], w[LONGEST], y[LONGEST + 1];
+    for (uint32_t i = 0; i < 2 * sizeof lengths / sizeof *lengths; i++) {
+        const uint32_t n = lengths[i / 2];
+        for (uint32_t j = 0; j < n; j++) {
+            x[j] = any_float(&rng, i % 2 * 50);
+            w[j] = any_float(&rng, i % 2 * 50);
+            y[j] = any_float(&rng, i % 2 * 50);
+        }
+        y[n] = 0;
+        do_row(k, op, y, x, w, n);
+        hash = stored_floats(hash, y, n + 1);
+    }
+    return hash;
+}
+
+/* Sums over rows: of floats, and the doubles that deflate takes. */
+static uint64_t sums_hash(const struct kernels *k, enum operation op)
+{
+    enum { ROWS = 9 };
+    struct rng rng = rng_seeded(26, op);
+    uint64_t hash = FNV1A_64_NONE;
+    float x[ROWS * WIDEST], sum[WIDEST], outer[WIDEST * WIDEST] = { 0 };
+    double l[ROWS * WIDEST], row[WIDEST];
+    for (uint32_t d = 8; d <= WIDEST; d += 8) {
+        for (uint32_t i = 0; i < ROWS * d; i++) {
+            x[i] = any_float(&rng, d == 16 ? 50 : 0);
+            l[i] = rng_unit(&rng) - 0.5;
+        }
+        for (uint32_t i = 0; i < d; i++)
+            row[i] = sum[i] = any_float(&rng, 0);
+        if (op == MOMENTS)
+            k->moments(sum, outer, x, d, ROWS, d);
+        if (op == SQUARES)
+            k->squares(sum, x, ROWS, d);
+        if (op == DEFLATE)
+            k->deflate(row, l, ROWS, d / 2, d);
+        hash = stored_floats(hash, sum, d);
+        hash = stored_floats(hash, outer, (size_t)d * d);
+        hash = fnv1a_64_more(hash, row, d * sizeof *row);
+    }
+    return hash;
+}
+
+static void bits_are_those_stored(void **state)
+{
+    (void)state;
+    const struct kernels *k[8];
+    const uint32_t n = kernels_available(k, 8);
+    for (uint32_t i = 0; i < n; i++)
+        for (enum operation op = 0; op < N_OPERATION; op++)
+            expect_stored(op < MOMENTS ? rows_hash(k[i], op) : sums_hash(k[i], op), stored[op].hash,
+                          k[i]->name, stored[op].name);
 }
 
 /* |got - want| in units of the last place of a float near want. */
@@ -153,6 +287,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_table_gives_the_bits_of_ref),
+        cmocka_unit_test(bits_are_those_stored),
         cmocka_unit_test(exp_is_close),
         cmocka_unit_test(exp_at_its_ends),
         cmocka_unit_test(rms_norm_is_close),

@@ -10,6 +10,7 @@
 
 #include "kernels/tables.h"
 #include "support/kernel_suite.h"
+#include "support/stored.h"
 
 static void every_table_gives_the_bits_of_ref(void **state)
 {
@@ -19,6 +20,47 @@ static void every_table_gives_the_bits_of_ref(void **state)
     for (uint32_t i = 0; i < n; i++) {
         print_message("%s\n", k[i]->name);
         suite_scan(k[i], &kernels_ref, 2);
+    }
+}
+
+/* Two parts of keys scored for each query, then the mass of runs by the first one's scores. */
+static uint64_t scan_hash(uint64_t hash, const struct kernels *k, uint32_t d, uint32_t hostile,
+                          struct rng *rng)
+{
+    enum { PARTS = 2, N = PARTS * SCAN_KEYS, RUNS = 3 };
+    static const uint32_t first[RUNS] = { 0, 5, 70 };
+    static _Alignas(64) char part[PARTS * SCAN_KEYS * (SCAN_D_MAX / 2 + sizeof(float))];
+    static _Alignas(64) float scores[SCAN_QUERIES * N];
+    float x[SCAN_D_MAX], sums[RUNS + 2];
+    struct scan_query asks[SCAN_QUERIES];
+    for (uint32_t row = 0; row < N; row++) {
+        for (uint32_t j = 0; j < d; j++)
+            x[j] = any_float(rng, hostile);
+        scan_store(part + row / SCAN_KEYS * scan_part_bytes(d), row % SCAN_KEYS, x, d);
+    }
+    for (uint32_t i = 0; i < SCAN_QUERIES; i++) {
+        for (uint32_t j = 0; j < d; j++)
+            x[j] = any_float(rng, hostile);
+        scan_ask(&asks[i], x, d, 0.125f);
+    }
+    k->scan(asks, SCAN_QUERIES, d, part, PARTS, scores, N);
+    hash = stored_floats(hash, scores, SCAN_QUERIES * N);
+    k->scan_mass(scores, N, first, RUNS, 0, sums, &sums[RUNS], &sums[RUNS + 1]);
+    return stored_floats(hash, sums, RUNS + 2);
+}
+
+static void bits_are_those_stored(void **state)
+{
+    (void)state;
+    const struct kernels *k[8];
+    const uint32_t n = kernels_available(k, 8);
+    for (uint32_t i = 0; i < n; i++) {
+        struct rng rng = rng_seeded(16, 1);
+        uint64_t hash = FNV1A_64_NONE;
+        for (uint32_t d = 8; d <= SCAN_D_MAX; d *= 2)
+            for (uint32_t hostile = 0; hostile <= 2000; hostile += 2000)
+                hash = scan_hash(hash, k[i], d, hostile, &rng);
+        expect_stored(hash, 0x343a0a81cddaadbe, k[i]->name, "scans");
     }
 }
 
@@ -137,6 +179,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_table_gives_the_bits_of_ref),
+        cmocka_unit_test(bits_are_those_stored),
         cmocka_unit_test(scores_are_close),
         cmocka_unit_test(largest_codes_are_exact),
         cmocka_unit_test(what_is_no_number_says_so),

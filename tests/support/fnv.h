@@ -6,12 +6,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-static inline uint64_t fnv1a_64(const void *bytes, size_t len)
+#define FNV1A_64_NONE UINT64_C(0xcbf29ce484222325) // of no bytes
+
+/* The hash of what `h` is the hash of, and these bytes behind it. */
+static inline uint64_t fnv1a_64_more(uint64_t h, const void *bytes, size_t len)
 {
-    uint64_t h = 0xcbf29ce484222325u;
     for (const unsigned char *p = bytes; len > 0; len--)
         h = (h ^ *p++) * 0x100000001b3u;
     return h;
+}
+
+static inline uint64_t fnv1a_64(const void *bytes, size_t len)
+{
+    return fnv1a_64_more(FNV1A_64_NONE, bytes, len);
 }
 
 #endif
