@@ -249,6 +249,7 @@ static void expect_parts_alike(const struct kernels *k, struct problem *p, uint3
     struct guarded got = guard_new((size_t)p->x.n_row * p->w.n * sizeof(float), 4);
     struct guarded scratch = guard_new(matmul_scratch_bytes(&p->w), 64);
     memset(p->acts.at, 0xaa, acts_bytes(p->x.n_row, p->x.k));
+    memset(scratch.at, 0xff, matmul_scratch_bytes(&p->w));
     for (uint32_t r = 0, n; r < p->x.n_row; r += n) {
         n = p->x.n_row - r < rows_of_slice ? p->x.n_row - r : rows_of_slice;
         quantise_columns(k, &p->x, r, n);

@@ -5,12 +5,15 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <string.h>
+
 #include "kernels/ref/matmul_fns.h"
 #include "support/weights.h"
 
-/* The rows of p in the form that the table wants, as ref quantises them. */
+/* The rows of p in the form that the table wants, as ref quantises them; nothing is where they have nothing. */
 static void problem_aim(struct problem *p, const struct kernels *k)
 {
+    memset(p->acts.at, 0xaa, acts_bytes(p->x.n_row, p->x.k));
     acts_place(&p->x, p->x.n_row, p->x.k, kernels_form(k, p->x.n_row), p->acts.at);
     if (p->x.k % QBLOCK == 0)
         ref_quantise(&p->x, 0, p->x.n_row);
@@ -55,6 +58,8 @@ struct guarded problem_outputs(const struct kernels *k, struct problem *p, uint3
     float *at = y.at;
     for (size_t i = 0; i < n; i++)
         at[i] = UNWRITTEN;
+    memset(scratch.at, 0xff,
+           matmul_scratch_bytes(&p->w)); // NaNs: who reads before writing shows it
     k->matmul(&p->w, first, last, &p->x, at, stride, scratch.at);
     guard_free(&scratch);
     return y;
