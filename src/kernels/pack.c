@@ -1,3 +1,6 @@
+/* Packing (panel.h): what a type's block is, as pieces that move, and the moving. Sixteen lanes are walked together,
+ * and 16 bytes of four of them are transposed as 4 x 4 dwords, so that whole vectors are read and written: it is about
+ * as fast as memory. */
 #include <assert.h>
 #include <smmintrin.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-/* kernels/amx/fns.h - what AMX's int8 tiles do: matmul. Everything else of the table is avx512's. */
+/* kernels/amx/fns.h - what AMX's int8 tiles do: matmul. All else of the table is what avx512's table has: its own,
+ * and some of avx2's. */
 #ifndef KERNELS_AMX_FNS_H
 #define KERNELS_AMX_FNS_H
 

@@ -1,7 +1,8 @@
 /* kernels/avx2/coded.h - four blocks of activations quantised at once, for whoever stores them.
  *
  * What a block does alone, two trees over its lanes and a division, is a chain of latencies; four of them share the
- * trees, and the division is one (two rows of 1,536: 1.66 -> 1.05 us, one: 0.95 -> 0.74). Private to kernels/. */
+ * trees, and the division is one (Zen 3, two rows of 1,536: 1.66 -> 1.05 us, one: 0.95 -> 0.74). Private to
+ * kernels/. */
 #ifndef KERNELS_AVX2_CODED_H
 #define KERNELS_AVX2_CODED_H
 

@@ -1,5 +1,5 @@
-/* A row is converted eight elements at a time; its K elements then go one by one across the lanes
- * of the part, 64 apart: rows of a block follow each other, so the lines they share stay in the
+/* A row is converted eight elements at a time; its K elements then go one by one across the lanes of the part,
+ * 64 apart: a line each (d 64: 4 KiB of lines). Rows of a block follow each other, so the lines they share stay in the
  * first cache. */
 #include <immintrin.h>
 #include <math.h>

@@ -1,4 +1,5 @@
-/* kernels/avx2/matmul_block.h - a block of a panel: what a type is made of it by, and what one row, few and many share.
+/* kernels/avx2/matmul_block.h - an unpacked block of a panel: its struct, its products, and what the types' unpack
+ * functions use; one row, few rows and many share them.
  *
  *   packed panel --unpack--> half blocks: 8 outputs x 32 k of byte codes, scales as floats
  *

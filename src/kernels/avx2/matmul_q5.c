@@ -1,5 +1,5 @@
-/* Q5_0: d (n - 16), and Q5_1: d n + m. The nibbles of Q4 and a fifth bit, which packing put where one shift finds
- * it. */
+/* Q5_0: d (n - 16), and Q5_1: d n + m. The nibbles of Q4 and a fifth bit, which packing put where one shift finds it.
+ * Q5_0's offset comes off inside 16 bits, which then hold eight products for four (512 rows, Zen 3: 1.10 times). */
 #include "kernels/avx2/matmul_tile.h"
 
 always_inline void add_fifth_bits(__m256i code[8], const lanes32 qh, int h)

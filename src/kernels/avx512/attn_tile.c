@@ -26,7 +26,7 @@ always_inline void store16(float *c, __m512 x, uint32_t n)
 
 /* What a step fetches of the part ahead. Rows of a list one by one; else line i of each 64 bytes x steps: so several
  * pages of memory are under way at once, and in the second cache, from where 3 queries of 64 read 26 GB/s instead of 20
- * (f16, 2 threads, depth 4,096). Panels are in a cache already. */
+ * (f16, 2 threads of Granite Rapids, depth 4,096). Panels are in a cache already. */
 always_inline void fetch_ahead(const char *ahead, size_t step, size_t far, enum source from,
                                bool listed)
 {
@@ -74,7 +74,8 @@ always_inline void body(const struct tiles *t, uint32_t query, const struct stri
             rows &= rows - 1;
         }
         fetch_ahead(ahead, step, far, from, listed);
-        // panels query by query: 905 -> 865 cycles a whole tile of 64 steps; else a vector is used as it is converted
+        // panels query by query: 905 -> 865 cycles a whole tile of 64 steps (Granite Rapids); else a vector is used as
+        // it is converted
         UNROLL(4)
         for (uint32_t v = 0; v < n_v; v++) {
             bv[v] = load16(from, b + 16 * v * source_bytes(from), n_out);

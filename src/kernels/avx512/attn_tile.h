@@ -2,8 +2,8 @@
  * of scores.
  *
  * 24 accumulators stay in registers while the inner index runs; a step loads and converts 4 vectors
- * for 24 fma (with 4 queries, 16 fma: whole attention of prefill 7 % slower). Eight outputs left over
- * take half a vector. Private to avx512/. */
+ * for 24 fma (with 4 queries, 16 fma: whole attention of prefill 7 % slower, Granite
+ * Rapids). Eight outputs left over take half a vector. Private to avx512/. */
 #ifndef KERNELS_AVX512_ATTN_TILE_H
 #define KERNELS_AVX512_ATTN_TILE_H
 

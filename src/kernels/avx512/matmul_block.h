@@ -1,4 +1,5 @@
-/* kernels/avx512/matmul_block.h - a block of a panel: what a type is made of it by, and what few and many rows share.
+/* kernels/avx512/matmul_block.h - an unpacked block of a panel: its struct and its products, as few rows, many rows
+ * and amx/ share them.
  *
  *   packed panel --unpack--> blocks: 16 outputs x 32 k of unsigned byte codes, scales as floats
  *
@@ -138,8 +139,8 @@ always_inline __m512 add_terms(enum minima minima, const struct unpacked *w, str
 }
 
 /* A line that is wanted soon, and one that is wanted after it: into the second cache, where more requests may wait than
- * in the first (178 MB of Q8_0, two threads, GB/s of 42: 33 -> 38 for one row, 24 -> 29 for 16). Behind the end of
- * memory it is a no-op. */
+ * in the first (Granite Rapids, 178 MB of Q8_0, two threads, GB/s of 42: 33 -> 38 for one row, 24 -> 29 for 16). Behind
+ * the end of memory it is a no-op. */
 always_inline void prefetch_line(const uint8_t *at)
 {
     enum { FURTHER = 4096 };

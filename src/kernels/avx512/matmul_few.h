@@ -48,7 +48,7 @@ always_inline __m512 dots_of_row(struct kind kind, const struct unpacked *w,
 always_inline void fused_panel(struct kind kind, unpack_fn *unpack, int n_row,
                                const struct matmul_call *c, uint32_t p)
 {
-    enum { AHEAD = 1024 };
+    enum { AHEAD = 1024 }; // bytes; prefetch_line asks for what is further, too, and has the number
     const uint8_t *panel = c->w->data + p * c->w->panel_bytes;
     float *y = c->y + (size_t)p * PANEL;
     const uint32_t n_block = c->x->k / QBLOCK;

@@ -1,4 +1,5 @@
-/* Sixteen elements an instruction; the last few under a mask, so that no load leaves the row. */
+/* Sixteen elements an instruction; the last few under a mask, so that no load leaves the row. Sums and rope are avx2's:
+ * bound by memory, they gained nothing from sixteen (Granite Rapids). */
 #include "kernels/avx512/vec.h"
 
 #include "kernels/avx512/fns.h"

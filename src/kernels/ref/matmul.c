@@ -1,3 +1,4 @@
+/* The contract of matmul.h, plainly: one panel, one block, one row, one output at a time. */
 #include <math.h>
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* What a block of a row becomes (matmul.h), plainly, in both forms of a batch: blocks of two rows, tiles of 16. */
 #include <math.h>
 
 #include "kernels/ref/matmul_fns.h"

@@ -1,3 +1,4 @@
+/* The contract of scan.h, plainly: one query, one key at a time. */
 #include <float.h>
 #include <string.h>
 
