@@ -324,6 +324,8 @@ static const struct quantised *const types[DT_LIMIT] = { QUANTISED_TYPES(TILED) 
 /* Scales of halves go into the codes, as avx512 has them, or, where a byte is too short for both, as two bytes. */
 static const struct way *way_of(const struct kind *kind)
 {
+    assert((kind->minima == MINIMA_OF_HALVES) == (kind->fold == FOLD));
+    assert(!kind->halves || kind->minima != ONE_MINIMUM);
     if (kind->halves)
         return kind->fold == FOLD           ? &scaled_minima
                : kind->fold == FOLD_NEGATED ? &scaled_negated

@@ -22,6 +22,7 @@
 #ifndef KERNELS_AVX2_MATMUL_BLOCK_H
 #define KERNELS_AVX2_MATMUL_BLOCK_H
 
+#include <assert.h>
 #include <immintrin.h>
 #include <string.h>
 

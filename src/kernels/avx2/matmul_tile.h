@@ -116,6 +116,7 @@ always_inline void many_rows(struct kind kind, unpack_fn *unpack, const struct m
 
 always_inline void matmul_of_kind(struct kind kind, unpack_fn *unpack, const struct matmul_call *c)
 {
+    assert(kind.offset == NO_OFFSET || (int)acts_offsets[kind.offset].runs * kind.depth == 8);
     for (uint32_t p = c->first; p < c->last; p++) {
         const uint8_t *panel = c->w->data + p * c->w->panel_bytes;
         float *y = c->y + (size_t)p * PANEL;
