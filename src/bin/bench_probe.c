@@ -1,5 +1,6 @@
-/* bin/bench_probe.c - `akvifer bench roof`: what this machine gives right now, in a third of a second. Measurements
- * that compare two programs put it beside each sample and drop the disturbed ones (bench/duel.py). */
+/* bin/bench_probe.c - `akvifer bench roof`: what this machine gives right now, in a third of a second, and what a run
+ * of its threads costs. Measurements that compare two programs put it beside each sample and drop the disturbed ones
+ * (bench/duel.py). */
 #include <stdio.h>
 
 #include "base/buf.h"
@@ -47,7 +48,7 @@ static const struct flag rows[] = {
 
 const struct flag_table flags_of_bench_roof = {
     .verb = "bench roof",
-    .summary = "measure what the machine gives: int8 and fp32 products, bytes read",
+    .summary = "measure what the machine gives: int8 and fp32 products, bytes read, a barrier",
     .flag = rows,
     .n_flag = FLAG_COUNT(rows),
     .examples = (const char *const[]){ "akvifer bench roof -t 2 -o jsonl",
@@ -69,6 +70,7 @@ int bench_probe(int argc, char **argv)
     struct probe_options o = { 0 };
     struct note why = { "" };
     struct amounts roof;
+    double barrier_ns;
     size_t bytes = (size_t)256 << 20;
     const struct kernels *kernels;
     int exit_code;
@@ -80,11 +82,15 @@ int bench_probe(int argc, char **argv)
         st = bytes_of_model(&bytes, o.model, &why);
     if (st == OK)
         st = roof_measure(&roof, kernels, n, bytes, &why);
+    if (st == OK)
+        st = barrier_measure(&barrier_ns, n, &why);
     if (st != OK)
         return verb_fails(&flags_of_bench_roof, &why);
-    const char *form = o.output
-                           ? "{\"threads\": %u, \"int8\": %.1f, \"fp32\": %.1f, \"read\": %.2f}\n"
-                           : "%u threads: %.1f Gop/s int8, %.1f GFLOP/s fp32, %.2f GB/s read\n";
-    printf(form, n, roof.int8 * 1e-9, roof.fp32 * 1e-9, roof.read * 1e-9);
+    const char *form =
+        o.output ? "{\"threads\": %u, \"int8\": %.1f, \"fp32\": %.1f, \"read\": %.2f, "
+                   "\"barrier_ns\": %.0f}\n"
+                 : "%u threads: %.1f Gop/s int8, %.1f GFLOP/s fp32, %.2f GB/s read, barrier %.0f "
+                   "ns\n";
+    printf(form, n, roof.int8 * 1e-9, roof.fp32 * 1e-9, roof.read * 1e-9, barrier_ns);
     return EXIT_DONE;
 }

@@ -7,6 +7,7 @@
 
 #include "bin/samples.h"
 #include "model/model.h"
+#include "os/gate.h"
 #include "os/pages.h"
 #include "os/workers.h"
 
@@ -116,6 +117,41 @@ enum status roof_bytes_of(size_t *out, const char *path, struct note *why)
     }
     const size_t size = (size_t)file.st_size;
     *out = size < least ? least : size > most ? most : size;
+    return OK;
+}
+
+/* ---- the barrier ---- */
+
+/* Of parts that do nothing, the caller would take all (W3): each waits until every one has begun. */
+static void meet(void *all, uint32_t part, uint32_t n_part)
+{
+    struct gate *not_here = all;
+    (void)part, (void)n_part;
+    gate_count_down(not_here);
+    gate_wait_zero(not_here);
+}
+
+/* The median, as a thread that loses its processor costs some batches. There are fewer where processors are, too. */
+enum status barrier_measure(double *ns, uint32_t n_thread, struct note *why)
+{
+    enum { BATCHES = 400, BATCHES_LEAST = 3, RUNS = 16, LIMIT_US = 50000 };
+    struct samples batch = { 0 };
+    _Alignas(64) struct gate not_here = { 0 }; // a line of its own
+    struct workers *workers;
+    const enum status st = workers_new(&workers, n_thread, why);
+    if (st != OK)
+        return st;
+    const double start = clock_us();
+    while (batch.n < BATCHES && (batch.n < BATCHES_LEAST || clock_us() - start < LIMIT_US)) {
+        const double began = clock_us();
+        for (int run = 0; run < RUNS; run++) {
+            gate_set(&not_here, n_thread);
+            workers_run(workers, meet, &not_here);
+        }
+        samples_add(&batch, (clock_us() - began) * 1e3 / RUNS);
+    }
+    workers_free(workers);
+    *ns = samples_median(&batch);
     return OK;
 }
 

@@ -27,6 +27,10 @@ struct amounts {
 must_use enum status roof_measure(struct amounts *out, const struct kernels *k, uint32_t n_thread,
                                   size_t read_bytes, struct note *why);
 
+/* Nanoseconds of a run of threads that wait for it and have nothing to do but to begin it, all of them: what handing
+ * work over costs, and waiting until it is done (os/workers.h). FULL: no threads. */
+must_use enum status barrier_measure(double *ns, uint32_t n_thread, struct note *why);
+
 /* The size of a model's file, which is about what a step reads, from 16 MiB to 1 GiB. BAD_INPUT: no such file. */
 must_use enum status roof_bytes_of(size_t *out, const char *path, struct note *why);
 

@@ -21,8 +21,8 @@
 
 /* All zero when it is new. */
 struct gate {
-    _Atomic uint32_t word;
-    _Atomic uint32_t asleep; // 1: somebody may be, and has not been woken
+    _Alignas(8) _Atomic uint32_t word; // in one cache line with `asleep`
+    _Atomic uint32_t asleep;           // 1: somebody may be, and has not been woken
 };
 
 /* While nobody counts or waits. */

@@ -209,6 +209,19 @@ static void tables_have_as_many_columns_in_every_row(void **state)
     assert_non_null(strstr(printed, "roofs of 1 thread: "));
 }
 
+static void the_machine_is_told_in_numbers(void **state)
+{
+    static const char *const names[] = { "int8", "fp32", "read", "barrier_ns" };
+    char *argv[] = { "bench", "roof", "-m", tiny, "-t", "2", "-o", "jsonl", NULL };
+    (void)state;
+    assert_int_equal(run(1, argv), EXIT_DONE);
+    json_t *row = parsed(printed, strlen(printed));
+    assert_true(number(row, "threads") == 2);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        assert_true(number(row, names[i]) > 0);
+    json_decref(row);
+}
+
 /* The first token, which is not timed, is half of what one generated token runs. */
 static void a_profile_counts_no_more_than_there_was(void **state)
 {
@@ -333,6 +346,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(json_and_jsonl_have_a_row_a_test),
         cmocka_unit_test(tables_have_as_many_columns_in_every_row),
+        cmocka_unit_test(the_machine_is_told_in_numbers),
         cmocka_unit_test(a_profile_counts_no_more_than_there_was),
         cmocka_unit_test(wrong_lists_are_refused),
         cmocka_unit_test(sequences_do_a_test_together),
