@@ -4,7 +4,8 @@
     tools/random_model.py --like models/SmolLM2-135M-Instruct.Q4_1.gguf --type Q5_K OUT.gguf [--layers 8]
 
 Vocabulary, heads and settings are those of the file it is like; rows grow to a multiple of the type's block (heads with
-them), so that every type fits: 768 for all of them with the default --multiple of 256. What it says is noise, every number
+them), so that every type fits: 768 for all of them with the default --multiple of 256. Rows of the feed-forward are those of
+the file; where a type's block does not divide one, the file is refused. What it says is noise, every number
 in it is finite, and how fast an engine runs it says what the type costs (bench/duel.py --types). Needs nothing but Python.
 """
 import argparse
@@ -107,6 +108,14 @@ def keep_layers(model, n):
     model.tensors = [t for t in model.tensors if not t[0].startswith("blk.") or int(t[0].split(".")[1]) < n]
 
 
+def check_rows(model, type_name):
+    """Every row of a matrix is whole blocks: what is not as wide as n_embd has not grown."""
+    elements = TYPES[type_name][1]
+    for name, dims in model.tensors:
+        if len(dims) > 1 and dims[0] % elements:
+            sys.exit(f"random_model: rows of '{name}' have {dims[0]} elements, no multiple of {type_name}'s block of {elements}")
+
+
 def write(model, type_name, path):
     n_written = 0
     with open(path, "wb") as out:
@@ -138,6 +147,7 @@ def make(like, type_name, path, layers=None, multiple=256):
     reshape(model, multiple)
     if layers:
         keep_layers(model, layers)
+    check_rows(model, type_name)
     write(model, type_name, path)
 
 
