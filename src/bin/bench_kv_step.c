@@ -16,12 +16,6 @@
 /* Steps of a prompt; of decoding, in which each sequence grows by a block. */
 enum { CHUNKS = 4, STEPS = KV_BLOCK };
 
-struct form {
-    const char *name;
-    bool map_ahead, table,
-        backed; // backed: all memory is there before, as when blocks are used again
-};
-
 static const struct form forms[] = {
     { .name = "off, memory cleared when taken" },
     { .name = "on, memory cleared when taken", .map_ahead = true }, // the engine, freshly started
