@@ -17,22 +17,12 @@
 #include "support/stored.h"
 #include "support/weights.h"
 
-static struct kernels table[MATMUL_TABLES];
-static uint32_t n_table;
-
-static int find_tables(void **state)
-{
-    (void)state;
-    n_table = matmul_tables(table);
-    return 0;
-}
-
 static void check_panels(struct problem *p, uint32_t first, uint32_t last, size_t stride)
 {
-    struct guarded want = problem_outputs(&table[0], p, first, last, stride);
-    for (uint32_t t = 1; t < n_table; t++) {
-        struct guarded got = problem_outputs(&table[t], p, first, last, stride);
-        problem_expect_equal(&table[t], p, &want, &got, stride);
+    struct guarded want = problem_outputs(&matmul_table[0], p, first, last, stride);
+    for (uint32_t t = 1; t < n_matmul_table; t++) {
+        struct guarded got = problem_outputs(&matmul_table[t], p, first, last, stride);
+        problem_expect_equal(&matmul_table[t], p, &want, &got, stride);
         guard_free(&got);
     }
     guard_free(&want);
@@ -138,10 +128,10 @@ static void largest_sums_give_the_bits_of_ref(void **state)
         struct problem p = problem_new(f->type, N, K, ROWS, &rng, false);
         fill_codes(&p, f, bytes[i / 4 % 4]);
         fill_signs(&p, bits[i % 4]);
-        struct guarded want = problem_outputs(&table[0], &p, 0, 1, N);
-        for (uint32_t t = 1; t < n_table; t++) {
-            struct guarded got = problem_outputs(&table[t], &p, 0, 1, N);
-            problem_expect_equal(&table[t], &p, &want, &got, N);
+        struct guarded want = problem_outputs(&matmul_table[0], &p, 0, 1, N);
+        for (uint32_t t = 1; t < n_matmul_table; t++) {
+            struct guarded got = problem_outputs(&matmul_table[t], &p, 0, 1, N);
+            problem_expect_equal(&matmul_table[t], &p, &want, &got, N);
             guard_free(&got);
         }
         guard_free(&want);
@@ -167,14 +157,14 @@ static void rows_do_not_know_their_batch(void **state)
     struct rng rng = rng_seeded(10, 1);
     for (int t = 0; t < N_WEIGHT_TYPE; t++) {
         struct problem p = problem_new(weight_types[t], N, K, N_ROW, &rng, false);
-        for (uint32_t i = 0; i < n_table; i++) {
-            struct guarded want = problem_outputs(&table[i], &p, 0, 3, N);
+        for (uint32_t i = 0; i < n_matmul_table; i++) {
+            struct guarded want = problem_outputs(&matmul_table[i], &p, 0, 3, N);
             for (uint32_t r = 0, n; r < N_ROW; r += n) {
                 n = 1 + rng_below(&rng, N_ROW - r);
                 struct problem part = rows_of(&p, r, n);
-                struct guarded got = problem_outputs(&table[i], &part, 0, 3, N);
+                struct guarded got = problem_outputs(&matmul_table[i], &part, 0, 3, N);
                 struct guarded same = { .at = (float *)want.at + r * N };
-                problem_expect_equal(&table[i], &part, &same, &got, N);
+                problem_expect_equal(&matmul_table[i], &part, &same, &got, N);
                 guard_free(&got);
                 guard_free(&part.acts);
             }
@@ -220,10 +210,10 @@ static void bits_are_those_stored(void **state)
     (void)state;
     for (int t = 0; t < N_WEIGHT_TYPE; t++) {
         const enum dtype type = weight_types[t];
-        for (uint32_t i = 0; i < n_table; i++)
+        for (uint32_t i = 0; i < n_matmul_table; i++)
             for (uint32_t rows_at_once = 1; rows_at_once <= 33; rows_at_once += 32)
-                expect_stored(hash_of(&table[i], type, rows_at_once), stored[type], table[i].name,
-                              dtype_info(type)->name);
+                expect_stored(hash_of(&matmul_table[i], type, rows_at_once), stored[type],
+                              matmul_table[i].name, dtype_info(type)->name);
     }
 }
 
@@ -270,10 +260,10 @@ static void parts_of_a_batch_are_the_batch(void **state)
     for (int t = 0; t < N_WEIGHT_TYPE; t++) {
         if (dtype_info(weight_types[t])->block_elems == 1)
             continue;
-        for (uint32_t i = 0; i < n_table; i++) {
+        for (uint32_t i = 0; i < n_matmul_table; i++) {
             const uint32_t n_row = 40 + rng_below(&rng, 20);
             struct problem p = problem_new(weight_types[t], 40, 512, n_row, &rng, false);
-            expect_parts_alike(&table[i], &p, ACTS_TILE * (1 + rng_below(&rng, 3)));
+            expect_parts_alike(&matmul_table[i], &p, ACTS_TILE * (1 + rng_below(&rng, 3)));
             problem_free(&p);
         }
     }
@@ -292,5 +282,5 @@ int main(int argc, char **argv)
     };
     if (argc > 1 && strcmp(argv[1], "--bench") == 0)
         return matmul_bench(argc - 2, argv + 2);
-    return cmocka_run_group_tests(tests, find_tables, NULL);
+    return cmocka_run_group_tests(tests, find_matmul_tables, NULL);
 }

@@ -13,16 +13,6 @@
 #include "support/matmul_tables.h"
 #include "support/weights.h"
 
-static struct kernels table[MATMUL_TABLES];
-static uint32_t n_table;
-
-static int find_tables(void **state)
-{
-    (void)state;
-    n_table = matmul_tables(table);
-    return 0;
-}
-
 static void expect_equal_codes(const struct acts_block *a, const struct acts_block *b, int lane)
 {
     for (int g = 0; g < QBLOCK / 4; g++)
@@ -64,12 +54,12 @@ static void expect_quantised_alike(const float *f, uint32_t n_row, uint32_t k, u
 {
     const size_t bytes = acts_bytes(n_row, k);
     struct acts a = { .f = f }, b = { .f = f };
-    for (uint32_t t = 1; t < n_table; t++) {
+    for (uint32_t t = 1; t < n_matmul_table; t++) {
         struct guarded want = guard_new(bytes, 64), got = guard_new(bytes, 64);
-        acts_place(&a, n_row, k, kernels_form(&table[t], n_row), want.at);
-        acts_place(&b, n_row, k, kernels_form(&table[t], n_row), got.at);
+        acts_place(&a, n_row, k, kernels_form(&matmul_table[t], n_row), want.at);
+        acts_place(&b, n_row, k, kernels_form(&matmul_table[t], n_row), got.at);
         ref_quantise(&a, first, last);
-        table[t].quantise(&b, first, last);
+        matmul_table[t].quantise(&b, first, last);
         expect_equal_acts(&a, &b);
         guard_free(&want);
         guard_free(&got);
@@ -144,5 +134,5 @@ int main(void)
         cmocka_unit_test(quantise_gives_the_bits_of_ref),
         cmocka_unit_test(odd_blocks_of_a_tile_give_the_bits_of_ref),
     };
-    return cmocka_run_group_tests(tests, find_tables, NULL);
+    return cmocka_run_group_tests(tests, find_matmul_tables, NULL);
 }

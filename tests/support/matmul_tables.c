@@ -5,6 +5,9 @@
 #include "kernels/avx512/matmul_fns.h"
 #include "support/simde_avx512_matmul.h"
 
+struct kernels matmul_table[MATMUL_TABLES];
+uint32_t n_matmul_table;
+
 struct tables {
     struct kernels *at;
     uint32_t n;
@@ -33,13 +36,15 @@ static void emulate(struct tables *t, const char *name, const char *shown, uint3
     k->matmul = matmul;
 }
 
-uint32_t matmul_tables(struct kernels out[MATMUL_TABLES])
+int find_matmul_tables(void **state)
 {
     const struct kernels *available[4];
-    struct tables t = { .at = out, .n = kernels_available(available, 4) };
+    struct tables t = { .at = matmul_table, .n = kernels_available(available, 4) };
+    (void)state;
     for (uint32_t i = 0; i < t.n; i++)
-        out[i] = *available[i];
+        matmul_table[i] = *available[i];
     emulate(&t, "avx512", "avx512 in emulation", UINT32_MAX, simde_avx512_matmul);
     emulate(&t, "amx", "amx in emulation", ACTS_TILE, simde_amx_matmul);
-    return t.n;
+    n_matmul_table = t.n;
+    return 0;
 }

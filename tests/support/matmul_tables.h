@@ -6,7 +6,11 @@
 
 enum { MATMUL_TABLES = 5 };
 
-/* What runs on this processor, ref first, and AVX-512 and AMX in emulation where they do not. Answers how many. */
-uint32_t matmul_tables(struct kernels out[MATMUL_TABLES]);
+/* What runs on this processor, ref first, and AVX-512 and AMX in emulation where they do not. */
+extern struct kernels matmul_table[MATMUL_TABLES];
+extern uint32_t n_matmul_table;
+
+/* Finds them, as a group's setup. */
+int find_matmul_tables(void **state);
 
 #endif

@@ -56,30 +56,25 @@ always_inline void float_tile(widen_fn *widen, size_t elem_bytes, uint32_t n_row
 
 /* What is left of the rows behind whole tiles goes together: two rows alone are four chains of fma, half of what its
  * latency takes (F16, 4 rows, two threads of Zen 3: 17 -> 24 GB/s of weights). */
+#define REST(N)                                                                                    \
+    case N:                                                                                        \
+        float_tile(widen, elem_bytes, N, c, panel, row, y, n);                                     \
+        break;
 always_inline void float_rest(widen_fn *widen, size_t elem_bytes, uint32_t n_row,
                               const struct matmul_call *c, const uint8_t *panel, size_t row,
                               float *y, uint32_t n)
 {
     switch (n_row) {
-    case 1:
-        float_tile(widen, elem_bytes, 1, c, panel, row, y, n);
-        break;
-    case 2:
-        float_tile(widen, elem_bytes, 2, c, panel, row, y, n);
-        break;
-    case 3:
-        float_tile(widen, elem_bytes, 3, c, panel, row, y, n);
-        break;
-    case 4:
-        float_tile(widen, elem_bytes, 4, c, panel, row, y, n);
-        break;
-    case 5:
-        float_tile(widen, elem_bytes, 5, c, panel, row, y, n);
-        break;
+        REST(1)
+        REST(2)
+        REST(3)
+        REST(4)
+        REST(5)
     default:
         break;
     }
 }
+#undef REST
 
 always_inline void matmul_of_floats(widen_fn *widen, size_t elem_bytes, const struct matmul_call *c)
 {

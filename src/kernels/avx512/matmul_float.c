@@ -89,30 +89,25 @@ always_inline void float_tile(widen_fn *widen, size_t elem_bytes, int n_row, int
 }
 
 /* What is left of the rows behind whole tiles goes together, or weights are read once for each row. */
+#define REST(N)                                                                                    \
+    case N:                                                                                        \
+        float_tile(widen, elem_bytes, N, n_panel, c, w, row, y, n);                                \
+        break;
 always_inline void float_rest(widen_fn *widen, size_t elem_bytes, int n_panel,
                               const struct matmul_call *c, struct weights w, size_t row, float *y,
                               uint32_t n)
 {
     switch (c->x->n_row - row) {
-    case 1:
-        float_tile(widen, elem_bytes, 1, n_panel, c, w, row, y, n);
-        break;
-    case 2:
-        float_tile(widen, elem_bytes, 2, n_panel, c, w, row, y, n);
-        break;
-    case 3:
-        float_tile(widen, elem_bytes, 3, n_panel, c, w, row, y, n);
-        break;
-    case 4:
-        float_tile(widen, elem_bytes, 4, n_panel, c, w, row, y, n);
-        break;
-    case 5:
-        float_tile(widen, elem_bytes, 5, n_panel, c, w, row, y, n);
-        break;
+        REST(1)
+        REST(2)
+        REST(3)
+        REST(4)
+        REST(5)
     default:
         break;
     }
 }
+#undef REST
 
 always_inline void float_tiles(widen_fn *widen, size_t elem_bytes, int n_panel,
                                const struct matmul_call *c, struct weights w, float *y, uint32_t n)
