@@ -36,7 +36,7 @@ void decoder_forward(struct pass *p, const struct weights *w, enum pass_gate_kin
         pass_linears(p, PROFILE_ATTN_OUT, (struct pass_linear[]){ { &l->o, p->hidden } }, 1);
         pass_residual_input(p, l->attn_post_norm, l->ffn_norm);
 
-        if (!pass_gated_input(p, &l->gate, &l->up, &l->down, gate)) {
+        if (!pass_gated_input(p, &l->gate, &l->up, gate)) {
             pass_linears(p, PROFILE_GATE_UP,
                          (struct pass_linear[]){ { &l->gate, p->gate }, { &l->up, p->up } }, 2);
             pass_gate_input(p, gate);

@@ -4,7 +4,8 @@
  *
  * So neither leaves the second cache. Whole ones are 6 MB a layer in a prefill of 512 tokens of a small model, and went
  * to the third cache and back (1.03x, both cores of a Granite Rapids with AMX; Zen 4 as AVX2 has it, together with slices
- * of rows: 1.00 to 1.03x). */
+ * of rows: 1.00 to 1.03x). Nor is there memory for whole ones of many rows: `gate` has what threads work in, `up` the
+ * codes, so that a step of 512 tokens of qwen2 takes 28 MiB and not 45. */
 #include "base/num.h"
 #include "model/pass.h"
 
@@ -56,25 +57,39 @@ static void gated_part(void *arg, uint32_t part, uint32_t n_part)
     }
 }
 
-static uint32_t rows_at_once(const struct pass *p)
+/* Two [rows][32] of each thread. */
+static size_t floats_of(uint32_t n_row, uint32_t n_thread)
 {
-    return p->n_row < GATED_MOST ? p->n_row : GATED_MOST;
+    return (size_t)2 * n_thread * min_u32(n_row, GATED_MOST) * QBLOCK;
 }
 
-/* Many rows, all of it quantised, and room in `gate` for what threads work in. */
-static bool can_gate(const struct gated_job *job, const struct linear *const all[3])
+static bool allows(const struct linear *l)
 {
-    const struct pass *p = job->p;
-    for (int i = 0; i < 3; i++)
-        if (all[i]->bias || !is_quantised(all[i]->w.type))
-            return false;
-    return p->codes && p->n_row >= GATED_LEAST && p->h->n_ff % QBLOCK == 0 &&
-           2 * workers_count(p->workers) * job->n_float <= (size_t)p->n_row * p->h->n_ff;
+    return !l->bias && is_quantised(l->w.type);
 }
 
-/* The codes lie where `up` would: 18 bits an element at most, of up to 15 rows more than there are. */
+struct pass_gated pass_gated_of(const struct hparams *h, const struct weights *w, uint32_t n_thread,
+                                uint32_t n_row)
+{
+    const size_t whole = (size_t)n_row * h->n_ff, n_float = floats_of(n_row, n_thread);
+    const size_t few = (size_t)min_u32(n_row, GATED_LEAST - 1) * h->n_ff;
+    bool can = n_float <= whole;
+    for (uint32_t i = 0; i < h->n_layer && can; i++) {
+        const struct layer_weights *l = &w->layer[i];
+        can = allows(&l->gate) && allows(&l->up) && allows(&l->down);
+    }
+    if (!can)
+        return (struct pass_gated){ UINT32_MAX, whole * sizeof(float), whole * sizeof(float) };
+    const size_t codes = acts_bytes(n_row, h->n_ff);
+    return (struct pass_gated){
+        .from = GATED_LEAST,
+        .gate_bytes = (few > n_float ? few : n_float) * sizeof(float),
+        .up_bytes = few * sizeof(float) > codes ? few * sizeof(float) : codes,
+    };
+}
+
 bool pass_gated_input(struct pass *p, const struct linear *gate, const struct linear *up,
-                      const struct linear *down, enum pass_gate_kind kind)
+                      enum pass_gate_kind kind)
 {
     struct gated_job job = { .p = p,
                              .gate = &gate->w,
@@ -82,8 +97,8 @@ bool pass_gated_input(struct pass *p, const struct linear *gate, const struct li
                              .fn = kind == GATE_SILU ? p->kern->silu_gate : p->kern->gelu_gate,
                              .out.f = p->gate,
                              .n_slice = pass_n_slice(p),
-                             .n_float = (size_t)rows_at_once(p) * QBLOCK };
-    if (!can_gate(&job, (const struct linear *const[]){ gate, up, down }))
+                             .n_float = (size_t)min_u32(p->n_row, GATED_MOST) * QBLOCK };
+    if (p->n_row < p->gated.from)
         return false;
     acts_place(&job.out, p->n_row, p->h->n_ff, kernels_form(p->kern, p->n_row), p->up);
     acts_leave_out(&job.out, p->offsets);

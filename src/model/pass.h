@@ -7,7 +7,7 @@
  *   x [n_row][n_embd]            the residual stream
  *   h [n_row][n_embd]            what goes into, or comes out of, a block
  *   q [n_row][n_head * d], k, v [n_row][n_kv_head * d], mix [n_row][n_head * d]
- *   gate, up [n_row][n_ff] */
+ *   gate, up [n_row][n_ff], of few rows */
 #ifndef MODEL_PASS_H
 #define MODEL_PASS_H
 
@@ -70,6 +70,15 @@ struct pass_thread {
     float *kept;   // [PASS_KEPT] of all blocks of a tile, or of parts, where they have room
 };
 
+/* From how many rows on gate, up and codes are made in one go (UINT32_MAX: never), and what it takes in `gate` and `up`,
+ * of fewer rows or of more, up to n_row. */
+struct pass_gated {
+    uint32_t from;
+    size_t gate_bytes, up_bytes;
+};
+struct pass_gated pass_gated_of(const struct hparams *h, const struct weights *w, uint32_t n_thread,
+                                uint32_t n_row);
+
 /* What some sequence of the batch asks to have written down (model/taps.h). */
 struct pass_taps {
     bool mass, queries, moments, hidden;
@@ -91,6 +100,7 @@ struct pass {
     uint32_t *row_position, *row_seq; // [n_row]
 
     float *x, *hidden, *q, *k, *v, *mix, *gate, *up;
+    struct pass_gated gated;
     float *logits;    // [LOGIT_ROWS][n_vocab]
     struct acts acts; // the current input of linears
     bool codes;       // and whether it is quantised
@@ -170,9 +180,10 @@ void pass_attend(struct pass *p, uint32_t layer);
 enum pass_gate_kind { GATE_SILU, GATE_GELU };
 /* gate = silu or gelu(gate) * up, ready as the input of linears. */
 void pass_gate_input(struct pass *p, enum pass_gate_kind kind);
-/* The same from the input, both linears too, for large batches (model/gated.c). False: it cannot, nothing was done. */
+/* The same from the input, both linears too, of many rows (model/gated.c). False: they are few, or some weights do not
+ * allow it; nothing was done. */
 bool pass_gated_input(struct pass *p, const struct linear *gate, const struct linear *up,
-                      const struct linear *down, enum pass_gate_kind kind);
+                      enum pass_gate_kind kind);
 
 /* x += hidden; with w: x += rms_norm(hidden) * w. */
 void pass_residual(struct pass *p, const float *w);

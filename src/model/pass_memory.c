@@ -3,9 +3,13 @@
 #include "model/pass.h"
 #include "os/pages.h"
 
-static uint32_t widest_input(const struct hparams *h)
+/* Codes of the widest input; those of what many rows gate lie elsewhere (model/gated.c). */
+static size_t codes_bytes(const struct hparams *h, const struct pass_gated *gated, uint32_t n_row)
 {
-    return max_u32(max_u32(h->n_embd, h->n_ff), h->n_head * h->d_head);
+    const size_t of_all = acts_bytes(max_u32(n_row, LOGIT_ROWS),
+                                     max_u32(h->n_embd, h->n_head * h->d_head));
+    const size_t gated_whole = acts_bytes(min_u32(n_row, gated->from - 1), h->n_ff);
+    return of_all > gated_whole ? of_all : gated_whole;
 }
 
 static size_t widest_scratch(const struct weights *w, const struct hparams *h, uint32_t queries)
@@ -70,10 +74,11 @@ static void place(struct pass *p, const struct hparams *h, const struct weights 
     p->k = piece(l, rows * h->n_kv_head * h->d_head, sizeof(float));
     p->v = piece(l, rows * h->n_kv_head * h->d_head, sizeof(float));
     p->mix = piece(l, rows * h->n_head * h->d_head, sizeof(float));
-    p->gate = piece(l, rows * h->n_ff, sizeof(float));
-    p->up = piece(l, rows * h->n_ff, sizeof(float));
+    p->gated = pass_gated_of(h, w, n_thread, n_row);
+    p->gate = piece(l, p->gated.gate_bytes, 1);
+    p->up = piece(l, p->gated.up_bytes, 1);
     p->logits = piece(l, (size_t)LOGIT_ROWS * h->n_vocab, sizeof(float));
-    p->acts_memory = piece(l, acts_bytes(max_u32(n_row, LOGIT_ROWS), widest_input(h)), 1);
+    p->acts_memory = piece(l, codes_bytes(h, &p->gated, n_row), 1);
     for (int i = 0; i < N_ROPE; i++) {
         p->angles[i] = piece(l, rows * h->n_rot, sizeof(float));
         p->tile[i] = piece(l, rows, sizeof *p->tile[i]);
