@@ -6,8 +6,8 @@
 /* Codes of the widest input; those of what many rows gate lie elsewhere (model/gated.c). */
 static size_t codes_bytes(const struct hparams *h, const struct pass_gated *gated, uint32_t n_row)
 {
-    const size_t of_all = acts_bytes(max_u32(n_row, LOGIT_ROWS),
-                                     max_u32(h->n_embd, h->n_head * h->d_head));
+    const size_t of_all =
+        acts_bytes(max_u32(n_row, LOGIT_ROWS), max_u32(h->n_embd, h->n_head * h->d_head));
     const size_t gated_whole = acts_bytes(min_u32(n_row, gated->from - 1), h->n_ff);
     return of_all > gated_whole ? of_all : gated_whole;
 }
