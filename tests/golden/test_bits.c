@@ -74,9 +74,10 @@ static void subject_close(struct subject *s)
     mem_free(s->got);
 }
 
+/* 63: the most whose gates and ups are whole in memory (model/gated.c). */
 static void chunked(struct subject *s)
 {
-    static const uint32_t chunks[] = { 1, 7, 64, 512 };
+    static const uint32_t chunks[] = { 1, 7, 63, 64, 512 };
     struct runner r;
     runner_open(&r, &s->config);
     for (size_t i = 0; i < sizeof chunks / sizeof *chunks; i++) {
