@@ -57,35 +57,36 @@ static void gated_part(void *arg, uint32_t part, uint32_t n_part)
     }
 }
 
-/* Two [rows][32] of each thread. */
-static size_t floats_of(uint32_t n_row, uint32_t n_thread)
+/* One [rows][32]; a thread has two of them. */
+static size_t floats_of(uint32_t n_row)
 {
-    return (size_t)2 * n_thread * min_u32(n_row, GATED_MOST) * QBLOCK;
+    return (size_t)min_u32(n_row, GATED_MOST) * QBLOCK;
 }
 
-static bool allows(const struct linear *l)
+/* What is quantised has inputs of whole blocks, so n_embd and n_ff are. */
+static bool can_gate(const struct layer_weights *l)
 {
-    return !l->bias && is_quantised(l->w.type);
+    const struct linear *const all[] = { &l->gate, &l->up, &l->down };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (all[i]->bias || !is_quantised(all[i]->w.type))
+            return false;
+    return true;
 }
 
 struct pass_gated pass_gated_of(const struct hparams *h, const struct weights *w, uint32_t n_thread,
                                 uint32_t n_row)
 {
-    const size_t whole = (size_t)n_row * h->n_ff, n_float = floats_of(n_row, n_thread);
-    const size_t few = (size_t)min_u32(n_row, GATED_LEAST - 1) * h->n_ff;
-    bool can = n_float <= whole;
-    for (uint32_t i = 0; i < h->n_layer && can; i++) {
-        const struct layer_weights *l = &w->layer[i];
-        can = allows(&l->gate) && allows(&l->up) && allows(&l->down);
-    }
+    const size_t row = h->n_ff * sizeof(float), whole = n_row * row;
+    const size_t of_few = min_u32(n_row, GATED_LEAST - 1) * row;
+    const size_t of_threads = 2 * n_thread * floats_of(n_row) * sizeof(float);
+    bool can = of_threads <= whole;
+    for (uint32_t i = 0; i < h->n_layer && can; i++)
+        can = can_gate(&w->layer[i]);
     if (!can)
-        return (struct pass_gated){ UINT32_MAX, whole * sizeof(float), whole * sizeof(float) };
-    const size_t codes = acts_bytes(n_row, h->n_ff);
-    return (struct pass_gated){
-        .from = GATED_LEAST,
-        .gate_bytes = (few > n_float ? few : n_float) * sizeof(float),
-        .up_bytes = few * sizeof(float) > codes ? few * sizeof(float) : codes,
-    };
+        return (struct pass_gated){ UINT32_MAX, whole, whole };
+    return (struct pass_gated){ .from = GATED_LEAST,
+                                .gate_bytes = max_size(of_few, of_threads),
+                                .up_bytes = max_size(of_few, acts_bytes(n_row, h->n_ff)) };
 }
 
 bool pass_gated_input(struct pass *p, const struct linear *gate, const struct linear *up,
@@ -97,7 +98,7 @@ bool pass_gated_input(struct pass *p, const struct linear *gate, const struct li
                              .fn = kind == GATE_SILU ? p->kern->silu_gate : p->kern->gelu_gate,
                              .out.f = p->gate,
                              .n_slice = pass_n_slice(p),
-                             .n_float = (size_t)min_u32(p->n_row, GATED_MOST) * QBLOCK };
+                             .n_float = floats_of(p->n_row) };
     if (p->n_row < p->gated.from)
         return false;
     acts_place(&job.out, p->n_row, p->h->n_ff, kernels_form(p->kern, p->n_row), p->up);

@@ -7,7 +7,7 @@
  *   x [n_row][n_embd]            the residual stream
  *   h [n_row][n_embd]            what goes into, or comes out of, a block
  *   q [n_row][n_head * d], k, v [n_row][n_kv_head * d], mix [n_row][n_head * d]
- *   gate, up [n_row][n_ff], of few rows */
+ *   gate, up [n_row][n_ff], where they are not made by blocks (struct pass_gated) */
 #ifndef MODEL_PASS_H
 #define MODEL_PASS_H
 
@@ -70,8 +70,9 @@ struct pass_thread {
     float *kept;   // [PASS_KEPT] of all blocks of a tile, or of parts, where they have room
 };
 
-/* From how many rows on gate, up and codes are made in one go (UINT32_MAX: never), and what it takes in `gate` and `up`,
- * of fewer rows or of more, up to n_row. */
+/* From how many rows on gate, up and codes are made in one go (model/gated.c), and what `gate` and `up` take then, for
+ * fewer rows too, up to n_row. UINT32_MAX: never, as some layer's weights have a bias or are floats, or so many threads
+ * would need more room than whole ones. */
 struct pass_gated {
     uint32_t from;
     size_t gate_bytes, up_bytes;

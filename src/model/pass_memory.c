@@ -6,24 +6,20 @@
 /* Codes of the widest input; those of what many rows gate lie elsewhere (model/gated.c). */
 static size_t codes_bytes(const struct hparams *h, const struct pass_gated *gated, uint32_t n_row)
 {
-    const size_t of_all =
-        acts_bytes(max_u32(n_row, LOGIT_ROWS), max_u32(h->n_embd, h->n_head * h->d_head));
-    const size_t gated_whole = acts_bytes(min_u32(n_row, gated->from - 1), h->n_ff);
-    return of_all > gated_whole ? of_all : gated_whole;
+    return max_size(
+        acts_bytes(max_u32(n_row, LOGIT_ROWS), max_u32(h->n_embd, h->n_head * h->d_head)),
+        acts_bytes(min_u32(n_row, gated->from - 1), h->n_ff));
 }
 
 static size_t widest_scratch(const struct weights *w, const struct hparams *h, uint32_t queries)
 {
     size_t most = attn_scratch_bytes(queries, h->d_head, h->d_head);
-    size_t need = matmul_scratch_bytes(&w->output.w);
-    most = need > most ? need : most;
+    most = max_size(most, matmul_scratch_bytes(&w->output.w));
     for (uint32_t i = 0; i < h->n_layer; i++) {
         const struct layer_weights *l = &w->layer[i];
         const struct linear *all[] = { &l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down };
-        for (size_t j = 0; j < sizeof all / sizeof *all; j++) {
-            need = matmul_scratch_bytes(&all[j]->w);
-            most = need > most ? need : most;
-        }
+        for (size_t j = 0; j < sizeof all / sizeof *all; j++)
+            most = max_size(most, matmul_scratch_bytes(&all[j]->w));
     }
     return most;
 }
